@@ -1,0 +1,148 @@
+"""Who is acting: a stack of frozen frames on contextvars.
+
+Nesting restores the outer frame, concurrent tasks and threads never mix, and `carry` takes the
+current frame into a worker that starts without it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, ParamSpec, TypeVar
+
+import msgspec
+
+from indelible.errors import EventError
+from indelible.events.model import Actor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_log = logging.getLogger(__name__)
+
+CONTEXT_KEYS: Final = ("request", "session", "ip", "user_agent", "trace_id", "service")
+
+
+class Scope:
+    """The outermost `acting_as` of a task; what must be done before it ends is hung on it."""
+
+    __slots__ = ("_callbacks", "closed")
+
+    def __init__(self) -> None:
+        self._callbacks: dict[Callable[[], None], None] = {}
+        self.closed = False
+
+    def before_end(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once, when the scope ends; at once where it has ended already."""
+        if self.closed:
+            callback()
+        else:
+            self._callbacks[callback] = None
+
+    def close(self) -> None:
+        self.closed = True
+        for callback in self._callbacks:
+            try:
+                callback()
+            except Exception:  # noqa: BLE001 - a callback must not break the request
+                # The request is done; what couldn't be synced is still in the journal.
+                _log.exception("a scope's last step failed")
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One `acting_as`: never changed in place, so an event may keep it."""
+
+    actor: Actor
+    reason: str | None
+    context: dict[str, str]
+    scope: Scope
+
+
+_current: contextvars.ContextVar[Frame | None] = contextvars.ContextVar(
+    "indelible_frame", default=None
+)
+
+
+def current_frame() -> Frame | None:
+    """The innermost `acting_as` of this task or thread; None outside of any."""
+    return _current.get()
+
+
+class acting_as:
+    """Everything done inside is `actor`'s doing.
+
+    >>> with acting_as(Actor("staff", "alice"), reason="ticket 4411", ip="192.0.2.7"):
+    ...     ...
+
+    `on_behalf_of` keeps both: who acts, and as whom. `context` takes `request`, `session`,
+    `ip`, `user_agent`, `trace_id` and `service`; an inner frame inherits what it doesn't set,
+    but neither actor nor reason. Leaving restores the outer frame, also on an exception. May be
+    entered once; make a new one for each use.
+    """
+
+    __slots__ = ("_frame", "_token")
+
+    def __init__(
+        self,
+        actor: Actor,
+        *,
+        reason: str | None = None,
+        on_behalf_of: Actor | None = None,
+        **context: str,
+    ) -> None:
+        if not isinstance(actor, Actor):
+            raise EventError(f"expected an Actor, got {type(actor).__name__}")
+        for key, text in context.items():
+            if key not in CONTEXT_KEYS:
+                raise EventError(f"expected one of {', '.join(CONTEXT_KEYS)}, got {key!r}")
+            if not isinstance(text, str):
+                raise EventError(f"expected {key} as str, got {type(text).__name__}")
+        if on_behalf_of is not None:
+            actor = Actor(actor.kind, actor.id, on_behalf_of)
+        outer = _current.get()
+        self._frame = Frame(
+            actor=actor,
+            reason=reason,
+            context={**outer.context, **context} if outer else context,
+            scope=outer.scope if outer else Scope(),
+        )
+        self._token: contextvars.Token[Frame | None] | None = None
+
+    def __enter__(self) -> Frame:
+        self._token = _current.set(self._frame)
+        return self._frame
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._token is None:
+            raise EventError("acting_as was left without having been entered")
+        outer = self._token.old_value
+        _current.reset(self._token)
+        self._token = None
+        if outer is contextvars.Token.MISSING or outer is None:
+            self._frame.scope.close()
+
+
+def carry(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, run in the frame that is current now, wherever it is called.
+
+    For executors, threads and callbacks that don't copy contextvars. Any number of them may run
+    at the same time.
+    """
+    frame = _current.get()
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        token = _current.set(frame)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _current.reset(token)
+
+    return run

@@ -1,0 +1,267 @@
+"""Read `indelible.toml`; every mistake in it names file, key and what is allowed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, TypeVar, get_args
+
+from indelible.errors import ConfigurationError, PolicyError
+from indelible.policy.model import (
+    Baseline,
+    Durability,
+    Hop,
+    Policy,
+    RelaySettings,
+    SubjectPath,
+    TablePolicy,
+)
+
+T = TypeVar("T")
+_SCHEME: Final = "sqlite:///"
+_TABLE_KEYS: Final = (
+    "kind",
+    "writes",
+    "reads",
+    "durability",
+    "baseline",
+    "mask",
+    "without_values",
+    "subject",
+)
+_RELAY_KEYS: Final = ("batch_events", "poll_s", "read_s", "retry_max_s", "buffer_events")
+
+
+def load_policy(path: str | Path) -> Policy:
+    """The policy in the file at `path`; relative paths in it are beside it.
+
+    Raises `PolicyError` (what is wrong, where, what is allowed) and `ConfigurationError` when
+    the file can't be read.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"expected a configuration file at {path}: {error.strerror}; "
+            "`indelible init` writes one"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{path}: expected UTF-8, got other bytes at {error.start}") from None
+    return parse_policy(text, name=str(path), directory=path.parent)
+
+
+def policy_for_url(url: str) -> Policy:
+    """The default policy for a trail named by URL: `sqlite:///trail.db` (or a fourth slash)."""
+    trail = _sqlite_path(url, _Where("URL", "", url), Path())
+    return Policy(
+        trail=trail,
+        journals=trail.with_name(trail.name + ".journals"),
+        keys=trail.with_name(trail.name + ".keys"),
+        origin=f"localhost/{trail.name}",
+        source=url,
+    )
+
+
+def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = Path()) -> Policy:
+    """The policy in `text`; `name` stands in errors, `directory` before relative paths."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"{name}: expected TOML: {error}") from None
+    top = _Where(name, text, "")
+    _check_keys(document, ("trail", "database", "tables", "relay"), top)
+    trail_at = top.under("trail")
+    trail = _section(document, "trail", top)
+    _check_keys(trail, ("url", "journals", "keys", "origin"), trail_at)
+    if "url" not in trail:
+        raise trail_at.error('expected `url`, as in url = "sqlite:///trail.db"')
+    trail_url = _take(trail, "url", str, "", trail_at)
+    trail_path = _sqlite_path(trail_url, trail_at, directory)
+    defaults = policy_for_url(trail_url)
+    database = _section(document, "database", top)
+    _check_keys(database, ("url",), top.under("database"))
+    database_path = None
+    if "url" in database:
+        at = top.under("database")
+        database_path = _sqlite_path(_take(database, "url", str, "", at), at, directory)
+    tables = _section(document, "tables", top)
+    default = _table(
+        _section(tables, "default", top.under("tables")),
+        TablePolicy("default", "default"),
+        top.under("tables", "default"),
+    )
+    policies = {}
+    for table in tables:
+        if table != "default":
+            at = top.under("tables", table)
+            base = TablePolicy(
+                table,
+                table.lower(),
+                default.writes,
+                default.reads,
+                default.durability,
+                default.baseline,
+                default.mask,
+                default.without_values,
+                default.subject,
+            )
+            policies[table.lower()] = _table(_section(tables, table, top.under("tables")), base, at)
+    return Policy(
+        trail=trail_path,
+        journals=directory / _take(trail, "journals", str, str(defaults.journals), trail_at),
+        keys=directory / _take(trail, "keys", str, str(defaults.keys), trail_at),
+        origin=_take(trail, "origin", str, defaults.origin, trail_at),
+        database=database_path,
+        default=default,
+        tables=policies,
+        relay=_relay(_section(document, "relay", top), top.under("relay")),
+        source=name,
+    )
+
+
+def parse_subject_path(text: str, table: str) -> SubjectPath:
+    """`"self"`, `"customer_id -> customer"` or `"invoice_id -> invoice.customer_id -> customer"`.
+
+    Raises `ValueError` saying what was expected.
+    """
+    if text.strip() == "self":
+        return SubjectPath(table.lower())
+    steps = [step.strip() for step in text.split("->")]
+    if len(steps) < 2 or not all(steps):
+        raise ValueError('expected "self" or "column -> table" or longer')
+    hops = []
+    column = steps[0]
+    for step in steps[1:-1]:
+        head, dot, tail = step.partition(".")
+        if not dot or not head or not tail:
+            raise ValueError(f'expected "table.column" between arrows, got {step!r}')
+        hops.append(Hop(column, head))
+        column = tail
+    if "." in steps[-1]:
+        raise ValueError(f"expected a table after the last arrow, got {steps[-1]!r}")
+    hops.append(Hop(column, steps[-1]))
+    return SubjectPath(steps[-1].lower(), tuple(hops))
+
+
+class _Where:
+    """A place in the file, to be named in an error with its line."""
+
+    def __init__(self, file: str, text: str, *path: str) -> None:
+        self._file = file
+        self._text = text
+        self._path = tuple(part for part in path if part)
+
+    def under(self, *names: str) -> _Where:
+        return _Where(self._file, self._text, *self._path, *names)
+
+    def error(self, message: str, key: str = "") -> PolicyError:
+        line = self._line(key)
+        section = f" [{'.'.join(self._path)}]" if self._path else ""
+        place = f"{self._file}, line {line}" if line else self._file
+        return PolicyError(f"{place}{section}: {message}")
+
+    def _line(self, key: str) -> int:
+        section = ".".join(self._path)
+        inside = not section
+        for number, raw in enumerate(self._text.splitlines(), start=1):
+            line = raw.strip()
+            if line.startswith("["):
+                head = line.strip("[] ").replace('"', "").replace("'", "")
+                if inside and section:
+                    break
+                inside = head == section or (not section and head.split(".")[0] == key)
+                if inside and (not key or not section):
+                    return number
+            elif inside and key and line.split("=")[0].strip().strip("\"'") == key:
+                return number
+        return 0
+
+
+def _section(document: Mapping[str, object], key: str, at: _Where) -> Mapping[str, object]:
+    found = document.get(key, {})
+    if not isinstance(found, dict):
+        raise at.error(f"expected [{key}] as a table, got {type(found).__name__}", key)
+    return found
+
+
+def _check_keys(section: Mapping[str, object], allowed: tuple[str, ...], at: _Where) -> None:
+    for key in section:
+        if key not in allowed:
+            raise at.error(f"unknown key {key!r}; allowed here: {', '.join(allowed)}", key)
+
+
+def _take(section: Mapping[str, object], key: str, kind: type[T], default: T, at: _Where) -> T:
+    found = section.get(key, default)
+    if kind is float and type(found) is int:
+        found = float(found)
+    if type(found) is not kind:
+        raise at.error(f"expected {key} as {kind.__name__}, got {type(found).__name__}", key)
+    return found
+
+
+def _names(
+    section: Mapping[str, object], key: str, default: frozenset[str], at: _Where
+) -> frozenset[str]:
+    found = section.get(key)
+    if found is None:
+        return default
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise at.error(f"expected {key} as a list of column names", key)
+    return frozenset(name.lower() for name in found)
+
+
+def _choice(section: Mapping[str, object], key: str, default: T, allowed: object, at: _Where) -> T:
+    found = section.get(key, default)
+    choices = get_args(allowed)
+    if found not in choices:
+        raise at.error(f"expected {key} as one of {', '.join(choices)}, got {found!r}", key)
+    return found  # type: ignore[return-value]
+
+
+def _table(section: Mapping[str, object], base: TablePolicy, at: _Where) -> TablePolicy:
+    _check_keys(section, _TABLE_KEYS, at)
+    kind = _take(section, "kind", str, base.kind, at)
+    if not kind or ":" in kind:
+        raise at.error(f"expected kind without ':', got {kind!r}", "kind")
+    subject = base.subject
+    if "subject" in section:
+        text = _take(section, "subject", str, "", at)
+        try:
+            subject = parse_subject_path(text, kind)
+        except ValueError as error:
+            raise at.error(f"subject: {error}, got {text!r}", "subject") from None
+    return TablePolicy(
+        table=base.table,
+        kind=kind,
+        writes=_take(section, "writes", bool, base.writes, at),
+        reads=_take(section, "reads", bool, base.reads, at),
+        durability=_choice(section, "durability", base.durability, Durability, at),
+        baseline=_choice(section, "baseline", base.baseline, Baseline, at),
+        mask=_names(section, "mask", base.mask, at),
+        without_values=_names(section, "without_values", base.without_values, at),
+        subject=subject,
+    )
+
+
+def _relay(section: Mapping[str, object], at: _Where) -> RelaySettings:
+    _check_keys(section, _RELAY_KEYS, at)
+    base = RelaySettings()
+    settings = RelaySettings(
+        batch_events=_take(section, "batch_events", int, base.batch_events, at),
+        poll_s=_take(section, "poll_s", float, base.poll_s, at),
+        read_s=_take(section, "read_s", float, base.read_s, at),
+        retry_max_s=_take(section, "retry_max_s", float, base.retry_max_s, at),
+        buffer_events=_take(section, "buffer_events", int, base.buffer_events, at),
+    )
+    for key in _RELAY_KEYS:
+        if getattr(settings, key) <= 0:
+            raise at.error(f"expected {key} above zero, got {getattr(settings, key)}", key)
+    return settings
+
+
+def _sqlite_path(url: str, at: _Where, directory: Path) -> Path:
+    if not url.startswith(_SCHEME) or url == _SCHEME:
+        raise at.error(f"expected a URL like sqlite:///trail.db, got {url!r}", "url")
+    return directory / url.removeprefix(_SCHEME)

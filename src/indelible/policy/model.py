@@ -1,0 +1,82 @@
+"""What is captured of which table, and where everything lives: frozen values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+Durability = Literal["strict", "request", "async"]
+Baseline = Literal["full", "keys"]
+
+
+class Hop(msgspec.Struct, frozen=True):
+    """One foreign key of a subject path: `column` refers to the primary key of `table`."""
+
+    column: str
+    table: str
+
+
+class SubjectPath(msgspec.Struct, frozen=True):
+    """How a row names the subject whose data it is.
+
+    No hops: the row is the subject itself (`"self"`). Otherwise each hop's column stands on the
+    table that the hop before it named; the value of the last hop's column is the subject's id.
+    """
+
+    kind: str
+    hops: tuple[Hop, ...] = ()
+
+
+class TablePolicy(msgspec.Struct, frozen=True):
+    """What is captured of one table."""
+
+    table: str
+    kind: str
+    writes: bool = True
+    reads: bool = True
+    durability: Durability = "request"
+    baseline: Baseline = "full"
+    mask: frozenset[str] = frozenset()
+    without_values: frozenset[str] = frozenset()
+    subject: SubjectPath | None = None
+
+
+class RelaySettings(msgspec.Struct, frozen=True):
+    """How the relay carries events: sizes in events and bytes, times in seconds."""
+
+    batch_events: int = 1_000
+    poll_s: float = 0.2
+    read_s: float = 0.05
+    retry_max_s: float = 30.0
+    buffer_events: int = 10_000
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that `indelible.toml` decides.
+
+    `trail` is the trail's SQLite file; `journals` the directory of journals and `keys` that of
+    keys, beside it. `database` is the application's SQLite file, where the owner named it.
+    """
+
+    trail: Path
+    journals: Path
+    keys: Path
+    origin: str
+    database: Path | None = None
+    default: TablePolicy = TablePolicy("default", "default")
+    tables: dict[str, TablePolicy] = {}
+    relay: RelaySettings = RelaySettings()
+    source: str = "(defaults)"
+
+    def table(self, name: str) -> TablePolicy:
+        """The policy of the table `name`, by the default where it isn't listed.
+
+        SQLite's names don't tell upper from lower case; neither does this.
+        """
+        folded = name.lower()
+        found = self.tables.get(folded)
+        if found is not None:
+            return found
+        return msgspec.structs.replace(self.default, table=name, kind=folded)

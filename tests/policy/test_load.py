@@ -1,0 +1,114 @@
+"""`indelible.toml`: what it says is what is done, and what is wrong in it is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from indelible.errors import ConfigurationError, PolicyError
+from indelible.policy import Hop, SubjectPath, load_policy, parse_policy
+from indelible.policy.load import policy_for_url
+
+WHOLE = """
+[trail]
+url = "sqlite:///data/trail.db"
+origin = "example.com/trail"
+
+[database]
+url = "sqlite:////srv/app.db"
+
+[tables.default]
+durability = "async"
+
+[tables.Customer]
+subject = "self"
+mask = ["Card_No"]
+
+[tables.invoice]
+kind = "bill"
+subject = "customer_id -> customer"
+without_values = ["notes"]
+durability = "strict"
+
+[tables.invoice_line]
+reads = false
+baseline = "keys"
+subject = "invoice_id -> invoice.customer_id -> customer"
+
+[relay]
+poll_s = 1
+"""
+
+
+def test_the_whole_file_becomes_one_policy() -> None:
+    """Every key lands where it belongs; tables inherit the default."""
+    policy = parse_policy(WHOLE, directory=Path("/etc/app"))
+    assert policy.trail == Path("/etc/app/data/trail.db")
+    assert policy.journals == Path("/etc/app/data/trail.db.journals")
+    assert policy.keys == Path("/etc/app/data/trail.db.keys")
+    assert policy.database == Path("/srv/app.db")
+    assert policy.relay.poll_s == 1.0
+    customer = policy.table("customer")
+    assert customer.subject == SubjectPath("customer")
+    assert customer.mask == {"card_no"}
+    assert customer.durability == "async"
+    invoice = policy.table("INVOICE")
+    assert (invoice.kind, invoice.durability) == ("bill", "strict")
+    assert invoice.subject == SubjectPath("customer", (Hop("customer_id", "customer"),))
+    line = policy.table("invoice_line")
+    assert line.subject == SubjectPath(
+        "customer", (Hop("invoice_id", "invoice"), Hop("customer_id", "customer"))
+    )
+    assert (line.reads, line.writes, line.baseline) == (False, True, "keys")
+    assert policy.table("Genre").kind == "genre"
+
+
+def test_a_url_alone_is_a_policy() -> None:
+    """The embedded default needs no file: everything is beside the trail."""
+    policy = policy_for_url("sqlite:///trail.db")
+    assert policy.trail == Path("trail.db")
+    assert policy.table("x").reads is True
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[trail]\nurl = 'sqlite:///t.db'\n[trial]\n", r"line 3: unknown key 'trial'; allowed"),
+        ("[trail]\nurl = 'sqlite:///t.db'\n[tables.a]\nmsk = []", r"line 4 \[tables.a\]: unknown"),
+        ("[trail]\nurl = 'postgresql://x'", r"line 2 \[trail\]: expected a URL like sqlite:///"),
+        ("[trail]\n", r"expected `url`"),
+        ("[trail", "expected TOML"),
+        ("[trail]\nurl = 7", r"expected url as str, got int|expected a URL"),
+        ("[trail]\nurl = 'sqlite:///t.db'\n[tables.a]\nreads = 'no'", "expected reads as bool"),
+        ("[trail]\nurl = 'sqlite:///t.db'\n[tables.a]\nmask = 'x'", "list of column names"),
+        ("[trail]\nurl = 'sqlite:///t.db'\n[tables.a]\nkind = 'a:b'", "kind without ':'"),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[tables.a]\ndurability = 'soon'",
+            "one of strict, request, async, got 'soon'",
+        ),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[tables.a]\nsubject = 'customer'",
+            r"line 4 \[tables.a\]: subject: expected \"self\" or",
+        ),
+        ("[trail]\nurl = 'sqlite:///t.db'\n[relay]\npoll_s = 0", "poll_s above zero"),
+    ],
+)
+def test_a_mistake_names_line_key_and_what_is_allowed(text: str, message: str) -> None:
+    """The operator reads where to look and what to write."""
+    with pytest.raises(PolicyError, match=message):
+        parse_policy(text)
+
+
+def test_no_file_says_how_to_make_one(tmp_path: Path) -> None:
+    """A missing file is no empty policy."""
+    with pytest.raises(ConfigurationError, match="`indelible init` writes one"):
+        load_policy(tmp_path / "indelible.toml")
+
+
+def test_a_file_of_other_bytes_is_said(tmp_path: Path) -> None:
+    """A binary file is named as what it isn't."""
+    path = tmp_path / "indelible.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(PolicyError, match="expected UTF-8"):
+        load_policy(path)
