@@ -1,0 +1,5 @@
+module indelible/verifyexport
+
+go 1.24.0
+
+require golang.org/x/mod v0.27.0
