@@ -43,7 +43,7 @@ def parse_time(text: Timestamp) -> int:
         moment = dt.datetime.fromisoformat(text)
     except (ValueError, TypeError):
         raise MalformedEventError("expected a time like 2026-11-23T09:28:04.123456Z") from None
-    return int(moment.timestamp()) * 1_000_000 + moment.microsecond
+    return int(moment.replace(microsecond=0).timestamp()) * 1_000_000 + moment.microsecond
 
 
 def event_id(producer: Producer, part: int = 1) -> str:
