@@ -47,6 +47,7 @@ def test_without_a_frame_the_event_is_unattributed() -> None:
         ({"outcome": "denied"}, "expected an Outcome, got str"),
         ({"target": "invoice:93"}, "expected target as Target, got str"),
         ({"subject": [Target("a", "b")]}, "expected subject as Subject, got Target"),
+        ({"subject": Subject("a:b", "c")}, "a subject kind without ':'"),
         ({"changes": {"total": 7}}, r"changes\['total'\] as \(before, after\)"),
         ({"details": {"x": object()}}, "as a value, got builtins.object"),
     ],

@@ -8,7 +8,16 @@ from typing import Final, TypeVar
 
 from indelible.errors import EventError
 from indelible.events.context import current_frame
-from indelible.events.model import Change, Event, Kind, Outcome, Subject, Target, TargetRows
+from indelible.events.model import (
+    Change,
+    Event,
+    Kind,
+    Outcome,
+    Subject,
+    Target,
+    TargetRows,
+    check_name,
+)
 from indelible.events.values import Id, Native, TypedValue, Value, to_value
 
 T = TypeVar("T")
@@ -46,7 +55,7 @@ def explicit_event(
         outcome=outcome,
         actor=frame.actor if frame else None,
         targets=_targets(_listed(target, Target, "target")),
-        subjects=tuple(dict.fromkeys(_listed(subject, Subject, "subject"))),
+        subjects=_subjects(_listed(subject, Subject, "subject")),
         changes=_changes(changes) if changes is not None else None,
         reason=reason if reason is not None else frame.reason if frame else None,
         context=frame.context or None if frame else None,
@@ -72,6 +81,12 @@ def _targets(targets: Sequence[Target]) -> tuple[TargetRows, ...]:
         row_id = tuple(_value(value) for value in each.row_id)
         by_kind.setdefault(each.kind, {})[row_id] = None
     return tuple(TargetRows(kind, tuple(ids)) for kind, ids in by_kind.items())
+
+
+def _subjects(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
+    for each in subjects:
+        check_name("subject", each.kind, "unknown" if each.id is None else each.id)
+    return tuple(dict.fromkeys(subjects))
 
 
 def _changes(

@@ -1,0 +1,248 @@
+"""What a trail derives from its entries, derived again and compared: batches, positions, index.
+
+Memory is bounded by one run of the index and one range set a source, not by the trail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from indelible.events.model import Event, Timestamp
+from indelible.integrity.doubt import is_doubtful
+from indelible.integrity.faults import IndexMismatchError, NumberingError
+from indelible.integrity.numbering import ACKNOWLEDGED, BATCH, QUIET, digest_of
+from indelible.store.blocks import BLOCK_ENTRIES
+from indelible.store.index import encode_directory, references
+from indelible.store.ranges import RangeSet
+from indelible.store.sqlite_audit import BlockRow, RunRow, SqliteAudit, TrailRow
+from indelible.store.terms import term_hashes_of
+
+
+class _Source:
+    """A source, as its entries tell of it."""
+
+    def __init__(self) -> None:
+        self.ranges = RangeSet()
+        self.latest: str = ""
+        self.last_time: str = ""
+        self.last = 0
+
+
+class Derived:
+    """Takes the entries in order, block by block; `finish` compares what only the end tells.
+
+    With `since` above 0, only what single entries tell is compared.
+    """
+
+    def __init__(self, audit: SqliteAudit, trail: TrailRow, since: int) -> None:
+        self._audit = audit
+        self._size = int(trail.size)
+        self._since = since
+        self._batches = iter(audit.batches())
+        self._batch = next(self._batches, None)
+        while self._batch is not None and self._batch[1] < since:
+            self._batch = next(self._batches, None)
+        self._conflicts = audit.conflicts()
+        self._gaps = audit.gaps()
+        self._quarantined = audit.quarantined()
+        self._notices = audit.notices()
+        self._sources: dict[tuple[str, int], _Source] = {}
+        self._positions = 0
+        self._previous: tuple[str, int, int, int] | None = None
+        self._runs = iter(audit.runs())
+        self._run: RunRow | None = None
+        self._indexed = 0
+        self._refs: list[int] = []
+        self._times: tuple[str, str] = ("~", "")
+        self._next_run(since)
+        self._own_source = trail.source_id
+
+    def add(self, block: BlockRow, events: Sequence[Event]) -> None:
+        """Compare what these entries tell."""
+        first = block.n * BLOCK_ENTRIES
+        for place, event in enumerate(events):
+            index = first + place
+            if index < self._since:
+                continue
+            received = self._received(index, event)
+            self._check_position(index, event)
+            self._check_doubt(index, event, received, bool(block.doubtful >> place & 1))
+            self._check_system(index, event)
+            low, high = min(event.time, received), max(event.time, received)
+            if low < block.min_time or high > block.max_time:
+                raise IndexMismatchError(
+                    index, "its block's times leave it out: answers for its window would miss it"
+                )
+            self._add_terms(index, event, low, high)
+
+    def finish(self) -> None:
+        """Compare what only the whole tells."""
+        if self._batch is not None or next(self._batches, None) is not None:
+            raise NumberingError(self._size, "there are batches beyond the end of the trail")
+        if self._run is not None:
+            raise IndexMismatchError(self._size, "the index goes beyond the end of the trail")
+        if strays := self._audit.count_stray_pages():
+            raise IndexMismatchError(self._size, f"{strays} pages of the index belong to no run")
+        if self._since:
+            return
+        if self._audit.count_positions() != self._positions:
+            raise NumberingError(
+                self._size,
+                f"expected {self._positions} positions with an index, there are "
+                f"{self._audit.count_positions()}",
+            )
+        self._check_sources()
+        leftover = [*self._conflicts, *self._gaps, *self._quarantined]
+        leftover += self._notices
+        if leftover:
+            raise NumberingError(
+                min(leftover), "conflict, gap, quarantine or notice without an entry that says so"
+            )
+
+    # -- batches and positions ------------------------------------------------------------------
+
+    def _received(self, index: int, event: Event) -> str:
+        """When the entry came, by its batch, whose last entry must say the same."""
+        batch = self._batch
+        if batch is None or not batch[0] <= index <= batch[1]:
+            raise NumberingError(index, "no batch holds it")
+        is_end = event.action == BATCH and event.producer.id == self._own_source
+        if is_end != (index == batch[1]):
+            raise NumberingError(index, f"expected the batch to end at index {batch[1]}")
+        if is_end:
+            details = event.details or {}
+            said = (details.get("first"), details.get("last"), details.get("time"))
+            if said != (batch[0], batch[1], batch[2]):
+                raise NumberingError(index, "the batch isn't what its last entry says")
+            self._batch = next(self._batches, None)
+            if self._batch is not None and self._batch[0] != index + 1:
+                raise NumberingError(index + 1, "no batch begins here")
+        return batch[2]
+
+    def _check_position(self, index: int, event: Event) -> None:
+        producer = event.producer
+        if event.part is not None and event.fragment is not None and event.part.n > 1:
+            return
+        conflict = self._conflicts.pop(index, None)
+        place = (producer.id, producer.epoch, producer.seq)
+        source = self._source(place[0], place[1])
+        if conflict is not None:
+            if conflict != place:
+                raise NumberingError(index, "the conflict noted here is of another position")
+            return
+        if self._since == 0:
+            if producer.seq in source.ranges:
+                raise NumberingError(index, f"position {producer.seq} of its source stands twice")
+            source.ranges.add(producer.seq, producer.seq)
+        if producer.seq > source.last:
+            source.last, source.last_time = producer.seq, event.time
+        self._positions += 1
+        previous = self._previous
+        self._previous = (*place, index)
+        if (
+            previous is not None
+            and previous[:2] == place[:2]
+            and (
+                previous[2] + 1,
+                previous[3] + 1,
+            )
+            == (place[2], index)
+        ):
+            return
+        # Between two ends of a stretch the mapping is a straight line, so the ends suffice.
+        for at in (previous, self._previous):
+            if at is not None and self._audit.find_index(*at[:3]) != at[3]:
+                raise NumberingError(at[3], "its position leads to another index")
+
+    def _check_doubt(self, index: int, event: Event, received: str, doubtful: bool) -> None:
+        source = self._source(event.producer.id, event.producer.epoch)
+        if self._since:
+            return
+        expected = is_doubtful(
+            event.time,
+            epoch=event.producer.epoch,
+            latest=Timestamp(source.latest) if source.latest else None,
+            received=Timestamp(received),
+        )
+        if not expected and event.time > source.latest:
+            source.latest = event.time
+        if expected != doubtful:
+            raise IndexMismatchError(
+                index, f"its time is{'' if expected else ' not'} doubtful, the index says otherwise"
+            )
+
+    def _check_system(self, index: int, event: Event) -> None:
+        if event.kind != "system" or (event.part is not None and event.part.n > 1):
+            return
+        details = event.details or {}
+        if event.action == ACKNOWLEDGED:
+            return
+        if event.action not in QUIET:
+            if index not in self._notices:
+                raise NumberingError(index, "it has to be noticed, and isn't among the notices")
+            del self._notices[index]
+        if event.producer.id != self._own_source:
+            return
+        place = (details.get("producer"), details.get("epoch"))
+        if event.action == "source.gap":
+            gap = self._gaps.pop(index, None)
+            if gap is None or (gap[0], str(gap[1])) != place:
+                raise NumberingError(index, "the gap that it tells of isn't among the gaps")
+        elif event.action == "event.quarantined":
+            kept = self._quarantined.pop(index, None)
+            if kept is None or digest_of(kept[3]) != details.get("sha256"):
+                raise NumberingError(index, "the bytes set aside aren't those that came")
+            source = self._source(kept[0], kept[1])
+            source.ranges.add(kept[2], kept[2])
+            source.last = max(source.last, kept[2])
+
+    def _check_sources(self) -> None:
+        stored = self._audit.sources()
+        for key, source in self._sources.items():
+            ranges, _, latest = stored.pop(key, ((), "", ""))
+            if ranges != source.ranges.ranges() or latest != source.latest:
+                raise NumberingError(
+                    self._size, f"what was received of source {key[0]} isn't what the entries say"
+                )
+        if stored:
+            raise NumberingError(self._size, f"no entry is of source {min(stored)[0]}")
+
+    def _source(self, producer: str, epoch: int) -> _Source:
+        return self._sources.setdefault((producer, epoch), _Source())
+
+    # -- the index ------------------------------------------------------------------------------
+
+    def _next_run(self, since: int) -> None:
+        self._run = next(self._runs, None)
+        while self._run is not None and self._run.first < since:
+            self._indexed = self._run.last + 1
+            self._run = next(self._runs, None)
+        if self._run is not None and self._run.first != self._indexed:
+            raise IndexMismatchError(self._indexed, "no run of the index covers it")
+
+    def _add_terms(self, index: int, event: Event, low: str, high: str) -> None:
+        run = self._run
+        if run is None or index < run.first:
+            return
+        self._refs += references(term_hashes_of(event), index - run.first)
+        self._times = (min(self._times[0], low), max(self._times[1], high))
+        if index == run.last:
+            self._check_run(run)
+            self._refs = []
+            self._times = ("~", "")
+            self._indexed = index + 1
+            self._next_run(0)
+
+    def _check_run(self, run: RunRow) -> None:
+        expected = sorted(self._refs)
+        stored, firsts = self._audit.references(run)
+        if stored != expected:
+            wrong = set(stored) ^ set(expected) or {0}
+            distance = min(ref & 0xFFFFFFFF for ref in wrong)
+            found = [ref for ref in wrong if ref & 0xFFFFFFFF == distance]
+            what = "leaves it out" if found[0] in set(expected) else "finds it wrongly"
+            raise IndexMismatchError(run.first + distance, f"the index {what}")
+        if run.directory != encode_directory(firsts) or run.refs != len(expected):
+            raise IndexMismatchError(run.first, "the index's directory isn't that of its pages")
+        if run.min_time > self._times[0] or run.max_time < self._times[1]:
+            raise IndexMismatchError(run.first, "the index's times leave entries out")

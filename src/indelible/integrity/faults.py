@@ -1,0 +1,81 @@
+"""What `verify` can find: one error for each, naming the first index that is wrong.
+
+::
+
+    VerificationError
+    └── TrailFaultError         has `index`
+        ├── CheckpointError         missing, not by the trail's key, or of another size or root
+        ├── UncheckpointedError     entries under no signed checkpoint
+        ├── RollbackError           smaller than what was verified before
+        ├── ForkError               not a continuation of what was verified before
+        ├── TileMismatchError       a tile doesn't lead to the signed root
+        ├── MissingEntryError       no such entry, though the checkpoint covers it
+        ├── StrayEntryError         more than the checkpoint covers
+        ├── EntryMismatchError      body, salt or head isn't what was committed to
+        ├── HeadMismatchError       head and body tell of different events
+        ├── NumberingError          positions, batches or their index don't agree with the entries
+        └── IndexMismatchError      the index leaves an entry out, or finds one wrongly
+"""
+
+from __future__ import annotations
+
+from indelible.errors import VerificationError
+
+
+class TrailFaultError(VerificationError):
+    """Something is wrong from `index` on."""
+
+    def __init__(self, index: int, message: str) -> None:
+        super().__init__(f"index {index}: {message}")
+        self.index = index
+
+
+class CheckpointError(TrailFaultError):
+    """The signed checkpoint isn't there, isn't the trail's, or covers another tree."""
+
+
+class UncheckpointedError(TrailFaultError):
+    """Entries from `index` on are under no signed checkpoint."""
+
+
+class RollbackError(TrailFaultError):
+    """The trail is smaller than it was when it was verified before."""
+
+    def __init__(self, *, last_seen: int, offered: int) -> None:
+        super().__init__(
+            offered, f"the trail went backwards: last seen size {last_seen}, offered {offered}"
+        )
+        self.last_seen = last_seen
+        self.offered = offered
+
+
+class ForkError(TrailFaultError):
+    """The trail doesn't begin with what was verified before: its history was rewritten."""
+
+
+class TileMismatchError(TrailFaultError):
+    """A tile doesn't lead to the signed root."""
+
+
+class MissingEntryError(TrailFaultError):
+    """The checkpoint covers an entry that isn't there."""
+
+
+class StrayEntryError(TrailFaultError):
+    """There is more than the checkpoint covers."""
+
+
+class EntryMismatchError(TrailFaultError):
+    """Body, salt or head isn't what was committed to."""
+
+
+class HeadMismatchError(TrailFaultError):
+    """Head and body tell of different events; or the body is no event."""
+
+
+class NumberingError(TrailFaultError):
+    """Positions, batches or what is derived from them don't agree with the entries."""
+
+
+class IndexMismatchError(TrailFaultError):
+    """The index leaves an entry out, or finds one wrongly: answers may be incomplete."""

@@ -1,0 +1,106 @@
+"""The trail's keys, as files that only their owner reads.
+
+`trail.key` signs checkpoints (Go's private form), `trail.pub` is its public half (a vkey),
+`context.key` signs the contexts that are sent to a database. Whoever holds `trail.key` and the
+trail can write another history; whoever holds `context.key` can attribute changes to anybody.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final
+
+from indelible.errors import ConfigurationError, TrailExistsError
+from indelible.tlog import MalformedKeyError, SigningKey, VerifierKey
+
+_CONTEXT_KEY_BYTES: Final = 32
+
+
+class TrailKeys:
+    """The keys of one trail; its repr shows the public one only."""
+
+    __slots__ = ("context_key", "signing_key")
+
+    def __init__(self, signing_key: SigningKey, context_key: bytes) -> None:
+        self.signing_key = signing_key
+        self.context_key = context_key
+
+    def __repr__(self) -> str:
+        return f"<TrailKeys for {self.signing_key.verifier_key}>"
+
+
+def create_keys(directory: Path, origin: str) -> TrailKeys:
+    """Make new keys in `directory` (0700, files 0600); the note key's name is `origin`.
+
+    Raises `TrailExistsError` where there are keys already, and `ConfigurationError` where nothing
+    can be written or `origin` can't name a key.
+    """
+    try:
+        signing_key = SigningKey.generate(origin)
+    except MalformedKeyError as error:
+        raise ConfigurationError(f"origin: {error}") from None
+    keys = TrailKeys(signing_key, secrets.token_bytes(_CONTEXT_KEY_BYTES))
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write_new(directory / "trail.key", signing_key.export_private().encode() + b"\n")
+        _write_new(directory / "trail.pub", f"{signing_key.verifier_key}\n".encode())
+        _write_new(directory / "context.key", keys.context_key.hex().encode() + b"\n")
+    except FileExistsError as error:
+        raise TrailExistsError(f"expected no key at {error.filename}, there is one") from None
+    except OSError as error:
+        raise ConfigurationError(f"can't write keys in {directory}: {error.strerror}") from None
+    return keys
+
+
+def load_keys(directory: Path) -> TrailKeys:
+    """The keys in `directory`.
+
+    Raises `ConfigurationError` where one is missing, damaged, or readable by others than its owner.
+    """
+    try:
+        signing_key = SigningKey.parse(_read_private(directory / "trail.key"))
+    except MalformedKeyError as error:
+        raise ConfigurationError(f"{directory / 'trail.key'}: {error}") from None
+    path = directory / "context.key"
+    try:
+        context_key = bytes.fromhex(_read_private(path))
+    except ValueError:
+        context_key = b""
+    if len(context_key) != _CONTEXT_KEY_BYTES:
+        raise ConfigurationError(f"{path}: expected {_CONTEXT_KEY_BYTES} bytes as hexadecimal")
+    return TrailKeys(signing_key, context_key)
+
+
+def load_public_key(directory: Path) -> VerifierKey:
+    """The trail's public key, from `trail.pub`; raises `ConfigurationError`."""
+    path = directory / "trail.pub"
+    try:
+        return VerifierKey.parse(path.read_text(encoding="ascii").strip())
+    except OSError as error:
+        raise ConfigurationError(f"expected a key at {path}: {error.strerror}") from None
+    except (MalformedKeyError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def _read_private(path: Path) -> str:
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise ConfigurationError(
+                f"expected {path} to be readable by its owner only: chmod 600 {path}"
+            )
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ConfigurationError(f"expected a key at {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"expected a key at {path}, came other bytes") from None
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(fd)

@@ -1,0 +1,323 @@
+"""One batch on its way to be numbered: what is new, what came before, what is no event. Pure.
+
+Deliveries are taken source by source, so that positions that follow each other get indexes that
+do; then come the sequencer's own entries, `batch.sequenced` last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import Final, Protocol
+
+import msgspec
+
+from indelible.errors import EventError, MalformedEventError
+from indelible.events.codec import (
+    MAX_EVENT_BYTES,
+    decode_event,
+    encode_draft,
+    event_id,
+    parse_time,
+    seal_parts,
+)
+from indelible.events.model import Event, Producer, Timestamp
+from indelible.events.values import Value
+from indelible.integrity.doubt import is_doubtful
+from indelible.store.entry import format_stem, leaf_of, new_salts
+from indelible.store.protocol import Append, NewEntry, Notice, Quarantined, SourceUpdate, Span
+from indelible.store.ranges import RangeSet
+from indelible.store.terms import term_hashes_of
+from indelible.tlog import Growth, Hash, Index, Size
+from indelible.transport.delivery import Delivery, Gap
+
+ACKNOWLEDGED: Final = "notice.acknowledged"
+BATCH: Final = "batch.sequenced"
+QUIET: Final = frozenset({ACKNOWLEDGED, BATCH, "table.baseline", "capture.installed"})
+"""`system` actions that nobody has to see."""
+
+
+class Held(Protocol):
+    """What the trail holds of one source; a batch adds to it."""
+
+    ranges: RangeSet
+    last: int
+    last_time: Timestamp | None
+    latest: Timestamp | None
+
+
+class Trail(Protocol):
+    """What numbering asks of the trail as it is."""
+
+    def held(self, producer_id: str, epoch: int) -> Held: ...
+
+    def bodies_at(self, producer_id: str, epoch: int, seq: int) -> list[tuple[bytes, ...]]: ...
+
+    def next_own(self) -> Producer: ...
+
+
+class Numbering:
+    """Collects the entries of one batch, the first of which gets `first` as its index."""
+
+    def __init__(self, trail: Trail, *, first: Index, now: Timestamp) -> None:
+        self._trail = trail
+        self._first = first
+        self._now = now
+        self._events: list[tuple[Event, bytes, bool]] = []
+        self._spans: list[Span] = []
+        self._new: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        self._conflicts: list[tuple[str, int, int, Index]] = []
+        self._quarantined: list[Quarantined] = []
+        self._gaps: list[tuple[Gap, Index]] = []
+        self._notices: list[Notice] = []
+        self._acknowledged: list[tuple[Index, Index]] = []
+        self._pending_quarantine: list[Delivery] = []
+        self._later: list[Callable[[], object]] = []
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._events and not self._later
+
+    @property
+    def _next(self) -> Index:
+        return Index(self._first + len(self._events))
+
+    def add_deliveries(self, batch: Sequence[Delivery]) -> None:
+        """Everything of `batch` that the trail doesn't hold yet."""
+        by_source: dict[tuple[str, int], list[Delivery]] = {}
+        for delivery in batch:
+            by_source.setdefault((delivery.producer_id, delivery.epoch), []).append(delivery)
+        for source, deliveries in by_source.items():
+            held = self._trail.held(*source)
+            for delivery in deliveries:
+                self._add_delivery(delivery, held)
+
+    def add_own(self, action: str, message: str, **details: Value) -> Index:
+        """An entry of the sequencer's own, which somebody has to see; its index."""
+        index = self._next
+        self._add_system(action, {"message": message, **details})
+        return index
+
+    def add_gap(self, gap: Gap) -> None:
+        """Write down that positions are lost."""
+        index = self.add_own(
+            "source.gap",
+            f"positions {gap.first} to {gap.last} are lost: {gap.why}",
+            producer=gap.producer_id,
+            epoch=str(gap.epoch),
+            first=gap.first,
+            last=gap.last,
+        )
+        self._gaps.append((gap, index))
+
+    def finish(self) -> None:
+        """Add what is to be said about the deliveries, then the batch's own end."""
+        for say in self._later:
+            say()
+        details: dict[str, Value] = {
+            "time": self._now,
+            "first": int(self._first),
+            "last": int(self._next),
+        }
+        self._add_system(BATCH, details)
+
+    def entries(self) -> tuple[list[NewEntry], list[Hash]]:
+        """The entries with fresh salts, and their leaf hashes."""
+        entries = []
+        leaves = []
+        salts = new_salts(len(self._events))
+        for salt, (event, body, doubtful) in zip(salts, self._events, strict=True):
+            stem = format_stem(event.producer, event.kind)
+            terms = term_hashes_of(event)
+            entries.append(NewEntry(stem, salt, body, event.time, doubtful, terms))
+            leaves.append(leaf_of(stem, salt, body))
+        return entries, leaves
+
+    def as_append(self, entries: Sequence[NewEntry], growth: Growth) -> Append:
+        """What the store makes durable together."""
+        return Append(
+            first=self._first,
+            time=self._now,
+            entries=entries,
+            tiles=growth.tiles,
+            size=Size(growth.edge.size),
+            root=growth.edge.root,
+            spans=self._spans,
+            sources=[self._update(source, new) for source, new in self._new.items()],
+            conflicts=self._conflicts,
+            quarantined=self._quarantined,
+            gaps=self._gaps,
+            notices=self._notices,
+            acknowledged=self._acknowledged,
+        )
+
+    # -- one delivery ---------------------------------------------------------------------------
+
+    def _add_delivery(self, delivery: Delivery, held: Held) -> None:
+        position = (delivery.producer_id, delivery.epoch, delivery.seq)
+        is_held = delivery.seq in held.ranges
+        if is_held and self._is_kept(delivery):
+            return
+        try:
+            events = _decode(delivery)
+        except EventError as error:
+            self._quarantine(delivery, str(error))
+            if not is_held:
+                self._receive(delivery, held, None)
+            return
+        first = self._next
+        for event, body in zip(events, delivery.bodies, strict=True):
+            self._add_event(event, body, self._is_doubtful(event, held))
+        if is_held:
+            self._conflicts.append((*position, first))
+            self._later.append(
+                lambda: self._say(
+                    "source.conflict",
+                    f"other bytes came at a position that was received before: entry {first}",
+                    delivery,
+                )
+            )
+            return
+        self._add_span(delivery, first)
+        self._receive(delivery, held, events[0])
+
+    def _is_kept(self, delivery: Delivery) -> bool:
+        """Whether these bytes stand at this position already, in the trail or in this batch."""
+        bodies = list(delivery.bodies)
+        for at, (_, body, _) in enumerate(self._events):
+            if body == bodies[0]:
+                return [b for _, b, _ in self._events[at : at + len(bodies)]] == bodies
+        if delivery in self._pending_quarantine:
+            return True
+        return delivery.bodies in self._trail.bodies_at(
+            delivery.producer_id, delivery.epoch, delivery.seq
+        )
+
+    def _is_doubtful(self, event: Event, held: Held) -> bool:
+        doubtful = is_doubtful(
+            event.time, epoch=event.producer.epoch, latest=held.latest, received=self._now
+        )
+        if not doubtful and (held.latest is None or event.time > held.latest):
+            held.latest = event.time
+        return doubtful
+
+    def _receive(self, delivery: Delivery, held: Held, event: Event | None) -> None:
+        held.ranges.add(delivery.seq, delivery.seq)
+        if delivery.seq > held.last:
+            held.last = delivery.seq
+            if event is not None:
+                held.last_time = event.time
+        new = self._new.setdefault((delivery.producer_id, delivery.epoch), [])
+        if new and new[-1][1] == delivery.seq - 1:
+            new[-1] = (new[-1][0], delivery.seq)
+        else:
+            new.append((delivery.seq, delivery.seq))
+
+    def _add_span(self, delivery: Delivery, first: Index) -> None:
+        last = self._spans[-1] if self._spans else None
+        source = (delivery.producer_id, delivery.epoch)
+        if (
+            last is not None
+            and (last.producer_id, last.epoch) == source
+            and last.first_seq + last.count == delivery.seq
+            and last.first_index + last.count == first
+        ):
+            self._spans[-1] = msgspec.structs.replace(last, count=last.count + 1)
+        else:
+            self._spans.append(Span(*source, delivery.seq, first, 1))
+
+    def _add_event(self, event: Event, body: bytes, doubtful: bool) -> None:
+        index = self._next
+        self._events.append((event, body, doubtful))
+        if event.kind != "system":
+            return
+        if event.action == ACKNOWLEDGED:
+            noticed = (event.details or {}).get("index")
+            if isinstance(noticed, int):
+                self._acknowledged.append((Index(noticed), index))
+        elif event.action not in QUIET and (event.part is None or event.part.n == 1):
+            self._notices.append(
+                Notice(index=index, time=self._now, action=event.action, message=_message(event))
+            )
+
+    def _quarantine(self, delivery: Delivery, reason: str) -> None:
+        self._pending_quarantine.append(delivery)
+
+        def say() -> None:
+            index = self._say("event.quarantined", f"bytes that are no event: {reason}", delivery)
+            self._quarantined.append(
+                Quarantined(
+                    index=index,
+                    producer_id=delivery.producer_id,
+                    epoch=delivery.epoch,
+                    seq=delivery.seq,
+                    bodies=delivery.bodies,
+                    reason=reason,
+                )
+            )
+
+        self._later.append(say)
+
+    def _say(self, action: str, message: str, delivery: Delivery) -> Index:
+        return self.add_own(
+            action,
+            message,
+            producer=delivery.producer_id,
+            epoch=str(delivery.epoch),
+            seq=str(delivery.seq),
+            sha256=digest_of(delivery.bodies),
+        )
+
+    def _add_system(self, action: str, details: dict[str, Value]) -> None:
+        producer = self._trail.next_own()
+        draft = encode_draft(Event(action=action, kind="system", details=details))
+        bodies = seal_parts(draft, self._now, producer)
+        delivery = Delivery(producer.id, producer.epoch, producer.seq, bodies)
+        held = self._trail.held(producer.id, producer.epoch)
+        first = self._next
+        for body in bodies:
+            event = decode_event(body)
+            self._add_event(event, body, self._is_doubtful(event, held))
+        self._add_span(delivery, first)
+        self._receive(delivery, held, event)
+
+    def _update(self, source: tuple[str, int], new: Sequence[tuple[int, int]]) -> SourceUpdate:
+        held = self._trail.held(*source)
+        return SourceUpdate(
+            *source, new, held.last_time or Timestamp(""), held.latest or Timestamp("")
+        )
+
+
+def digest_of(bodies: Sequence[bytes]) -> str:
+    """SHA-256 over all bodies, each behind its length, as hexadecimal."""
+    digest = sha256()
+    for body in bodies:
+        digest.update(len(body).to_bytes(8, "little") + body)
+    return digest.hexdigest()
+
+
+def _decode(delivery: Delivery) -> list[Event]:
+    """The events of a delivery, each at its place; raises `EventError`."""
+    if not delivery.bodies:
+        raise MalformedEventError("expected at least one body in a delivery")
+    events = []
+    for part, body in enumerate(delivery.bodies, start=1):
+        if len(body) > MAX_EVENT_BYTES or b"\n" in body:
+            raise MalformedEventError(
+                f"expected one line of at most {MAX_EVENT_BYTES} bytes, came {len(body)} bytes"
+            )
+        event = decode_event(body)
+        if event.producer != Producer(delivery.producer_id, delivery.epoch, delivery.seq):
+            raise MalformedEventError("expected an event of the source that it came from")
+        if event.id != event_id(event.producer, part):
+            raise MalformedEventError("expected an event whose id is its place")
+        parse_time(event.time)
+        if len(delivery.bodies) > 1 and (event.part is None or event.part.n != part):
+            raise MalformedEventError(f"expected part {part} of {len(delivery.bodies)}")
+        events.append(event)
+    return events
+
+
+def _message(event: Event) -> str:
+    message = (event.details or {}).get("message")
+    return message if isinstance(message, str) else event.action

@@ -1,0 +1,139 @@
+"""The sequencer: numbers what is delivered, without gaps, and signs where the trail has come to.
+
+One works on a trail at a time, held by a lease. It commits twice: entries, tiles, index, positions
+and the *pending* root in one transaction that also checks the lease; then the signed checkpoint. A
+crash between the two leaves a root that the next start signs: Ed25519 gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from indelible.events.codec import format_time
+from indelible.events.model import Producer, Timestamp
+from indelible.integrity.numbering import Numbering
+from indelible.store.protocol import Lease, TrailStore
+from indelible.store.ranges import RangeSet
+from indelible.tlog import Checkpoint, Index, RightEdge, SigningKey, sign_checkpoint
+from indelible.transport.delivery import Delivery, Gap, Received
+
+
+class Sequencer:
+    """Implements `indelible.transport.delivery.Sink`: see there for what it promises.
+
+    Safe for threads. `clock` gives microseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: TrailStore,
+        lease: Lease,
+        key: SigningKey,
+        *,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
+    ) -> None:
+        """Signs a root that a crash left pending.
+
+        Raises `DeposedError`, and `VerificationError` when the trail's right edge doesn't lead to
+        its root: nothing may be appended to a trail that was tampered with.
+        """
+        self._store = store
+        self._lease = lease
+        self._key = key
+        self._clock = clock
+        self._sequencing = threading.Lock()
+        with self._sequencing:
+            self._known = _Known(store, clock())
+            note = self._sign()
+            if note != store.state().checkpoint:
+                self._store_checkpoint(note)
+
+    def deliver(self, batch: Sequence[Delivery]) -> None:
+        with self._sequencing:
+            self._commit(lambda numbering: numbering.add_deliveries(batch))
+
+    def received(self, producer_id: str, epoch: int) -> Received:
+        return self._store.received(producer_id, epoch)
+
+    def report_gap(self, gap: Gap) -> None:
+        with self._sequencing:
+            known = RangeSet(self._store.lost(gap.producer_id, gap.epoch))
+            if gap.first not in known or gap.last not in known:
+                self._commit(lambda numbering: numbering.add_gap(gap))
+
+    def notice(self, action: str, message: str, **details: str) -> None:
+        with self._sequencing:
+            self._commit(lambda numbering: numbering.add_own(action, message, **details))
+
+    def renew(self) -> None:
+        """Say that this sequencer lives; raises `DeposedError`."""
+        self._store.renew_lease(self._lease, now=self._clock())
+
+    # -- below, `_sequencing` is held -----------------------------------------------------------
+
+    def _commit(self, fill: Callable[[Numbering], object]) -> None:
+        known = self._known
+        numbering = Numbering(known, first=Index(known.edge.size), now=format_time(self._clock()))
+        try:
+            fill(numbering)
+            if numbering.is_empty:
+                return
+            numbering.finish()
+            entries, leaves = numbering.entries()
+            growth = known.edge.append(leaves)
+            append = numbering.as_append(entries, growth)
+            self._store.append(self._lease, append, now=self._clock())
+        except BaseException:
+            # Perhaps it was committed all the same: believe only what is there.
+            self._known = _Known(self._store, self._clock())
+            raise
+        known.edge = growth.edge
+        self._store_checkpoint(self._sign())
+
+    def _sign(self) -> bytes:
+        edge = self._known.edge
+        checkpoint = Checkpoint(origin=self._store.origin, size=edge.size, root=edge.root)
+        return sign_checkpoint(checkpoint, self._key)
+
+    def _store_checkpoint(self, note: bytes) -> None:
+        size = self._known.edge.size
+        self._store.store_checkpoint(self._lease, note, size, now=self._clock())
+
+
+class _Known:
+    """What the sequencer knows of the trail, so as not to ask for every batch."""
+
+    def __init__(self, store: TrailStore, now: int) -> None:
+        self._store = store
+        self._sources: dict[tuple[str, int], _Held] = {}
+        # A run of its own each time, so that its positions are never used twice.
+        self._own_epoch = max(now, store.last_epoch(store.source_id) + 1)
+        self._own_seq = 0
+        state = store.state()
+        self.edge = RightEdge.restore(store, state.size, state.root)
+
+    def held(self, producer_id: str, epoch: int) -> _Held:
+        key = (producer_id, epoch)
+        found = self._sources.get(key)
+        if found is None:
+            found = self._sources[key] = _Held(self._store.received(*key), self._store.latest(*key))
+        return found
+
+    def bodies_at(self, producer_id: str, epoch: int, seq: int) -> list[tuple[bytes, ...]]:
+        return self._store.bodies_at(producer_id, epoch, seq)
+
+    def next_own(self) -> Producer:
+        self._own_seq += 1
+        return Producer(self._store.source_id, self._own_epoch, self._own_seq)
+
+
+class _Held:
+    """What the trail holds of one source."""
+
+    def __init__(self, received: Received, latest: Timestamp | None) -> None:
+        self.ranges = RangeSet(received.ranges)
+        self.last = received.last
+        self.last_time = received.last_time
+        self.latest = latest

@@ -1,0 +1,271 @@
+"""`verify`: everything stored is hashed again, derived again, and held against the signed root.
+
+In this order, so that the first thing that is wrong can be named: the checkpoint's signature; the
+tiles, from the root down; each entry against its leaf; then what is derived from the entries
+(batches, positions, index, notices). The first fault raises; nothing is repaired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from indelible.errors import EventError, VerificationError
+from indelible.events.codec import decode_event
+from indelible.events.model import Event
+from indelible.integrity.derived import Derived
+from indelible.integrity.faults import (
+    CheckpointError,
+    EntryMismatchError,
+    ForkError,
+    HeadMismatchError,
+    MissingEntryError,
+    RollbackError,
+    StrayEntryError,
+    TileMismatchError,
+    UncheckpointedError,
+)
+from indelible.store.blocks import BLOCK_ENTRIES
+from indelible.store.entry import format_stem, leaf_of
+from indelible.store.sqlite_audit import BlockRow, SqliteAudit, TrailRow, audit_trail
+from indelible.tlog import (
+    FULL_WIDTH,
+    HASH_BYTES,
+    Hash,
+    RightEdge,
+    Size,
+    Tile,
+    VerifierKey,
+    consistency_proof,
+    open_checkpoint,
+    root_of,
+    tile_of_tree,
+    verify_consistency,
+)
+
+UNWITNESSED: Final = "unwitnessed, one trust domain"
+
+Progress = Callable[[int, int], None]
+"""Called with how many entries are done, and of how many."""
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """A tree that a verifier has seen and found right."""
+
+    origin: str
+    size: int
+    root: bytes
+    vkey: str
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What was verified, and what that is worth.
+
+    `since` is the size from which on entries were hashed again: 0 for all of them.
+    """
+
+    origin: str
+    size: int
+    root: bytes
+    vkey: str
+    since: int
+    batches: int
+    sources: int
+    quarantined: int
+    unacknowledged: int
+    assurance: str = UNWITNESSED
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(origin=self.origin, size=self.size, root=self.root, vkey=self.vkey)
+
+
+def verify_trail(
+    path: Path,
+    key: VerifierKey,
+    *,
+    seen: Seen | None = None,
+    only_new: bool = False,
+    with_index: bool = True,
+    progress: Progress = lambda done, of: None,
+) -> Verification:
+    """Return only if the trail at `path` is what `key` signed, whole, and grown from `seen`.
+
+    `only_new` hashes the entries behind `seen` alone, and leaves the derived tables unchecked
+    where they tell of the whole trail; `with_index=False` checks the proof only. Raises a
+    `TrailFaultError`, or another `VerificationError` for bytes that can't be decoded.
+    """
+    with audit_trail(path) as audit:
+        trail = audit.trail()
+        _check_checkpoint(trail, key)
+        if seen is not None:
+            _check_seen(audit, trail, seen)
+        size = int(trail.size)
+        since = seen.size if seen is not None and only_new else 0
+        _check_tiles(audit, trail)
+        derived = Derived(audit, trail, since) if with_index else None
+        _check_entries(audit, trail, since, derived, progress)
+        if derived is not None:
+            derived.finish()
+        open_notices = [index for index, by in audit.notices().items() if by is None]
+        return Verification(
+            origin=trail.origin,
+            size=size,
+            root=trail.root,
+            vkey=str(key),
+            since=since,
+            batches=sum(1 for _ in audit.batches()),
+            sources=len(audit.sources()),
+            quarantined=len(audit.quarantined()),
+            unacknowledged=len(open_notices),
+        )
+
+
+def _check_checkpoint(trail: TrailRow, key: VerifierKey) -> None:
+    if trail.checkpoint is None:
+        raise CheckpointError(0, "expected a signed checkpoint, there is none")
+    try:
+        signed = open_checkpoint(trail.checkpoint, origin=trail.origin, log_key=key).checkpoint
+    except VerificationError as error:
+        raise CheckpointError(0, f"expected a checkpoint signed by {key.name}: {error}") from None
+    if signed.size < trail.size:
+        raise UncheckpointedError(
+            signed.size,
+            f"entries from here to {trail.size - 1} are under no signed checkpoint: a crash leaves "
+            "that until the next start of the application or of `indelible relay`, and so does an "
+            "insertion",
+        )
+    if signed.size > trail.size:
+        raise MissingEntryError(
+            trail.size, f"the trail ends here, its checkpoint covers {signed.size} entries"
+        )
+    if signed.root != trail.root:
+        raise CheckpointError(
+            0, f"expected the signed root {signed.root.hex()}, the trail has {trail.root.hex()}"
+        )
+
+
+def _check_seen(audit: SqliteAudit, trail: TrailRow, seen: Seen) -> None:
+    if seen.origin != trail.origin:
+        raise CheckpointError(
+            0, f"expected the trail of {seen.origin}, which was verified before, not {trail.origin}"
+        )
+    if trail.size < seen.size:
+        raise RollbackError(last_seen=seen.size, offered=int(trail.size))
+    old = Size(seen.size)
+    try:
+        proof = consistency_proof(audit, old, trail.size)
+        verify_consistency(
+            old=old, old_root=Hash(seen.root), new=trail.size, new_root=trail.root, proof=proof
+        )
+    except VerificationError:
+        raise ForkError(
+            0,
+            f"the first {seen.size} entries aren't those that were verified before: the trail's "
+            "history was rewritten",
+        ) from None
+
+
+def _check_tiles(audit: SqliteAudit, trail: TrailRow) -> None:
+    """Every tile hashes to its place in the tile above, and the topmost to the signed root."""
+    size = trail.size
+    expected: dict[tuple[int, int], int] = {}
+    level = 0
+    while (width := size >> (8 * level)) > 0:
+        for n in range(-(-width // FULL_WIDTH)):
+            expected[(level, n)] = tile_of_tree(level, n, size).width * HASH_BYTES
+        level += 1
+    for level, n, length in audit.tiles():
+        covers = n << (8 * (level + 1))
+        if (level, n) not in expected:
+            raise StrayEntryError(covers, f"tile {level}/{n} is beyond the tree of size {size}")
+        if length != expected.pop((level, n)):
+            raise TileMismatchError(covers, f"tile {level}/{n} has a wrong length of {length}")
+    for level, n in expected:
+        raise TileMismatchError(n << (8 * (level + 1)), f"tile {level}/{n} is missing")
+    level = 0
+    while (width := size >> (8 * (level + 1))) > 0:
+        for n in range(width):
+            tile = tile_of_tree(level + 1, n // FULL_WIDTH, size)
+            if n % FULL_WIDTH == 0:
+                above = audit.read_tile(tile)
+            at = n % FULL_WIDTH * HASH_BYTES
+            if root_of(_hashes(audit.read_tile(Tile(level, n)))) != above[at : at + HASH_BYTES]:
+                raise TileMismatchError(
+                    n << (8 * (level + 1)), f"tile {level}/{n} doesn't lead to the signed root"
+                )
+        level += 1
+    try:
+        RightEdge.restore(audit, size, trail.root)
+    except VerificationError:
+        first = _first_of_right_edge(size)
+        raise TileMismatchError(
+            first, "the tiles at the right edge of the tree don't lead to the signed root"
+        ) from None
+
+
+def _first_of_right_edge(size: int) -> int:
+    """The first entry that no full tile covers."""
+    return size - size % FULL_WIDTH
+
+
+def _check_entries(
+    audit: SqliteAudit, trail: TrailRow, since: int, derived: Derived | None, progress: Progress
+) -> None:
+    size = int(trail.size)
+    n = since // BLOCK_ENTRIES
+    for block in audit.blocks(n):
+        if block.n != n:
+            raise (StrayEntryError if block.n * BLOCK_ENTRIES >= size else MissingEntryError)(
+                n * BLOCK_ENTRIES, f"expected block {n}, there is block {block.n} instead"
+            )
+        first = n * BLOCK_ENTRIES
+        count = min(BLOCK_ENTRIES, size - first)
+        if count <= 0 or len(block.bodies) > count:
+            raise StrayEntryError(max(first, size), f"the checkpoint covers {size} entries")
+        if len(block.bodies) < count:
+            raise MissingEntryError(
+                first + len(block.bodies), f"the checkpoint covers {size} entries"
+            )
+        _check_leaves(audit, block, tile_of_tree(0, n, trail.size))
+        if derived is not None:
+            derived.add(block, _events(block))
+        n += 1
+        progress(first + count, size)
+    if n * BLOCK_ENTRIES < size:
+        raise MissingEntryError(n * BLOCK_ENTRIES, f"the checkpoint covers {size} entries")
+
+
+def _check_leaves(audit: SqliteAudit, block: BlockRow, tile: Tile) -> None:
+    """Level 0 tiles and blocks have 256 entries both, and the tiles are proven by now."""
+    leaves = b"".join(map(leaf_of, block.stems, block.salts, block.bodies))
+    proven = audit.read_tile(tile)
+    if leaves == proven:
+        return
+    for at in range(0, len(proven), HASH_BYTES):
+        if leaves[at : at + HASH_BYTES] != proven[at : at + HASH_BYTES]:
+            raise EntryMismatchError(
+                block.n * BLOCK_ENTRIES + at // HASH_BYTES,
+                "body, salt or head isn't what was committed to",
+            )
+
+
+def _events(block: BlockRow) -> list[Event]:
+    events = []
+    for place, body in enumerate(block.bodies):
+        index = block.n * BLOCK_ENTRIES + place
+        try:
+            event = decode_event(body)
+        except EventError as error:
+            raise HeadMismatchError(index, f"the body is no event: {error}") from None
+        if format_stem(event.producer, event.kind) != block.stems[place]:
+            raise HeadMismatchError(index, "head and body tell of different events")
+        events.append(event)
+    return events
+
+
+def _hashes(row: bytes) -> list[Hash]:
+    return [Hash(row[at : at + HASH_BYTES]) for at in range(0, len(row), HASH_BYTES)]

@@ -1,0 +1,21 @@
+"""What can be wrong with a trail's file, beyond what every store raises."""
+
+from __future__ import annotations
+
+from indelible.errors import DeliveryError, QueryError, VerificationError
+
+
+class StoreReadOnlyError(DeliveryError):
+    """The trail's file can't be written: its permissions, or a read-only disk."""
+
+
+class StoreConflictError(DeliveryError):
+    """The trail doesn't end where the batch was to begin: read its state again."""
+
+
+class NoSuchEntryError(QueryError):
+    """The trail has no entry at that index."""
+
+
+class MalformedBlockError(VerificationError):
+    """Stored bytes that can't be what was stored."""

@@ -1,0 +1,107 @@
+"""Runs of the index: sorted (term hash, entry) references in small compressed pages. Pure.
+
+A reference is an int: the term's hash in the upper 32 bits, and below them the entry's distance
+from the run's first entry. Sorting references sorts by hash, then entry.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import zstandard
+
+from indelible.store.errors import MalformedBlockError
+
+RUN_REFS: Final = 4_096
+"""References that wait before they become a run of their own."""
+MERGED_REFS: Final = 65_536
+"""References from which runs are merged into one that stays."""
+PAGE_REFS: Final = 1_024
+
+_compressor = zstandard.ZstdCompressor(level=1, write_checksum=False)
+_MAX_PAGE_BYTES: Final = PAGE_REFS * 8
+
+
+class Page(NamedTuple):
+    """Up to `PAGE_REFS` references; `first_hash` leads a reader to it."""
+
+    first_hash: int
+    data: bytes
+
+
+def references(term_hashes: Iterable[int], distance: int) -> list[int]:
+    """The references from terms to the entry `distance` behind the run's first."""
+    return [term_hash << 32 | distance for term_hash in term_hashes]
+
+
+def encode_pages(refs: Sequence[int]) -> list[Page]:
+    """The pages of a run; `refs` are sorted."""
+    return [
+        Page(refs[at] >> 32, _encode_page(refs[at : at + PAGE_REFS]))
+        for at in range(0, len(refs), PAGE_REFS)
+    ]
+
+
+def encode_directory(first_hashes: Sequence[int]) -> bytes:
+    """The pages' first hashes, by which a page is found without reading it."""
+    return _to_bytes(array("I", first_hashes))
+
+
+def pages_with(directory: bytes, term_hash: int) -> range:
+    """The numbers of the pages that may hold `term_hash`."""
+    firsts = _from_bytes("I", directory)
+    return range(max(0, bisect_left(firsts, term_hash) - 1), bisect_right(firsts, term_hash))
+
+
+def distances_in(page: bytes, term_hash: int) -> Sequence[int]:
+    """The distances that stand beside `term_hash` in a page. Raises `MalformedBlockError`."""
+    hashes, distances = _decode_page(page)
+    return distances[bisect_left(hashes, term_hash) : bisect_right(hashes, term_hash)]
+
+
+def decode_page(page: bytes) -> list[int]:
+    """The references of a page, in order. Raises `MalformedBlockError`."""
+    hashes, distances = _decode_page(page)
+    return [h << 32 | d for h, d in zip(hashes, distances, strict=True)]
+
+
+def _encode_page(refs: Sequence[int]) -> bytes:
+    hashes = array("I", [ref >> 32 for ref in refs])
+    distances = [ref & 0xFFFFFFFF for ref in refs]
+    width = "H" if max(distances) < 1 << 16 else "I"
+    return width.encode() + _compressor.compress(
+        _to_bytes(hashes) + _to_bytes(array(width, distances))
+    )
+
+
+def _decode_page(page: bytes) -> tuple[array[int], array[int]]:
+    width = page[:1].decode("latin-1")
+    try:
+        if width not in ("H", "I") or zstandard.frame_content_size(page[1:]) > _MAX_PAGE_BYTES:
+            raise MalformedBlockError("expected a page of the index")
+        raw = zstandard.ZstdDecompressor().decompress(page[1:])
+    except zstandard.ZstdError:
+        raise MalformedBlockError("expected a page of the index") from None
+    count, rest = divmod(len(raw), 6 if width == "H" else 8)
+    if rest:
+        raise MalformedBlockError("expected a page of whole references")
+    return _from_bytes("I", raw[: count * 4]), _from_bytes(width, raw[count * 4 :])
+
+
+def _to_bytes(numbers: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        numbers = array(numbers.typecode, numbers)
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def _from_bytes(typecode: str, raw: bytes) -> array[int]:
+    numbers = array(typecode)
+    numbers.frombytes(raw)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers

@@ -1,0 +1,135 @@
+-- name: create_trail
+INSERT INTO trail (only, origin, vkey, source_id, size, root) VALUES (1, ?, ?, ?, 0, ?)
+-- name: create_lease
+INSERT INTO lease (only, epoch, holder, heard) VALUES (1, 0, '', 0)
+-- name: trail
+SELECT origin, vkey, source_id, size, root, checkpoint FROM trail
+-- name: size
+SELECT size FROM trail
+-- name: take_lease
+UPDATE lease SET epoch = epoch + 1, holder = :holder, heard = :now
+WHERE holder = '' OR heard <= :now - :patience OR heard > :now + :patience
+-- name: lease_epoch
+SELECT epoch FROM lease
+-- name: lease_holder
+SELECT holder, heard FROM lease
+-- name: hold_lease
+UPDATE lease SET heard = ? WHERE epoch = ?
+-- name: drop_lease
+UPDATE lease SET holder = '', heard = 0 WHERE epoch = ?
+-- name: grow
+UPDATE trail SET size = ?, root = ?
+-- name: store_checkpoint
+UPDATE trail SET checkpoint = ?
+-- name: put_block
+INSERT OR REPLACE INTO block
+  (n, count, min_time, max_time, doubtful, stems, salts, frame0, frame1, frame2, frame3)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: block
+SELECT n, count, min_time, max_time, doubtful, stems, salts, frame0, frame1, frame2, frame3
+FROM block WHERE n = ?
+-- name: block_bodies
+SELECT n, doubtful, frame0, frame1, frame2, frame3 FROM block WHERE n = ?
+-- name: blocks_in
+SELECT n FROM block
+WHERE n BETWEEN ? AND ? AND max_time >= ? AND min_time < ? ORDER BY n LIMIT ?
+-- name: blocks_in_newest_first
+SELECT n FROM block
+WHERE n BETWEEN ? AND ? AND max_time >= ? AND min_time < ? ORDER BY n DESC LIMIT ?
+-- name: put_tile
+INSERT OR REPLACE INTO tile (id, hashes) VALUES (?, ?)
+-- name: tile
+SELECT hashes FROM tile WHERE id = ?
+-- name: put_run
+INSERT INTO run (id, first, last, refs, min_time, max_time, directory) VALUES (?, ?, ?, ?, ?, ?, ?)
+-- name: put_page
+INSERT INTO page (id, data) VALUES (?, ?)
+-- name: drop_run
+DELETE FROM run WHERE id = ?
+-- name: drop_pages
+DELETE FROM page WHERE id BETWEEN ? AND ?
+-- name: next_run
+SELECT coalesce(max(id) + 1, 0) FROM run
+-- name: runs
+SELECT id, first, last, refs, min_time, max_time, directory FROM run ORDER BY first
+-- name: runs_in
+SELECT id, first, directory FROM run WHERE max_time >= ? AND min_time < ?
+-- name: indexed
+SELECT coalesce(max(last) + 1, 0) FROM run
+-- name: page
+SELECT data FROM page WHERE id = ?
+-- name: pages_of_run
+SELECT data FROM page WHERE id BETWEEN ? AND ? ORDER BY id
+-- name: put_batch
+INSERT INTO batch (first, last, time) VALUES (?, ?, ?)
+-- name: batches_over
+SELECT first, last, time FROM batch
+WHERE first >= (SELECT coalesce(max(first), 0) FROM batch WHERE first <= :first)
+  AND first <= :last ORDER BY first
+-- name: batches
+SELECT first, last, time FROM batch
+WHERE first >= (SELECT coalesce(max(first), 0) FROM batch WHERE first <= :first)
+  AND first > :after ORDER BY first LIMIT 1000
+-- name: source
+SELECT ranges, last_time, latest FROM source WHERE producer = ? AND epoch = ?
+-- name: put_source
+INSERT OR REPLACE INTO source (producer, epoch, ranges, last_time, latest, received_at)
+VALUES (?, ?, ?, ?, ?, ?)
+-- name: sources
+SELECT producer, epoch, ranges, last_time, received_at FROM source ORDER BY producer, epoch
+-- name: last_epoch
+SELECT coalesce(max(epoch), 0) FROM source WHERE producer = ?
+-- name: last_span
+SELECT first_seq, first_index, count FROM span
+WHERE producer = ? AND epoch = ? AND first_seq <= ? ORDER BY first_seq DESC LIMIT 1
+-- name: widen_span
+UPDATE span SET count = ? WHERE producer = ? AND epoch = ? AND first_seq = ?
+-- name: put_span
+INSERT INTO span (producer, epoch, first_seq, first_index, count) VALUES (?, ?, ?, ?, ?)
+-- name: spans
+SELECT producer, epoch, first_seq, first_index, count FROM span
+-- name: put_conflict
+INSERT INTO conflict (idx, producer, epoch, seq) VALUES (?, ?, ?, ?)
+-- name: conflicts_at
+SELECT idx FROM conflict WHERE producer = ? AND epoch = ? AND seq = ? ORDER BY idx
+-- name: conflicts
+SELECT idx, producer, epoch, seq FROM conflict ORDER BY idx
+-- name: put_gap
+INSERT INTO gap (idx, producer, epoch, first, last) VALUES (?, ?, ?, ?, ?)
+-- name: gaps
+SELECT first, last FROM gap WHERE producer = ? AND epoch = ? ORDER BY first, last
+-- name: put_quarantined
+INSERT INTO quarantine (idx, producer, epoch, seq, bodies, reason) VALUES (?, ?, ?, ?, ?, ?)
+-- name: quarantined
+SELECT idx, producer, epoch, seq, bodies, reason FROM quarantine WHERE idx > ?
+ORDER BY idx LIMIT 100
+-- name: quarantined_at
+SELECT bodies FROM quarantine WHERE producer = ? AND epoch = ? AND seq = ? ORDER BY idx
+-- name: put_notice
+INSERT INTO notice (idx, time, action, message) VALUES (?, ?, ?, ?)
+-- name: acknowledge
+UPDATE notice SET acknowledged = ? WHERE idx = ? AND acknowledged IS NULL
+-- name: notices
+SELECT idx, time, action, message, acknowledged FROM notice WHERE idx > ? ORDER BY idx LIMIT 100
+-- name: open_notices
+SELECT idx, time, action, message, acknowledged FROM notice
+WHERE idx > ? AND acknowledged IS NULL ORDER BY idx LIMIT 100
+-- name: blocks_from
+SELECT n, count, min_time, max_time, doubtful, stems, salts, frame0, frame1, frame2, frame3
+FROM block WHERE n >= ? ORDER BY n
+-- name: tile_lengths
+SELECT id, length(hashes) FROM tile ORDER BY id
+-- name: stray_pages
+SELECT count(*) FROM page WHERE (id >> 16) NOT IN (SELECT id FROM run)
+-- name: all_batches
+SELECT first, last, time FROM batch ORDER BY first
+-- name: audit_sources
+SELECT producer, epoch, ranges, last_time, latest FROM source
+-- name: count_positions
+SELECT coalesce(sum(count), 0) FROM span
+-- name: all_gaps
+SELECT idx, producer, epoch, first, last FROM gap
+-- name: all_quarantined
+SELECT idx, producer, epoch, seq, bodies FROM quarantine
+-- name: all_notices
+SELECT idx, acknowledged FROM notice

@@ -1,0 +1,110 @@
+-- A trail: `PRAGMA application_id` 0x494E4445 ("INDE"), `PRAGMA user_version` the format.
+-- What is committed to are head, salt and body of each entry (block); all else can be derived from
+-- them and from the checkpoint, and `indelible verify` does and compares.
+
+-- One row. `size` and `root` are pending until `checkpoint`, a signed note, covers them.
+CREATE TABLE trail (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  origin TEXT NOT NULL,
+  vkey TEXT NOT NULL,
+  source_id TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  root BLOB NOT NULL,
+  checkpoint BLOB
+) STRICT;
+
+-- One row: who may append. `epoch` fences; `heard` (microseconds) is for takeover only.
+CREATE TABLE lease (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  epoch INTEGER NOT NULL,
+  holder TEXT NOT NULL,
+  heard INTEGER NOT NULL
+) STRICT;
+
+-- Entries 256n .. 256n+255. Times are the least and greatest of claimed and received ones.
+CREATE TABLE block (
+  n INTEGER PRIMARY KEY,
+  count INTEGER NOT NULL,
+  min_time TEXT NOT NULL,
+  max_time TEXT NOT NULL,
+  doubtful BLOB,
+  stems BLOB NOT NULL,
+  salts BLOB NOT NULL,
+  frame0 BLOB NOT NULL,
+  frame1 BLOB,
+  frame2 BLOB,
+  frame3 BLOB
+) STRICT;
+
+-- id = level << 48 | n: the hashes of one tile, as far as it is filled.
+CREATE TABLE tile (id INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT;
+
+-- A run of the index covers the entries first .. last.
+CREATE TABLE run (
+  id INTEGER PRIMARY KEY,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  refs INTEGER NOT NULL,
+  min_time TEXT NOT NULL,
+  max_time TEXT NOT NULL,
+  directory BLOB NOT NULL
+) STRICT;
+
+-- id = run << 16 | number of the page.
+CREATE TABLE page (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+
+CREATE TABLE batch (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, time TEXT NOT NULL) STRICT;
+
+-- Positions received of a source, for ever.
+CREATE TABLE source (
+  producer TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  ranges BLOB NOT NULL,
+  last_time TEXT NOT NULL,
+  latest TEXT NOT NULL,
+  received_at TEXT NOT NULL,
+  PRIMARY KEY (producer, epoch)
+) STRICT, WITHOUT ROWID;
+
+-- Positions first_seq, +1, … of a source stand at indexes first_index, +1, …
+CREATE TABLE span (
+  producer TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  first_seq INTEGER NOT NULL,
+  first_index INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  PRIMARY KEY (producer, epoch, first_seq)
+) STRICT, WITHOUT ROWID;
+
+-- Other bytes at a position that was held already.
+CREATE TABLE conflict (
+  idx INTEGER PRIMARY KEY, producer TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE gap (
+  idx INTEGER PRIMARY KEY,
+  producer TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL
+) STRICT;
+
+-- Deliveries that were no event, with their bytes; idx is the entry that says so.
+CREATE TABLE quarantine (
+  idx INTEGER PRIMARY KEY,
+  producer TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  bodies BLOB NOT NULL,
+  reason TEXT NOT NULL
+) STRICT;
+
+-- Entries that somebody has to see, and the entry that says who has.
+CREATE TABLE notice (
+  idx INTEGER PRIMARY KEY,
+  time TEXT NOT NULL,
+  action TEXT NOT NULL,
+  message TEXT NOT NULL,
+  acknowledged INTEGER
+) STRICT;
+CREATE INDEX notice_open ON notice (idx) WHERE acknowledged IS NULL;

@@ -1,0 +1,367 @@
+"""Reading a trail in SQLite: short transactions, bounded memory, while it grows."""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from indelible.events.codec import decode_event
+from indelible.events.model import Timestamp
+from indelible.store.blocks import (
+    BLOCK_ENTRIES,
+    FRAME_ENTRIES,
+    decode_frame,
+    decode_lines,
+    decode_stems,
+    frame_count,
+    split_salts,
+)
+from indelible.store.entry import format_head
+from indelible.store.errors import MalformedBlockError, NoSuchEntryError
+from indelible.store.index import distances_in, pages_with
+from indelible.store.protocol import (
+    Batch,
+    Notice,
+    Quarantined,
+    Source,
+    StoredEntry,
+    TrailState,
+)
+from indelible.store.ranges import unpack_ranges
+from indelible.store.sqlite_file import ReadConnections, open_connection, statements
+from indelible.store.terms import hash_terms
+from indelible.tlog import HASH_BYTES, Hash, Index, Size, Tile
+from indelible.transport.delivery import Received
+
+_FIRST: Final = ""
+_LAST: Final = "~"
+"""Sort before and after every timestamp."""
+_SLICE: Final = 64
+"""Blocks looked at between two short transactions."""
+
+
+class SqliteReader:
+    """Implements `indelible.store.protocol.TrailReader`; see there for what it promises."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `NoTrailError` and `TrailFormatError`."""
+        self._path = path
+        self._connections = ReadConnections(path)
+        self._sql = statements()
+        open_connection(path).close()
+        with self._connections.snapshot() as connection:
+            row = _one(connection, self._sql["trail"])
+        self._origin: str = row[0]
+        self._vkey: str = row[1]
+        self._source_id: str = row[2]
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    @property
+    def origin(self) -> str:
+        return self._origin
+
+    @property
+    def vkey(self) -> str:
+        return self._vkey
+
+    @property
+    def source_id(self) -> str:
+        return self._source_id
+
+    @property
+    def size(self) -> Size:
+        with self._connections.snapshot() as connection:
+            return Size(_one(connection, self._sql["size"])[0])
+
+    def state(self) -> TrailState:
+        with self._connections.snapshot() as connection:
+            row = _one(connection, self._sql["trail"])
+        return TrailState(Size(row[3]), Hash(row[4]), row[5])
+
+    def search(
+        self,
+        any_of: Sequence[bytes],
+        *,
+        since: Timestamp | None = None,
+        until: Timestamp | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[StoredEntry]:
+        window = (since or _FIRST, until or _LAST)
+        if not any_of:
+            yield from self._scan(0, int(self.size) - 1, window, newest_first)
+            return
+        with self._connections.snapshot() as connection:
+            size = int(_one(connection, self._sql["size"])[0])
+            indexed = int(_one(connection, self._sql["indexed"])[0])
+            hits = self._hits(connection, any_of, window)
+        if newest_first:
+            yield from self._scan(indexed, size - 1, window, newest_first)
+            hits.reverse()
+        yield from self._read_hits(hits, window)
+        if not newest_first:
+            yield from self._scan(indexed, size - 1, window, newest_first)
+
+    def entries(self, first: int, last: int) -> Iterator[StoredEntry]:
+        last = min(last, int(self.size) - 1)
+        yield from self._scan(max(0, first), last, (_FIRST, _LAST), False)
+
+    def entry(self, index: int) -> StoredEntry:
+        for entry in self.entries(index, index):
+            return entry
+        raise self._no_entry(index)
+
+    def head(self, index: int) -> bytes:
+        stem, salt, body = self._parts(index)
+        return format_head(stem, salt, body)
+
+    def salt(self, index: int) -> bytes:
+        return self._parts(index)[1]
+
+    def index_of(self, event_id: str) -> Index | None:
+        producer, epoch, seq, part = _parse_id(event_id)
+        if not producer:
+            return None
+        with self._connections.snapshot() as connection:
+            index = find_index(connection, producer, epoch, seq)
+        if index is None or part == 1:
+            return index
+        found = Index(index + part - 1)
+        if found < self.size and decode_event(self.entry(found).body).id == event_id:
+            return found
+        return None
+
+    def sources(self) -> Iterator[Source]:
+        with self._connections.snapshot() as connection:
+            found = [
+                Source(
+                    producer_id=producer,
+                    epoch=epoch,
+                    received=Received(unpack_ranges(ranges), Timestamp(last_time) or None),
+                    received_at=Timestamp(received_at),
+                    lost=tuple(connection.execute(self._sql["gaps"], (producer, epoch))),
+                )
+                for producer, epoch, ranges, last_time, received_at in connection.execute(
+                    self._sql["sources"]
+                )
+            ]
+        yield from found
+
+    def batches(self, first: int = 0) -> Iterator[Batch]:
+        after = -1
+        while True:
+            with self._connections.snapshot() as connection:
+                rows = connection.execute(
+                    self._sql["batches"], {"first": first, "after": after}
+                ).fetchall()
+            if not rows:
+                return
+            for row in rows:
+                yield Batch(Index(row[0]), Index(row[1]), Timestamp(row[2]))
+            after = rows[-1][0]
+
+    def notices(self, *, unacknowledged_only: bool = False) -> Iterator[Notice]:
+        query = self._sql["open_notices" if unacknowledged_only else "notices"]
+        for idx, time, action, message, acknowledged in self._pages(query):
+            yield Notice(
+                index=Index(idx),
+                time=time,
+                action=action,
+                message=message,
+                acknowledged=acknowledged,
+            )
+
+    def quarantined(self) -> Iterator[Quarantined]:
+        for idx, producer, epoch, seq, bodies, reason in self._pages(self._sql["quarantined"]):
+            yield Quarantined(
+                index=Index(idx),
+                producer_id=producer,
+                epoch=epoch,
+                seq=seq,
+                bodies=unpack_bodies(bodies),
+                reason=reason,
+            )
+
+    def read_tile(self, tile: Tile) -> bytes:
+        with self._connections.snapshot() as connection:
+            row = connection.execute(self._sql["tile"], (tile_key(tile),)).fetchone()
+        if row is None:
+            raise MalformedBlockError(f"expected tile {tile.level}/{tile.n}, there is none")
+        hashes: bytes = row[0]
+        return hashes[: tile.width * HASH_BYTES]
+
+    def close(self) -> None:
+        """Close the connections; iterators under way fail or end."""
+        self._connections.close()
+
+    # -- below: one step of a read each ---------------------------------------------------------
+
+    def _hits(
+        self, connection: sqlite3.Connection, terms: Sequence[bytes], window: tuple[str, str]
+    ) -> list[int]:
+        """Every indexed entry under one of `terms`, in order; not yet held against the window."""
+        hashes = sorted(set(hash_terms(terms)))
+        found: set[int] = set()
+        for run, first, directory in connection.execute(self._sql["runs_in"], window):
+            for term_hash in hashes:
+                for page in pages_with(directory, term_hash):
+                    row = connection.execute(self._sql["page"], (run << 16 | page,)).fetchone()
+                    if row is not None:
+                        found.update(first + each for each in distances_in(row[0], term_hash))
+        return sorted(found)
+
+    def _read_hits(self, hits: Sequence[int], window: tuple[str, str]) -> Iterator[StoredEntry]:
+        for n, group in groupby(hits, key=lambda index: index // BLOCK_ENTRIES):
+            with self._connections.snapshot() as connection:
+                found = connection.execute(self._sql["blocks_in"], (n, n, *window, 1)).fetchone()
+                block = found and _BlockBodies.read(connection, n)
+            if block:
+                yield from block.pick(list(group))
+
+    def _scan(
+        self, first: int, last: int, window: tuple[str, str], newest_first: bool
+    ) -> Iterator[StoredEntry]:
+        """The entries `first` to `last` whose block may reach into the window."""
+        low, high = first // BLOCK_ENTRIES, last // BLOCK_ENTRIES
+        query = self._sql["blocks_in_newest_first" if newest_first else "blocks_in"]
+        while first <= last and low <= high:
+            with self._connections.snapshot() as connection:
+                numbers = [
+                    row[0] for row in connection.execute(query, (low, high, *window, _SLICE))
+                ]
+            for n in numbers:
+                with self._connections.snapshot() as connection:
+                    block = _BlockBodies.read(connection, n)
+                wanted = range(
+                    max(first, n * BLOCK_ENTRIES), min(last, (n + 1) * BLOCK_ENTRIES - 1) + 1
+                )
+                yield from block.pick(wanted[::-1] if newest_first else wanted)
+            if len(numbers) < _SLICE:
+                return
+            low, high = (low, numbers[-1] - 1) if newest_first else (numbers[-1] + 1, high)
+
+    def _parts(self, index: int) -> tuple[bytes, bytes, bytes]:
+        """(stem, salt, body) of one entry."""
+        n, place = divmod(index, BLOCK_ENTRIES)
+        with self._connections.snapshot() as connection:
+            row = connection.execute(self._sql["block"], (n,)).fetchone()
+        if row is None or index < 0 or place >= row[1]:
+            raise self._no_entry(index)
+        frame, at = divmod(place, FRAME_ENTRIES)
+        bodies = decode_frame(row[7 + frame], frame_count(row[1], frame))
+        return decode_stems(row[5], row[1])[place], split_salts(row[6], row[1])[place], bodies[at]
+
+    def _pages(self, query: str) -> Iterator[tuple[Any, ...]]:
+        after = -1
+        while True:
+            with self._connections.snapshot() as connection:
+                rows = connection.execute(query, (after,)).fetchall()
+            if not rows:
+                return
+            yield from rows
+            after = rows[-1][0]
+
+    def _no_entry(self, index: int) -> NoSuchEntryError:
+        return NoSuchEntryError(
+            f"expected an index below {self.size}, the size of the trail, got {index}"
+        )
+
+
+class _BlockBodies(NamedTuple):
+    """A block's bodies, decompressed frame by frame as they are asked for."""
+
+    n: int
+    doubtful: bytes | None
+    frames: tuple[bytes | None, ...]
+    batch_ends: list[int]
+    batch_times: list[str]
+
+    @classmethod
+    def read(cls, connection: sqlite3.Connection, n: int) -> _BlockBodies:
+        row = connection.execute(statements()["block_bodies"], (n,)).fetchone()
+        if row is None:
+            raise MalformedBlockError(f"expected block {n}, there is none")
+        first = n * BLOCK_ENTRIES
+        batches = connection.execute(
+            statements()["batches_over"], {"first": first, "last": first + BLOCK_ENTRIES - 1}
+        ).fetchall()
+        return cls(n, row[1], row[2:], [each[1] + 1 for each in batches], [b[2] for b in batches])
+
+    def pick(self, indexes: Sequence[int]) -> Iterator[StoredEntry]:
+        decoded: dict[int, list[bytes]] = {}
+        for index in indexes:
+            frame, at = divmod(index - self.n * BLOCK_ENTRIES, FRAME_ENTRIES)
+            if frame not in decoded:
+                raw = self.frames[frame]
+                decoded[frame] = decode_lines(raw) if raw is not None else []
+            bodies = decoded[frame]
+            if at >= len(bodies):
+                continue  # numbered after this answer began
+            batch = bisect_right(self.batch_ends, index)
+            if batch >= len(self.batch_times):
+                raise MalformedBlockError(f"expected a batch that holds entry {index}")
+            place = index - self.n * BLOCK_ENTRIES
+            doubtful = self.doubtful is not None and bool(
+                self.doubtful[place >> 3] >> (place & 7) & 1
+            )
+            yield StoredEntry(
+                Index(index), bodies[at], Timestamp(self.batch_times[batch]), doubtful
+            )
+
+
+def find_index(connection: sqlite3.Connection, producer: str, epoch: int, seq: int) -> Index | None:
+    """Where the first part of the event at this position stands."""
+    row = connection.execute(statements()["last_span"], (producer, epoch, seq)).fetchone()
+    if row is None or seq >= row[0] + row[2]:
+        return None
+    return Index(row[1] + seq - row[0])
+
+
+def tile_key(tile: Tile) -> int:
+    """The row of a tile."""
+    return tile.level << 48 | tile.n
+
+
+def pack_bodies(bodies: Sequence[bytes]) -> bytes:
+    """Bodies of any bytes, each behind its length."""
+    return b"".join(struct.pack("<I", len(body)) + body for body in bodies)
+
+
+def unpack_bodies(raw: bytes) -> tuple[bytes, ...]:
+    """What `pack_bodies` made. Raises `MalformedBlockError`."""
+    bodies = []
+    at = 0
+    while at < len(raw):
+        if at + 4 > len(raw):
+            raise MalformedBlockError("expected a length in the quarantine")
+        (length,) = struct.unpack_from("<I", raw, at)
+        bodies.append(raw[at + 4 : at + 4 + length])
+        at += 4 + length
+    if at != len(raw):
+        raise MalformedBlockError("expected whole bodies in the quarantine")
+    return tuple(bodies)
+
+
+def _parse_id(event_id: str) -> tuple[str, int, int, int]:
+    """(producer, epoch, seq, part); an empty producer for a text that is no id of ours."""
+    fields = event_id.split(".")
+    if len(fields) not in (3, 4) or not all(f.isascii() and f.isdigit() for f in fields[1:]):
+        return "", 0, 0, 0
+    numbers = [int(field) for field in fields[1:]]
+    if max(numbers) >= 1 << 63:
+        return "", 0, 0, 0
+    return fields[0], numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else 1
+
+
+def _one(connection: sqlite3.Connection, query: str) -> tuple[Any, ...]:
+    row = connection.execute(query).fetchone()
+    if row is None:
+        raise MalformedBlockError("expected the trail's own row, there is none")
+    return tuple(row)
