@@ -1,0 +1,374 @@
+"""The outbox of an application's database as a source: what its triggers wrote, in its order.
+
+Nothing is ever written to that database. Delivered rows are deleted by its own triggers, below
+`OutboxSource.delivered_through`, so that the last delivered row always stays: while it is there
+and says what was delivered, the database is the one that we know. When it isn't, the database was
+restored from an older backup, and its numbers are given out a second time: what follows the last
+row that the trail holds is delivered in the next *epoch* of the same incarnation, which is noticed.
+The epoch is remembered by the sink, with what it received in it.
+
+Whoever can write the outbox can forge changes that weren't delivered yet, or remove them; removed
+ones are a gap, because numbers are given out without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+import msgspec
+
+from indelible.capture.outbox_rows import DecodedEvent, DecodedRows, OutboxRow
+from indelible.errors import EventError, MalformedEventError
+from indelible.events.codec import decode_event, seal_parts
+from indelible.events.model import Producer
+from indelible.events.values import to_value
+from indelible.transport.delivery import Delivery, Gap, Sink
+from indelible.transport.source import Fetched, Mark, Remark
+
+_GONE: Final = "not in the outbox: deleted before it was delivered"
+_ELSEWHERE: Final = "stands in an earlier epoch: the database was restored from a backup"
+
+
+class OutboxPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of one snapshot.
+
+    `opened` is when the incarnation was opened, in microseconds since 1970; `last_id` the highest
+    number ever given out, `is_whole` that no rows follow.
+    """
+
+    incarnation: str
+    opened: int
+    last_id: int
+    rows: tuple[OutboxRow, ...]
+    is_whole: bool
+
+
+class OutboxReader(Protocol):
+    """A database's outbox, as `indelible.capture` reads it. Never writes."""
+
+    def read_page(self, since: int, *, limit: int, max_bytes: int) -> OutboxPage:
+        """The rows from number `since` on, ascending: at most `limit`, about `max_bytes`, but two
+        at least where there are as many.
+
+        Holds a read lock for a short bounded time only. Raises `sqlite3.Error`
+        (`OperationalError` where the database is locked) and `NotInstalledError`.
+        """
+
+    def decode(self, rows: Sequence[OutboxRow], epoch: int, delivered: int) -> DecodedRows:
+        """What rows of the last pages say: one event for each, the same whenever asked.
+
+        They belong to `epoch` of the incarnation that was read last, of which the sink holds rows
+        up to `delivered`. Which contexts they used is remembered, durably when this returns.
+        """
+
+    def decode_alone(self, row: OutboxRow) -> DecodedEvent:
+        """What a row says, but for whether its context was used before; nothing is remembered."""
+
+
+class HeldSource(Protocol):
+    """A source as the store lists it."""
+
+    @property
+    def producer_id(self) -> str: ...
+
+    @property
+    def epoch(self) -> int: ...
+
+
+class HeldEvents(Protocol):
+    """What the store behind the sink tells of what it holds (`indelible.store.TrailStore`)."""
+
+    def last_epoch(self, producer_id: str) -> int:
+        """The highest epoch of this producer; 0 for none."""
+
+    def bodies_at(self, producer_id: str, epoch: int, seq: int) -> Sequence[tuple[bytes, ...]]:
+        """What was received at this position."""
+
+    def lost(self, producer_id: str, epoch: int) -> Sequence[tuple[int, int]]:
+        """The ranges that were reported as gaps."""
+
+    def sources(self) -> Iterable[HeldSource]:
+        """Every source."""
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """How far an outbox was read.
+
+    `last` is the row of the last event that the sink holds (0 for none), `anchor` what we saw in
+    it, if we did. Rows up to `next` were seen or reported missing.
+    """
+
+    last: int = 0
+    anchor: OutboxRow | None = None
+    next: int = 1
+
+
+class OutboxSource:
+    """One database's outbox: a `Source`."""
+
+    def __init__(
+        self,
+        name: str,
+        reader: OutboxReader,
+        held: HeldEvents,
+    ) -> None:
+        self.name = name
+        self.producer_id = ""
+        self.epoch = 0
+        self._reader = reader
+        self._held = held
+        self._published = 0
+        self._confirmed = self._fetched = _Place()
+        self._said_on_opening: tuple[tuple[Gap, ...], tuple[Remark, ...]] = ((), ())
+
+    @property
+    def delivered_through(self) -> int:
+        """Below this row everything is in the trail, and may be deleted; 0 while in doubt.
+
+        From any thread.
+        """
+        return self._published
+
+    def fetch(self, sink: Sink, *, limit: int, max_bytes: int) -> Fetched:
+        """See `Source.fetch`."""
+        page = self._read(limit, max_bytes)
+        if page.incarnation != self.producer_id:
+            self._begin(page, sink)
+            page = self._read(limit, max_bytes)
+        if not self._is_known(page):
+            self._published = 0
+            if self._catch_up(sink):
+                # Another relay delivered meanwhile, and the row that we had seen last was deleted.
+                page = self._read(limit, max_bytes)
+            if not self._is_known(page):
+                self._open_epoch()
+                page = self._read(limit, max_bytes)
+        return self._take(page, sink)
+
+    def confirm(self, sink: Sink) -> None:
+        """See `Source.confirm`; publishes how far rows may be deleted."""
+        self._confirmed = self._fetched
+        self._published = self._confirmed.last
+        self._said_on_opening = ((), ())
+
+    def end(self) -> Mark:
+        """See `Source.end`."""
+        return 0, self._reader.read_page(2**62, limit=1, max_bytes=1).last_id
+
+    def confirmed(self) -> Mark:
+        """See `Source.confirmed`."""
+        return 0, self._confirmed.next - 1
+
+    def close(self) -> None:
+        """Publish nothing any more; reading begins anew."""
+        self._published = 0
+        self.producer_id = ""
+        self._confirmed = self._fetched = _Place()
+        self._said_on_opening = ((), ())
+
+    # -- which database is it? ------------------------------------------------------------------
+
+    def _begin(self, page: OutboxPage, sink: Sink) -> None:
+        """Take up a database where the sink has it."""
+        self._published = 0
+        self.producer_id = page.incarnation
+        self.epoch = max(page.opened, self._held.last_epoch(page.incarnation))
+        last = sink.received(self.producer_id, self.epoch).last
+        self._confirmed = _Place(last, None, last + 1)
+        if not last and self.epoch > page.opened:
+            # The epoch was opened, and nothing delivered in it yet.
+            self._confirmed = self._place_behind_held()
+
+    def _catch_up(self, sink: Sink) -> bool:
+        last = sink.received(self.producer_id, self.epoch).last
+        if last <= self._confirmed.last:
+            return False
+        self._confirmed = _Place(last, None, last + 1)
+        return True
+
+    def _is_known(self, page: OutboxPage) -> bool:
+        """Whether the last delivered row is where it was, and says what was delivered."""
+        place = self._confirmed
+        if page.last_id < place.next - 1:
+            return False
+        if not place.last:
+            return True
+        if not page.rows or _id(page.rows[0]) != place.last:
+            return False
+        if place.anchor is not None:
+            return page.rows[0] == place.anchor
+        return self._is_held(page.rows[0], self.epoch)
+
+    def _open_epoch(self) -> None:
+        """Go on behind the last row that the trail holds, whatever epoch it came in."""
+        before, epoch_before = self._confirmed.last, self.epoch
+        self._confirmed = self._place_behind_held()
+        # Next to the epoch before, so that a relay that dies here, or any other, finds the same;
+        # and not of now, because the rows may be older than our looking at them.
+        self.epoch = epoch_before + 1
+        after = self._confirmed.next - 1
+        # The gap is there so that nobody waits for these positions in the new epoch. Both are said
+        # with every fetch until one is confirmed.
+        gap = Gap(self.producer_id, self.epoch, 1, after, _ELSEWHERE)
+        self._said_on_opening = ((gap,) if after else (), ())
+        if (1, after) in self._held.lost(self.producer_id, self.epoch):
+            return  # it was opened before, and nothing came in it yet
+        message = (
+            f"{self.name} is not as it was delivered up to row {before}: restored from an older "
+            f"backup? Rows after {after} are taken as new ones"
+        )
+        details = {
+            "incarnation": self.producer_id,
+            "epoch": str(self.epoch),
+            "epoch_before": str(epoch_before),
+            "delivered_before": str(before),
+            "after": str(after),
+        }
+        remark = Remark("incarnation.opened", message, details)
+        self._said_on_opening = (self._said_on_opening[0], (remark,))
+
+    def _place_behind_held(self) -> _Place:
+        """Behind the highest row that the trail holds, from whichever epoch; else before all."""
+        epochs = sorted(
+            source.epoch
+            for source in self._held.sources()
+            if source.producer_id == self.producer_id
+        )
+        found: OutboxRow | None = None
+        lowest = 0
+        since = 0
+        while True:
+            page = self._reader.read_page(since, limit=1_000, max_bytes=1 << 20)
+            lowest = lowest or (_id(page.rows[0]) if page.rows else page.last_id + 1)
+            for row in page.rows:
+                if any(self._is_held(row, epoch) for epoch in epochs):
+                    found = row
+            if page.is_whole or not page.rows:
+                return (
+                    _Place(_id(found), found, _id(found) + 1)
+                    if found is not None
+                    else _Place(0, None, lowest)
+                )
+            since = _id(page.rows[-1]) + 1
+
+    def _is_held(self, row: OutboxRow, epoch: int) -> bool:
+        """Whether the trail holds what this row says at its position."""
+        held = self._held.bodies_at(self.producer_id, epoch, _id(row))
+        if not held:
+            return False
+        fact = _fact(self._delivery(row, self._reader.decode_alone(row)).bodies)
+        return any(_fact(bodies) == fact for bodies in held)
+
+    # -- rows -----------------------------------------------------------------------------------
+
+    def _read(self, limit: int, max_bytes: int) -> OutboxPage:
+        # With the last delivered row, which shows that the database is the one we know.
+        since = self._confirmed.last
+        return self._reader.read_page(since, limit=limit + bool(since), max_bytes=max_bytes)
+
+    def _take(self, page: OutboxPage, sink: Sink) -> Fetched:
+        place = self._confirmed
+        gaps = list(self._said_on_opening[0])
+        rows = [row for row in page.rows if _id(row) > place.last]
+        received = sink.received(self.producer_id, self.epoch)
+        decoded = self._reader.decode(rows, self.epoch, received.last)
+        expected = place.next
+        deliveries = []
+        for row, event in zip(rows, decoded.events, strict=True):
+            gaps += self._missing(expected, event.seq - 1)
+            expected = max(expected, event.seq + 1)
+            if event.seq not in received:
+                deliveries.append(self._delivery(row, event))
+        if page.is_whole:
+            gaps += self._missing(expected, page.last_id)
+            expected = max(expected, page.last_id + 1)
+        anchor = page.rows[-1] if page.rows else place.anchor
+        self._fetched = _Place(_id(anchor) if anchor else place.last, anchor, expected)
+        told = [Remark(note.action, note.message, note.details) for note in decoded.notices]
+        return Fetched(
+            deliveries=tuple(deliveries),
+            gaps=tuple(gaps),
+            remarks=(*self._said_on_opening[1], *told),
+            more=not page.is_whole,
+            waiting=max(0, page.last_id - expected + 1),
+        )
+
+    def _delivery(self, row: OutboxRow, event: DecodedEvent) -> Delivery:
+        """The row's event; where it fits into none its cells, for the sink to set aside."""
+        producer = Producer(self.producer_id, self.epoch, event.seq)
+        try:
+            bodies = seal_parts(event.draft, event.time, producer)
+        except EventError:
+            bodies = (_raw(row),)
+        return Delivery(self.producer_id, self.epoch, event.seq, bodies)
+
+    def _missing(self, first: int, last: int) -> list[Gap]:
+        if first > last:
+            return []
+        return [Gap(self.producer_id, self.epoch, first, last, _GONE)]
+
+
+class OutboxSources:
+    """The outboxes that were asked to be watched: a `SourceFinder`. Safe for threads.
+
+    `make_reader` opens the outbox of the database at a path; it isn't called before the first
+    `find_sources`, and again until it works.
+    """
+
+    def __init__(
+        self,
+        make_reader: Callable[[Path], OutboxReader],
+        held: HeldEvents,
+    ) -> None:
+        self._make_reader = make_reader
+        self._held = held
+        self._sources: dict[Path, OutboxSource] = {}
+
+    def watch(self, path: Path) -> None:
+        """Carry this database's outbox from now on; nothing changes where it is already."""
+        path = path.resolve()
+        if path not in self._sources:
+            name = f"outbox {path}"
+            reader = self._make_reader(path)
+            self._sources[path] = OutboxSource(name, reader, self._held)
+
+    def delivered_through(self, incarnation: str) -> int:
+        """See `OutboxSource.delivered_through`; 0 for an incarnation that isn't known.
+
+        Where two files claim one incarnation (one is a copy of the other) it is 0 for both.
+        """
+        found = [
+            source for source in list(self._sources.values()) if source.producer_id == incarnation
+        ]
+        return found[0].delivered_through if len(found) == 1 else 0
+
+    def find_sources(self) -> Sequence[OutboxSource]:
+        """See `SourceFinder.find_sources`."""
+        return list(self._sources.values())
+
+    def close(self) -> None:
+        """See `SourceFinder.close`."""
+        for source in list(self._sources.values()):
+            source.close()
+
+
+def _fact(bodies: tuple[bytes, ...]) -> object:
+    """What of an event is the same however often its row is read.
+
+    Not who acted: a context that turns out to have been used twice is read differently then.
+    """
+    try:
+        event = decode_event(bodies[0])
+    except MalformedEventError:
+        return bodies
+    return event.time, event.action, event.targets, event.changes
+
+
+def _id(row: OutboxRow) -> int:
+    return cast("int", row[0])
+
+
+def _raw(row: OutboxRow) -> bytes:
+    return msgspec.json.encode({"outbox_row": [to_value(cell) for cell in row]})
