@@ -1,0 +1,127 @@
+"""Who read or changed a subject's data: one finding an actor."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from indelible.events.model import Actor, Subject
+from indelible.questions.answer import Answer
+from indelible.questions.commits import Commits, doubt_of_view
+from indelible.questions.findings import AccessorFinding
+from indelible.questions.judging import concerns_subject, coverage_doubt, has_row, is_done
+from indelible.questions.reading import (
+    SubjectsView,
+    is_in_window,
+    is_repeated,
+    search_window,
+    view_records,
+    view_subjects,
+)
+from indelible.questions.tally import MAX_KEYS, Line, Tally
+from indelible.questions.window import Window
+from indelible.store.protocol import TrailReader
+from indelible.store.terms import inexact_term, row_term, subject_term
+
+
+class _Accessor(NamedTuple):
+    """What findings are told apart by: names as (kind, id)."""
+
+    certain: bool
+    actor: tuple[str, str] | None
+    through: tuple[str, str] | None
+    database_role: str | None
+
+
+def accessors(
+    reader: TrailReader,
+    *,
+    of: Subject,
+    window: Window,
+    kinds: Collection[str] = (),
+    also_as: bool = False,
+    max_keys: int = MAX_KEYS,
+) -> Answer[AccessorFinding]:
+    """Everybody who read or changed `of`'s data in the window, one finding an actor.
+
+    By time of the first access, then by index. `kinds` are those of the tables whose rows belong
+    to subjects of this kind (the policy knows them): what touched such a table without being seen
+    exactly is possible. The row `of.kind:of.id` itself counts as `of`'s data. With `also_as`,
+    somebody on whose behalf another acted has a finding too, with `through`.
+    """
+    size = reader.size
+    own_row = [] if of.id is None else [row_term(of.kind, (of.id,))]
+    kinds = frozenset(kinds)
+    sure = [subject_term(of), *own_row]
+    unknown = subject_term(Subject(of.kind, None))
+    terms = [*sure, unknown, *map(inexact_term, sorted(kinds | {of.kind}))]
+
+    def judge(narrow: SubjectsView, body: bytes) -> tuple[bool, str | None]:
+        found, why = concerns_subject(narrow.subjects, narrow.targets, of, kinds)
+        if found and why is None:
+            return True, None
+        if of.id is not None and any(rows.kind == of.kind for rows in narrow.targets):
+            for rows in view_records(body).targets:
+                if rows.kind == of.kind and (
+                    has_row(rows.ids, of.id) or has_row(rows.ids_before, of.id)
+                ):
+                    return True, coverage_doubt((rows,))
+        return found, why
+
+    def find() -> Iterator[AccessorFinding]:
+        commits = Commits(reader)
+        with Tally(_Accessor, max_keys) as tally:
+            for entry in search_window(reader, terms, window, size=size):
+                view = view_subjects(entry.body)
+                if (
+                    view.kind not in ("access", "change")
+                    or not is_in_window(entry, view.time, window)
+                    or not is_done(view.outcome)
+                    or is_repeated(view.part)
+                ):
+                    continue
+                found, why = judge(view, entry.body)
+                if found:
+                    why = doubt_of_view(entry, view, commits) or why
+                    for key in _keys(view.actor, view.database_role, why is None, also_as):
+                        changed = view.kind == "change"
+                        tally.add(key, view.time, entry.index, changed=changed, why=why)
+            for line in tally.lines():
+                yield _finding(line)
+
+    def is_known() -> bool:
+        return any(
+            judge(view_subjects(entry.body), entry.body) == (True, None)
+            for entry in search_window(reader, sure, Window(), size=size)
+        )
+
+    return Answer(reader, searched=window, size=size, find=find, is_known=is_known)
+
+
+def _keys(
+    actor: Actor | None, role: str | None, certain: bool, also_as: bool
+) -> Iterator[_Accessor]:
+    if actor is None:
+        yield _Accessor(certain, None, None, role)
+        return
+    through = (actor.kind, actor.id)
+    yield _Accessor(certain, through, None, None)
+    while also_as and actor.on_behalf_of is not None:
+        actor = actor.on_behalf_of
+        yield _Accessor(certain, (actor.kind, actor.id), through, None)
+
+
+def _finding(line: Line[_Accessor]) -> AccessorFinding:
+    key = line.key
+    return AccessorFinding(
+        actor=None if key.actor is None else Actor(*key.actor),
+        through=None if key.through is None else Actor(*key.through),
+        database_role=key.database_role,
+        first=line.first,
+        last=line.last,
+        reads=line.reads,
+        changes=line.changes,
+        indexes=line.indexes,
+        certain=key.certain,
+        why=line.why,
+    )

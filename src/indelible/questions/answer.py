@@ -1,0 +1,102 @@
+"""An answer: its findings as a stream, what was searched, and how far it can be complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from indelible.events.codec import decode_event
+from indelible.events.model import Timestamp
+from indelible.questions.window import Window
+from indelible.store.protocol import Source, TrailReader
+from indelible.tlog import Index, Size
+
+
+class AnyFinding(Protocol):
+    """What every finding has: two sets, and the entries that it stands on."""
+
+    @property
+    def certain(self) -> bool: ...
+
+    @property
+    def indexes(self) -> tuple[Index, ...]: ...
+
+
+F = TypeVar("F", bound=AnyFinding, covariant=True)
+
+
+class SourceReach(msgspec.Struct, frozen=True, kw_only=True):
+    """Up to when an answer has everything of one source.
+
+    `complete_until` is the claimed time of the last event before anything is missing; None when
+    the very first is. `missing` may still come; `lost` never will.
+    """
+
+    producer_id: str
+    epoch: int
+    complete_until: Timestamp | None
+    missing: tuple[tuple[int, int], ...] = ()
+    lost: tuple[tuple[int, int], ...] = ()
+
+
+class Answer(Generic[F]):
+    """The findings of one question, in the order that the question states.
+
+    Iterating reads the trail anew, in constant memory, always the same `size` entries, whatever
+    was appended since; so do `certain()` and `possible()`. `searched` are the instants searched.
+    """
+
+    def __init__(
+        self,
+        reader: TrailReader,
+        *,
+        searched: Window,
+        size: Size,
+        find: Callable[[], Iterator[F]],
+        is_known: Callable[[], bool],
+    ) -> None:
+        self.searched = searched
+        self.size = size
+        self._reader = reader
+        self._find = find
+        self._is_known = is_known
+
+    def __iter__(self) -> Iterator[F]:
+        return self._find()
+
+    def certain(self) -> Iterator[F]:
+        """What was seen exactly."""
+        return (finding for finding in self if finding.certain)
+
+    def possible(self) -> Iterator[F]:
+        """What may have been so; each finding's `why` says what couldn't be seen."""
+        return (finding for finding in self if not finding.certain)
+
+    @property
+    def known(self) -> bool:
+        """Whether the trail has ever heard of whom or what was asked for, in any window.
+
+        False makes an empty answer: more likely a name mistyped than somebody idle.
+        """
+        return self._is_known()
+
+    def sources(self) -> Iterator[SourceReach]:
+        """For each source, up to when this answer has everything of it."""
+        for source in self._reader.sources():
+            yield SourceReach(
+                producer_id=source.producer_id,
+                epoch=source.epoch,
+                complete_until=_complete_until(self._reader, source),
+                missing=source.missing,
+                lost=source.lost,
+            )
+
+
+def _complete_until(reader: TrailReader, source: Source) -> Timestamp | None:
+    if not source.missing:
+        return source.received.last_time
+    held = source.missing[0][0] - 1
+    index = reader.index_of(f"{source.producer_id}.{source.epoch}.{held}") if held else None
+    return None if index is None else decode_event(reader.entry(index).body).time

@@ -1,0 +1,212 @@
+"""Questions whose findings are events: `changes`, `events`, `access_events`, `history`.
+
+Findings stand in the order of the trail (its index), which for one source is the order in which it
+made them; `newest_first` turns that round. Times may differ from it by what delivery took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from indelible.errors import QueryError
+from indelible.events.model import Actor, Event, Kind, Target
+from indelible.questions.answer import Answer
+from indelible.questions.commits import Commits
+from indelible.questions.findings import Finding
+from indelible.questions.judging import (
+    NOT_COMMITTED,
+    concerns_target,
+    coverage_doubt,
+    is_by,
+    is_done,
+    outcome_doubt,
+)
+from indelible.questions.reading import Seen, read_events
+from indelible.questions.window import Window
+from indelible.store.protocol import TrailReader
+from indelible.store.terms import (
+    action_term,
+    actor_term,
+    inexact_term,
+    noun_term,
+    on_behalf_of_term,
+    row_term,
+)
+
+EXPLICIT: Final[frozenset[Kind]] = frozenset({"event", "decision", "system"})
+"""What an application says, and what the trail says of itself: the rest is captured."""
+
+Judge = Callable[[Event], tuple[bool, str | None]]
+
+
+def changes(
+    reader: TrailReader,
+    *,
+    by: Actor,
+    window: Window,
+    also_as: bool = False,
+    newest_first: bool = False,
+) -> Answer[Finding]:
+    """Every change that `by` made in the window: one finding an event, for captured writes a row.
+
+    With `also_as` those that others made on behalf of `by` too. Denied ones are none; failed ones,
+    and explicit ones in a transaction that isn't known to have committed, are possible.
+    """
+
+    def judge(event: Event) -> tuple[bool, str | None]:
+        found = (
+            event.kind == "change"
+            and is_by(event.actor, by, also_as=also_as)
+            and is_done(event.outcome)
+        )
+        return found, outcome_doubt(event.outcome) or coverage_doubt(event.targets)
+
+    terms = actor_terms(by, also_as=also_as)
+    return _answer(reader, terms, judge, window, newest_first, knower(reader, by, also_as=also_as))
+
+
+def access_events(
+    reader: TrailReader,
+    *,
+    by: Actor,
+    window: Window,
+    also_as: bool = False,
+    newest_first: bool = False,
+) -> Answer[Finding]:
+    """Every event by which `by` read or changed records in the window: `accesses`, undigested.
+
+    Reads that returned no row are there too.
+    """
+
+    def judge(event: Event) -> tuple[bool, str | None]:
+        found = (
+            event.kind in ("access", "change")
+            and is_by(event.actor, by, also_as=also_as)
+            and is_done(event.outcome)
+        )
+        return found, outcome_doubt(event.outcome) or coverage_doubt(event.targets)
+
+    terms = actor_terms(by, also_as=also_as)
+    return _answer(reader, terms, judge, window, newest_first, knower(reader, by, also_as=also_as))
+
+
+def events(
+    reader: TrailReader,
+    *,
+    window: Window,
+    by: Actor | None = None,
+    action: str | None = None,
+    kinds: frozenset[Kind] = EXPLICIT,
+    also_as: bool = False,
+    newest_first: bool = False,
+) -> Answer[Finding]:
+    """Events of these kinds in the window, of any outcome, by `by` and of `action` where named.
+
+    `action` is one action, or all of a noun's (`user.*`). Raises `QueryError` for any other
+    pattern. Without `by`, captured kinds are found by reading every event of the window.
+    """
+    prefix = None
+    if action is not None and "*" in action:
+        prefix = action.removesuffix("*")
+        if "*" in prefix or not prefix.endswith(".") or prefix == ".":
+            raise QueryError(
+                f'expected an action like "user.logged_in" or "user.*", got {action!r}'
+            )
+
+    def judge(event: Event) -> tuple[bool, str | None]:
+        found = (
+            event.kind in kinds
+            and (by is None or is_by(event.actor, by, also_as=also_as))
+            and (
+                event.action.startswith(prefix)
+                if prefix is not None
+                else action in (None, event.action)
+            )
+        )
+        return found, None
+
+    terms: Sequence[bytes] = ()
+    if by is not None:
+        terms = actor_terms(by, also_as=also_as)
+    elif action is not None and kinds <= EXPLICIT:
+        noun = action.partition(".")[0]
+        terms = [action_term(action) if prefix is None else noun_term(noun)]
+    is_known = (lambda: True) if by is None else knower(reader, by, also_as=also_as)
+    return _answer(reader, terms, judge, window, newest_first, is_known)
+
+
+def history(
+    reader: TrailReader, *, target: Target, window: Window, newest_first: bool = False
+) -> Answer[Finding]:
+    """Everything that was done to `target` in the window, reads included, by anybody.
+
+    Possible are events that touched rows of its kind and couldn't tell which.
+    """
+
+    def judge(event: Event) -> tuple[bool, str | None]:
+        found, why = concerns_target(event, target)
+        return found, why or outcome_doubt(event.outcome)
+
+    def is_known() -> bool:
+        seen = read_events(reader, [row], Window(), size=size)
+        return any(concerns_target(each.event, target) == (True, None) for each in seen)
+
+    size = reader.size
+    row = row_term(target.kind, target.row_id)
+    return _answer(reader, [row, inexact_term(target.kind)], judge, window, newest_first, is_known)
+
+
+def actor_terms(by: Actor, *, also_as: bool) -> list[bytes]:
+    """Where the index has what `by` did."""
+    terms = [actor_term(by)]
+    if also_as:
+        terms.append(on_behalf_of_term(by))
+    return terms
+
+
+def knower(reader: TrailReader, by: Actor, *, also_as: bool) -> Callable[[], bool]:
+    """Asks whether the trail has anything by this actor, in any window."""
+
+    def is_known() -> bool:
+        terms = actor_terms(by, also_as=also_as)
+        seen = read_events(reader, terms, Window(), size=reader.size)
+        return any(is_by(each.event.actor, by, also_as=also_as) for each in seen)
+
+    return is_known
+
+
+def _answer(
+    reader: TrailReader,
+    terms: Sequence[bytes],
+    judge: Judge,
+    window: Window,
+    newest_first: bool,
+    is_known: Callable[[], bool],
+) -> Answer[Finding]:
+    size = reader.size
+
+    def find() -> Iterator[Finding]:
+        commits = Commits(reader)
+        seen = read_events(reader, terms, window, size=size, newest_first=newest_first)
+        for each in seen:
+            found, why = judge(each.event)
+            if found:
+                yield _finding(each, why, commits.committed(each.event))
+
+    return Answer(reader, searched=window, size=size, find=find, is_known=is_known)
+
+
+def _finding(seen: Seen, why: str | None, committed: bool | None) -> Finding:
+    event = seen.event
+    why = seen.doubt or why
+    if why is None and committed is False and event.kind == "change":
+        why = NOT_COMMITTED
+    return Finding(
+        event=event,
+        indexes=seen.indexes,
+        received=seen.received,
+        certain=why is None,
+        why=why,
+        committed=committed,
+    )

@@ -1,0 +1,128 @@
+"""Findings: what answers are made of, as frozen values; a table or a page makes text of them.
+
+A finding that isn't `certain` is *possible*, and `why` says what couldn't be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from indelible.events.model import Actor, Event, TargetRows, Timestamp
+from indelible.events.values import Id, format_id
+from indelible.questions.fold import RowState
+from indelible.tlog import Index
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One event. `indexes` are its entries: more than one where it was cut into parts.
+
+    `committed` is None except for an event that was made inside of a transaction: True when the
+    trail has something that only a commit lets out, False when nothing of it is known.
+    """
+
+    event: Event
+    indexes: tuple[Index, ...]
+    received: Timestamp
+    certain: bool = True
+    why: str | None = None
+    committed: bool | None = None
+
+    @property
+    def index(self) -> Index:
+        return self.indexes[0]
+
+    @property
+    def time(self) -> Timestamp:
+        return self.event.time
+
+    @property
+    def target_text(self) -> str:
+        """The things acted on, as a person names them: `invoice:93`, `customer:(some)`."""
+        return ", ".join(name for target in self.event.targets for name in _target_names(target))
+
+    @property
+    def subject_text(self) -> str:
+        """Whose data it was: `customer:zara, customer:(unknown)`."""
+        return ", ".join(str(subject) for subject in self.event.subjects)
+
+
+class AccessFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """One record that an actor read or changed, over the whole window.
+
+    `id` is None for records of `kind` that couldn't be told one from another. `reads` and
+    `changes` count events; `indexes` are the entries of the first and the last of them.
+    """
+
+    kind: str
+    id: Id | None
+    first: Timestamp
+    last: Timestamp
+    reads: int
+    changes: int
+    indexes: tuple[Index, ...]
+    certain: bool = True
+    why: str | None = None
+
+    @property
+    def count(self) -> int:
+        return self.reads + self.changes
+
+    @property
+    def target_text(self) -> str:
+        return f"{self.kind}:{'(some)' if self.id is None else format_id(self.id)}"
+
+    @property
+    def deed(self) -> str:
+        return describe_deed(self.reads, self.changes)
+
+
+class AccessorFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """One actor who accessed a subject's data, over the whole window.
+
+    `actor` is None for what nobody could be named for; `database_role` then says what the database
+    knew. With `through`, it was done in the actor's name by that other actor. `reads` and `changes`
+    count events; `indexes` are the entries of the first and the last of them.
+    """
+
+    actor: Actor | None
+    through: Actor | None = None
+    database_role: str | None = None
+    first: Timestamp
+    last: Timestamp
+    reads: int
+    changes: int
+    indexes: tuple[Index, ...]
+    certain: bool = True
+    why: str | None = None
+
+    @property
+    def count(self) -> int:
+        return self.reads + self.changes
+
+    @property
+    def deed(self) -> str:
+        return describe_deed(self.reads, self.changes)
+
+
+class StateFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a row was. Possible only where something not seen exactly may have changed it."""
+
+    state: RowState
+    indexes: tuple[Index, ...]
+    certain: bool = True
+    why: str | None = None
+
+
+def describe_deed(reads: int, changes: int) -> str:
+    """`read`, `changed` or `read and changed`."""
+    if reads and changes:
+        return "read and changed"
+    return "changed" if changes else "read"
+
+
+def _target_names(target: TargetRows) -> Iterable[str]:
+    if not target.ids:
+        return (f"{target.kind}:{'(none)' if target.coverage == 'exact' else '(some)'}",)
+    return (f"{target.kind}:{format_id(row_id)}" for row_id in target.ids)

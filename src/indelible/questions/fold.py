@@ -1,0 +1,160 @@
+"""Folding: what rows were at a moment, from what was there at first and every change since.
+
+Changes are taken in the order in which their database made them (`Position`), whatever order they
+reached the trail in. A baseline stands between the changes before its position and those after.
+Values that policy or law withholds stay the markers that the trail has in their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from indelible.events.codec import parse_time
+from indelible.events.model import Event, Timestamp
+from indelible.events.values import Id, Value
+from indelible.questions.row_change import Position, RowChange
+
+
+class BaselineChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of one kind as they stood after every change up to `seq` of their incarnation.
+
+    `columns` and `rows` are empty where only keys were kept. `epoch` is None when nobody told when
+    the incarnation was opened.
+    """
+
+    incarnation: str
+    epoch: int | None
+    seq: int
+    kind: str
+    ids: tuple[Id, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    time: Timestamp
+    event: str
+    index: int
+
+
+class RowState(msgspec.Struct, frozen=True, kw_only=True):
+    """A row at a moment: `present` or deleted, and its columns as far as they are known.
+
+    Not `complete`: the trail saw this row neither inserted nor in a baseline with values, so it
+    knows only the columns that were changed since. A deleted row keeps its last columns. `event`
+    and `index` are of the last event that touched it, at `time`.
+    """
+
+    kind: str
+    id: Id
+    present: bool
+    complete: bool
+    columns: dict[str, Value]
+    time: Timestamp
+    event: str
+    index: int
+
+
+def baseline_of(event: Event, index: int) -> BaselineChunk | None:
+    """The baseline rows that `event` (whole, not a part) states; None where it states none."""
+    if event.baseline is None or len(event.targets) != 1:
+        return None
+    baseline, target = event.baseline, event.targets[0]
+    own = event.producer.id == baseline.incarnation
+    return BaselineChunk(
+        incarnation=baseline.incarnation,
+        epoch=event.producer.epoch if own else None,
+        seq=baseline.position,
+        kind=target.kind,
+        ids=target.ids,
+        columns=baseline.columns,
+        rows=baseline.rows,
+        time=event.time,
+        event=event.id,
+        index=index,
+    )
+
+
+def fold(
+    baselines: Iterable[BaselineChunk],
+    changes: Iterable[RowChange],
+    *,
+    at: Timestamp | None = None,
+) -> dict[Id, RowState]:
+    """Every row of one kind as it was at `at` (after all that happened before that instant).
+
+    Rows that were deleted are there too, not `present`; a row that never was isn't. Rows of an
+    incarnation that ended (the database was restored from a backup) are forgotten when the next
+    one has a baseline. Both iterables may be in any order; all must be of one kind.
+    """
+    changes = [change for change in changes if at is None or change.time < at]
+    epochs = {change.position.incarnation: change.position.epoch for change in changes}
+    steps = [_Step(change.position, 0, change) for change in changes]
+    for chunk in baselines:
+        if at is None or chunk.time < at:
+            epoch = chunk.epoch or epochs.get(chunk.incarnation) or parse_time(chunk.time)
+            steps.append(_Step(Position(epoch, chunk.incarnation, chunk.seq), 1, chunk))
+    steps.sort(key=lambda step: (step.position, step.rank, step.item.index))
+    rows: dict[Id, RowState] = {}
+    incarnation = None
+    for step in steps:
+        if isinstance(step.item, RowChange):
+            _apply_change(rows, step.item)
+            continue
+        if incarnation not in (None, step.item.incarnation):
+            rows.clear()
+        incarnation = step.item.incarnation
+        _apply_baseline(rows, step.item)
+    return rows
+
+
+class _Step(NamedTuple):
+    position: Position
+    rank: int
+    """At one position the change comes first, then the baseline that includes it."""
+    item: RowChange | BaselineChunk
+
+
+def _apply_baseline(rows: dict[Id, RowState], chunk: BaselineChunk) -> None:
+    for n, row_id in enumerate(chunk.ids):
+        known = dict(zip(chunk.columns, chunk.rows[n], strict=True)) if chunk.rows else {}
+        rows[row_id] = RowState(
+            kind=chunk.kind,
+            id=row_id,
+            present=True,
+            complete=bool(chunk.rows),
+            columns=known,
+            time=chunk.time,
+            event=chunk.event,
+            index=chunk.index,
+        )
+
+
+def _apply_change(rows: dict[Id, RowState], change: RowChange) -> None:
+    old = rows.get(change.id_before)
+    if change.verb == "delete":
+        columns = {name: before for name, (before, _) in change.columns.items()}
+        complete = True
+    else:
+        columns = {name: after for name, (_, after) in change.columns.items()}
+        complete = change.verb == "insert" or (old is not None and old.present and old.complete)
+        if change.verb == "update" and old is not None and old.present:
+            columns = {**old.columns, **columns}
+    if change.id_before != change.id:
+        rows[change.id_before] = _state(change, change.id_before, False, True, {})
+    rows[change.id] = _state(change, change.id, change.verb != "delete", complete, columns)
+
+
+def _state(
+    change: RowChange, row_id: Id, present: bool, complete: bool, columns: dict[str, Value]
+) -> RowState:
+    return RowState(
+        kind=change.kind,
+        id=row_id,
+        present=present,
+        complete=complete,
+        columns=columns,
+        time=change.time,
+        event=change.event,
+        index=change.index,
+    )

@@ -1,0 +1,149 @@
+"""From the store's entries to the events of a window: decoded once, parts joined, doubts named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from indelible.errors import MalformedEventError
+from indelible.events.codec import decode_event, join_parts
+from indelible.events.model import Actor, Event, Kind, Outcome, Part, Subject, Timestamp
+from indelible.events.values import Id
+from indelible.questions.window import Window
+from indelible.store.protocol import StoredEntry, TrailReader
+from indelible.tlog import Index
+
+
+class Seen(NamedTuple):
+    """An event of the window. `doubt` says why it is only possibly in it."""
+
+    event: Event
+    indexes: tuple[Index, ...]
+    received: Timestamp
+    doubt: str | None
+
+
+class RowsView(msgspec.Struct):
+    """`TargetRows` without its rows."""
+
+    kind: str
+    coverage: str = "exact"
+    why: str | None = None
+    possible_subjects: tuple[Subject, ...] = ()
+
+
+class RowIdsView(RowsView):
+    """`TargetRows` with its rows."""
+
+    ids: tuple[Id, ...] = ()
+    ids_before: tuple[Id, ...] = ()
+
+
+class SubjectsView(msgspec.Struct):
+    """Of an event only what tells who accessed whose data: parsing the rest takes most time."""
+
+    kind: Kind
+    time: Timestamp
+    action: str
+    outcome: Outcome = Outcome.SUCCESS
+    actor: Actor | None = None
+    targets: tuple[RowsView, ...] = ()
+    subjects: tuple[Subject, ...] = ()
+    transaction: str | None = None
+    part: Part | None = None
+    database_role: str | None = None
+
+
+class RecordsView(SubjectsView):
+    """The same, with the rows."""
+
+    targets: tuple[RowIdsView, ...] = ()
+
+
+_subjects_decoder = msgspec.json.Decoder(SubjectsView)
+_records_decoder = msgspec.json.Decoder(RecordsView)
+
+
+def view_subjects(body: bytes) -> SubjectsView:
+    """The narrow view of an event's bytes. Raises `MalformedEventError`."""
+    try:
+        return _subjects_decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise MalformedEventError(f"expected the JSON of an event: {error}") from None
+
+
+def view_records(body: bytes) -> RecordsView:
+    """The view with rows of an event's bytes. Raises `MalformedEventError`."""
+    try:
+        return _records_decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise MalformedEventError(f"expected the JSON of an event: {error}") from None
+
+
+def is_repeated(part: Part | None) -> bool:
+    """Whether this entry only repeats what the first part of its event names."""
+    return part is not None and part.of > 0 and part.n > 1
+
+
+def is_in_window(entry: StoredEntry, claimed: Timestamp, window: Window) -> bool:
+    """Whether the event belongs to the window, be it only possibly."""
+    return claimed in window or (entry.doubtful and entry.received in window)
+
+
+def doubt_of(entry: StoredEntry, claimed: Timestamp) -> str | None:
+    """Why the event's time can't be taken at its word; None where it can."""
+    if not entry.doubtful:
+        return None
+    return f"its time is doubtful: it claims {claimed} and was received at {entry.received}"
+
+
+def search_window(
+    reader: TrailReader,
+    any_of: Sequence[bytes],
+    window: Window,
+    *,
+    size: int,
+    newest_first: bool = False,
+) -> Iterator[StoredEntry]:
+    """The store's candidates for the window among the first `size` entries."""
+    entries = reader.search(
+        any_of, since=window.since, until=window.until, newest_first=newest_first
+    )
+    return (entry for entry in entries if entry.index < size)
+
+
+def read_events(
+    reader: TrailReader,
+    any_of: Sequence[bytes],
+    window: Window,
+    *,
+    size: int,
+    newest_first: bool = False,
+) -> Iterator[Seen]:
+    """The events of the window that may have one of these terms, whole, by index."""
+    for entry in search_window(reader, any_of, window, size=size, newest_first=newest_first):
+        event = decode_event(entry.body)
+        if is_in_window(entry, event.time, window) and not (
+            event.fragment is not None and is_repeated(event.part)
+        ):
+            yield whole_event(reader, entry, event)
+
+
+def whole_event(reader: TrailReader, entry: StoredEntry, event: Event) -> Seen:
+    """`event` with what was cut from it, where `entry` holds the first of its parts.
+
+    Where a part is missing what is there is given, with a doubt.
+    """
+    doubt = doubt_of(entry, event.time)
+    if event.fragment is None or event.part is None:
+        return Seen(event, (entry.index,), entry.received, doubt)
+    last = entry.index + event.part.of - 1
+    entries = [entry, *reader.entries(entry.index + 1, last)]
+    indexes = tuple(each.index for each in entries)
+    try:
+        event = join_parts([decode_event(each.body) for each in entries])
+    except MalformedEventError:
+        doubt = doubt or "a part of the event is missing"
+    return Seen(event, indexes, entry.received, doubt)

@@ -1,0 +1,102 @@
+"""What one target was at a moment, folded from everything that its database ever said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from indelible.events.model import Target, Timestamp
+from indelible.events.values import Id, format_id
+from indelible.questions.answer import Answer
+from indelible.questions.findings import StateFinding
+from indelible.questions.fold import BaselineChunk, baseline_of, fold
+from indelible.questions.judging import concerns_target, has_row
+from indelible.questions.reading import read_events
+from indelible.questions.row_change import RowChange, row_change_of
+from indelible.questions.window import Window
+from indelible.store.protocol import TrailReader
+from indelible.store.terms import inexact_term, row_term
+from indelible.tlog import Index
+
+
+def state(
+    reader: TrailReader, *, target: Target, at: Timestamp | None = None
+) -> Answer[StateFinding]:
+    """What `target` was at `at`: after all that happened before that instant; None is now.
+
+    One finding for each row of that name (rows 42 and "42" share one), present or deleted; none
+    where the trail has nothing of it by then. Rows whose key was changed are followed back. The
+    finding is possible where a change of its kind that wasn't seen exactly, or one of doubtful
+    time, may have touched it. Reads what there is of the row, not of its table.
+    """
+    size = reader.size
+
+    def find() -> Iterator[StateFinding]:
+        sought = format_id(target.row_id)
+        history = _gather(reader, target.kind, target.row_id, at, size)
+        rows = fold(history.baselines.values(), history.changes.values(), at=at)
+        for row_id, row in rows.items():
+            if format_id(row_id) == sought:
+                yield StateFinding(
+                    state=row,
+                    indexes=(Index(row.index),),
+                    certain=history.doubt is None,
+                    why=history.doubt,
+                )
+
+    def is_known() -> bool:
+        history = _gather(reader, target.kind, target.row_id, None, size)
+        return bool(history.baselines or history.changes)
+
+    return Answer(reader, searched=Window(None, at), size=size, find=find, is_known=is_known)
+
+
+class _History:
+    """What was found of a row and of those that it got its key from."""
+
+    def __init__(self) -> None:
+        self.baselines: dict[tuple[str, str], BaselineChunk] = {}
+        self.changes: dict[str, RowChange] = {}
+        self.doubt: str | None = None
+
+
+def _gather(
+    reader: TrailReader, kind: str, row_id: Id, at: Timestamp | None, size: int
+) -> _History:
+    history = _History()
+    names: set[str] = set()
+    waiting = [row_id]
+    while waiting:
+        row_id = waiting.pop()
+        name = format_id(row_id)
+        if name in names:
+            continue
+        names.add(name)
+        terms = [row_term(kind, row_id)]
+        if len(names) == 1:
+            terms.append(inexact_term(kind))
+        for seen in read_events(reader, terms, Window(None, at), size=size):
+            change = row_change_of(seen.event, seen.indexes[0])
+            chunk = baseline_of(seen.event, seen.indexes[0])
+            found, why = concerns_target(seen.event, Target(kind, row_id))
+            if not found:
+                continue
+            if chunk is not None:
+                history.baselines[chunk.event, name] = _only(chunk, name)
+            elif change is not None:
+                history.changes[change.event] = change
+                waiting.append(change.id_before)
+            if seen.event.kind == "change":
+                history.doubt = history.doubt or why or seen.doubt
+    return history
+
+
+def _only(chunk: BaselineChunk, name: str) -> BaselineChunk:
+    """The chunk with no other rows than those of this name."""
+    kept = [n for n, row_id in enumerate(chunk.ids) if has_row((row_id,), name)]
+    return msgspec.structs.replace(
+        chunk,
+        ids=tuple(chunk.ids[n] for n in kept),
+        rows=tuple(chunk.rows[n] for n in kept) if chunk.rows else (),
+    )
