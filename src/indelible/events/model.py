@@ -37,7 +37,7 @@ def check_name(what: str, kind: object, id_: object) -> None:
         raise EventError(f"expected a {what} id as non-empty str, got {type(id_).__name__}")
 
 
-class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
+class Actor(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Who did it: `staff:alice`; `on_behalf_of` while acting as somebody else."""
 
     kind: str
@@ -51,7 +51,7 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{self.kind}:{self.id}"
 
 
-class Subject(msgspec.Struct, frozen=True, array_like=True):
+class Subject(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Whose data it is: `customer:zara`; on the wire `["customer", "zara"]`.
 
     An `id` of `None` says that the row belongs to some subject of this kind and we couldn't
@@ -86,7 +86,7 @@ class Target(msgspec.Struct, frozen=True):
         return self.id if isinstance(self.id, tuple) else (self.id,)
 
 
-class TargetRows(msgspec.Struct, frozen=True, omit_defaults=True):
+class TargetRows(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Rows of one kind that an event acted on, and how surely these are the ones.
 
     `ids` are arrays of values in primary-key order; `ids_before` stands beside a changed key
@@ -106,7 +106,7 @@ class TargetRows(msgspec.Struct, frozen=True, omit_defaults=True):
     possible_subjects: tuple[Subject, ...] = ()
 
 
-class Producer(msgspec.Struct, frozen=True):
+class Producer(msgspec.Struct, frozen=True, gc=False):
     """Where the event stands in its source: that never changes, however often it is delivered.
 
     `id` is the source: a database's incarnation (written by `install`) or a process's journal,
@@ -119,7 +119,7 @@ class Producer(msgspec.Struct, frozen=True):
     seq: int
 
 
-class Statement(msgspec.Struct, frozen=True, omit_defaults=True):
+class Statement(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The SQL that did it, literals replaced by placeholders.
 
     `tables` are those read or consulted (tested without a value being handed out).
@@ -130,7 +130,7 @@ class Statement(msgspec.Struct, frozen=True, omit_defaults=True):
     tables: tuple[str, ...] = ()
 
 
-class Part(msgspec.Struct, frozen=True, array_like=True):
+class Part(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """`[n, of, first id]`: the n-th piece (from 1) of an event; `of` is 0 until it is known."""
 
     n: int
@@ -159,7 +159,7 @@ NO_PRODUCER: Final = Producer("", 0, 0)
 """Of an event that has no place in a source yet."""
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One fact. Field order is wire order; fields at their default aren't written.
 
     `id` is `<producer id>.<epoch>.<seq>`, with `.<n>` for the n-th part from the second on.

@@ -25,7 +25,7 @@ class RawText(bytes):
     __slots__ = ()
 
 
-class TypedValue(msgspec.Struct, frozen=True, omit_defaults=True):
+class TypedValue(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """`{"t": type, "v": text}`: a value that JSON has no lossless form for, or a marker.
 
     `t` is `int`, `real` (hexadecimal float, `inf`, `-inf`, `nan`), `bytes` or `text` (base64),

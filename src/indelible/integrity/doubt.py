@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from indelible.events.codec import format_time, parse_time
@@ -19,8 +20,13 @@ def is_doubtful(
 
     `latest` is the greatest time of that producer so far that wasn't doubtful.
     """
-    if time > received or time < format_time(epoch - epoch % 1_000):
+    if time > received or time < _began(epoch):
         return True
     return (
         latest is not None and time < latest and parse_time(latest) - parse_time(time) > _TOLERANCE
     )
+
+
+@lru_cache(maxsize=1_024)
+def _began(epoch: int) -> Timestamp:
+    return format_time(epoch - epoch % 1_000)

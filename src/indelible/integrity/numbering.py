@@ -6,19 +6,18 @@ do; then come the sequencer's own entries, `batch.sequenced` last.
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Protocol
-
-import msgspec
 
 from indelible.errors import EventError, MalformedEventError
 from indelible.events.codec import (
     MAX_EVENT_BYTES,
     decode_event,
     encode_draft,
-    event_id,
-    parse_time,
     seal_parts,
 )
 from indelible.events.model import Event, Producer, Timestamp
@@ -64,8 +63,8 @@ class Numbering:
         self._first = first
         self._now = now
         self._events: list[tuple[Event, bytes, bool]] = []
-        self._spans: list[Span] = []
-        self._new: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        self._spans: list[_Stretch] = []
+        self._new: dict[tuple[str, int], list[_Stretch]] = {}
         self._conflicts: list[tuple[str, int, int, Index]] = []
         self._quarantined: list[Quarantined] = []
         self._gaps: list[tuple[Gap, Index]] = []
@@ -142,7 +141,7 @@ class Numbering:
             tiles=growth.tiles,
             size=Size(growth.edge.size),
             root=growth.edge.root,
-            spans=self._spans,
+            spans=[span.as_span() for span in self._spans],
             sources=[self._update(source, new) for source, new in self._new.items()],
             conflicts=self._conflicts,
             quarantined=self._quarantined,
@@ -207,24 +206,18 @@ class Numbering:
             held.last = delivery.seq
             if event is not None:
                 held.last_time = event.time
-        new = self._new.setdefault((delivery.producer_id, delivery.epoch), [])
-        if new and new[-1][1] == delivery.seq - 1:
-            new[-1] = (new[-1][0], delivery.seq)
-        else:
-            new.append((delivery.seq, delivery.seq))
+        source = (delivery.producer_id, delivery.epoch)
+        new = self._new.get(source)
+        if new is None:
+            new = self._new[source] = []
+        if not (new and new[-1].goes_on(source, delivery.seq)):
+            new.append(_Stretch(source, delivery.seq))
 
     def _add_span(self, delivery: Delivery, first: Index) -> None:
-        last = self._spans[-1] if self._spans else None
         source = (delivery.producer_id, delivery.epoch)
-        if (
-            last is not None
-            and (last.producer_id, last.epoch) == source
-            and last.first_seq + last.count == delivery.seq
-            and last.first_index + last.count == first
-        ):
-            self._spans[-1] = msgspec.structs.replace(last, count=last.count + 1)
-        else:
-            self._spans.append(Span(*source, delivery.seq, first, 1))
+        spans = self._spans
+        if not (spans and spans[-1].goes_on(source, delivery.seq, first)):
+            spans.append(_Stretch(source, delivery.seq, first))
 
     def _add_event(self, event: Event, body: bytes, doubtful: bool) -> None:
         index = self._next
@@ -281,10 +274,11 @@ class Numbering:
         self._add_span(delivery, first)
         self._receive(delivery, held, event)
 
-    def _update(self, source: tuple[str, int], new: Sequence[tuple[int, int]]) -> SourceUpdate:
+    def _update(self, source: tuple[str, int], new: Sequence[_Stretch]) -> SourceUpdate:
         held = self._trail.held(*source)
+        ranges = [stretch.as_range() for stretch in new]
         return SourceUpdate(
-            *source, new, held.last_time or Timestamp(""), held.latest or Timestamp("")
+            *source, ranges, held.last_time or Timestamp(""), held.latest or Timestamp("")
         )
 
 
@@ -296,26 +290,80 @@ def digest_of(bodies: Sequence[bytes]) -> str:
     return digest.hexdigest()
 
 
+class _Stretch:
+    """Positions of a source that follow each other, and the indexes that they got, if any."""
+
+    __slots__ = ("_count", "_first_index", "_first_seq", "_source")
+
+    def __init__(self, source: tuple[str, int], seq: int, index: int = 0) -> None:
+        self._source = source
+        self._first_seq = seq
+        self._first_index = index
+        self._count = 1
+
+    def goes_on(self, source: tuple[str, int], seq: int, index: int | None = None) -> bool:
+        """Whether this position follows; then it is taken in."""
+        count = self._count
+        follows = self._first_seq + count == seq and self._source == source
+        if follows and (index is None or self._first_index + count == index):
+            self._count = count + 1
+            return True
+        return False
+
+    def as_range(self) -> tuple[int, int]:
+        return self._first_seq, self._first_seq + self._count - 1
+
+    def as_span(self) -> Span:
+        return Span(*self._source, self._first_seq, Index(self._first_index), self._count)
+
+
 def _decode(delivery: Delivery) -> list[Event]:
     """The events of a delivery, each at its place; raises `EventError`."""
-    if not delivery.bodies:
+    bodies = delivery.bodies
+    if not bodies:
         raise MalformedEventError("expected at least one body in a delivery")
+    base = f"{delivery.producer_id}.{delivery.epoch}.{delivery.seq}"
     events = []
-    for part, body in enumerate(delivery.bodies, start=1):
+    for part, body in enumerate(bodies, start=1):
         if len(body) > MAX_EVENT_BYTES or b"\n" in body:
             raise MalformedEventError(
                 f"expected one line of at most {MAX_EVENT_BYTES} bytes, came {len(body)} bytes"
             )
         event = decode_event(body)
-        if event.producer != Producer(delivery.producer_id, delivery.epoch, delivery.seq):
+        producer = event.producer
+        if (
+            producer.seq != delivery.seq
+            or producer.epoch != delivery.epoch
+            or producer.id != delivery.producer_id
+        ):
             raise MalformedEventError("expected an event of the source that it came from")
-        if event.id != event_id(event.producer, part):
+        if event.id != (base if part == 1 else f"{base}.{part}"):
             raise MalformedEventError("expected an event whose id is its place")
-        parse_time(event.time)
-        if len(delivery.bodies) > 1 and (event.part is None or event.part.n != part):
-            raise MalformedEventError(f"expected part {part} of {len(delivery.bodies)}")
+        _check_time(event.time)
+        if len(bodies) > 1 and (event.part is None or event.part.n != part):
+            raise MalformedEventError(f"expected part {part} of {len(bodies)}")
         events.append(event)
     return events
+
+
+_TIME: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z"
+)
+
+
+def _check_time(text: Timestamp) -> None:
+    """Raises `MalformedEventError` unless `text` is written as every other time, to sort by."""
+    if _TIME.fullmatch(text) is None or not _is_day(text[:10]):
+        raise MalformedEventError("expected a time like 2026-11-23T09:28:04.123456Z")
+
+
+@lru_cache(maxsize=1_024)
+def _is_day(text: str) -> bool:
+    try:
+        dt.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _message(event: Event) -> str:

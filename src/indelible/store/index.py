@@ -24,6 +24,8 @@ PAGE_REFS: Final = 1_024
 
 _compressor = zstandard.ZstdCompressor(level=1, write_checksum=False)
 _MAX_PAGE_BYTES: Final = PAGE_REFS * 8
+_HIGH: Final = 1 if sys.byteorder == "little" else 0
+"""Which of the two halves of a 64-bit number in memory is the upper one."""
 
 
 class Page(NamedTuple):
@@ -40,8 +42,11 @@ def references(term_hashes: Iterable[int], distance: int) -> list[int]:
 
 def encode_pages(refs: Sequence[int]) -> list[Page]:
     """The pages of a run; `refs` are sorted."""
+    # A page at a time would look at each reference twice; an array is split in C.
+    words = array("I", array("Q", refs).tobytes())
+    hashes, distances = words[_HIGH::2], words[1 - _HIGH :: 2]
     return [
-        Page(refs[at] >> 32, _encode_page(refs[at : at + PAGE_REFS]))
+        Page(hashes[at], _encode_page(hashes[at : at + PAGE_REFS], distances[at : at + PAGE_REFS]))
         for at in range(0, len(refs), PAGE_REFS)
     ]
 
@@ -66,16 +71,16 @@ def distances_in(page: bytes, term_hash: int) -> Sequence[int]:
 def decode_page(page: bytes) -> list[int]:
     """The references of a page, in order. Raises `MalformedBlockError`."""
     hashes, distances = _decode_page(page)
-    return [h << 32 | d for h, d in zip(hashes, distances, strict=True)]
+    words = array("I", bytes(8 * len(hashes)))
+    words[_HIGH::2], words[1 - _HIGH :: 2] = hashes, array("I", distances)
+    return array("Q", words.tobytes()).tolist()
 
 
-def _encode_page(refs: Sequence[int]) -> bytes:
-    hashes = array("I", [ref >> 32 for ref in refs])
-    distances = [ref & 0xFFFFFFFF for ref in refs]
-    width = "H" if max(distances) < 1 << 16 else "I"
-    return width.encode() + _compressor.compress(
-        _to_bytes(hashes) + _to_bytes(array(width, distances))
-    )
+def _encode_page(hashes: array[int], distances: array[int]) -> bytes:
+    if max(distances) < 1 << 16:
+        lower = array("H", distances.tobytes())[1 - _HIGH :: 2]
+        return b"H" + _compressor.compress(_to_bytes(hashes) + _to_bytes(lower))
+    return b"I" + _compressor.compress(_to_bytes(hashes) + _to_bytes(distances))
 
 
 def _decode_page(page: bytes) -> tuple[array[int], array[int]]:

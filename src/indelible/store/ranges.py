@@ -27,6 +27,9 @@ class RangeSet:
 
     def add(self, first: int, last: int) -> None:
         """Add the positions `first` to `last`, which may be there already."""
+        if self._lasts and self._lasts[-1] + 1 == first:  # as they mostly come
+            self._lasts[-1] = last
+            return
         at = bisect_right(self._firsts, first)
         if at and self._lasts[at - 1] >= first - 1:
             at -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from indelible.errors import DeposedError
@@ -15,6 +15,7 @@ from indelible.store.errors import StoreConflictError
 from indelible.store.protocol import Append, Lease, Span
 from indelible.store.ranges import RangeSet, pack_ranges, unpack_ranges
 from indelible.store.sqlite_file import (
+    Connect,
     create_trail_file,
     open_connection,
     store_errors,
@@ -30,18 +31,16 @@ from indelible.store.sqlite_writing import BlockWriter, IndexWriter
 from indelible.tlog import Size
 from indelible.transport.delivery import Received
 
-Connect = Callable[[Path], sqlite3.Connection]
-
 
 class SqliteTrail(SqliteReader):
     """Implements `indelible.store.protocol.TrailStore`; see there for what it promises.
 
-    Threads may share it; they append one after the other. `connect` gives the connection that
-    writes, so that a test can count and break its steps.
+    Threads may share it; they append one after the other. `connect` gives the connections,
+    so that a test can record and break their steps.
     """
 
     def __init__(self, path: Path, *, connect: Connect = open_connection) -> None:
-        super().__init__(path)
+        super().__init__(path, connect=connect)
         self._writing = threading.RLock()
         self._connection = connect(path)
         self._blocks = BlockWriter()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -83,6 +83,10 @@ def open_connection(path: Path) -> sqlite3.Connection:
     return connection
 
 
+Connect = Callable[[Path], sqlite3.Connection]
+"""How a trail's file is opened; a test may record and break what the connection does."""
+
+
 @contextlib.contextmanager
 def store_errors(path: Path) -> Iterator[None]:
     """SQLite's failures as ours, by who must act."""
@@ -113,8 +117,9 @@ def store_errors(path: Path) -> Iterator[None]:
 class ReadConnections:
     """Connections for readers: each read has one to itself, in one short transaction."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connect: Connect = open_connection) -> None:
         self.path = path
+        self._connect = connect
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._is_closed = False
 
@@ -124,7 +129,7 @@ class ReadConnections:
         try:
             connection = self._idle.get_nowait()
         except queue.Empty:
-            connection = open_connection(self.path)
+            connection = self._connect(self.path)
         try:
             with store_errors(self.path):
                 connection.execute("BEGIN")

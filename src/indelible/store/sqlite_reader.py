@@ -33,7 +33,7 @@ from indelible.store.protocol import (
     TrailState,
 )
 from indelible.store.ranges import unpack_ranges
-from indelible.store.sqlite_file import ReadConnections, open_connection, statements
+from indelible.store.sqlite_file import Connect, ReadConnections, open_connection, statements
 from indelible.store.terms import hash_terms
 from indelible.tlog import HASH_BYTES, Hash, Index, Size, Tile
 from indelible.transport.delivery import Received
@@ -48,12 +48,11 @@ _SLICE: Final = 64
 class SqliteReader:
     """Implements `indelible.store.protocol.TrailReader`; see there for what it promises."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, connect: Connect = open_connection) -> None:
         """Raises `NoTrailError` and `TrailFormatError`."""
         self._path = path
-        self._connections = ReadConnections(path)
+        self._connections = ReadConnections(path, connect)
         self._sql = statements()
-        open_connection(path).close()
         with self._connections.snapshot() as connection:
             row = _one(connection, self._sql["trail"])
         self._origin: str = row[0]

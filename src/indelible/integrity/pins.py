@@ -1,0 +1,84 @@
+"""Pins: what a verifier remembers of a trail, outside of it.
+
+One JSON file a trail in the verifier's own state directory (`$XDG_STATE_HOME/indelible`). Whoever
+can write it can make this verifier accept a rollback; whoever can only write the trail can't.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b64decode, b64encode
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from indelible.errors import ConfigurationError
+from indelible.integrity.verifier import Seen
+
+
+class Pin(msgspec.Struct, frozen=True, kw_only=True):
+    """A tree that was verified, and when."""
+
+    origin: str
+    size: int
+    root: str
+    vkey: str
+    time: str
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(origin=self.origin, size=self.size, root=b64decode(self.root), vkey=self.vkey)
+
+
+def state_directory(environment: dict[str, str]) -> Path:
+    """Where a user's state lives (XDG Base Directory Specification)."""
+    home = environment.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "indelible"
+
+
+def load_pin(directory: Path, origin: str) -> Pin | None:
+    """The pin of this trail; None before the first verification.
+
+    Raises `ConfigurationError` for a file that can't be read: going on without it would be to
+    forget what was seen.
+    """
+    path = _path(directory, origin)
+    try:
+        pin = msgspec.json.decode(path.read_bytes(), type=Pin)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigurationError(f"can't read the pin {path}: {error.strerror}") from None
+    except msgspec.MsgspecError as error:
+        raise ConfigurationError(f"expected a pin at {path}: {error}") from None
+    if pin.origin != origin:
+        raise ConfigurationError(f"expected the pin of {origin} at {path}, it is of {pin.origin}")
+    return pin
+
+
+def store_pin(directory: Path, seen: Seen, time: str) -> Path:
+    """Remember `seen`, durably, in place of what was remembered; returns the file."""
+    pin = Pin(
+        origin=seen.origin,
+        size=seen.size,
+        root=b64encode(seen.root).decode(),
+        vkey=seen.vkey,
+        time=time,
+    )
+    path = _path(directory, seen.origin)
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = path.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.write(msgspec.json.encode(pin) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"can't write the pin {path}: {error.strerror}") from None
+    return path
+
+
+def _path(directory: Path, origin: str) -> Path:
+    return directory / f"{sha256(origin.encode()).hexdigest()[:16]}.json"
