@@ -6,6 +6,7 @@ imported by name (`indelible.capture.sqlalchemy`).
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from indelible._version import __version__
@@ -15,6 +16,9 @@ from indelible.events.values import Value
 
 if TYPE_CHECKING:
     from indelible.trail import Trail
+
+# Whether our own logs are shown is the application's to say.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "Actor",

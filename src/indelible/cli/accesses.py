@@ -1,0 +1,80 @@
+"""`indelible accesses`: the full set of records that somebody accessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from indelible.cli.opening import open_trail
+from indelible.cli.options import ACTOR, CONFIG, JSON, window
+from indelible.cli.output import local
+from indelible.cli.questions import show_answer
+from indelible.events.model import Actor
+from indelible.questions.findings import AccessFinding, Finding
+
+RECORDS = ("record", "first (UTC)", "last (UTC)", "reads", "changes")
+EVENTS = ("index", "time (UTC)", "action", "target", "subject", "reason")
+
+
+@click.command("accesses")
+@click.option("--by", type=ACTOR, required=True, help="The actor.", metavar="KIND:ID")
+@click.option("--also-as", is_flag=True, help="Also what others did on their behalf.")
+@click.option("--events", "each", is_flag=True, help="One line an event instead of a record.")
+@window
+@JSON
+@CONFIG
+def command(
+    by: Actor,
+    also_as: bool,
+    each: bool,
+    since: str | None,
+    until: str | None,
+    as_json: bool,
+    config: Path,
+) -> None:
+    """All records that an actor read or changed in a window.
+
+    For example: indelible accesses --by staff:trudy --since "yesterday 02:30"
+    """
+    unknown = f"nothing: the trail has never heard of {by}"
+    with open_trail(config) as trail:
+        if each:
+            show_answer(
+                trail.access_events(by=by, since=since, until=until, also_as=also_as),
+                EVENTS,
+                event_row,
+                as_json=as_json,
+                unknown=unknown,
+            )
+        else:
+            show_answer(
+                trail.accesses(by=by, since=since, until=until, also_as=also_as),
+                RECORDS,
+                record_row,
+                as_json=as_json,
+                unknown=unknown,
+            )
+
+
+def record_row(finding: AccessFinding) -> list[str]:
+    """One record as a table shows it."""
+    return [
+        finding.target_text,
+        local(finding.first),
+        local(finding.last),
+        str(finding.reads or ""),
+        str(finding.changes or ""),
+    ]
+
+
+def event_row(finding: Finding) -> list[str]:
+    """One access as a table shows it."""
+    return [
+        str(finding.index),
+        local(finding.time),
+        finding.event.action,
+        finding.target_text,
+        finding.subject_text,
+        finding.event.reason or "",
+    ]

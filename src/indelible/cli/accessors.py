@@ -1,0 +1,55 @@
+"""`indelible accessors`: everybody who accessed somebody's data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from indelible.cli.opening import open_trail
+from indelible.cli.options import CONFIG, JSON, SUBJECT, window
+from indelible.cli.output import local
+from indelible.cli.questions import show_answer
+from indelible.events.model import Subject
+from indelible.questions.findings import AccessorFinding
+
+COLUMNS = ("actor", "first (UTC)", "last (UTC)", "reads", "changes")
+
+
+@click.command("accessors")
+@click.option("--of", type=SUBJECT, required=True, help="Whose data.", metavar="KIND:ID")
+@click.option("--also-as", is_flag=True, help="Also those on whose behalf somebody acted.")
+@window
+@JSON
+@CONFIG
+def command(
+    of: Subject, also_as: bool, since: str | None, until: str | None, as_json: bool, config: Path
+) -> None:
+    """Everybody who read or changed a subject's data in a window.
+
+    For example: indelible accessors --of customer:zara --since 2016-03-02 --until 2017-06-22
+    """
+    with open_trail(config) as trail:
+        show_answer(
+            trail.accessors(of=of, since=since, until=until, also_as=also_as),
+            COLUMNS,
+            row,
+            as_json=as_json,
+            unknown=f"nobody: the trail has never heard of {of}",
+        )
+
+
+def row(finding: AccessorFinding) -> list[str]:
+    """One actor as a table shows it."""
+    who = "(unattributed)" if finding.actor is None else str(finding.actor)
+    if finding.actor is not None and finding.actor.on_behalf_of is not None:
+        who += f" on behalf of {finding.actor.on_behalf_of}"
+    if finding.through is not None:
+        who += f" through {finding.through}"
+    return [
+        who,
+        local(finding.first),
+        local(finding.last),
+        str(finding.reads or ""),
+        str(finding.changes or ""),
+    ]

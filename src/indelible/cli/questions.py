@@ -1,0 +1,106 @@
+"""How the answers to questions are shown: the instants searched, two sets, and their reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from rich.console import Console
+
+from indelible.cli.output import console, local, print_json, print_table
+from indelible.questions.answer import Answer, AnyFinding
+
+F = TypeVar("F", bound=AnyFinding)
+Row = Sequence[str]
+
+
+def show_answer(
+    answer: Answer[F],
+    columns: Sequence[str],
+    row: Callable[[F], Row],
+    *,
+    as_json: bool,
+    unknown: str,
+) -> None:
+    """Print the certain findings, then the possible ones, then what was searched.
+
+    `unknown` says what an empty answer about somebody never heard of means.
+    """
+    if as_json:
+        print_json(_objects(answer))
+        return
+    out = console()
+    count = print_table(
+        out, columns, map(row, answer.certain()), empty=_empty(answer, "nothing", unknown)
+    )
+    why = _Whys()
+    possible = print_table_of_possible(out, answer, columns, row, why)
+    searched = answer.searched
+    out.print(
+        f"searched: {local(searched.since) if searched.since else 'the beginning'} up to "
+        f"{local(searched.until) if searched.until else 'the end'} (UTC), "
+        f"{answer.size} entries · certain: {count} · possible: {possible}",
+        style="dim",
+    )
+    for reach in answer.sources():
+        if reach.missing or reach.lost:
+            until = local(reach.complete_until) if reach.complete_until else "never"
+            out.print(
+                f"source {reach.producer_id} is complete up to {until}: "
+                f"{len(reach.missing)} ranges missing, {len(reach.lost)} lost",
+                style="bold",
+            )
+
+
+class _Whys:
+    """Why findings are only possible, each reason once, by a letter."""
+
+    def __init__(self) -> None:
+        self.letters: dict[str, str] = {}
+
+    def letter(self, why: str | None) -> str:
+        return self.letters.setdefault(why or "not seen exactly", str(len(self.letters) + 1))
+
+
+def print_table_of_possible(
+    out: Console,
+    answer: Answer[F],
+    columns: Sequence[str],
+    row: Callable[[F], Row],
+    whys: _Whys,
+) -> int:
+    """The findings that can't be ruled out, and why."""
+    findings = answer.possible()
+    first = next(findings, None)
+    if first is None:
+        return 0
+    out.print("possible, not certain:", style="bold")
+
+    def rows() -> Iterator[Row]:
+        yield [*row(first), whys.letter(_why(first))]
+        for finding in findings:
+            yield [*row(finding), whys.letter(_why(finding))]
+
+    count = print_table(out, [*columns, "why"], rows(), empty="")
+    for why, letter in whys.letters.items():
+        out.print(f"  {letter}: {why}", style="dim")
+    return count
+
+
+def _why(finding: object) -> str | None:
+    why = getattr(finding, "why", None)
+    return why if isinstance(why, str) else None
+
+
+def _empty(answer: Answer[Any], nothing: str, unknown: str) -> str:
+    return nothing if answer.known else unknown
+
+
+def _objects(answer: Answer[Any]) -> Iterable[object]:
+    yield from answer
+    yield {
+        "searched": {"since": answer.searched.since, "until": answer.searched.until},
+        "size": answer.size,
+        "sources": [msgspec.to_builtins(reach) for reach in answer.sources()],
+    }

@@ -1,0 +1,79 @@
+"""`indelible status`: what is captured, how far it is carried, what was noticed."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import click
+
+from indelible.capture.sqlite_install import check
+from indelible.cli.app import ANSWER_IS_NO
+from indelible.cli.opening import open_trail
+from indelible.cli.options import CONFIG, JSON
+from indelible.cli.output import console, local, print_json, print_table
+from indelible.errors import IndelibleError
+from indelible.policy import Policy
+from indelible.trail import Trail
+
+
+@click.command("status")
+@JSON
+@CONFIG
+def command(as_json: bool, config: Path) -> None:
+    """What is captured, how far it is carried, and what nobody acknowledged yet.
+
+    Exits with 1 when something noticed is unacknowledged or a table isn't seen.
+    """
+    with open_trail(config) as trail:
+        drifts = _drifts(trail.policy)
+        notices = trail.notices()
+        if as_json:
+            print_json([*trail.reader.sources(), *notices, *({"drift": text} for text in drifts)])
+        else:
+            _print(trail, drifts)
+        if notices or drifts:
+            raise SystemExit(ANSWER_IS_NO)
+
+
+def _print(trail: Trail, drifts: list[str]) -> None:
+    out = console()
+    state = trail.reader.state()
+    out.print(f"trail {trail.policy.trail} ({trail.reader.origin}): {state.size} entries")
+    print_table(
+        out,
+        ("source", "epoch", "events", "last event (UTC)", "missing", "lost"),
+        (
+            [
+                source.producer_id,
+                str(source.epoch),
+                str(sum(last - first + 1 for first, last in source.received.ranges)),
+                local(source.received.last_time) if source.received.last_time else "",
+                str(len(source.missing)),
+                str(len(source.lost)),
+            ]
+            for source in trail.reader.sources()
+        ),
+        empty="no source has delivered anything yet",
+    )
+    for text in drifts:
+        out.print(f"not captured as it should be: {text}: run `indelible install`", style="bold")
+    out.print("unseen on SQLite: blobopen, virtual tables, direct edits of the file", style="dim")
+    print_table(
+        out,
+        ("index", "time (UTC)", "noticed", ""),
+        (
+            [str(notice.index), local(notice.time), notice.action, notice.message]
+            for notice in trail.notices()
+        ),
+        empty="nothing noticed is unacknowledged",
+    )
+
+
+def _drifts(policy: Policy) -> list[str]:
+    if policy.database is None:
+        return []
+    try:
+        return [str(drift) for drift in check(policy.database, policy)]
+    except (IndelibleError, sqlite3.Error) as error:
+        return [f"{policy.database}: {error}"]

@@ -1,0 +1,45 @@
+"""`indelible uninstall`: leave the application's database as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import click
+
+from indelible.capture.sqlite_install import uninstall
+from indelible.capture.sqlite_outbox import outbox_state
+from indelible.cli.opening import database_of, open_trail
+from indelible.cli.options import CONFIG
+from indelible.events.codec import encode_draft
+from indelible.events.model import Event
+
+
+@click.command("uninstall")
+@click.option("--force", is_flag=True, help="Discard changes that weren't carried yet.")
+@CONFIG
+def command(force: bool, config: Path) -> None:
+    """Take triggers and outbox away. The trail stays, and so does the database's data."""
+    with open_trail(config) as trail:
+        database = database_of(trail.policy)
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            incarnation = outbox_state(connection).incarnation
+        discarded = uninstall(
+            database,
+            delivered_through=trail.delivered_through(incarnation),
+            force=force,
+        )
+        trail.journal.append(
+            encode_draft(
+                Event(
+                    action="capture.uninstalled",
+                    kind="system",
+                    details={"incarnation": incarnation, "discarded": discarded},
+                )
+            )
+        )
+        trail.forget_database(database)
+    click.echo(f"uninstalled from {database}: nothing is captured there any more")
+    if discarded:
+        click.echo(f"discarded: {discarded} changes that weren't carried")

@@ -1,0 +1,94 @@
+"""`indelible verify`: is the trail whole, and what its key signed?"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from indelible.cli.opening import policy_of
+from indelible.cli.options import CONFIG, JSON
+from indelible.cli.output import console, print_json, progress_bar
+from indelible.errors import ConfigurationError
+from indelible.events.codec import format_time
+from indelible.integrity.keys import load_public_key
+from indelible.integrity.pins import Pin, load_pin, state_directory, store_pin
+from indelible.integrity.verifier import verify_trail
+from indelible.tlog import MalformedKeyError, VerifierKey
+
+
+@click.command("verify")
+@click.option("--key", metavar="VKEY", help="The trail's public key, from whom you trust.")
+@click.option(
+    "--trail", type=click.Path(path_type=Path, dir_okay=False), help="Another copy of the trail."
+)
+@click.option("--only-new", is_flag=True, help="Hash only what came since the last verification.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where to remember what was verified. [default: $XDG_STATE_HOME/indelible]",
+)
+@JSON
+@CONFIG
+def command(
+    key: str | None,
+    trail: Path | None,
+    only_new: bool,
+    state: Path | None,
+    as_json: bool,
+    config: Path,
+) -> None:
+    """Hash everything stored again, build the index again, and hold both against the checkpoint.
+
+    Remembers what it verified, outside of the trail, and refuses a trail that went backwards or
+    another history. Exits with 3 and names the first index that is wrong.
+    """
+    if trail is None or key is None:
+        policy = policy_of(config)
+        trail = trail or policy.trail
+        verifier_key = load_public_key(policy.keys) if key is None else _parse(key)
+    else:
+        verifier_key = _parse(key)
+    directory = state or state_directory(dict(os.environ))
+    pin = load_pin(directory, verifier_key.name)
+    with progress_bar("verifying") as progress:
+        found = verify_trail(
+            trail,
+            verifier_key,
+            seen=pin.seen if pin else None,
+            only_new=only_new,
+            progress=progress,
+        )
+    store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))
+    if as_json:
+        print_json([found])
+        return
+    out = console()
+    out.print(f"whole: {found.size} entries of {found.origin} are what was signed")
+    out.print(f"root: {found.root.hex()}")
+    out.print(
+        f"hashed again: {found.size - found.since} entries · index, {found.batches} batches and "
+        f"{found.sources} sources built again and equal"
+    )
+    out.print(_remembered(pin))
+    if found.quarantined or found.unacknowledged:
+        out.print(
+            f"set aside: {found.quarantined} · noticed and not acknowledged: "
+            f"{found.unacknowledged} (see `indelible status`)"
+        )
+    out.print(f"assurance: {found.assurance}", style="bold")
+
+
+def _parse(key: str) -> VerifierKey:
+    try:
+        return VerifierKey.parse(key)
+    except MalformedKeyError as error:
+        raise ConfigurationError(f"--key: {error}") from None
+
+
+def _remembered(pin: Pin | None) -> str:
+    if pin is None:
+        return "verified for the first time here: from now on it can't go backwards unnoticed"
+    return f"grown from the {pin.size} entries verified at {pin.time}"

@@ -1,0 +1,471 @@
+"""`Trail`: the one place where everything is wired together, from one policy."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import inspect
+import logging
+import os
+import secrets
+import socket
+import time
+import zoneinfo
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, cast
+
+from indelible.capture.recording import context_of
+from indelible.errors import DeliveryError
+from indelible.events.codec import encode_draft
+from indelible.events.context import current_frame
+from indelible.events.explicit import explicit_event
+from indelible.events.model import Actor, Event, Kind, Outcome, Subject, Target
+from indelible.events.values import Native, Value
+from indelible.integrity.keys import TrailKeys, create_keys, load_keys
+from indelible.integrity.leader import Leader
+from indelible.integrity.numbering import ACKNOWLEDGED
+from indelible.integrity.verifier import Progress, Seen, Verification, verify_trail
+from indelible.policy import Policy, load_policy
+from indelible.policy.load import policy_for_url
+from indelible.questions.accesses import accesses
+from indelible.questions.accessors import accessors
+from indelible.questions.answer import Answer
+from indelible.questions.events import access_events, changes, events, history
+from indelible.questions.findings import AccessFinding, AccessorFinding, Finding, StateFinding
+from indelible.questions.state import state
+from indelible.questions.window import Window, parse_instant, parse_window
+from indelible.store.protocol import Notice, TrailReader
+from indelible.store.sqlite import SqliteTrail
+from indelible.transport.journal import Journal
+from indelible.transport.journal_files import JournalDirectory
+from indelible.transport.outbox import OutboxSources
+from indelible.transport.outbox_reader import SqliteOutboxReader
+from indelible.transport.relay import SourceStatus
+from indelible.transport.source import Source
+from indelible.transport.watched import WatchedDatabases
+
+F = TypeVar("F", bound=Callable[..., Any])
+When = str | dt.date | None
+"""A time as a person types it, a date, or an aware datetime; None leaves the side open."""
+_POLL_S: Final = 0.02
+_DELIVERED_S: Final = 0.5
+_log = logging.getLogger(__name__)
+
+
+class Trail:
+    """A trail under one policy: what captures feed, and what questions are asked of.
+
+    Opening takes part in relaying: one process at a time, whichever holds the lease, carries what
+    all of them captured. A context manager; safe for threads. After a fork the child goes on with
+    a journal of its own, and leaves relaying to others.
+    """
+
+    def __init__(self, policy: Policy, store: SqliteTrail, keys: TrailKeys, *, relay: bool) -> None:
+        """Wire the parts; use `create` or `open`."""
+        self._policy = policy
+        self._store = store
+        self._keys = keys
+        self._journal = Journal(policy.journals, buffer_events=policy.relay.buffer_events)
+        self._watched = WatchedDatabases(policy.journals)
+        self._outboxes = OutboxSources(self._open_outbox, store)
+        self._leader = Leader(
+            store,
+            keys.signing_key,
+            [_WatchedOutboxes(self._watched, self._outboxes), JournalDirectory(policy.journals)],
+            policy.relay,
+            holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+        )
+        self._delivered: dict[str, tuple[float, int]] = {}
+        self._relays = relay
+        if relay:
+            self._leader.start()
+
+    @classmethod
+    def create(cls, source: str | Path | Policy) -> Self:
+        """Make a trail and its keys where `source` says, and open it.
+
+        Raises `TrailExistsError` where there is one, or keys of one.
+        """
+        policy = policy_of(source)
+        keys = create_keys(policy.keys, policy.origin)
+        SqliteTrail.create(
+            policy.trail,
+            origin=policy.origin,
+            vkey=str(keys.signing_key.verifier_key),
+            source_id=secrets.token_hex(8),
+        ).close()
+        return cls.open(policy)
+
+    @classmethod
+    def open(cls, source: str | Path | Policy, *, relay: bool = True) -> Self:
+        """Open the trail of an `indelible.toml`, or of a URL (`sqlite:///trail.db`).
+
+        With `relay=False` this process carries nothing, and only asks. Raises `NoTrailError` where
+        there is no trail (`create` makes one), and `ConfigurationError`.
+        """
+        policy = policy_of(source)
+        store = SqliteTrail(policy.trail)
+        try:
+            return cls(policy, store, load_keys(policy.keys), relay=relay)
+        except BaseException:
+            store.close()
+            raise
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Carry what this process captured, as far as it can in `timeout_s`, and let go.
+
+        What isn't carried stays where it is, for the next process.
+        """
+        if self._relays:
+            try:
+                self.flush(timeout_s)
+            except DeliveryError:
+                _log.warning("not everything was carried before the trail was closed")
+        self._leader.stop()
+        self._journal.close()
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- what capture needs (`indelible.capture.host.CaptureHost`) ------------------------------
+
+    @property
+    def policy(self) -> Policy:
+        return self._policy
+
+    @property
+    def journal(self) -> Journal:
+        """This process's journal."""
+        return self._journal
+
+    @property
+    def context_key(self) -> bytes:
+        return self._keys.context_key
+
+    def delivered_through(self, incarnation: str) -> int:
+        """The outbox id below which all is in the trail; at most half a second old."""
+        now = time.monotonic()
+        known = self._delivered.get(incarnation)
+        if known is None or now - known[0] > _DELIVERED_S:
+            epoch = self._store.last_epoch(incarnation)
+            ranges = self._store.received(incarnation, epoch).ranges
+            known = self._delivered[incarnation] = (now, ranges[0][1] if ranges else 0)
+        return known[1]
+
+    def watch_database(self, path: Path) -> None:
+        """Have this database's outbox carried from now on, by whichever process relays."""
+        self._watched.add(path)
+
+    def forget_database(self, path: Path) -> None:
+        """Its outbox is gone: nobody looks for it any more."""
+        self._watched.remove(path)
+
+    def notice(self, action: str, message: str, **details: str) -> None:
+        """Write a `system` entry that stays noticed until somebody acknowledges it."""
+        said: dict[str, Value] = {"message": message, **details}
+        self._journal.append(encode_draft(Event(action=action, kind="system", details=said)))
+
+    # -- explicit events ------------------------------------------------------------------------
+
+    def record(
+        self,
+        action: str,
+        *,
+        target: Target | Sequence[Target] | None = None,
+        subject: Subject | Sequence[Subject] | None = None,
+        outcome: Outcome = Outcome.SUCCESS,
+        kind: Kind = "event",
+        changes: Mapping[str, tuple[Native | Value, Native | Value]] | None = None,
+        reason: str | None = None,
+        details: Mapping[str, Native | Value] | None = None,
+        on: object = None,
+    ) -> str | None:
+        """Write down that this happened, by whoever is acting (`acting_as`).
+
+        Without `on` it is in this process's journal when this returns, whatever happens to any
+        transaction; returns the event's id. With `on` (a SQLAlchemy `Session` or `Connection`, or a
+        captured `sqlite3` connection) it commits with that transaction or never was; returns None.
+        `kind="access"` or `"change"` puts a fact that no driver saw (a cache, a file) into the
+        matching question. Raises `EventError`, `CaptureError` and `DeliveryError`.
+        """
+        context = None if on is None else context_of(on)
+        event = explicit_event(
+            action,
+            target=target,
+            subject=subject,
+            outcome=outcome,
+            kind=kind,
+            changes=changes,
+            reason=reason,
+            details=details,
+            transaction=None if context is None else context.transaction,
+        )
+        draft = encode_draft(event)
+        if context is not None:
+            context.record(draft, current_frame())
+            return None
+        return self._journal.append(draft)
+
+    def action(
+        self,
+        action: str,
+        *,
+        target: Callable[..., Target | None] | None = None,
+        subject: Callable[..., Subject | None] | None = None,
+    ) -> Callable[[F], F]:
+        """Decorate a function (or coroutine function): each call is an event of its outcome.
+
+        It ends in success, in `denied` where it raises `PermissionError`, else in failure; the
+        exception goes on its way, and only its type is kept. `target` and `subject` get the call's
+        arguments and say what it was about.
+        """
+
+        def describe(args: Any, kwargs: Any) -> dict[str, Any]:
+            return {
+                "target": target(*args, **kwargs) if target else None,
+                "subject": subject(*args, **kwargs) if subject else None,
+            }
+
+        def ended(about: dict[str, Any], error: BaseException | None) -> None:
+            outcome = Outcome.SUCCESS
+            details = None
+            if error is not None:
+                denied = isinstance(error, PermissionError)
+                outcome = Outcome.DENIED if denied else Outcome.FAILURE
+                details = {"error": type(error).__qualname__}
+            self.record(action, outcome=outcome, details=details, **about)
+
+        def decorate(function: F) -> F:
+            if inspect.iscoroutinefunction(function):
+
+                @functools.wraps(function)
+                async def call_async(*args: Any, **kwargs: Any) -> Any:
+                    about = describe(args, kwargs)
+                    try:
+                        result = await function(*args, **kwargs)
+                    except BaseException as error:
+                        ended(about, error)
+                        raise
+                    ended(about, None)
+                    return result
+
+                return cast("F", call_async)
+
+            @functools.wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                about = describe(args, kwargs)
+                try:
+                    result = function(*args, **kwargs)
+                except BaseException as error:
+                    ended(about, error)
+                    raise
+                ended(about, None)
+                return result
+
+            return cast("F", call)
+
+        return decorate
+
+    # -- carrying -------------------------------------------------------------------------------
+
+    @property
+    def is_relaying(self) -> bool:
+        """Whether this process holds the lease and carries what all of them captured."""
+        return self._leader.is_leading
+
+    def relay_status(self) -> tuple[SourceStatus, ...]:
+        """How far each source is, while this process relays; else nothing."""
+        return self._leader.status()
+
+    def flush(self, timeout_s: float = 10.0) -> None:
+        """When this returns, everything captured before the call is in the trail.
+
+        Whichever process relays carries it. Raises `DeliveryError` where it takes longer.
+        """
+        deadline = time.monotonic() + timeout_s
+        self._journal.sync()
+        marks = [(self._journal.producer_id, self._journal.epoch, self._journal.last_seq)]
+        while True:
+            if self._leader.flush(max(0.1, deadline - time.monotonic())):
+                return
+            if not any(self._is_behind(*mark) for mark in marks) and not self._outboxes_behind():
+                return
+            if time.monotonic() > deadline:
+                raise DeliveryError(
+                    f"expected all to be in the trail within {timeout_s:g} s; no process relays "
+                    "it: is the application or `indelible relay` running?"
+                )
+            time.sleep(_POLL_S)
+
+    def _is_behind(self, producer_id: str, epoch: int, seq: int) -> bool:
+        return seq > 0 and seq not in self._store.received(producer_id, epoch)
+
+    def _outboxes_behind(self) -> bool:
+        for path in self._watched.paths():
+            page = self._open_outbox(path).read_page(2**62, limit=1, max_bytes=1)
+            epoch = max(page.opened, self._store.last_epoch(page.incarnation))
+            if page.last_id and self._is_behind(page.incarnation, epoch, page.last_id):
+                return True
+        return False
+
+    def _open_outbox(self, path: Path) -> SqliteOutboxReader:
+        return SqliteOutboxReader(
+            path,
+            context_key=self._keys.context_key,
+            ledgers=self._policy.journals,
+            read_s=self._policy.relay.read_s,
+        )
+
+    # -- questions ------------------------------------------------------------------------------
+
+    @property
+    def reader(self) -> TrailReader:
+        """The trail's entries, for questions and proofs of one's own."""
+        return self._store
+
+    def changes(
+        self, *, by: Actor, since: When = None, until: When = None, also_as: bool = False
+    ) -> Answer[Finding]:
+        """Every change that `by` made in the window."""
+        return changes(self._store, by=by, window=self.window(since, until), also_as=also_as)
+
+    def accesses(
+        self, *, by: Actor, since: When = None, until: When = None, also_as: bool = False
+    ) -> Answer[AccessFinding]:
+        """Every record that `by` read or changed in the window, one finding a record."""
+        return accesses(self._store, by=by, window=self.window(since, until), also_as=also_as)
+
+    def access_events(
+        self, *, by: Actor, since: When = None, until: When = None, also_as: bool = False
+    ) -> Answer[Finding]:
+        """Every event in which `by` read or changed records in the window."""
+        return access_events(self._store, by=by, window=self.window(since, until), also_as=also_as)
+
+    def accessors(
+        self, *, of: Subject, since: When = None, until: When = None, also_as: bool = False
+    ) -> Answer[AccessorFinding]:
+        """Everybody who read or changed `of`'s data in the window, one finding an actor."""
+        kinds = [
+            table.kind
+            for table in self._policy.tables.values()
+            if table.subject is not None and table.subject.kind == of.kind
+        ]
+        return accessors(
+            self._store, of=of, window=self.window(since, until), kinds=kinds, also_as=also_as
+        )
+
+    def events(
+        self,
+        *,
+        by: Actor | None = None,
+        action: str | None = None,
+        since: When = None,
+        until: When = None,
+        also_as: bool = False,
+        system: bool = False,
+    ) -> Answer[Finding]:
+        """Explicit events and decisions of the window, of any outcome, by `by` and of `action`.
+
+        `action` is one, or all of a noun's (`user.*`). With `system` the trail's own entries too.
+        """
+        return events(
+            self._store,
+            window=self.window(since, until),
+            by=by,
+            action=action,
+            kinds=frozenset(("event", "decision", "system") if system else ("event", "decision")),
+            also_as=also_as,
+        )
+
+    def history(self, target: Target, *, since: When = None, until: When = None) -> Answer[Finding]:
+        """Everything that was done to `target` in the window, reads included, by anybody."""
+        return history(self._store, target=target, window=self.window(since, until))
+
+    def state(self, target: Target, at: When = None) -> Answer[StateFinding]:
+        """What `target` was after all that happened before `at`; None is now."""
+        instant = None
+        if at is not None:
+            instant = parse_instant(at, "until", now=_now(), zone=_local_zone())
+        return state(self._store, target=target, at=instant)
+
+    def window(self, since: When, until: When) -> Window:
+        """The instants that these mean here and now; raises `WindowError`."""
+        return parse_window(since, until, now=_now(), zone=_local_zone())
+
+    # -- trust ----------------------------------------------------------------------------------
+
+    def verify(self, *, seen: Seen | None = None, progress: Progress | None = None) -> Verification:
+        """Return only if the trail is whole, what its key signed, and grown from `seen`.
+
+        Raises `VerificationError`. Here the key is this trail's own: a party that trusts nobody
+        here runs `indelible verify` with a key and pins of its own.
+        """
+        key = self._keys.signing_key.verifier_key
+        return verify_trail(
+            self._policy.trail, key, seen=seen, progress=progress or (lambda done, of: None)
+        )
+
+    def notices(self) -> Sequence[Notice]:
+        """What was noticed and nobody acknowledged yet."""
+        return tuple(self._store.notices(unacknowledged_only=True))
+
+    def acknowledge(self, index: int, *, reason: str | None = None) -> str:
+        """Say that whoever is acting has seen the notice at `index`: an entry itself."""
+        frame = current_frame()
+        event = Event(
+            action=ACKNOWLEDGED,
+            kind="system",
+            actor=frame.actor if frame else None,
+            reason=reason if reason is not None else frame.reason if frame else None,
+            details={"index": index},
+        )
+        return self._journal.append(encode_draft(event))
+
+
+class _WatchedOutboxes:
+    """The outboxes of all watched databases: a `SourceFinder`."""
+
+    def __init__(self, watched: WatchedDatabases, outboxes: OutboxSources) -> None:
+        self._watched = watched
+        self._outboxes = outboxes
+
+    def find_sources(self) -> Sequence[Source]:
+        for path in self._watched.paths():
+            self._outboxes.watch(path)
+        return self._outboxes.find_sources()
+
+    def close(self) -> None:
+        self._outboxes.close()
+
+
+def policy_of(source: str | Path | Policy) -> Policy:
+    """The policy that `source` is, or names: a file, or a URL of a trail."""
+    if isinstance(source, Policy):
+        return source
+    if isinstance(source, str) and "://" in source:
+        return policy_for_url(source)
+    return load_policy(source)
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def _local_zone() -> dt.tzinfo:
+    # A fixed offset wouldn't know when clocks are changed.
+    try:
+        with Path("/etc/localtime").open("rb") as rules:
+            return zoneinfo.ZoneInfo.from_file(rules)
+    except (OSError, ValueError):
+        return dt.datetime.now().astimezone().tzinfo or dt.UTC
