@@ -1,0 +1,125 @@
+"""From rows, as the driver hands them over, to the ids and subjects in them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+from indelible.capture.statements import keys
+from indelible.capture.statements.plan import Taken
+from indelible.events.values import MAX_PLAIN_INT, Id, Native, Value, format_id, to_value
+
+Row = Sequence[Native]
+
+
+def integer_keys(taken: Taken, rows: Sequence[Row]) -> list[int] | None:
+    """The keys, each once, where all can stand in JSON as they are; None where not."""
+    place = taken.key[0]
+    if len(rows) == 1:
+        found = [rows[0][place]]
+    else:
+        found = [row[place] for row in rows]
+        if not taken.unique:
+            found = list(dict.fromkeys(found))
+    if taken.optional and None in found:
+        found.remove(None)
+    return _plain(found)
+
+
+def integer_subjects(place: int, rows: Sequence[Row]) -> list[int] | None:
+    """The values at `place`, each once and without NULLs, where all are plain integers."""
+    found = list(dict.fromkeys([row[place] for row in rows]))
+    if None in found:
+        found.remove(None)
+    if not found:
+        return []
+    return _plain(found) if set(map(type, found)) == {int} else None
+
+
+def _plain(found: list[Native]) -> list[int] | None:
+    integers = cast("list[int]", found)
+    if not integers or max(integers) > MAX_PLAIN_INT or min(integers) < -MAX_PLAIN_INT:
+        return None
+    return integers
+
+
+class Extracted:
+    """The ids of one target, each once and in the order met, and the values of their subjects."""
+
+    __slots__ = ("ids", "subjects")
+
+    def __init__(self) -> None:
+        self.ids: dict[Id, None] = {}
+        self.subjects: dict[Value, None] = {}
+
+    def add(self, taken: Taken, rows: Sequence[Row]) -> None:
+        """Add what `taken` points at in `rows`."""
+        if taken.array:
+            self._add_arrays(taken, rows)
+            return
+        if taken.integers:
+            place = taken.key[0]
+            self._add_integers([row[place] for row in rows])
+        else:
+            self._add_keys(taken, rows)
+        if taken.subject is not None:
+            place = taken.subject
+            values: Iterable[Native] = dict.fromkeys([row[place] for row in rows])
+            if taken.guarded_subject:
+                values = map(keys.unguard, values)
+            self._add_subjects(values)
+
+    def _add_arrays(self, taken: Taken, rows: Sequence[Row]) -> None:
+        place = taken.key[0]
+        for row in rows:
+            if taken.integers:
+                self._add_integers(keys.parse_integer_array(row[place]))
+                continue
+            found = keys.parse_any_array(row[place])
+            if taken.array_subject:
+                self._add_subjects(key[-1] for key in found)
+                found = [key[:-1] for key in found]
+            self._add_natives(found)
+
+    def _add_integers(self, found: Iterable[Native]) -> None:
+        """Keys that are integers; NULL where an outer join found no row."""
+        unique = dict.fromkeys(found)
+        unique.pop(None, None)
+        if not unique:
+            return
+        if max(unique) <= MAX_PLAIN_INT and min(unique) >= -MAX_PLAIN_INT:  # type: ignore[type-var,operator]
+            self.ids.update(dict.fromkeys(zip(unique, strict=False)))  # type: ignore[arg-type]
+        else:
+            self._add_natives((key,) for key in unique)
+
+    def _add_keys(self, taken: Taken, rows: Sequence[Row]) -> None:
+        places = taken.key
+        if len(places) == 1:
+            place = places[0]
+            values = [row[place] for row in rows]
+            if set(map(type, values)) == {str} and "".join(values).isascii():  # type: ignore[arg-type]
+                self.ids.update(dict.fromkeys(zip(values, strict=False)))  # type: ignore[arg-type]
+                return
+            found: list[keys.Key] = [(value,) for value in values]
+        else:
+            found = [tuple([row[place] for place in places]) for row in rows]
+        if taken.optional:
+            nothing = (None,) * len(places)
+            found = [key for key in found if key != nothing]
+        if taken.guarded_key:
+            found = [tuple(map(keys.unguard, key)) for key in found]
+        self._add_natives(found)
+
+    def _add_natives(self, found: Iterable[keys.Key]) -> None:
+        for key in found:
+            self.ids[tuple(map(to_value, key))] = None
+
+    def _add_subjects(self, values: Iterable[Native]) -> None:
+        for value in values:
+            self.subjects[to_value(value)] = None
+
+    def subject_ids(self, *, is_self: bool) -> list[str]:
+        """The ids of the subjects named: the rows' own if `is_self`. NULL names nobody."""
+        if is_self:
+            return list(map(format_id, self.ids))
+        return [format_id((value,)) for value in self.subjects if value is not None]

@@ -1,0 +1,155 @@
+"""The layout: what stands in which column of an outbox row, for one table at one time.
+
+A layout is written down in `indelible_meta` under its number, and every outbox row names its
+number: rows that wait while a migration changes the table are still read as they were written.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from indelible.capture.sqlite_schema import Schema, Table
+from indelible.errors import ConfigurationError
+from indelible.policy.model import Policy, SubjectPath, TablePolicy
+
+OP_INSERT: Final = 1
+OP_UPDATE: Final = 2
+OP_DELETE: Final = 3
+OP_REPLACED: Final = 4
+OP_EVENT: Final = 9
+
+BASE_COLUMNS: Final = 7
+"""`id, time, ctx, layout, op, s0, s1` come before the slots: `o0, n0, o1, n1, …`."""
+
+NOBODY: Final = b""
+"""Stands in `s0` and `s1` for a row that belongs to no subject; NULL is one not found."""
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """One pair of columns. `column` is None for the rowid; of a `changed` one only that is kept."""
+
+    column: str | None
+    mode: Literal["value", "changed"] = "value"
+
+
+class LayoutSubject(msgspec.Struct, frozen=True):
+    """Whose row it is: the row itself (`self`), a slot's value, or `s0` and `s1`."""
+
+    kind: str
+    source: Literal["self", "slot", "stored"]
+    slot: int = 0
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """How a table's rows stand in the outbox.
+
+    `key` are the slots of the primary key, in key order; empty for a table without one. `rowid`
+    is the slot of the rowid where it stands in for a key: always for a table without one, and
+    where the key holds a NULL, which SQLite doesn't keep unique.
+    """
+
+    table: str
+    kind: str
+    slots: tuple[Slot, ...]
+    key: tuple[int, ...]
+    rowid: int | None
+    masked: tuple[str, ...]
+    subject: LayoutSubject | None
+
+
+def layout_for(schema: Schema, table: Table, policy: Policy) -> Layout:
+    """The layout of `table` under `policy`.
+
+    Raises `ConfigurationError` for a policy that the table can't follow: a column that isn't
+    there, a key that may not be captured, a subject that can't be found.
+    """
+    rules = policy.table(table.name)
+    names = {column.name.lower() for column in table.columns}
+    _check_rules(table, rules, names, is_listed=table.name.lower() in policy.tables)
+    slots = [
+        Slot(column.name, "changed" if column.name.lower() in rules.without_values else "value")
+        for column in table.columns
+        if column.name.lower() not in rules.mask
+    ]
+    places = {slot.column.lower(): place for place, slot in enumerate(slots) if slot.column}
+    rowid = None
+    if not table.key or table.key_can_be_null:
+        if table.rowid is None:
+            raise ConfigurationError(
+                f"table {table.name}: expected a key or a rowid by which rows can be told apart, "
+                "found neither; give it a primary key or set writes = false for it"
+            )
+        rowid = len(slots)
+        slots.append(Slot(None))
+    return Layout(
+        table=table.name,
+        kind=rules.kind,
+        slots=tuple(slots),
+        key=tuple(places[name.lower()] for name in table.key),
+        rowid=rowid,
+        masked=tuple(c.name for c in table.columns if c.name.lower() in rules.mask),
+        subject=_subject(schema, table, rules, places),
+    )
+
+
+def _check_rules(table: Table, rules: TablePolicy, names: set[str], *, is_listed: bool) -> None:
+    kept_back = rules.mask | rules.without_values
+    for name in table.key:
+        if name.lower() in kept_back:
+            raise ConfigurationError(
+                f"table {table.name}: column {name} is part of the primary key and can't be "
+                "masked or kept without values: the key says which row it was"
+            )
+    missing = sorted(kept_back - names)
+    if missing and is_listed:
+        raise ConfigurationError(
+            f"table {table.name}: expected columns {', '.join(missing)} of the policy, "
+            f"the table has {', '.join(column.name for column in table.columns)}"
+        )
+
+
+def _subject(
+    schema: Schema, table: Table, rules: TablePolicy, places: dict[str, int]
+) -> LayoutSubject | None:
+    path = rules.subject
+    if path is None:
+        return None
+    if not path.hops:
+        return LayoutSubject(path.kind, "self")
+    _check_path(schema, table, path)
+    first = path.hops[0].column.lower()
+    if first not in places:
+        raise ConfigurationError(
+            f"table {table.name}: column {path.hops[0].column} names the subject and is masked"
+        )
+    if len(path.hops) == 1 and rules.without_values.isdisjoint({first}):
+        return LayoutSubject(path.kind, "slot", places[first])
+    return LayoutSubject(path.kind, "stored")
+
+
+def _check_path(schema: Schema, table: Table, path: SubjectPath) -> None:
+    here: Table | None = table
+    for place, hop in enumerate(path.hops):
+        if here is None or here.column(hop.column) is None:
+            raise ConfigurationError(
+                f"table {table.name}: the subject's path names a column {hop.column} that "
+                f"{here.name if here else 'the table before it'} doesn't have"
+            )
+        here = schema.table(hop.table)
+        is_last = place == len(path.hops) - 1
+        if not is_last and (here is None or len(here.key) != 1):
+            raise ConfigurationError(
+                f"table {table.name}: the subject's path goes through {hop.table}: expected a "
+                "table of this database with a primary key of one column"
+            )
+
+
+def encode_layout(layout: Layout) -> str:
+    return msgspec.json.encode(layout).decode()
+
+
+def decode_layout(text: str | bytes) -> Layout:
+    """Raises `msgspec.MsgspecError` for anything that `encode_layout` didn't write."""
+    return msgspec.json.decode(text, type=Layout)

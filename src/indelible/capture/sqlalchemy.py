@@ -1,0 +1,348 @@
+"""Capture for SQLAlchemy 2 on SQLite: `capture(engine, trail)`, sync (pysqlite) or aiosqlite.
+
+Statements are seen at the dialect's `do_execute`, rows where the result takes them from the
+driver's cursor. So errors show the application's own text, and the actor is read in the task that
+runs the statement, not in the driver's thread. Unseen: `engine.raw_connection()`.
+
+`ResultFetchStrategy` is semi-private; the tests hold it for each supported minor version.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+try:
+    from sqlalchemy import Engine, event
+    from sqlalchemy.engine import cursor as cursors
+    from sqlalchemy.util import await_only
+except ImportError as error:  # pragma: no cover - in an environment without the extra
+    raise ImportError(
+        "expected SQLAlchemy 2: pip install 'indelible[sqlalchemy]' (or 'indelible[aiosqlite]')"
+    ) from error
+
+from indelible.capture.access import Access, Parameters
+from indelible.capture.catalogue import path_of_database
+from indelible.capture.extraction import Row
+from indelible.capture.host import CaptureHost
+from indelible.capture.reads import ConnectionReads, DatabaseReads, Runner
+from indelible.capture.sqlite3 import SqliteRunner, shared_reads
+from indelible.capture.statement_context import StatementContext, context_of
+from indelible.errors import CaptureError
+
+_INFO: Final = "indelible"
+
+
+def capture(engine: Any, trail: CaptureHost) -> None:
+    """From here on, record every read and write through `engine` in `trail`.
+
+    `engine` is an `Engine` or an `AsyncEngine` on SQLite; engines made from it by
+    `execution_options` are captured with it. Results, errors and counts stay those of an engine
+    without capture. A database that isn't set up for capture yet is set up first. Raises
+    `CaptureError` for another database or an engine captured before, and `ConfigurationError`
+    where it can't be set up.
+    """
+    sync_engine: Engine = getattr(engine, "sync_engine", engine)
+    dialect = sync_engine.dialect
+    if dialect.name != "sqlite" or dialect.driver not in ("pysqlite", "aiosqlite"):
+        raise CaptureError(
+            "expected an engine on sqlite+pysqlite or sqlite+aiosqlite, "
+            f"got {dialect.name}+{dialect.driver}"
+        )
+    if getattr(dialect, _INFO, None) is not None:
+        raise CaptureError("this engine is captured already: call capture() once for each engine")
+    captured = _EngineCapture(trail, dialect)
+    file = sync_engine.url.database
+    if file and not file.startswith("file:"):
+        captured.shared.prepare(Path(file).absolute())
+    setattr(dialect, _INFO, captured)
+    event.listen(sync_engine, "do_connect", captured.before_connect)
+    event.listen(sync_engine, "do_execute", captured.execute)
+    event.listen(sync_engine, "do_execute_no_params", captured.execute_without_parameters)
+    event.listen(sync_engine, "do_executemany", captured.execute_many)
+    event.listen(sync_engine, "checkin", captured.check_in)
+    event.listen(sync_engine, "close", captured.check_in)
+
+
+class _Captured:
+    """What is kept beside one connection of the pool."""
+
+    __slots__ = ("context", "converts", "reads")
+
+    def __init__(
+        self, reads: ConnectionReads, context: StatementContext, *, converts: bool
+    ) -> None:
+        self.reads = reads
+        self.context = context
+        self.converts = converts
+
+
+class _EngineCapture:
+    """The listeners of one engine."""
+
+    def __init__(self, trail: CaptureHost, dialect: Any) -> None:
+        self._trail = trail
+        self.shared: DatabaseReads = shared_reads(trail)
+        self._dialect = dialect
+        self._converts = False
+
+    def before_connect(
+        self, dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]
+    ) -> None:
+        """Whether connections convert values can't be seen on them later."""
+        self._converts = bool(parameters.get("detect_types", 0))
+
+    def execute(self, cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+        """Run one statement; True says that it ran."""
+        dialect = self._dialect
+
+        def run(text: str) -> None:
+            dialect.do_execute(cursor, text, parameters, context)
+
+        return self._run(cursor, statement, parameters, context, run)
+
+    def execute_without_parameters(self, cursor: Any, statement: str, context: Any) -> bool:
+        dialect = self._dialect
+
+        def run(text: str) -> None:
+            dialect.do_execute_no_params(cursor, text, context)
+
+        return self._run(cursor, statement, (), context, run)
+
+    def execute_many(self, cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+        dialect = self._dialect
+        captured = self._captured(context)
+        captured.reads.execute(
+            statement,
+            (),
+            lambda text: dialect.do_executemany(cursor, text, parameters, context),
+            captured.context,
+            is_many=True,
+        )
+        return True
+
+    def check_in(self, connection: Any, record: Any) -> None:
+        """The connection goes back to the pool or is closed: what it handed out is written."""
+        captured = record.info.get(_INFO) if record is not None else None
+        if captured is not None:
+            captured.context.ended()
+            captured.reads.check_in()
+
+    def _run(
+        self,
+        cursor: Any,
+        statement: str,
+        parameters: Parameters,
+        context: Any,
+        run: Callable[[str], None],
+    ) -> bool:
+        captured = self._captured(context)
+        access = captured.reads.execute(
+            statement, parameters, run, captured.context, converted=captured.converts
+        )
+        if access is not None:
+            hidden = None
+            if access.must_describe:
+                description = access.describe(cursor.description, _name_of)
+                if access.is_of_another_schema:
+                    captured.reads.schema_changed()
+                hidden = tuple(description) if access.has_hidden_columns else None
+            options = context.execution_options
+            if context._is_server_side or options.get("stream_results", False):
+                context.cursor_fetch_strategy = _BufferedRows(
+                    access, hidden, cursor, options, growth_factor=5
+                )
+            else:
+                context.cursor_fetch_strategy = _Rows(access, hidden)
+        return True
+
+    def _captured(self, context: Any) -> _Captured:
+        pooled = context._dbapi_connection
+        captured: _Captured | None = pooled.info.get(_INFO)
+        if captured is None:
+            connection = pooled.dbapi_connection
+            driver = pooled.driver_connection
+            runner: Runner
+            if self._dialect.is_async:
+                runner = _AsyncRunner(connection)
+            else:
+                runner = SqliteRunner(connection)
+            self.shared.prepare(path_of_database(runner.query))
+            if self._dialect.is_async:
+                # In the driver's thread: the connection answers to no other.
+                make = driver._execute(context_of, driver._conn, self._trail)
+                told = await_only(make)
+            else:
+                told = context_of(connection, self._trail)
+            captured = _Captured(
+                ConnectionReads(self.shared, runner),
+                told,
+                converts=self._converts or driver.text_factory is not str,
+            )
+            pooled.info[_INFO] = captured
+        return captured
+
+
+class _AsyncRunner:
+    """An aiosqlite connection, as SQLAlchemy adapts it (`reads.Runner`)."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def query(self, text: str, parameters: Parameters = ()) -> list[Row]:
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(text, parameters)
+            return list(cursor.fetchall())
+        finally:
+            cursor.close()
+
+    def hold_snapshot(self) -> Callable[[], None]:
+        # Fetched from the server side: the other kind of cursor has read all rows by now, and
+        # with the last one the snapshot goes.
+        cursor = self._connection.cursor(server_side=True)
+        cursor.execute("SELECT rowid FROM main.sqlite_schema")
+        close: Callable[[], None] = cursor.close
+        return close
+
+    @property
+    def in_transaction(self) -> bool:
+        return bool(self._connection._connection.in_transaction)
+
+
+class _Rows(cursors.CursorFetchStrategy):
+    """Hands the driver's rows on: records their keys, strips what is hidden."""
+
+    __slots__ = ("_access", "alternate_cursor_description")
+
+    def __init__(self, access: Access, description: Sequence[Any] | None) -> None:
+        self._access = access
+        self.alternate_cursor_description = description
+
+    def soft_close(self, result: Any, dbapi_cursor: Any) -> None:
+        self._access.close()
+        super().soft_close(result, dbapi_cursor)
+
+    def hard_close(self, result: Any, dbapi_cursor: Any) -> None:
+        self._access.close()
+        super().hard_close(result, dbapi_cursor)
+
+    def yield_per(self, result: Any, dbapi_cursor: Any, num: int) -> None:
+        result.cursor_strategy = _BufferedRows(
+            self._access,
+            self.alternate_cursor_description,
+            dbapi_cursor,
+            {"max_row_buffer": num},
+            initial_buffer=deque(),
+            growth_factor=0,
+        )
+
+    def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
+        row = _fetch(self, result, dbapi_cursor, dbapi_cursor.fetchone)
+        if row is None:
+            self._access.hand_over((), exhausted=True)
+            result._soft_close(hard=hard_close)
+            return None
+        return _handed(self._access, [row], exhausted=False)[0]
+
+    def fetchmany(self, result: Any, dbapi_cursor: Any, size: int | None = None) -> Any:
+        wanted = dbapi_cursor.arraysize if size is None else size
+        rows = _fetch(self, result, dbapi_cursor, lambda: dbapi_cursor.fetchmany(wanted))
+        rows = _handed(self._access, rows, exhausted=len(rows) != wanted)
+        if not rows:
+            result._soft_close()
+        return rows
+
+    def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
+        # The way that nearly every result goes, so without calls that can be spared.
+        try:
+            rows = dbapi_cursor.fetchall()
+        except BaseException as error:  # noqa: BLE001 - as in _fetch
+            self.handle_exception(result, dbapi_cursor, error)
+        access = self._access
+        access.hand_over(rows, exhausted=True)
+        if access.has_hidden_columns:
+            rows = access.visible(rows)
+        result._soft_close()
+        return rows
+
+
+class _BufferedRows(cursors.BufferedRowCursorFetchStrategy):
+    """The same over a buffer: what stays in it wasn't handed over."""
+
+    __slots__ = ("_access", "alternate_cursor_description")
+
+    def __init__(
+        self,
+        access: Access,
+        description: Sequence[Any] | None,
+        dbapi_cursor: Any,
+        options: Any,
+        **buffering: Any,
+    ) -> None:
+        super().__init__(dbapi_cursor, options, **buffering)
+        self._access = access
+        self.alternate_cursor_description = description
+
+    def soft_close(self, result: Any, dbapi_cursor: Any) -> None:
+        self._access.close()
+        super().soft_close(result, dbapi_cursor)
+
+    def hard_close(self, result: Any, dbapi_cursor: Any) -> None:
+        self._access.close()
+        super().hard_close(result, dbapi_cursor)
+
+    def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
+        if not self._rowbuffer:
+            self._buffer_rows(result, dbapi_cursor)
+            if not self._rowbuffer:
+                self._access.hand_over((), exhausted=True)
+                result._soft_close(hard=hard_close)
+                return None
+        return _handed(self._access, [self._rowbuffer.popleft()], exhausted=False)[0]
+
+    def fetchmany(self, result: Any, dbapi_cursor: Any, size: int | None = None) -> Any:
+        if size is None:
+            return self.fetchall(result, dbapi_cursor)
+        buffer = self._rowbuffer
+        missing = size - len(buffer)
+        if missing > 0:
+            buffer.extend(
+                _fetch(self, result, dbapi_cursor, lambda: dbapi_cursor.fetchmany(missing))
+            )
+        rows = [buffer.popleft() for _ in range(min(size, len(buffer)))]
+        rows = _handed(self._access, rows, exhausted=len(rows) < size)
+        if not rows:
+            result._soft_close()
+        return rows
+
+    def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
+        rest = _fetch(self, result, dbapi_cursor, dbapi_cursor.fetchall)
+        rows = [*self._rowbuffer, *rest]
+        self._rowbuffer.clear()
+        rows = _handed(self._access, rows, exhausted=True)
+        result._soft_close()
+        return rows
+
+
+def _fetch(
+    strategy: cursors.CursorFetchStrategy,
+    result: Any,
+    dbapi_cursor: Any,
+    fetch: Callable[[], Any],
+) -> Any:
+    try:
+        return fetch()
+    except BaseException as error:  # noqa: BLE001 - SQLAlchemy's own rule for what a driver raises
+        strategy.handle_exception(result, dbapi_cursor, error)
+
+
+def _handed(access: Access, rows: list[Any], *, exhausted: bool) -> list[Any]:
+    access.hand_over(rows, exhausted=exhausted)
+    return access.visible(rows)
+
+
+def _name_of(column: Any) -> str:
+    return str(column[0])

@@ -1,0 +1,68 @@
+-- Fixed statements on the application's database. `main` is said everywhere, so that a temporary
+-- or attached table of the same name is never meant.
+
+-- name: tables
+SELECT name, type, wr FROM pragma_table_list
+WHERE schema = 'main' AND type <> 'view' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'
+ORDER BY name;
+
+-- name: columns
+SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?, 'main')
+ORDER BY cid;
+
+-- name: unique_indexes
+SELECT i.name, i.origin, s.sql
+FROM pragma_index_list(?, 'main') AS i LEFT JOIN main.sqlite_schema AS s
+  ON s.type = 'index' AND s.name = i.name
+WHERE i."unique" = 1
+ORDER BY i.seq DESC;
+
+-- name: index_terms
+SELECT cid, name, coll FROM pragma_index_xinfo(?, 'main') WHERE key = 1 ORDER BY seqno;
+
+-- name: foreign_keys
+SELECT id, "table", "from", on_update, on_delete FROM pragma_foreign_key_list(?, 'main')
+ORDER BY id, seq;
+
+-- name: triggers
+SELECT name, tbl_name, sql, rowid FROM main.sqlite_schema WHERE type = 'trigger' ORDER BY rowid;
+
+-- name: create_meta
+CREATE TABLE indelible_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+
+-- name: create_outbox
+-- Columns without a type have no affinity: a value stays what it is. AUTOINCREMENT: a number is
+-- never given twice, also when the rows that had the highest ones are gone.
+CREATE TABLE indelible_outbox (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, time, ctx, layout, op, s0, s1, o0, n0
+);
+
+-- name: create_notes
+-- What triggers remember between BEFORE and AFTER: rows that REPLACE may delete, updates under
+-- way, subjects of rows whose parent is being deleted. Nothing in it outlives its use.
+CREATE TABLE indelible_notes (
+  id INTEGER PRIMARY KEY, layout, kind, done, s0, o0, n0
+);
+
+-- name: put_meta
+INSERT INTO main.indelible_meta (key, value) VALUES (?, ?)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: get_meta
+SELECT key, value FROM main.indelible_meta;
+
+-- name: forget_meta
+DELETE FROM main.indelible_meta WHERE key = ?;
+
+-- name: read_outbox
+SELECT * FROM main.indelible_outbox WHERE id > ? ORDER BY id LIMIT ?;
+
+-- name: outbox_state
+SELECT (SELECT value FROM main.indelible_meta WHERE key = 'incarnation'),
+       (SELECT value FROM main.indelible_meta WHERE key = 'epoch'),
+       coalesce((SELECT seq FROM main.sqlite_sequence WHERE name = 'indelible_outbox'), 0),
+       (SELECT min(id) FROM main.indelible_outbox),
+       (SELECT max(id) FROM main.indelible_outbox);
+
+-- name: waiting
+SELECT count(*) FROM main.indelible_outbox WHERE id > ?;

@@ -1,0 +1,455 @@
+"""Carry keys from base tables out to a select list, by hidden columns spliced in on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from msgspec.structs import replace as replace_fields
+from sqlglot import exp
+
+from indelible.capture.sqlite_names import quote_name
+from indelible.capture.statements import keys
+from indelible.capture.statements.plan import Taken
+from indelible.capture.statements.schema import TableShape
+from indelible.capture.statements.shown import tables_behind
+from indelible.capture.statements.sources import Items, Scope, Source, read_items, resolve_scope
+from indelible.capture.statements.statement import NamedQuery, Statement
+from indelible.capture.statements.syntax import (
+    NotUnderstoodError,
+    has_bare_extreme,
+    has_filters,
+    has_value_windows,
+    is_aggregated,
+    value_subqueries,
+)
+from indelible.events.model import Coverage
+
+_WHOLE_TABLE: Final = "an aggregate over every row"
+_FILTERED: Final = "an aggregate that passes over some rows of its group"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """The key of one base table in the scope of one SELECT.
+
+    `key` and `subject` are SQL expressions there. `guarded`: they give what
+    `keys.guarded_column` gives. `array` says how the array is read that the one expression in
+    `key` gives. `alias` is the base table's own, None once it came through a derived table.
+    """
+
+    table: TableShape
+    columns: frozenset[str]
+    key: tuple[str, ...]
+    subject: str | None
+    alias: str | None = None
+    guarded: bool = False
+    array: Taken | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inexact:
+    """Rows of a table that can't be named, and why."""
+
+    table: TableShape
+    coverage: Coverage
+    why: str
+
+
+@dataclass(slots=True)
+class Edits:
+    """What is put into a text and cut out of it: where, up to where, what goes in."""
+
+    made: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def apply(self, text: str, start: int, end: int) -> str:
+        """`text[start:end]` as edited."""
+        pieces = []
+        done = start
+        for begin, stop, new in sorted(self.made):
+            if start <= begin <= end:
+                pieces += [text[done:begin], new]
+                done = stop
+        pieces.append(text[done:end])
+        return "".join(pieces)
+
+
+class Exposing:
+    """One attempt at one text. After `take` its edits, and what it couldn't name, stand in it.
+
+    `add_companion` is asked for a derived table whose rows can't carry keys (DISTINCT, UNION);
+    it raises `NotUnderstoodError` where there can't be one.
+    """
+
+    def __init__(
+        self,
+        statement: Statement,
+        *,
+        with_subjects: bool,
+        add_companion: Callable[[exp.Expr, Mapping[str, NamedQuery], bool], None],
+    ) -> None:
+        self._statement = statement
+        self._with_subjects = with_subjects
+        self._add_companion = add_companion
+        self._carried_by: dict[int, list[Carried]] = {}
+        self._names = 0
+        self._exposing: set[int] = set()
+        self.edits = Edits()
+        self.inexact: list[Inexact] = []
+        self.hidden = 0
+        self.names: tuple[str, ...] = ()
+        self.starred = False
+        self.checked_names: tuple[tuple[int, str], ...] = ()
+
+    def take(
+        self,
+        select: exp.Select,
+        named: Mapping[str, NamedQuery],
+        *,
+        converted: bool,
+    ) -> list[tuple[Carried, Taken]]:
+        """Where the keys of each base table will stand in the rows of `select`."""
+        scope = resolve_scope(select, self._statement.schema, named)
+        items = read_items(select, scope)
+        aggregated = is_aggregated(select)
+        carried = self._carried(select, scope, items, named, is_only=self._is_sole(select, scope))
+        columns: list[str] = []
+        found: list[tuple[Carried, Taken]] = []
+        for one in carried:
+            selected = None
+            if not converted and not aggregated:
+                selected = _selected(one, items)
+            found.append((one, self._taken(one, selected, columns, aggregated)))
+        self.starred = items.starred and bool(self.edits.made)
+        self._check_stars(select, items)
+        if columns:
+            self.names = tuple(self._name() for _ in columns)
+            self._splice(select, columns, self.names)
+        self.hidden = len(columns)
+        if items.has_star:
+            used = {place for _, taken in found for place in (*taken.key, taken.subject)}
+            self.checked_names = tuple(
+                (place, name) for place, name in items.names.items() if place in used
+            )
+        is_unique = len(scope.sources) == 1 and scope.sources[0].table is not None
+        return [
+            (one, replace_fields(_from_the_end(taken, len(columns)), unique=is_unique))
+            for one, taken in found
+        ]
+
+    def _taken(
+        self, one: Carried, selected: Taken | None, columns: list[str], aggregated: bool
+    ) -> Taken:
+        """Add the hidden columns that `one` needs; positions count from 10,000 for now."""
+        if selected is not None:
+            if one.subject is None or selected.subject is not None:
+                return selected
+            columns.append(keys.guarded_column(one.subject))
+            return replace_fields(
+                selected, subject=_HIDDEN + len(columns) - 1, guarded_subject=True
+            )
+        expressions, taken = _columns(one, aggregated)
+        start = _HIDDEN + len(columns)
+        columns += expressions
+        places = tuple(range(start, start + len(expressions)))
+        if taken.array or one.subject is None:
+            return replace_fields(taken, key=places)
+        return replace_fields(taken, key=places[:-1], subject=places[-1])
+
+    def _carried(
+        self,
+        select: exp.Select,
+        scope: Scope,
+        items: Items,
+        named: Mapping[str, NamedQuery],
+        *,
+        is_only: bool,
+    ) -> list[Carried]:
+        """The keys within reach of `select`; what has none is noted as inexact."""
+        aggregated = is_aggregated(select)
+        if aggregated and self._is_unrestricted(select, scope):
+            for _, table in scope.tables():
+                self._note(table, "superset", _WHOLE_TABLE)
+            return []
+        carried: list[Carried] = []
+        for source in scope.sources:
+            if source.table is not None:
+                carried += self._from_table(source, source.table, items)
+            elif source.view is not None:
+                for table in tables_behind(source.view, self._statement.schema):
+                    self._note(table, "statement", "read through a view")
+            elif source.query is not None or source.cte is not None:
+                inner = self._from_query(source, named, is_only=is_only)
+                if inner and scope.natural:
+                    raise NotUnderstoodError("a NATURAL join of a derived table")
+                carried += inner
+        if aggregated and has_filters(select):
+            for one in carried:
+                self._note(one.table, "superset", _FILTERED)
+        return carried
+
+    def _from_table(self, source: Source, table: TableShape, items: Items) -> Iterator[Carried]:
+        policy = self._statement.policy.table(table.name)
+        if not policy.reads:
+            return
+        if not table.key:
+            self._note(table, "statement", "a virtual table, of whose keys we know nothing")
+            return
+        if any(column.lower() in policy.mask for column in table.key):
+            self._note(table, "statement", "its key is masked")
+            return
+        alias = quote_name(source.alias)
+        subject = self._subject_column(table)
+        yield Carried(
+            table=table,
+            columns=frozenset(items.columns.get(source.alias, ())),
+            key=tuple(f"{alias}.{quote_name(column)}" for column in table.key),
+            subject=None if subject is None else f"{alias}.{quote_name(subject)}",
+            alias=source.alias,
+            optional=source.optional,
+        )
+
+    def _subject_column(self, table: TableShape) -> str | None:
+        """The column of the row that names its subject, where it isn't the key."""
+        policy = self._statement.policy.table(table.name)
+        path = policy.subject
+        if not self._with_subjects or path is None or len(path.hops) != 1:
+            return None
+        column = path.hops[0].column.lower()
+        if column in policy.mask or column in policy.without_values:
+            return None
+        return next((name for name in table.columns if name.lower() == column), None)
+
+    def _from_query(
+        self, source: Source, named: Mapping[str, NamedQuery], *, is_only: bool
+    ) -> list[Carried]:
+        """The keys that a derived table or a named query hands out, under `source`'s alias."""
+        columns_end = None
+        if source.cte is not None:
+            cte = named[source.cte]
+            tree, columns_end = cte.tree, cte.columns_end
+            if cte.is_recursive:
+                self._note_all(tree, "a recursive query")
+                return []
+        else:
+            assert source.query is not None  # noqa: S101 - what resolve_scope promises
+            tree = source.query
+        qualifier = f"{quote_name(source.alias)}." if source.alias else ""
+        if id(tree) not in self._carried_by:
+            self._carried_by[id(tree)] = self._expose(tree, named, columns_end, is_only)
+        return [
+            replace(
+                one,
+                key=tuple(f"{qualifier}{name}" for name in one.key),
+                subject=None if one.subject is None else f"{qualifier}{one.subject}",
+                optional=one.optional or source.optional,
+            )
+            for one in self._carried_by[id(tree)]
+        ]
+
+    def _expose(
+        self,
+        tree: exp.Expr,
+        named: Mapping[str, NamedQuery],
+        columns_end: int | None,
+        is_only: bool,
+    ) -> list[Carried]:
+        """Splice the keys into the select list of the derived table `tree`."""
+        if id(tree) in self._exposing:
+            raise NotUnderstoodError("queries that refer to each other")
+        self._exposing.add(id(tree))
+        edits, inexact = len(self.edits.made), len(self.inexact)
+        try:
+            return self._expose_select(_derivable(tree, self._statement), named, columns_end)
+        except NotUnderstoodError as problem:
+            del self.edits.made[edits:]
+            del self.inexact[inexact:]
+            try:
+                self._add_companion(tree, named, is_only)
+            except NotUnderstoodError:
+                self._note_all(tree, str(problem))
+            return []
+        finally:
+            self._exposing.discard(id(tree))
+
+    def _expose_select(
+        self, select: exp.Select, named: Mapping[str, NamedQuery], columns_end: int | None
+    ) -> list[Carried]:
+        named = self._statement.named_queries(select, self._statement.query(select), named)
+        scope = resolve_scope(select, self._statement.schema, named)
+        items = read_items(select, scope)
+        carried = self._carried(select, scope, items, named, is_only=False)
+        if items.has_star and any(one.alias is None for one in carried):
+            raise NotUnderstoodError("a star over a derived table")
+        for subquery in value_subqueries(select):
+            self._note_all(subquery, "a subquery in a derived table")
+        aggregated = is_aggregated(select)
+        columns: list[str] = []
+        names: list[str] = []
+        exposed = []
+        for one in carried:
+            expressions, taken = _columns(one, aggregated)
+            inner = [self._name() for _ in expressions]
+            columns += expressions
+            names += inner
+            with_subject = one.subject is not None and not taken.array
+            exposed.append(
+                replace(
+                    one,
+                    key=tuple(inner[:-1] if with_subject else inner),
+                    subject=inner[-1] if with_subject else None,
+                    alias=None,
+                    guarded=True,
+                    array=taken if taken.array else None,
+                )
+            )
+        if columns:
+            self._splice(select, columns, names)
+            if columns_end is not None:
+                self.edits.made.append((columns_end, columns_end, ", " + ", ".join(names)))
+        return exposed
+
+    def _splice(self, select: exp.Select, columns: Sequence[str], names: Sequence[str]) -> None:
+        at = self._statement.arm(select).list_end
+        text = "".join(f", {column} AS {name}" for column, name in zip(columns, names, strict=True))
+        self.edits.made.append((at, at, text))
+
+    def _name(self) -> str:
+        self._names += 1
+        return quote_name(f"{self._statement.prefix}{self._names}")
+
+    def _check_stars(self, select: exp.Select, items: Items) -> None:
+        """Raises where a star elsewhere would show what was spliced into a derived table."""
+        if not self.edits.made:
+            return
+        if items.starred and select.args.get("order") is not None:
+            for ordered in select.args["order"].expressions:
+                if isinstance(ordered.this, exp.Literal):
+                    raise NotUnderstoodError("ORDER BY a number over a starred derived table")
+        for other in self._statement.root.find_all(exp.Select):
+            if other is not select and any(
+                isinstance(item, exp.Star)
+                or (isinstance(item, exp.Column) and isinstance(item.this, exp.Star))
+                for item in other.expressions
+            ):
+                for table in _tables_from(other):
+                    if table.name.lower() not in self._statement.schema.tables:
+                        raise NotUnderstoodError("a star over a derived table")
+                if any(True for _ in _queries_from(other)):
+                    raise NotUnderstoodError("a star over a derived table")
+
+    def _is_unrestricted(self, select: exp.Select, scope: Scope) -> bool:
+        """Whether an aggregate takes in every row of one table: its keys aren't worth an array."""
+        return (
+            len(scope.sources) == 1
+            and scope.sources[0].table is not None
+            and select.args.get("where") is None
+            and select.args.get("group") is None
+        )
+
+    def _is_sole(self, select: exp.Select, scope: Scope) -> bool:
+        """Whether every row of the one derived table is handed out or aggregated."""
+        return len(scope.sources) == 1 and not any(
+            select.args.get(clause) is not None for clause in ("where", "having", "limit", "offset")
+        )
+
+    def _note(self, table: TableShape, coverage: Coverage, why: str) -> None:
+        self.inexact.append(Inexact(table, coverage, why))
+
+    def _note_all(self, tree: exp.Expr, why: str) -> None:
+        for table in self._statement.tables_under(tree):
+            self._note(table, "statement", why)
+
+
+_HIDDEN: Final = 10_000
+"""Positions from here on are hidden columns, until their number is known."""
+
+
+def _derivable(tree: exp.Expr, statement: Statement) -> exp.Select:
+    if not isinstance(tree, exp.Select):
+        raise NotUnderstoodError("a set operation in a derived table")
+    if statement.arm(tree).distinct:
+        raise NotUnderstoodError("DISTINCT in a derived table")
+    if has_value_windows(tree):
+        raise NotUnderstoodError("a window function in a derived table")
+    if has_bare_extreme(tree):
+        raise NotUnderstoodError("columns beside min or max in a derived table")
+    return tree
+
+
+def _columns(one: Carried, aggregated: bool) -> tuple[list[str], Taken]:
+    """The hidden columns that hand `one` out, and how their values are read (no positions yet)."""
+    if one.array is not None:
+        array = one.key[0]
+        return [f"CAST(group_concat({array}) AS BLOB)" if aggregated else array], one.array
+    integers = one.table.integer_key
+    if aggregated:
+        taken = Taken((), array=True, optional=one.optional)
+        if one.subject is not None:
+            pieces = (*one.key, one.subject)
+            taken = replace_fields(taken, array_subject=True)
+        elif integers:
+            return [keys.integer_array(one.key)], replace_fields(taken, integers=True)
+        else:
+            pieces = one.key
+        missing = one.key if one.optional else ()
+        return [keys.any_array(pieces, guarded=one.guarded, missing=missing)], taken
+    plain = keys.plain_column if one.guarded or integers else keys.guarded_column
+    expressions = [plain(expression) for expression in one.key]
+    if one.subject is not None:
+        expressions.append(one.subject if one.guarded else keys.guarded_column(one.subject))
+    return expressions, Taken(
+        (),
+        guarded_key=not integers,
+        guarded_subject=one.subject is not None,
+        integers=integers,
+        optional=one.optional,
+    )
+
+
+def _selected(one: Carried, items: Items) -> Taken | None:
+    """The key where the select list has it already; the subject too, if it is there."""
+    if one.alias is None:
+        return None
+    places = [items.positions.get((one.alias, column.lower())) for column in one.table.key]
+    if any(place is None for place in places):
+        return None
+    subject = None
+    if one.subject is not None:
+        name = next(
+            column
+            for column in one.table.columns
+            if one.subject == f"{quote_name(one.alias)}.{quote_name(column)}"
+        )
+        subject = items.positions.get((one.alias, name.lower()))
+    return Taken(
+        tuple(place for place in places if place is not None),
+        subject=subject,
+        integers=one.table.integer_key,
+        optional=one.optional,
+    )
+
+
+def _from_the_end(taken: Taken, hidden: int) -> Taken:
+    def settle(place: int) -> int:
+        return place - _HIDDEN - hidden if place >= _HIDDEN else place
+
+    return replace_fields(
+        taken,
+        key=tuple(map(settle, taken.key)),
+        subject=None if taken.subject is None else settle(taken.subject),
+    )
+
+
+def _tables_from(select: exp.Select) -> Iterator[exp.Table]:
+    for clause in (select.args.get("from_"), *(select.args.get("joins") or ())):
+        if clause is not None and isinstance(clause.this, exp.Table):
+            yield clause.this
+
+
+def _queries_from(select: exp.Select) -> Iterator[exp.Subquery]:
+    for clause in (select.args.get("from_"), *(select.args.get("joins") or ())):
+        if clause is not None and isinstance(clause.this, exp.Subquery):
+            yield clause.this

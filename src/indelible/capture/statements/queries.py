@@ -1,0 +1,327 @@
+"""The plan of one query: what its own rows name, and which companion queries name the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlglot import exp
+
+from indelible.capture.statements.exposing import Carried, Exposing, Inexact
+from indelible.capture.statements.plan import Companion, Plan, Taken, TargetPlan, Verb
+from indelible.capture.statements.schema import TableShape
+from indelible.capture.statements.shown import kept_parameters, shown_text
+from indelible.capture.statements.statement import NamedQuery, Statement
+from indelible.capture.statements.syntax import (
+    AGGREGATES,
+    NotUnderstoodError,
+    has_bare_columns,
+    has_bare_extreme,
+    has_value_windows,
+    is_aggregated,
+    value_subqueries,
+)
+from indelible.capture.statements.tokens import COLLAPSED
+from indelible.events.model import Coverage
+from indelible.policy.model import Policy
+
+_ORDER: Final[dict[Coverage, int]] = {"exact": 0, "superset": 1, "statement": 2}
+_FRAGILE_WORDS: Final = frozenset({"LIMIT", "OVER"})
+_FRAGILE_FUNCTIONS: Final = AGGREGATES - {"count"} | {"min", "max"}
+
+
+def plan_query(
+    statement: Statement, *, converted: bool, with_subjects: bool, beside: bool = False
+) -> Plan:
+    """The plan of `statement`. Raises `NotUnderstoodError` where only its text can be recorded.
+
+    `converted`: the driver converts values on their way, so what stands in a row isn't what
+    stands in the table. Without `with_subjects` no column is fetched to name subjects. `beside`:
+    an aggregate whose own text must stay as it is.
+    """
+    statement.check_functions()
+    root = statement.root
+    targets = Targets(statement)
+    companions = Companions(statement, targets, with_subjects=with_subjects)
+    named = statement.named_queries(root, statement.spans.query, {})
+    exposing = None
+    if isinstance(root, exp.Select):
+        needs_companion = (
+            beside
+            or statement.arm(root).distinct
+            or has_value_windows(root)
+            or has_bare_extreme(root)
+        )
+        if needs_companion:
+            companions.add(root, named, is_whole=True)
+        else:
+            exposing = Exposing(
+                statement, with_subjects=with_subjects, add_companion=companions.add
+            )
+            targets.take(exposing.take(root, named, converted=converted))
+            targets.lower(exposing.inexact)
+        for subquery in value_subqueries(root):
+            companions.add_value(subquery, named)
+    elif isinstance(root, exp.SetOperation):
+        companions.add(root, named, is_whole=True)
+    elif not isinstance(root, exp.Values):
+        raise NotUnderstoodError("a query in brackets")
+    return _finished(statement, targets, companions.made, exposing)
+
+
+def _finished(
+    statement: Statement,
+    targets: Targets,
+    companions: Iterable[Companion],
+    exposing: Exposing | None,
+) -> Plan:
+    text = statement.text
+    is_spliced = exposing is not None and bool(exposing.edits.made)
+    tables = _captured_tables(statement.tables_under(statement.root), statement.policy)
+    return Plan(
+        verb=Verb.READ,
+        shown_text=shown_text(text, statement.tokens, statement.schema),
+        text=exposing.edits.apply(text, 0, len(text)) if exposing and is_spliced else None,
+        hidden=exposing.hidden if exposing else 0,
+        starred=exposing.starred if exposing else False,
+        prefix=statement.prefix,
+        checked_names=exposing.checked_names if exposing else (),
+        fragile=bool(statement.words & _FRAGILE_WORDS or statement.functions & _FRAGILE_FUNCTIONS),
+        targets=targets.finish(),
+        companions=tuple(companions),
+        tables=tables,
+        parameters=kept_parameters(
+            statement.root,
+            statement.marks,
+            len(statement.parameters),
+            tables,
+            statement.policy,
+        ),
+        collapsed=tuple(
+            text[token.start : token.end] == COLLAPSED for token in statement.parameters
+        ),
+    )
+
+
+def can_go_beside(statement: Statement) -> bool:
+    """Whether the keys of an aggregate can also be had from a query of their own."""
+    root = statement.root
+    return (
+        isinstance(root, exp.Select) and is_aggregated(root) and not statement.spans.query.limited
+    )
+
+
+def _is_fragile(statement: Statement) -> bool:
+    """Whether the result hangs on the order in which the database happens to find rows."""
+    return bool(
+        statement.words & _FRAGILE_WORDS
+        or statement.functions & _FRAGILE_FUNCTIONS
+        or any(has_bare_columns(select) for select in statement.root.find_all(exp.Select))
+    )
+
+
+def _captured_tables(tables: Iterable[TableShape], policy: Policy) -> tuple[str, ...]:
+    names = dict.fromkeys(table.name for table in tables)
+    return tuple(name for name in names if policy.table(name).reads)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    table: TableShape
+    columns: set[str] = field(default_factory=set)
+    taken: list[Taken] = field(default_factory=list)
+    coverage: Coverage = "exact"
+    why: str | None = None
+
+
+class Targets:
+    """What is known of each table that the statement reads; its parts add to it."""
+
+    def __init__(self, statement: Statement) -> None:
+        self._policy = statement.policy
+        self._gathered: dict[str, _Gathered] = {}
+
+    def take(self, found: Iterable[tuple[Carried, Taken]]) -> None:
+        """These keys stand in the statement's own rows."""
+        for carried, taken in found:
+            gathered = self._of(carried.table)
+            gathered.columns |= carried.columns
+            gathered.taken.append(taken)
+
+    def number(self, carried: Carried) -> int:
+        """Which target this is, for keys that a companion fetches."""
+        self._of(carried.table).columns |= carried.columns
+        return list(self._gathered).index(carried.table.name)
+
+    def lower(self, inexact: Iterable[Inexact]) -> None:
+        """Some rows of these tables can't be named; the worse coverage counts."""
+        for one in inexact:
+            if not self._policy.table(one.table.name).reads:
+                continue
+            gathered = self._of(one.table)
+            if _ORDER[one.coverage] > _ORDER[gathered.coverage]:
+                gathered.coverage, gathered.why = one.coverage, one.why
+
+    def finish(self) -> tuple[TargetPlan, ...]:
+        return tuple(
+            TargetPlan(
+                policy=self._policy.table(gathered.table.name),
+                columns=tuple(c for c in gathered.table.columns if c in gathered.columns),
+                keyless=gathered.table.keyless,
+                coverage=gathered.coverage,
+                why=gathered.why,
+                taken=tuple(gathered.taken),
+            )
+            for gathered in self._gathered.values()
+        )
+
+    def _of(self, table: TableShape) -> _Gathered:
+        return self._gathered.setdefault(table.name, _Gathered(table))
+
+
+class Companions:
+    """The queries of keys that are run beside a statement."""
+
+    def __init__(self, statement: Statement, targets: Targets, *, with_subjects: bool) -> None:
+        self._statement = statement
+        self._targets = targets
+        self._with_subjects = with_subjects
+        self.made: list[Companion] = []
+
+    def add(self, tree: exp.Expr, named: Mapping[str, NamedQuery], is_whole: bool) -> None:
+        """Fetch the keys of every row that `tree` is made of.
+
+        `is_whole`: all rows of `tree` are handed out in the end; otherwise these keys are a
+        superset. Raises `NotUnderstoodError`.
+        """
+        self._statement.check_repeatable()
+        arms = list(_arms(tree))
+        if not arms:
+            return
+        query = self._statement.query(arms[0])
+        why = None
+        if not is_whole:
+            why = "rows of a derived table, not all of which need be handed out"
+        elif query.limited:
+            why = "LIMIT over rows that stand for several"
+        elif any(operator in ("EXCEPT", "INTERSECT") for operator in query.operators):
+            why = "rows that another query may have taken out"
+        for select in arms:
+            number = query.arms.index(self._statement.arm(select))
+            if number and query.operators[number - 1] == "EXCEPT":
+                continue
+            self._add_arm(select, named, why=why, end=self._statement.arm(select).end)
+
+    def add_value(self, subquery: exp.Subquery, named: Mapping[str, NamedQuery]) -> None:
+        """Fetch the keys of the row that a scalar subquery in the select list hands out."""
+        select = subquery.unnest()
+        try:
+            if not isinstance(select, exp.Select):
+                raise NotUnderstoodError("a set operation as a value")
+            if self._is_correlated(select, named):
+                raise NotUnderstoodError("a correlated subquery")
+            self._statement.check_repeatable()
+            if self._statement.arm(select).distinct or has_value_windows(select):
+                raise NotUnderstoodError("DISTINCT or a window function in a value")
+            self._add_arm(
+                select,
+                named,
+                end=self._statement.query(select).end,
+                is_value=True,
+            )
+        except NotUnderstoodError as problem:
+            self._targets.lower(
+                Inexact(table, "statement", str(problem))
+                for table in self._statement.tables_under(subquery)
+            )
+
+    def _add_arm(
+        self,
+        select: exp.Select,
+        named: Mapping[str, NamedQuery],
+        *,
+        end: int,
+        why: str | None = None,
+        is_value: bool = False,
+    ) -> None:
+        statement = self._statement
+        arm, query = statement.arm(select), statement.query(select)
+        exposing = Exposing(
+            statement, with_subjects=self._with_subjects, add_companion=_no_companion
+        )
+        if query is not statement.spans.query:
+            named = statement.named_queries(select, query, named)
+        taken = exposing.take(select, named, converted=True)
+        self._targets.lower(exposing.inexact)
+        if not taken:
+            return
+        if arm.distinct:
+            exposing.edits.made.append((*arm.distinct, ""))
+        head = self._head(query.start, query.arms_start)
+        # Its own columns may be converted by the application or not be UTF-8: only ours come out.
+        text = exposing.edits.apply(statement.text, *head) + " "
+        text += exposing.edits.apply(statement.text, arm.start, end)
+        text = f"SELECT {', '.join(exposing.names)} FROM ({text})"
+        head_parameters, head_runs = statement.parameters_in(*head)
+        parameters, runs = statement.parameters_in(arm.start, end)
+        if why is not None:
+            self._targets.lower(Inexact(one.table, "superset", why) for one, _ in taken)
+        self.made.append(
+            Companion(
+                text,
+                (*head_parameters, *parameters) if statement.has_bare_parameters else None,
+                (*head_runs, *runs),
+                tuple((self._targets.number(one), place) for one, place in taken),
+                whole=not is_value and not _is_one_row(select),
+                single=is_value and not is_aggregated(select),
+            )
+        )
+
+    def _head(self, start: int, arms_start: int) -> tuple[int, int]:
+        """The WITH clause that goes before a companion: the statement's, or the query's own."""
+        root = self._statement.spans.query
+        if start == root.start or not root.ctes:
+            return start, arms_start
+        if start != arms_start:
+            raise NotUnderstoodError("a WITH clause inside of another")
+        return root.start, root.arms_start
+
+    def _is_correlated(self, select: exp.Select, named: Mapping[str, NamedQuery]) -> bool:
+        """Whether the query may depend on the row that it stands beside."""
+        aliases: set[str] = set()
+        columns: set[str] = {"rowid", "_rowid_", "oid"}
+        for table in select.find_all(exp.Table):
+            aliases.add(table.alias_or_name.lower())
+            shape = self._statement.schema.tables.get(table.name.lower())
+            if shape is not None:
+                columns.update(column.lower() for column in shape.columns)
+        for subquery in select.find_all(exp.Subquery):
+            aliases.add(subquery.alias.lower())
+        columns.update(alias.alias.lower() for alias in select.find_all(exp.Alias))
+        for column in select.find_all(exp.Column):
+            if column.table:
+                if column.table.lower() not in aliases:
+                    return True
+            elif not isinstance(column.this, exp.Star) and column.name.lower() not in columns:
+                return True
+        return False
+
+
+def _is_one_row(select: exp.Select) -> bool:
+    """Whether its one row stands for everything, so that handing it out hands out all."""
+    return is_aggregated(select) and select.args.get("group") is None
+
+
+def _arms(tree: exp.Expr) -> Iterable[exp.Select]:
+    if isinstance(tree, exp.Select):
+        yield tree
+    elif isinstance(tree, exp.SetOperation):
+        yield from _arms(tree.left)
+        yield from _arms(tree.right)
+    elif not isinstance(tree, exp.Values):
+        raise NotUnderstoodError("a set operation over brackets")
+
+
+def _no_companion(tree: exp.Expr, named: Mapping[str, NamedQuery], is_whole: bool) -> None:
+    raise NotUnderstoodError("a derived table in a query that needs a second one")

@@ -1,0 +1,235 @@
+"""What stands in a FROM clause, and which of it a column name means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlglot import exp
+
+from indelible.capture.statements.schema import ROWID_NAMES, Schema, TableShape
+from indelible.capture.statements.syntax import TABLE_FUNCTIONS, NotUnderstoodError, walk_own
+
+_CATALOGUES: Final = frozenset(
+    {
+        "sqlite_master",
+        "sqlite_schema",
+        "sqlite_temp_master",
+        "sqlite_temp_schema",
+        "sqlite_sequence",
+    }
+)
+
+
+@dataclass(slots=True)
+class Source:
+    """One item of a FROM clause; exactly one of `table`, `query`, `cte` and `view`, or none.
+
+    None of them: its rows are no table's (VALUES, `json_each`, the catalogue). `optional`: an
+    outer join may put NULLs in place of its row.
+    """
+
+    alias: str
+    table: TableShape | None = None
+    query: exp.Query | None = None
+    cte: str | None = None
+    view: str | None = None
+    optional: bool = False
+    merged: bool = False
+    """In a NATURAL or USING join, where one column stands for two."""
+
+
+@dataclass(slots=True)
+class Scope:
+    """The sources of one SELECT."""
+
+    sources: list[Source]
+    natural: bool = False
+
+    def tables(self) -> Iterator[tuple[Source, TableShape]]:
+        for source in self.sources:
+            if source.table is not None:
+                yield source, source.table
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all of its columns are known: base tables only, none merged."""
+        return all(source.table is not None and not source.merged for source in self.sources)
+
+    def owner(self, column: exp.Column) -> tuple[Source, str] | None:
+        """The base table that `column` surely means, with the column's name as declared."""
+        qualifier = column.table.lower()
+        if qualifier:
+            candidates = [s for s in self.sources if s.alias.lower() == qualifier]
+        elif self.is_plain:
+            candidates = self.sources
+        else:
+            return None
+        found = [
+            (source, name)
+            for source in candidates
+            if source.table is not None and (name := declared_name(source.table, column.name))
+        ]
+        return found[0] if len(found) == 1 else None
+
+    def possible_owners(self, column: exp.Column) -> Iterator[tuple[Source, str]]:
+        """Every base table that `column` may mean."""
+        qualifier = column.table.lower()
+        for source, table in self.tables():
+            if not qualifier or source.alias.lower() == qualifier:
+                name = declared_name(table, column.name)
+                if name is not None:
+                    yield source, name
+
+
+def declared_name(table: TableShape, name: str) -> str | None:
+    """The column that `name` reaches in `table`, as declared; None where there is none."""
+    folded = name.lower()
+    for column in table.columns:
+        if column.lower() == folded:
+            return column
+    if folded in ROWID_NAMES and table.key:
+        if table.integer_key:
+            return table.key[0]
+        if table.keyless:
+            return table.key[0]
+    return None
+
+
+def resolve_scope(select: exp.Select, schema: Schema, ctes: Mapping[str, object]) -> Scope:
+    """The sources of `select`. Raises `NotUnderstoodError` naming what isn't one we know."""
+    scope = Scope([])
+    from_ = select.args.get("from_")
+    if from_ is not None:
+        scope.sources += _resolve(from_.this, schema, ctes)
+        _join(scope, from_.this.args.get("joins") or (), schema, ctes)
+    _join(scope, select.args.get("joins") or (), schema, ctes)
+    if select.args.get("laterals"):
+        raise NotUnderstoodError("a FROM clause of another dialect")
+    return scope
+
+
+def _join(
+    scope: Scope, joins: Sequence[exp.Join], schema: Schema, ctes: Mapping[str, object]
+) -> None:
+    for join in joins:
+        right = _resolve(join.this, schema, ctes)
+        side = (join.side or "").upper()
+        if side in ("LEFT", "FULL"):
+            for source in right:
+                source.optional = True
+        if side in ("RIGHT", "FULL"):
+            for source in scope.sources:
+                source.optional = True
+        natural = (join.method or "").upper() == "NATURAL"
+        scope.natural |= natural
+        if natural or join.args.get("using"):
+            for source in (*scope.sources, *right):
+                source.merged = True
+        scope.sources += right
+
+
+def _resolve(node: exp.Expr, schema: Schema, ctes: Mapping[str, object]) -> list[Source]:
+    if isinstance(node, exp.Table):
+        return [_resolve_table(node, schema, ctes)]
+    if isinstance(node, exp.Subquery):
+        inner = node.this
+        if isinstance(inner, exp.Table | exp.Subquery) and not node.alias:
+            nested = Scope(_resolve(inner, schema, ctes))
+            _join(nested, inner.args.get("joins") or (), schema, ctes)
+            if nested.natural:
+                raise NotUnderstoodError("a NATURAL join in brackets")
+            return nested.sources
+        query = node.unnest()
+        if isinstance(query, exp.Values):
+            return [Source(node.alias)]
+        if isinstance(query, exp.Query):
+            return [Source(node.alias, query=query)]
+    if isinstance(node, exp.Values):
+        return [Source(node.alias)]
+    raise NotUnderstoodError("a FROM clause of another dialect")
+
+
+def _resolve_table(node: exp.Table, schema: Schema, ctes: Mapping[str, object]) -> Source:
+    alias = node.alias_or_name
+    if not isinstance(node.this, exp.Identifier):
+        function = node.this
+        name = (function.name or getattr(function, "sql_name", str)()).lower()
+        if name in TABLE_FUNCTIONS or name.startswith("pragma_"):
+            return Source(node.alias or name)
+        raise NotUnderstoodError("a table function that we don't know")
+    name = node.name.lower()
+    if node.db and node.db.lower() != "main":
+        raise NotUnderstoodError("a table of another database")
+    if not node.db and name in ctes:
+        return Source(alias, cte=name)
+    if name in _CATALOGUES or name.startswith("pragma_"):
+        return Source(alias)
+    if not node.db and name in schema.temporary:
+        raise NotUnderstoodError("a name that a temporary or attached table takes")
+    if name in schema.tables:
+        return Source(alias, table=schema.tables[name])
+    if name in schema.views:
+        return Source(alias, view=name)
+    raise NotUnderstoodError("a table that we don't know")
+
+
+@dataclass(slots=True)
+class Items:
+    """What a select list hands out of base tables.
+
+    `positions` are where a column stands by itself: (alias, declared name) to position.
+    `columns` are all that an item is made of, by alias. `starred`: a star stands for columns
+    that we can't count. `names` are those the driver must give at the positions of a star.
+    """
+
+    positions: dict[tuple[str, str], int] = field(default_factory=dict)
+    columns: dict[str, set[str]] = field(default_factory=dict)
+    starred: bool = False
+    has_star: bool = False
+    names: dict[int, str] = field(default_factory=dict)
+
+
+def read_items(select: exp.Select, scope: Scope) -> Items:
+    """What the select list of `select` hands out."""
+    items = Items()
+    place = 0
+    for item in select.expressions:
+        bare = item.this if isinstance(item, exp.Alias) else item
+        if isinstance(bare, exp.Star) or (
+            isinstance(bare, exp.Column) and isinstance(bare.this, exp.Star)
+        ):
+            place = _read_star(bare, scope, items, place)
+            continue
+        if isinstance(bare, exp.Column) and not items.starred:
+            owner = scope.owner(bare)
+            if owner is not None:
+                source, name = owner
+                items.positions.setdefault((source.alias, name.lower()), place)
+                if items.has_star:
+                    items.names[place] = item.alias_or_name
+        for node in walk_own(item):
+            if isinstance(node, exp.Column):
+                for source, name in scope.possible_owners(node):
+                    items.columns.setdefault(source.alias, set()).add(name)
+        place += 1
+    return items
+
+
+def _read_star(star: exp.Expr, scope: Scope, items: Items, place: int) -> int:
+    items.has_star = True
+    qualifier = star.table.lower() if isinstance(star, exp.Column) else ""
+    for source in scope.sources:
+        if qualifier and source.alias.lower() != qualifier:
+            continue
+        if source.table is None or (source.merged and not qualifier):
+            items.starred = True
+        if source.table is not None:
+            items.columns.setdefault(source.alias, set()).update(source.table.columns)
+            for column in source.table.columns:
+                if not items.starred:
+                    items.positions.setdefault((source.alias, column.lower()), place)
+                    items.names[place] = column
+                place += 1
+    return place

@@ -1,0 +1,139 @@
+"""One text with everything that its planning looks at: tokens, spans, tree, schema, policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlglot import exp
+
+from indelible.capture.statements.schema import Schema, TableShape
+from indelible.capture.statements.shown import tables_behind
+from indelible.capture.statements.spans import Arm, Query, find_spans
+from indelible.capture.statements.syntax import (
+    Marks,
+    NotUnderstoodError,
+    function_names,
+    is_builtin,
+    is_repeatable,
+)
+from indelible.capture.statements.tokens import COLLAPSED, Kind, Token
+from indelible.policy.model import Policy
+
+_PREFIX: Final = "indelible_"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedQuery:
+    """A query of a WITH clause: its tree, and where its column list ends, if it has one."""
+
+    name: str
+    tree: exp.Expr
+    columns_end: int | None
+
+    @property
+    def is_recursive(self) -> bool:
+        return any(table.name.lower() == self.name for table in self.tree.find_all(exp.Table))
+
+
+class Statement:
+    """Made once for a text, never changed.
+
+    `prefix` begins no name in the text; names of hidden columns begin with it.
+    """
+
+    def __init__(
+        self, text: str, tokens: tuple[Token, ...], schema: Schema, policy: Policy
+    ) -> None:
+        """Raises `NotAQueryError` and `NotUnderstoodError`."""
+        self.text = text
+        self.tokens = tokens
+        self.schema = schema
+        self.policy = policy
+        self.prefix = _PREFIX
+        while self.prefix in text.lower():
+            self.prefix += "_"
+        self.spans = find_spans(text, tokens)
+        self.marks = Marks(self.prefix)
+        self.root = self.marks.parse(self.marks.marked(text, tokens, self.spans))
+        self._numbers = self.marks.take_numbers(self.root)
+        self.parameters = [token for token in tokens if token.kind is Kind.PARAMETER]
+        self.functions = function_names(text, tokens)
+        self.words = {token.upper for token in tokens}
+
+    def arm(self, select: exp.Select) -> Arm:
+        return self.spans.arms[self._numbers[id(select)]]
+
+    def query(self, select: exp.Select) -> Query:
+        """The query in the text that `select` is an arm of."""
+        return self.spans.queries[self._numbers[id(select)]]
+
+    def named_queries(
+        self, query: exp.Expr, spans: Query | None, outer: Mapping[str, NamedQuery]
+    ) -> dict[str, NamedQuery]:
+        """`outer` with the WITH clause of `query` added."""
+        named = dict(outer)
+        with_ = query.args.get("with_")
+        for cte in with_.expressions if with_ is not None else ():
+            name = cte.alias.lower()
+            span = spans.ctes.get(name) if spans is not None else None
+            if span is None:
+                raise NotUnderstoodError("a WITH clause that the parser reads otherwise")
+            named[name] = NamedQuery(name, cte.this, span.columns_end)
+        return named
+
+    def parameters_in(self, start: int, end: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The ordinals of the placeholders in `text[start:end]`, and of its collapsed runs."""
+        parameters = []
+        runs = []
+        run = 0
+        for number, token in enumerate(self.parameters):
+            collapsed = self.text[token.start : token.end] == COLLAPSED
+            if start <= token.start < end:
+                parameters.append(number)
+                if collapsed:
+                    runs.append(run)
+            run += collapsed
+        return tuple(parameters), tuple(runs)
+
+    @property
+    def has_bare_parameters(self) -> bool:
+        """Whether each placeholder is a `?`, so that its value goes by its place."""
+        return all(
+            self.text[token.start : token.end] in ("?", COLLAPSED) for token in self.parameters
+        )
+
+    @property
+    def has_numbered_parameters(self) -> bool:
+        return any(
+            token.end - token.start > 1 and self.text[token.start : token.end] != COLLAPSED
+            for token in self.parameters
+            if self.text[token.start] == "?"
+        )
+
+    def check_functions(self) -> None:
+        """Raises `NotUnderstoodError` for a function that may be an aggregate we don't know."""
+        for name in sorted(self.functions):
+            if is_builtin(name) or self.schema.functions.get(name) == "s":
+                continue
+            if not self._names_a_query(name):
+                raise NotUnderstoodError("a function of which we know nothing")
+
+    def check_repeatable(self) -> None:
+        """Raises `NotUnderstoodError` where running a part twice could differ or do harm."""
+        for name in sorted(self.functions):
+            if not is_repeatable(name) and not self._names_a_query(name):
+                raise NotUnderstoodError("a function that a second query can't call again")
+        if self.has_numbered_parameters:
+            raise NotUnderstoodError("numbered parameters in a query that needs a second one")
+
+    def tables_under(self, tree: exp.Expr) -> Iterator[TableShape]:
+        """Every base table that `tree` reads or consults, views seen through."""
+        for table in tree.find_all(exp.Table):
+            if isinstance(table.this, exp.Identifier):
+                yield from tables_behind(table.name, self.schema)
+
+    def _names_a_query(self, name: str) -> bool:
+        """`name (` also begins the column list of a WITH clause."""
+        return any(name == cte.alias.lower() for cte in self.root.find_all(exp.CTE))
