@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 
 from indelible.capture.recording import context_of
-from indelible.errors import DeliveryError
+from indelible.errors import DeliveryError, ReversalError
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
 from indelible.events.explicit import explicit_event
@@ -36,6 +36,8 @@ from indelible.questions.events import access_events, changes, events, history
 from indelible.questions.findings import AccessFinding, AccessorFinding, Finding, StateFinding
 from indelible.questions.state import state
 from indelible.questions.window import Window, parse_instant, parse_window
+from indelible.reversal.gather import select_changes
+from indelible.reversal.reversal import Reversal, database_path
 from indelible.store.protocol import Notice, TrailReader
 from indelible.store.sqlite import SqliteTrail
 from indelible.transport.journal import Journal
@@ -398,6 +400,41 @@ class Trail:
         if at is not None:
             instant = parse_instant(at, "until", now=_now(), zone=_local_zone())
         return state(self._store, target=target, at=instant)
+
+    def plan_reversal(
+        self,
+        *,
+        by: Actor,
+        since: When = None,
+        until: When = None,
+        also_as: bool = False,
+        database: object = None,
+        force: bool = False,
+    ) -> Reversal:
+        """What reversing all changes of `by` in the window would do: `str()` it, `apply` it.
+
+        `database` is an engine, a connection or a path; without it the one of the configuration.
+        With `force`, what others changed since is overwritten. Carries what was captured first, so
+        that nothing is missed. Raises `ReversalError` and `DeliveryError`.
+        """
+        if database is None and self._policy.database is None:
+            raise ReversalError(
+                "expected a database to reverse in: name one in [database], or here"
+            )
+        path = database_path(database if database is not None else self._policy.database)
+        if self._relays:
+            self.flush()
+        selection = select_changes(
+            self._store, by=by, window=self.window(since, until), also_as=also_as
+        )
+        return Reversal(
+            selection,
+            path,
+            host=self,
+            reader=self._store,
+            outbox=self._open_outbox(path),
+            force=force,
+        )
 
     def window(self, since: When, until: When) -> Window:
         """The instants that these mean here and now; raises `WindowError`."""

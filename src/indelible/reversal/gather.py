@@ -1,0 +1,101 @@
+"""From the trail to what a plan is made of: an actor's changes and all later ones of their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from indelible.events.model import Actor, Timestamp
+from indelible.events.values import Id
+from indelible.questions.events import changes
+from indelible.questions.findings import Finding
+from indelible.questions.reading import read_events
+from indelible.questions.row_change import RowChange, row_change_of
+from indelible.questions.window import Window
+from indelible.reversal.plan import Selection
+from indelible.reversal.steps import Unplanned
+from indelible.store.protocol import TrailReader
+from indelible.store.terms import row_term
+
+_ROWS_A_SEARCH = 500
+
+
+def select_changes(
+    reader: TrailReader, *, by: Actor, window: Window, also_as: bool = False
+) -> Selection:
+    """What `by` changed in the window, to be reversed.
+
+    Changes that are only possibly theirs, or that state no row and values, are `unplanned`.
+    """
+    selected: dict[str, RowChange] = {}
+    unplanned = []
+    for finding in changes(reader, by=by, window=window, also_as=also_as):
+        change = row_change_of(finding.event, finding.index)
+        if change is None or not finding.certain:
+            unplanned.append(_unplanned(finding))
+        else:
+            selected[change.event] = change
+    return Selection(
+        changes=tuple(_with_later(reader, selected.values())),
+        selected=frozenset(selected),
+        unplanned=tuple(unplanned),
+    )
+
+
+def refresh_selection(
+    reader: TrailReader, selection: Selection, pending: Iterable[RowChange]
+) -> Selection:
+    """The same selected changes, with everything that the trail and the outbox know by now.
+
+    `pending` are the changes that wait in the outbox. Called under the database's write lock, after
+    which nothing can be added, no change is missed: what has left the outbox is in the trail.
+    """
+    selected = [change for change in selection.changes if change.event in selection.selected]
+    known = {change.event: change for change in _with_later(reader, selected)}
+    known.update((change.event, change) for change in pending)
+    return Selection(
+        changes=tuple(known.values()), selected=selection.selected, unplanned=selection.unplanned
+    )
+
+
+def _with_later(reader: TrailReader, selected: Iterable[RowChange]) -> Iterable[RowChange]:
+    """`selected`, and every change of the same rows since, followed through changed keys."""
+    known = {change.event: change for change in selected}
+    if not known:
+        return ()
+    since = min(change.time for change in known.values())
+    asked: set[tuple[str, Id]] = set()
+    waiting = {row for change in known.values() for row in _rows_of(change)}
+    while waiting:
+        asked |= waiting
+        found: set[tuple[str, Id]] = set()
+        for change in _changes_of(reader, iter(waiting), since):
+            known[change.event] = change
+            found.update(_rows_of(change))
+        waiting = found - asked
+    return known.values()
+
+
+def _changes_of(
+    reader: TrailReader, rows: Iterator[tuple[str, Id]], since: Timestamp
+) -> Iterator[RowChange]:
+    while some := list(islice(rows, _ROWS_A_SEARCH)):
+        wanted = set(some)
+        terms = [row_term(kind, row_id) for kind, row_id in some]
+        for seen in read_events(reader, terms, Window(since, None), size=reader.size):
+            change = row_change_of(seen.event, seen.indexes[0])
+            if change is not None and wanted.intersection(_rows_of(change)):
+                yield change
+
+
+def _rows_of(change: RowChange) -> tuple[tuple[str, Id], tuple[str, Id]]:
+    return (change.kind, change.id), (change.kind, change.id_before)
+
+
+def _unplanned(finding: Finding) -> Unplanned:
+    return Unplanned(
+        event=finding.event.id,
+        time=finding.time,
+        action=finding.event.action,
+        why=finding.why or "it doesn't state one row and its values",
+    )

@@ -1,0 +1,139 @@
+"""A reversal as a person sees it: a plan to look at, then one transaction that carries it out."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from indelible.capture.host import CaptureHost
+from indelible.capture.prepare import path_of
+from indelible.capture.sqlite_context import WriteContext
+from indelible.errors import ReversalError
+from indelible.events.codec import decode_event, seal
+from indelible.events.context import current_frame
+from indelible.events.model import Producer
+from indelible.questions.row_change import RowChange, row_change_of
+from indelible.reversal.gather import refresh_selection
+from indelible.reversal.plan import Selection
+from indelible.reversal.steps import Plan, Step
+from indelible.reversal.writer import apply_reversal, plan_on
+from indelible.store.protocol import TrailReader
+from indelible.transport.outbox_reader import SqliteOutboxReader
+
+_BUSY_TIMEOUT_S = 10.0
+_PAGE_ROWS = 1_000
+_PAGE_BYTES = 8 << 20
+
+
+class Reversal:
+    """What reversing `selection` would do to the database at `path`; nothing is written before
+    `apply`.
+
+    Foreign keys are enforced, whether or not the application does.
+    """
+
+    def __init__(
+        self,
+        selection: Selection,
+        path: Path,
+        *,
+        host: CaptureHost,
+        reader: TrailReader,
+        outbox: SqliteOutboxReader,
+        force: bool = False,
+    ) -> None:
+        """Makes the plan against the database as it is. Raises `ReversalError`."""
+        self._selection = selection
+        self._path = path
+        self._host = host
+        self._reader = reader
+        self._outbox = outbox
+        self._force = force
+        with self._connection() as connection:
+            self.plan: Plan = plan_on(connection, selection, kind_of=self._kind_of, force=force)
+
+    @property
+    def restorable(self) -> tuple[Step, ...]:
+        """Rows that would be written."""
+        return self.plan.restorable
+
+    @property
+    def conflicts(self) -> tuple[Step, ...]:
+        """Rows that are left alone, in whole or in some column, and why."""
+        return self.plan.conflicts
+
+    def __str__(self) -> str:
+        return str(self.plan)
+
+    def apply(self, database: object = None) -> Plan:
+        """Carry it out as whoever is acting (`acting_as`), and return the plan that was.
+
+        Each row is decided again under the database's write lock; applying twice changes nothing
+        more. `database` (an engine, a connection) only says which file, where it moved. Raises
+        `ReversalError`; the database is then as it was.
+        """
+        if database is not None:
+            self._path = database_path(database)
+        frame = current_frame()
+        if frame is None:
+            raise ReversalError(
+                "expected somebody to reverse as: with acting_as(Actor(...), reason=...)"
+            )
+        with self._connection() as connection:
+            return apply_reversal(
+                connection,
+                lambda _: refresh_selection(self._reader, self._selection, self._pending()),
+                kind_of=self._kind_of,
+                context_of=lambda borrowed: WriteContext(borrowed, self._host),
+                frame=frame,
+                force=self._force,
+            )
+
+    def _pending(self) -> Iterator[RowChange]:
+        """The changes that wait in the outbox, whether or not the trail has some of them too."""
+        since = 1
+        while True:
+            page = self._outbox.read_page(since, limit=_PAGE_ROWS, max_bytes=_PAGE_BYTES)
+            for row in page.rows:
+                decoded = self._outbox.decode_alone(row)
+                place = Producer(page.incarnation, page.opened, decoded.seq)
+                event = decode_event(seal(decoded.draft, decoded.time, place))
+                change = row_change_of(event, -1)
+                if change is not None:
+                    yield change
+                since = decoded.seq + 1
+            if page.is_whole or not page.rows:
+                return
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        # One of our own: the application's has a context of its own, which must stay.
+        if not self._path.is_file():
+            raise ReversalError(f"expected the application's database at {self._path}, none there")
+        with contextlib.closing(
+            sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        ) as connection:
+            connection.execute("PRAGMA foreign_keys = ON")
+            yield connection
+
+    def _kind_of(self, table: str) -> str:
+        return self._host.policy.table(table).kind
+
+
+def database_path(database: Any) -> Path:
+    """The file under an engine, a connection, or a path. Raises `ReversalError`."""
+    if isinstance(database, str | Path):
+        return Path(database)
+    if isinstance(database, sqlite3.Connection):
+        return path_of(database)
+    engine = getattr(database, "sync_engine", getattr(database, "engine", database))
+    file = getattr(getattr(engine, "url", None), "database", None)
+    if not isinstance(file, str) or not file:
+        raise ReversalError(
+            "expected a path, a sqlite3 connection or a SQLAlchemy engine on a file, got "
+            f"{type(database).__module__}.{type(database).__qualname__}"
+        )
+    return Path(file)
