@@ -30,6 +30,7 @@ class MemorySink:
         self.poison: list[Delivery] = []
         self.gaps: list[Gap] = []
         self.notices: list[tuple[str, str, dict[str, str]]] = []
+        self.unattributed: list[tuple[str, str, dict[str, str]]] = []
         self.batches: list[int] = []
         self.fault: Callable[[Sequence[Delivery]], None] = lambda batch: None
         self.fault_after: Callable[[Sequence[Delivery]], None] = lambda batch: None
@@ -73,7 +74,9 @@ class MemorySink:
             self.gaps.append(gap)
 
     def notice(self, action: str, message: str, **details: str) -> None:
-        self.notices.append((action, message, details))
+        # Said of most databases here, where nobody acts; kept apart, so that the rest can be counted.
+        kept = self.unattributed if action == "changes.unattributed" else self.notices
+        kept.append((action, message, details))
 
     # What an outbox asks of the store behind the sink.
 

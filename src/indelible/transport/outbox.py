@@ -287,6 +287,8 @@ class OutboxSource:
         anchor = page.rows[-1] if page.rows else place.anchor
         self._fetched = _Place(_id(anchor) if anchor else place.last, anchor, expected)
         told = [Remark(note.action, note.message, note.details) for note in decoded.notices]
+        if decoded.unattributed and deliveries:
+            told.append(self._unattributed(decoded.unattributed))
         return Fetched(
             deliveries=tuple(deliveries),
             gaps=tuple(gaps),
@@ -294,6 +296,13 @@ class OutboxSource:
             more=not page.is_whole,
             waiting=max(0, page.last_id - expected + 1),
         )
+
+    def _unattributed(self, count: int) -> Remark:
+        message = (
+            f"{count} changes in {self.name} by nobody that is known: another client, or code "
+            "outside of acting_as"
+        )
+        return Remark("changes.unattributed", message, {"incarnation": self.producer_id})
 
     def _delivery(self, row: OutboxRow, event: DecodedEvent) -> Delivery:
         """The row's event; where it fits into none its cells, for the sink to set aside."""
