@@ -1,0 +1,62 @@
+"""The documentation tells the truth about commands, settings and links."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from indelible import errors
+from indelible.cli.app import group
+from indelible.policy.load import _RELAY_KEYS, _TABLE_KEYS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def test_every_command_is_documented_as_it_helps_itself() -> None:
+    """The reference holds each command's --help to the letter."""
+    reference = (DOCS / "reference" / "command-line.md").read_text()
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        shown = command.get_help(
+            click.Context(command, info_name=f"indelible {name}", max_content_width=98)
+        )
+        assert shown.rstrip() in reference, f"write the help of {name} into the reference again"
+
+
+def test_every_setting_is_documented() -> None:
+    """No key of the configuration is a secret."""
+    reference = (DOCS / "reference" / "configuration.md").read_text()
+    for key in (*_TABLE_KEYS, *_RELAY_KEYS, "url", "journals", "keys", "origin"):
+        assert f"`{key}`" in reference
+
+
+def test_every_exception_is_in_the_tree() -> None:
+    """The docstring of `indelible.errors` draws all of them."""
+    tree = errors.__doc__ or ""
+    for name in dir(errors):
+        if name.endswith("Error"):
+            assert name in tree
+
+
+@pytest.mark.parametrize(
+    "page", sorted([*DOCS.rglob("*.md"), ROOT / "README.md"]), ids=lambda p: p.name
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    """A relative link names a file that is there."""
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_tutorial_runs(tmp_path: Path) -> None:
+    """The application of the tutorial is what the commands' tests run, but for its prints."""
+    tutorial = (DOCS / "tutorial.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", tutorial, re.S)
+    compile(code, "app.py", "exec")
+    for line in ("capture(engine, trail)", "trail.close()", 'Trail.open("indelible.toml")'):
+        assert line in code
