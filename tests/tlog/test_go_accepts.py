@@ -8,7 +8,7 @@ import pytest
 
 from indelible.tlog import SigningKey, bundle_path, encode_bundle, parse_bundle
 
-from .conftest import GoVerifier
+from ..conftest import GoVerifier
 from .export import write_export
 
 SIZE = 70_000

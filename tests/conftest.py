@@ -1,4 +1,4 @@
-"""Fixtures that more than one module of these tests needs."""
+"""Fixtures that more than one folder of tests needs."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ GoVerifier = Callable[[Path, str], "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def go_verify(tmp_path_factory: pytest.TempPathFactory) -> GoVerifier:
-    """Runs the Go program beside these tests on (export directory, vkey)."""
+    """Runs the Go program of tests/tlog/go on (export directory, vkey)."""
     beside_python = Path(sys.executable).parent / "go"
     go = str(beside_python) if beside_python.exists() else shutil.which("go")
     if go is None:
@@ -22,7 +22,7 @@ def go_verify(tmp_path_factory: pytest.TempPathFactory) -> GoVerifier:
     program = tmp_path_factory.mktemp("go") / "verifyexport"
     built = subprocess.run(
         [go, "build", "-o", str(program), "."],
-        cwd=Path(__file__).parent / "go",
+        cwd=Path(__file__).parent / "tlog" / "go",
         env={**os.environ, "GOTOOLCHAIN": "local", "GOWORK": "off"},
         capture_output=True,
         text=True,
