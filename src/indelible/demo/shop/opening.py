@@ -1,0 +1,61 @@
+"""A directory with everything that the shop needs: its database, and a trail of its own."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from indelible import Trail
+from indelible.demo.shop.seed import ROLES, seed
+from indelible.demo.shop.tables import open_database
+from indelible.errors import TrailExistsError
+
+DATABASE: Final = "shop.db"
+CONFIG: Final = "indelible.toml"
+
+POLICY: Final = """\
+[trail]
+url = "sqlite:///trail.db"
+origin = "demo.example/{number}"
+
+[database]
+url = "sqlite:///shop.db"
+
+[tables.customer]
+subject = "self"
+
+[tables.invoice]
+subject = "customer_id -> customer"
+
+[tables.invoice_line]
+subject = "invoice_id -> invoice.customer_id -> customer"
+
+[tables.note]
+subject = "customer_id -> customer"
+
+[tables.ticket]
+subject = "customer_id -> customer"
+
+[tables.staff]
+mask = ["password_hash"]          # never captured
+"""
+
+
+def open_shop(directory: Path) -> Mapping[str, str]:
+    """Make the shop's database, a trail and its configuration in `directory`.
+
+    Returns a new password for each of the staff; the database keeps only their hashes. Raises
+    `TrailExistsError` where there is a shop already.
+    """
+    if (directory / DATABASE).exists():
+        raise TrailExistsError(f"expected no shop in {directory}, there is one: name another")
+    passwords = {name: secrets.token_urlsafe(16) for name in ROLES}
+    engine = open_database(directory / DATABASE)
+    seed(engine, passwords)
+    engine.dispose()
+    # A name of its own, as every trail should have: a verifier remembers what it saw by name.
+    (directory / CONFIG).write_text(POLICY.format(number=secrets.token_hex(4)), encoding="utf-8")
+    Trail.create(directory / CONFIG).close()
+    return passwords
