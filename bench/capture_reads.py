@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import Engine, create_engine, select, text
+from sqlalchemy import Engine, create_engine, insert, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from indelible.capture.sqlalchemy import capture
@@ -91,7 +91,7 @@ def make_database(path: Path) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("PRAGMA journal_mode = WAL")
         connection.execute(
-            Person.__table__.insert(),
+            insert(Person),
             [
                 {
                     "id": n,
@@ -111,7 +111,7 @@ def make_database(path: Path) -> None:
             ],
         )
         connection.execute(
-            Plain.__table__.insert(),
+            insert(Plain),
             [
                 {"id": n, "name": f"n {n}", "town": f"t {n % 50}", "grade": n % 7}
                 for n in range(1, ROWS)

@@ -24,7 +24,7 @@ from indelible.capture.statements.plan import Plan, Verb
 from indelible.capture.statements.planner import Entry, Planner, unplanned
 from indelible.capture.statements.schema import Schema
 from indelible.capture.statements.tokens import expand, runs, split_statements
-from indelible.errors import DeliveryError
+from indelible.errors import CaptureError, ConfigurationError, DeliveryError
 from indelible.events.context import Frame, Scope, current_frame
 from indelible.policy.model import Durability
 
@@ -67,6 +67,20 @@ class DatabaseReads:
         if path not in self._prepared and path.exists():
             prepare_database(path, self.host)
             self._prepared.add(path)
+
+    def prepare_again(self, path: Path) -> None:
+        """The schema was changed on purpose: see the new tables from now on, too.
+
+        Never raises: the change is committed already. What failed is noticed.
+        """
+        try:
+            prepare_database(path, self.host)
+        except (ConfigurationError, CaptureError, DeliveryError) as problem:
+            _log.error("capture could not follow a change of the schema", exc_info=problem)
+            self.host.notice(
+                "capture.not_installed",
+                "a change of the schema could not be followed: run `indelible install`",
+            )
 
     def planner(self, schema: Schema) -> Planner:
         """The plans made for `schema`; a database has few schemas in a process's life."""
@@ -128,8 +142,11 @@ class _ScopeReads:
 class ConnectionReads:
     """The reads of one connection."""
 
-    def __init__(self, shared: DatabaseReads, runner: Runner) -> None:
+    def __init__(self, shared: DatabaseReads, runner: Runner, path: Path) -> None:
+        """`path` is the database's file."""
         self._shared = shared
+        self._path = path
+        self._wrote_schema = False
         self._runner = runner
         self._planner: Planner | None = None
         self._schema_version: object = None
@@ -212,6 +229,7 @@ class ConnectionReads:
         finally:
             context.leave()
         if any(plan.verb is Verb.SCHEMA for plan in plans):
+            self._wrote_schema = True
             self.schema_changed()
         for access in reading:
             access.hand_over((), exhausted=True)
@@ -292,6 +310,9 @@ class ConnectionReads:
         """The connection goes back or is closed: no open result outlives this."""
         for access in list(self._open):
             access.close()
+        if self._wrote_schema and not self._runner.in_transaction:
+            self._wrote_schema = False
+            self._shared.prepare_again(self._path)
         if self._must_sync:
             self._must_sync = False
             try:

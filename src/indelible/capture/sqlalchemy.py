@@ -169,7 +169,8 @@ class _EngineCapture:
                 runner = _AsyncRunner(connection)
             else:
                 runner = SqliteRunner(connection)
-            self.shared.prepare(path_of_database(runner.query))
+            path = path_of_database(runner.query)
+            self.shared.prepare(path)
             if self._dialect.is_async:
                 # In the driver's thread: the connection answers to no other.
                 make = driver._execute(context_of, driver._conn, self._trail)
@@ -177,7 +178,7 @@ class _EngineCapture:
             else:
                 told = context_of(connection, self._trail)
             captured = _Captured(
-                ConnectionReads(self.shared, runner),
+                ConnectionReads(self.shared, runner, path),
                 told,
                 converts=self._converts or driver.text_factory is not str,
             )

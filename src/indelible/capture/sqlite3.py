@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Final, Self, TypeVar, cast
 
 from indelible.capture.access import Access, Parameters
@@ -18,7 +18,7 @@ from indelible.capture.extraction import Row
 from indelible.capture.host import CaptureHost
 from indelible.capture.reads import ConnectionReads, DatabaseReads
 from indelible.capture.sqlite_context import WriteContext
-from indelible.capture.sqlite_names import quote_name
+from indelible.capture.sqlite_names import is_ours, quote_name
 from indelible.capture.statement_context import NoContext, StatementContext, context_of
 from indelible.errors import CaptureError
 
@@ -259,23 +259,41 @@ class Cursor(sqlite3.Cursor):
         return [cast("Any", factory)(cursor, row) for row in rows]
 
 
+class _DumpCursor(Cursor):
+    """The cursor of a dump: tables of ours aren't the application's to take along."""
+
+    def fetchall(self) -> list[Any]:
+        rows = [row for row in super().fetchall() if not is_ours(str(row[0]))]
+        return [row for row in rows if row[0] != "sqlite_sequence" or self._has_sequences()]
+
+    def _has_sequences(self) -> bool:
+        runner = SqliteRunner(self.connection)
+        names = runner.query("SELECT CAST(name AS BLOB) FROM main.sqlite_sequence")
+        return not all(is_ours(cast("bytes", row[0]).decode("utf-8", "replace")) for row in names)
+
+
 class Connection(sqlite3.Connection):
     """A connection whose cursors record what they hand out."""
 
     _reads: ConnectionReads
     context: StatementContext = NoContext()
     _converts: bool
+    _is_dumping = False
     _memory: sqlite3.Connection | None = None
 
     def _begin_capture(self, trail: CaptureHost, *, converts: bool) -> None:
         shared = shared_reads(trail)
-        shared.prepare(path_of_database(SqliteRunner(self).query))
-        self._reads = ConnectionReads(shared, SqliteRunner(self))
+        runner = SqliteRunner(self)
+        path = path_of_database(runner.query)
+        shared.prepare(path)
+        self._reads = ConnectionReads(shared, runner, path)
         self.context = context_of(self, trail)
         self._converts = converts
 
     def cursor(self, factory: Any = None) -> Any:
         """A cursor that records. `factory` must be a class, as a function's cursor can't."""
+        if self._is_dumping:
+            return super().cursor(_DumpCursor)
         return super().cursor(_captured(factory, Cursor))
 
     def execute(self, sql: str, parameters: Any = (), /) -> Cursor:
@@ -286,6 +304,17 @@ class Connection(sqlite3.Connection):
 
     def executescript(self, sql_script: str, /) -> Cursor:
         return cast("Cursor", self.cursor().executescript(sql_script))
+
+    def iterdump(self) -> Generator[str, None, None]:
+        """Without Indelible's own tables and triggers; its reads are recorded as any others."""
+        self._is_dumping = True
+        try:
+            lines = iter(super().iterdump())
+            first = next(lines)  # by now it has its cursor
+        finally:
+            self._is_dumping = False
+        yield first
+        yield from lines
 
     def backup(self, target: sqlite3.Connection, **kwargs: Any) -> None:
         self._reads.read_unseen("backup")

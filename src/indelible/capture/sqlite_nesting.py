@@ -23,7 +23,7 @@ class Write(NamedTuple):
 
 
 def entangled_tables(schema: Schema) -> frozenset[str]:
-    """Tables (lower case) whose inserts and updates may have writes to themselves inside."""
+    """Tables (lower case) whose writes may have writes to the same table inside."""
     graph = _Graph(schema)
     names = (table.name.lower() for table in schema.tables)
     return frozenset(name for name in names if graph.is_entangled(name))
@@ -53,9 +53,12 @@ class _Graph:
             self._actions.setdefault(Write(parent.lower(), event), set()).add(write)
 
     def is_entangled(self, table: str) -> bool:
-        for how in ("insert", "update"):
+        for how in ("insert", "update", "delete"):
             write = Write(table, how)
-            inside = self._before.get(write, set()) | self._acting(write)
+            inside = set(self._before.get(write, ()))
+            if how != "delete":
+                # What goes with a deleted row can't touch it any more.
+                inside |= self._acting(write)
             if any(found.table == table for found in self._closure(inside)):
                 return True
         return False

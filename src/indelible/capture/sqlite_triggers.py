@@ -39,14 +39,17 @@ from indelible.capture.sqlite_names import (
 from indelible.capture.sqlite_schema import Schema, Table, UniqueIndex
 from indelible.policy.model import Policy, SubjectPath
 
+# Kinds of notes; a row that may be replaced has the number of what must be unique, from 0.
 _UPDATING: Final = -1
 _PARENT: Final = -2
+_DELETING: Final = -3
+_INSERTING: Final = -4
 # States of a note of an update under way.
 _OPEN, _WRITTEN, _GONE = 0, 1, 2
 
 _TRIM_EVERY: Final = 64
 _TRIM_AT_ONCE: Final = 2_000
-_KEEP_NOTES: Final = 10_000
+_KEEP_NOTES: Final = 200
 
 # A foreign client's clock gives milliseconds. In the same millisecond as the row before, take
 # that row's time, or time would seem to run backwards.
@@ -276,8 +279,17 @@ class _Writer:
         gone = self._was_replaced("n", new, old)
         return self._put(str(OP_REPLACED), values, f" FROM {NOTES} AS n WHERE {gone}")
 
-    def _forget_replaced(self, new: str | None, old: str | None) -> str:
-        return f"DELETE FROM {NOTES} WHERE {self._was_replaced(NOTES, new, old)}"
+    def _forget_replaced(self, new: str | None, old: str | None) -> list[str]:
+        same_row = self._same(
+            [f"n.o{slot}" for slot in self._identity],
+            [f"{NOTES}.o{slot}" for slot in self._identity],
+        )
+        return [
+            f"UPDATE {NOTES} SET done = {_GONE} WHERE layout = {self._number} AND "
+            f"kind = {_UPDATING} AND done = {_OPEN} AND EXISTS (SELECT 1 FROM {NOTES} AS n WHERE "
+            f"{same_row} AND {self._was_replaced('n', new, old)})",
+            f"DELETE FROM {NOTES} WHERE {self._was_replaced(NOTES, new, old)}",
+        ]
 
     def _was_replaced(self, note: str, new: str | None, old: str | None) -> str:
         live = [self._column("t", slot) for slot in self._identity]
@@ -302,11 +314,42 @@ class _Writer:
                 [f"b.o{slot}" for slot in self._identity],
                 [f"{note}.o{slot}" for slot in self._identity],
             )
+            elsewhere = self._same(
+                [f"b.o{slot}" for slot in self._identity],
+                [f"b.n{slot}" for slot in self._identity],
+            )
             gone += (
                 f" AND NOT EXISTS (SELECT 1 FROM {NOTES} AS b JOIN {self._name} AS m ON {moved} "
-                f"WHERE b.layout = {self._number} AND b.kind = {_UPDATING} AND {from_there})"
+                f"WHERE b.layout = {self._number} AND b.kind = {_UPDATING} AND {from_there} "
+                f"AND NOT {elsewhere})"
             )
         return gone
+
+    def _watch_new(self, own: str) -> str:
+        """A row written inside another write may be replaced by that one, which has noted all
+        that it may replace: note this one, too.
+        """
+        around = (
+            f"EXISTS (SELECT 1 FROM {NOTES} AS a WHERE a.layout = {self._number} AND "
+            f"a.kind IN ({_UPDATING}, {_DELETING}, {_INSERTING}) AND a.id < {own})"
+        )
+        # An update around us that is written already replaces nothing any more.
+        written = (
+            f"EXISTS (SELECT 1 FROM {NOTES} AS w WHERE w.layout = {self._number} AND "
+            f"w.kind = {_UPDATING} AND w.done = {_WRITTEN})"
+        )
+        known = (
+            f"EXISTS (SELECT 1 FROM {NOTES} AS k WHERE k.layout = {self._number} AND k.kind >= 0 "
+            f"AND {self._is_row('k', 'NEW')})"
+        )
+        note = {"layout": str(self._number), "kind": "0"}
+        if self._is_stored:
+            note["s0"] = self._subjects("NEW", None)["s0"]
+        note |= {f"o{slot}": self._column("NEW", slot) for slot in self._values}
+        return (
+            f"INSERT INTO {NOTES} ({', '.join(note)})\n    SELECT {', '.join(note.values())} "
+            f"WHERE {around} AND NOT {written} AND NOT {known}"
+        )
 
     def _forget_notes(self) -> str:
         if self._is_entangled:
@@ -318,12 +361,18 @@ class _Writer:
 
     def _before_insert(self) -> TriggerSql:
         body = [self._forget_notes(), *self._note_replaceable(is_update=False)]
+        if self._is_entangled:
+            body.append(
+                f"INSERT INTO {NOTES} (layout, kind) VALUES ({self._number}, {_INSERTING})"
+            )
         return self._trigger("before_insert", "BEFORE INSERT", body)
 
     def _after_insert(self) -> TriggerSql:
         body = [self._put_replaced("NEW", None)]
         if self._is_entangled:
-            body.append(self._forget_replaced("NEW", None))
+            own = f"(SELECT max(id) FROM {NOTES} WHERE layout = {self._number} AND kind = {_INSERTING})"
+            body += [*self._forget_replaced("NEW", None), self._watch_new(own)]
+            body.append(f"DELETE FROM {NOTES} WHERE id = {own}")
         values = {f"n{slot}": self._column("NEW", slot) for slot in self._values}
         body += [self._put(str(OP_INSERT), {**self._subjects(None, "NEW"), **values}), _TRIM]
         return self._trigger("after_insert", "AFTER INSERT", body)
@@ -368,7 +417,7 @@ class _Writer:
         )
         old = [self._column("OLD", slot) for slot in self._values]
         outer = (
-            f"{updating} AND done <> {_WRITTEN} AND id < {own} AND "
+            f"{updating} AND done = {_OPEN} AND id < {own} AND "
             f"{self._same(self._images('n', self._values), old)} AND NOT "
             f"{self._same(self._images('o', self._values), old)}"
         )
@@ -376,6 +425,16 @@ class _Writer:
         written |= {f"n{slot}": f"n{slot}" for slot in self._all}
         if self._is_stored:
             written |= {"s0": "s0", "s1": self._subjects(None, "OLD")["s1"]}
+        moved = self._same(
+            [f"o{slot}" for slot in self._identity], [f"n{slot}" for slot in self._identity]
+        )
+        taken = (
+            f"layout = {self._number} AND kind >= 0 AND {self._is_row(NOTES, 'OLD')} AND "
+            f"EXISTS (SELECT 1 FROM {NOTES} WHERE {outer} AND NOT {moved})"
+        )
+        replaced = {f"o{slot}": f"o{slot}" for slot in self._values}
+        if self._is_stored:
+            replaced["s0"] = "s0"
         op = f"CASE done WHEN {_GONE} THEN {OP_INSERT} ELSE {OP_UPDATE} END"
         tracked = {
             name: f"CASE WHEN id IS NULL THEN {value} ELSE {name} END" if name[0] == "o" else value
@@ -385,9 +444,11 @@ class _Writer:
         renewed = [f"o{slot} = {self._column('NEW', slot)}" for slot in self._values]
         return [
             self._put_replaced("NEW", "OLD"),
-            self._forget_replaced("NEW", "OLD"),
+            *self._forget_replaced("NEW", "OLD"),
             # Our row was written by an update around us whose AFTER trigger is still to come
-            # (a foreign key's action): it happened before us.
+            # (a foreign key's action): it happened before us, and so did what it replaced.
+            self._put(str(OP_REPLACED), replaced, f" FROM {NOTES} WHERE {taken}"),
+            f"DELETE FROM {NOTES} WHERE {taken}",
             self._put(op, written, f" FROM {NOTES} WHERE {outer}"),
             f"UPDATE {NOTES} SET done = {_WRITTEN} WHERE {outer}",
             self._put(
@@ -402,6 +463,7 @@ class _Writer:
             f" AND id IS NOT {own}"
             f" AND NOT EXISTS (SELECT 1 FROM {NOTES} AS x WHERE x.id = {own}"
             f" AND x.done = {_WRITTEN})",
+            self._watch_new(own),
             f"DELETE FROM {NOTES} WHERE id = {own}",
             _TRIM,
         ]
@@ -411,6 +473,11 @@ class _Writer:
         if self._is_entangled:
             # This deletion will be recorded for what it is, after what goes with it.
             body.append(self._forget_row())
+            note = {"layout": str(self._number), "kind": str(_DELETING)}
+            note |= {f"o{slot}": self._column("OLD", slot) for slot in self._values}
+            body.append(
+                f"INSERT INTO {NOTES} ({', '.join(note)})\n    VALUES ({', '.join(note.values())})"
+            )
         # Rows that go with this one (CASCADE) must still find the subject through it.
         for column, path in self._paths_through():
             parent = quote_text(_parent_name(self._table.name, column))
@@ -422,13 +489,28 @@ class _Writer:
         return [self._trigger("before_delete", "BEFORE DELETE", body)] if body else []
 
     def _after_delete(self) -> TriggerSql:
-        values = {f"o{slot}": self._column("OLD", slot) for slot in self._values}
-        body = [self._put(str(OP_DELETE), {**self._subjects("OLD", None), **values})]
-        body.append(self._forget_row())
-        if self._is_entangled:
+        old = {f"o{slot}": self._column("OLD", slot) for slot in self._values}
+        subject = self._subjects("OLD", None)
+        if not self._is_entangled:
+            body = [self._put(str(OP_DELETE), {**subject, **old}), self._forget_row()]
+        else:
+            own = (
+                f"(SELECT max(own.id) FROM {NOTES} AS own WHERE own.layout = {self._number} "
+                f"AND own.kind = {_DELETING} AND {self._is_row('own', 'OLD')})"
+            )
+            tracked = {
+                name: f"CASE WHEN id IS NULL THEN {value} ELSE {name} END"
+                for name, value in old.items()
+            }
+            source = f" FROM (SELECT 1) LEFT JOIN {NOTES} ON id = {own}"
+            body = [
+                self._put(str(OP_DELETE), {**subject, **tracked}, source),
+                f"DELETE FROM {NOTES} WHERE id = {own}",
+                self._forget_row(),
+            ]
             # A row that REPLACE deleted may take along the one that was to replace it: then no
             # other trigger fires.
-            body += [self._put_replaced(None, None), self._forget_replaced(None, None)]
+            body += [self._put_replaced(None, None), *self._forget_replaced(None, None)]
             body.append(
                 f"UPDATE {NOTES} SET done = {_GONE} WHERE layout = {self._number} AND "
                 f"kind = {_UPDATING} AND done = {_OPEN} AND {self._is_row(NOTES, 'OLD')}"

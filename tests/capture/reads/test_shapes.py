@@ -61,22 +61,22 @@ def run_async_engine(path: Path, shape: Shape, host: MemoryHost | None) -> Resul
 
 @pytest.mark.parametrize("driver", [run_plain, run_engine, run_async_engine])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_shape(shape: Shape, driver: Driver, template: Path, host: MemoryHost) -> None:
+def test_shape(shape: Shape, driver: Driver, shared: Path, host: MemoryHost) -> None:
     """The application sees what it always saw; the trail names exactly the rows it was given."""
-    expected = driver(template, shape, None)
+    expected = driver(shared, shape, None)
 
     with acting_as(Actor("staff", "trudy")):
-        seen = driver(template, shape, host)
+        seen = driver(shared, shape, host)
 
     assert seen == expected
     events = host.take()
-    assert ids_by_kind(events) == _expected_ids(template, shape)
+    assert ids_by_kind(events) == _expected_ids(shared, shape)
     for target in targets(events):
         assert target.coverage == shape.coverage.get(target.kind, "exact"), target.why
         assert (target.why is None) == (target.coverage == "exact")
     if shape.subjects is not None:
         named = {str(subject) for event in events for subject in event.subjects}
-        assert named == {f"customer:{row[0]}" for row in _rows(template, shape.subjects)}
+        assert named == {f"customer:{row[0]}" for row in _rows(shared, shape.subjects)}
     for event in events:
         assert event.actor == Actor("staff", "trudy")
         assert event.kind == "access"

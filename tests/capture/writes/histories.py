@@ -212,7 +212,7 @@ def make_statement(rng: random.Random, tables: list[TableSql]) -> str:
     if kind < 15:
         sets = ", ".join(
             f"{name} = {make_set(rng, name, names)}"
-            for name in {pick(rng, names) for _ in range(rng.randrange(1, 3))}
+            for name in dict.fromkeys(pick(rng, names) for _ in range(rng.randrange(1, 3)))
         )
         text = f"UPDATE {conflict} {table.name} SET {sets}"
         if chance(rng, 15):

@@ -2,7 +2,8 @@
 
 A key that may be text is fetched as a blob with its type in front: a hidden column of bytes that
 aren't UTF-8 would otherwise make a fetch fail that succeeds without us. Arrays of keys are
-joined from hexadecimal pieces, because `json_group_array` rounds reals and refuses blobs.
+joined from hexadecimal pieces, because `json_group_array` rounds reals and refuses blobs. (A real
+key of minus zero, which equals zero, comes out of an array as zero.)
 """
 
 from __future__ import annotations
