@@ -74,7 +74,7 @@ class MemorySink:
             self.gaps.append(gap)
 
     def notice(self, action: str, message: str, **details: str) -> None:
-        # Said of most databases here, where nobody acts; kept apart, so that the rest can be counted.
+        # Said of most databases here, where nobody acts: kept apart from what is rare.
         kept = self.unattributed if action == "changes.unattributed" else self.notices
         kept.append((action, message, details))
 

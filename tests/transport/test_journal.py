@@ -282,6 +282,7 @@ def test_fork_while_threads_append(
 ) -> None:
     """A child forked in the midst of appends is a producer of its own, in files of its own."""
     journal = make_journal()
+    journal.append(draft("parent"))
     ended = threading.Event()
 
     def work() -> None:

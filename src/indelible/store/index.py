@@ -40,13 +40,16 @@ def references(term_hashes: Iterable[int], distance: int) -> list[int]:
     return [term_hash << 32 | distance for term_hash in term_hashes]
 
 
-def encode_pages(refs: Sequence[int]) -> list[Page]:
-    """The pages of a run; `refs` are sorted."""
+def encode_pages(refs: Sequence[int], *, compressed: bool = True) -> list[Page]:
+    """The pages of a run; `refs` are sorted. One that won't stay isn't worth compressing."""
     # A page at a time would look at each reference twice; an array is split in C.
     words = array("I", array("Q", refs).tobytes())
     hashes, distances = words[_HIGH::2], words[1 - _HIGH :: 2]
     return [
-        Page(hashes[at], _encode_page(hashes[at : at + PAGE_REFS], distances[at : at + PAGE_REFS]))
+        Page(
+            hashes[at],
+            _encode_page(hashes[at : at + PAGE_REFS], distances[at : at + PAGE_REFS], compressed),
+        )
         for at in range(0, len(refs), PAGE_REFS)
     ]
 
@@ -76,19 +79,25 @@ def decode_page(page: bytes) -> list[int]:
     return array("Q", words.tobytes()).tolist()
 
 
-def _encode_page(hashes: array[int], distances: array[int]) -> bytes:
+def _encode_page(hashes: array[int], distances: array[int], compressed: bool) -> bytes:
+    """Hashes, then distances, of 16 bits (`H`) or 32 (`I`); small letters where uncompressed."""
+    width = b"I"
     if max(distances) < 1 << 16:
-        lower = array("H", distances.tobytes())[1 - _HIGH :: 2]
-        return b"H" + _compressor.compress(_to_bytes(hashes) + _to_bytes(lower))
-    return b"I" + _compressor.compress(_to_bytes(hashes) + _to_bytes(distances))
+        width, distances = b"H", array("H", distances.tobytes())[1 - _HIGH :: 2]
+    raw = _to_bytes(hashes) + _to_bytes(distances)
+    return width + _compressor.compress(raw) if compressed else width.lower() + raw
 
 
 def _decode_page(page: bytes) -> tuple[array[int], array[int]]:
-    width = page[:1].decode("latin-1")
+    letter, raw = page[:1].decode("latin-1"), page[1:]
+    width = letter.upper()
     try:
-        if width not in ("H", "I") or zstandard.frame_content_size(page[1:]) > _MAX_PAGE_BYTES:
+        if width not in ("H", "I"):
             raise MalformedBlockError("expected a page of the index")
-        raw = zstandard.ZstdDecompressor().decompress(page[1:])
+        if letter == width:
+            if zstandard.frame_content_size(raw) > _MAX_PAGE_BYTES:
+                raise MalformedBlockError("expected a page of the index")
+            raw = zstandard.ZstdDecompressor().decompress(raw)
     except zstandard.ZstdError:
         raise MalformedBlockError("expected a page of the index") from None
     count, rest = divmod(len(raw), 6 if width == "H" else 8)

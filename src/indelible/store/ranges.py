@@ -22,6 +22,8 @@ class RangeSet:
             self.add(first, last)
 
     def __contains__(self, position: int) -> bool:
+        if not self._lasts or position > self._lasts[-1]:  # as they mostly are
+            return False
         at = bisect_right(self._firsts, position) - 1
         return at >= 0 and position <= self._lasts[at]
 

@@ -149,7 +149,8 @@ class SqliteAudit:
         return self._number("stray_pages")
 
     def batches(self) -> Iterator[tuple[int, int, str]]:
-        for first, last, time in self._connection.execute(self._sql["all_batches"]):
+        # Not `yield from`: that would close the cursor after its connection.
+        for first, last, time in self._connection.execute(self._sql["all_batches"]):  # noqa: UP028
             yield first, last, time
 
     def sources(self) -> dict[tuple[str, int], tuple[tuple[Range, ...], str, str]]:

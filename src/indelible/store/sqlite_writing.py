@@ -190,7 +190,9 @@ class IndexWriter:
         self._next_run += 1
         # Distances count from the first entry that the row names.
         shift = first - self._group_first
-        pages = encode_pages([ref - shift for ref in refs] if shift else refs)
+        pages = encode_pages(
+            [ref - shift for ref in refs] if shift else refs, compressed=len(refs) >= MERGED_REFS
+        )
         connection.executemany(
             statements()["put_page"],
             [(run << 16 | number, page.data) for number, page in enumerate(pages)],
