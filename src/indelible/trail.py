@@ -91,10 +91,11 @@ class Trail:
         Raises `TrailExistsError` where there is one, or keys of one.
         """
         policy = policy_of(source)
-        keys = create_keys(policy.keys, policy.origin)
+        origin = policy.origin or f"localhost/{secrets.token_hex(6)}"
+        keys = create_keys(policy.keys, origin)
         SqliteTrail.create(
             policy.trail,
-            origin=policy.origin,
+            origin=origin,
             vkey=str(keys.signing_key.verifier_key),
             source_id=secrets.token_hex(8),
         ).close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import click
@@ -51,16 +52,16 @@ baseline = "full"                 # full | keys
 @click.option(
     "--origin",
     metavar="NAME",
-    default="localhost/trail",
-    show_default=True,
-    help="The trail's name, as its checkpoints state it: a URL without scheme that is yours.",
+    help="The trail's name, as its checkpoints state it: a URL without scheme that is yours. "
+    "[default: localhost/ and a random text]",
 )
-def command(config: Path, database: str, origin: str) -> None:
+def command(config: Path, database: str, origin: str | None) -> None:
     """Make a trail and its keys.
 
     Writes the configuration first where there is none yet; an existing one is used as it is.
     """
     if not config.exists():
+        origin = origin or f"localhost/{secrets.token_hex(6)}"
         text = _TEMPLATE.format(origin=_quoted(origin), database=_quoted(f"sqlite:///{database}"))
         try:
             with config.open("x", encoding="utf-8") as file:

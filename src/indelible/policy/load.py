@@ -59,7 +59,6 @@ def policy_for_url(url: str) -> Policy:
         trail=trail,
         journals=trail.with_name(trail.name + ".journals"),
         keys=trail.with_name(trail.name + ".keys"),
-        origin=f"localhost/{trail.name}",
         source=url,
     )
 
@@ -112,7 +111,7 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
         trail=trail_path,
         journals=directory / _take(trail, "journals", str, str(defaults.journals), trail_at),
         keys=directory / _take(trail, "keys", str, str(defaults.keys), trail_at),
-        origin=_take(trail, "origin", str, defaults.origin, trail_at),
+        origin=_take(trail, "origin", str, "", trail_at) or None,
         database=database_path,
         default=default,
         tables=policies,

@@ -57,13 +57,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `indelible.toml` decides.
 
     `trail` is the trail's SQLite file; `journals` the directory of journals and `keys` that of
-    keys, beside it. `database` is the application's SQLite file, where the owner named it.
+    keys, beside it. `origin` is the name that a new trail gets; None: a random one, as verifiers
+    tell trails by it. `database` is the application's SQLite file, where the owner named it.
     """
 
     trail: Path
     journals: Path
     keys: Path
-    origin: str
+    origin: str | None = None
     database: Path | None = None
     default: TablePolicy = TablePolicy("default", "default")
     tables: dict[str, TablePolicy] = {}

@@ -177,9 +177,6 @@ class OutboxSource:
         self.epoch = max(page.opened, self._held.last_epoch(page.incarnation))
         last = sink.received(self.producer_id, self.epoch).last
         self._confirmed = _Place(last, None, last + 1)
-        if not last and self.epoch > page.opened:
-            # The epoch was opened, and nothing delivered in it yet.
-            self._confirmed = self._place_behind_held()
 
     def _catch_up(self, sink: Sink) -> bool:
         last = sink.received(self.producer_id, self.epoch).last
@@ -299,7 +296,7 @@ class OutboxSource:
 
     def _unattributed(self, count: int) -> Remark:
         message = (
-            f"{count} changes in {self.name} by nobody that is known: another client, or code "
+            f"{self.name}: changes by nobody that is known: {count}; made by another client, or "
             "outside of acting_as"
         )
         return Remark("changes.unattributed", message, {"incarnation": self.producer_id})
