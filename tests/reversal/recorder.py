@@ -118,9 +118,9 @@ class Recorder:
             }
             old_id, new_id = tuple(images[0][len(names) :]), tuple(images[-1][len(names) :])
             self._append(
-                action=f"{table}.{verb}",
+                action=f"{str(table).lower()}.{verb}",
                 target=TargetRows(
-                    kind=str(table),
+                    kind=str(table).lower(),
                     ids=(new_id,),
                     ids_before=(old_id,) if old_id != new_id else (),
                     keyless="rowid" if key == ["rowid"] else None,

@@ -22,7 +22,7 @@ from .recorder import Recorder
 
 History = tuple[tuple[TableShape, ...], list[Operation], list[Operation]]
 State = dict[tuple[str, Id], dict[str, Value]]
-few = settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 many = settings(max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
 
 from indelible.events.model import Actor
 from indelible.events.values import Id
@@ -23,13 +25,9 @@ from indelible.questions.tally import MAX_KEYS, Line, Tally
 from indelible.questions.window import Window
 from indelible.store.protocol import StoredEntry, TrailReader
 
-
-class _Record(NamedTuple):
-    """What findings are told apart by."""
-
-    certain: bool
-    kind: str
-    id: Id | None
+_Record = tuple[bool, str, Id | None]
+"""What findings are told apart by: certain, kind, id."""
+_decoder: Final[msgspec.json.Decoder[_Record]] = msgspec.json.Decoder(_Record)
 
 
 def accesses(
@@ -42,7 +40,7 @@ def accesses(
 ) -> Answer[AccessFinding]:
     """Every record that `by` read or changed in the window, one finding a record.
 
-    By time of the first access, then by index, then by kind and id. A record that was certainly
+    By time of the first access, then in the order of its entry. A record that was certainly
     and also possibly accessed has a finding in both sets. With `also_as` accesses that others made
     on behalf of `by` count too. More than `max_keys` records are told apart in a temporary file.
     """
@@ -51,7 +49,7 @@ def accesses(
 
     def find() -> Iterator[AccessFinding]:
         commits = Commits(reader)
-        with Tally(_Record, max_keys) as tally:
+        with Tally(_decoder, max_keys) as tally:
             for entry in search_window(reader, terms, window, size=size):
                 view = view_records(entry.body)
                 if (
@@ -78,25 +76,28 @@ def accesses(
 def _count(tally: Tally[_Record], entry: StoredEntry, view: RecordsView, doubt: str | None) -> None:
     changed = view.kind == "change"
     for rows in view.targets:
-        why = doubt or coverage_doubt((rows,))
+        kind = rows.kind
+        why = doubt if rows.coverage == "exact" else doubt or coverage_doubt((rows,))
+        ids: Iterable[Id | None] = rows.ids
+        if rows.ids_before:
+            ids = dict.fromkeys((*rows.ids, *rows.ids_before))
+        elif rows.coverage != "exact" and (rows.coverage == "statement" or not rows.ids):
+            ids = (None, *rows.ids)
         certain = why is None
-        if rows.coverage == "statement" or (rows.coverage == "superset" and not rows.ids):
-            key = _Record(False, rows.kind, None)
-            tally.add(key, view.time, entry.index, changed=changed, why=why)
-        for row_id in dict.fromkeys((*rows.ids, *rows.ids_before)) if rows.ids_before else rows.ids:
-            key = _Record(certain, rows.kind, row_id)
-            tally.add(key, view.time, entry.index, changed=changed, why=why)
+        keys = [(certain, kind, row_id) for row_id in ids]
+        tally.add(keys, view.time, entry.index, changed=changed, why=why)
 
 
 def _finding(line: Line[_Record]) -> AccessFinding:
+    certain, kind, row_id = line.key
     return AccessFinding(
-        kind=line.key.kind,
-        id=line.key.id,
-        first=line.first,
-        last=line.last,
+        kind=kind,
+        id=row_id,
+        first=line.first[0],
+        last=line.last[0],
         reads=line.reads,
         changes=line.changes,
         indexes=line.indexes,
-        certain=line.key.certain,
+        certain=certain,
         why=line.why,
     )

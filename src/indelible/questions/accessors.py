@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import msgspec
 
 from indelible.events.model import Actor, Subject
 from indelible.questions.answer import Answer
@@ -31,6 +33,9 @@ class _Accessor(NamedTuple):
     actor: tuple[str, str] | None
     through: tuple[str, str] | None
     database_role: str | None
+
+
+_decoder: Final[msgspec.json.Decoder[_Accessor]] = msgspec.json.Decoder(_Accessor)
 
 
 def accessors(
@@ -70,7 +75,7 @@ def accessors(
 
     def find() -> Iterator[AccessorFinding]:
         commits = Commits(reader)
-        with Tally(_Accessor, max_keys) as tally:
+        with Tally(_decoder, max_keys) as tally:
             for entry in search_window(reader, terms, window, size=size):
                 view = view_subjects(entry.body)
                 if (
@@ -83,9 +88,9 @@ def accessors(
                 found, why = judge(view, entry.body)
                 if found:
                     why = doubt_of_view(entry, view, commits) or why
-                    for key in _keys(view.actor, view.database_role, why is None, also_as):
-                        changed = view.kind == "change"
-                        tally.add(key, view.time, entry.index, changed=changed, why=why)
+                    keys = _keys(view.actor, view.database_role, why is None, also_as)
+                    changed = view.kind == "change"
+                    tally.add(keys, view.time, entry.index, changed=changed, why=why)
             for line in tally.lines():
                 yield _finding(line)
 
@@ -117,8 +122,8 @@ def _finding(line: Line[_Accessor]) -> AccessorFinding:
         actor=None if key.actor is None else Actor(*key.actor),
         through=None if key.through is None else Actor(*key.through),
         database_role=key.database_role,
-        first=line.first,
-        last=line.last,
+        first=line.first[0],
+        last=line.last[0],
         reads=line.reads,
         changes=line.changes,
         indexes=line.indexes,

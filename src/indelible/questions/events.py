@@ -7,7 +7,7 @@ made them; `newest_first` turns that round. Times may differ from it by what del
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from indelible.errors import QueryError
 from indelible.events.model import Actor, Event, Kind, Target
@@ -22,7 +22,7 @@ from indelible.questions.judging import (
     is_done,
     outcome_doubt,
 )
-from indelible.questions.reading import Seen, read_events
+from indelible.questions.reading import KINDS, Seen, read_events
 from indelible.questions.window import Window
 from indelible.store.protocol import TrailReader
 from indelible.store.terms import (
@@ -36,6 +36,9 @@ from indelible.store.terms import (
 
 EXPLICIT: Final[frozenset[Kind]] = frozenset({"event", "decision", "system"})
 """What an application says, and what the trail says of itself: the rest is captured."""
+
+CHANGES: Final[frozenset[Kind]] = frozenset({"change"})
+ACCESSES: Final[frozenset[Kind]] = frozenset({"access", "change"})
 
 Judge = Callable[[Event], tuple[bool, str | None]]
 
@@ -55,15 +58,11 @@ def changes(
     """
 
     def judge(event: Event) -> tuple[bool, str | None]:
-        found = (
-            event.kind == "change"
-            and is_by(event.actor, by, also_as=also_as)
-            and is_done(event.outcome)
-        )
+        found = is_by(event.actor, by, also_as=also_as) and is_done(event.outcome)
         return found, outcome_doubt(event.outcome) or coverage_doubt(event.targets)
 
-    terms = actor_terms(by, also_as=also_as)
-    return _answer(reader, terms, judge, window, newest_first, knower(reader, by, also_as=also_as))
+    search = _Search(actor_terms(by, also_as=also_as), CHANGES, window, newest_first)
+    return _answer(reader, search, judge, knower(reader, by, also_as=also_as))
 
 
 def access_events(
@@ -80,15 +79,11 @@ def access_events(
     """
 
     def judge(event: Event) -> tuple[bool, str | None]:
-        found = (
-            event.kind in ("access", "change")
-            and is_by(event.actor, by, also_as=also_as)
-            and is_done(event.outcome)
-        )
+        found = is_by(event.actor, by, also_as=also_as) and is_done(event.outcome)
         return found, outcome_doubt(event.outcome) or coverage_doubt(event.targets)
 
-    terms = actor_terms(by, also_as=also_as)
-    return _answer(reader, terms, judge, window, newest_first, knower(reader, by, also_as=also_as))
+    search = _Search(actor_terms(by, also_as=also_as), ACCESSES, window, newest_first)
+    return _answer(reader, search, judge, knower(reader, by, also_as=also_as))
 
 
 def events(
@@ -115,14 +110,10 @@ def events(
             )
 
     def judge(event: Event) -> tuple[bool, str | None]:
-        found = (
-            event.kind in kinds
-            and (by is None or is_by(event.actor, by, also_as=also_as))
-            and (
-                event.action.startswith(prefix)
-                if prefix is not None
-                else action in (None, event.action)
-            )
+        found = (by is None or is_by(event.actor, by, also_as=also_as)) and (
+            event.action.startswith(prefix)
+            if prefix is not None
+            else action in (None, event.action)
         )
         return found, None
 
@@ -133,7 +124,7 @@ def events(
         noun = action.partition(".")[0]
         terms = [action_term(action) if prefix is None else noun_term(noun)]
     is_known = (lambda: True) if by is None else knower(reader, by, also_as=also_as)
-    return _answer(reader, terms, judge, window, newest_first, is_known)
+    return _answer(reader, _Search(terms, kinds, window, newest_first), judge, is_known)
 
 
 def history(
@@ -154,7 +145,8 @@ def history(
 
     size = reader.size
     row = row_term(target.kind, target.row_id)
-    return _answer(reader, [row, inexact_term(target.kind)], judge, window, newest_first, is_known)
+    search = _Search([row, inexact_term(target.kind)], KINDS, window, newest_first)
+    return _answer(reader, search, judge, is_known)
 
 
 def actor_terms(by: Actor, *, also_as: bool) -> list[bytes]:
@@ -176,25 +168,35 @@ def knower(reader: TrailReader, by: Actor, *, also_as: bool) -> Callable[[], boo
     return is_known
 
 
+class _Search(NamedTuple):
+    """What to read: the events of `kinds` in the window that may have one of `terms`."""
+
+    terms: Sequence[bytes]
+    kinds: frozenset[Kind]
+    window: Window
+    newest_first: bool
+
+
 def _answer(
-    reader: TrailReader,
-    terms: Sequence[bytes],
-    judge: Judge,
-    window: Window,
-    newest_first: bool,
-    is_known: Callable[[], bool],
+    reader: TrailReader, search: _Search, judge: Judge, is_known: Callable[[], bool]
 ) -> Answer[Finding]:
     size = reader.size
 
     def find() -> Iterator[Finding]:
         commits = Commits(reader)
-        seen = read_events(reader, terms, window, size=size, newest_first=newest_first)
-        for each in seen:
-            found, why = judge(each.event)
+        for seen in read_events(
+            reader,
+            search.terms,
+            search.window,
+            size=size,
+            kinds=search.kinds,
+            newest_first=search.newest_first,
+        ):
+            found, why = judge(seen.event)
             if found:
-                yield _finding(each, why, commits.committed(each.event))
+                yield _finding(seen, why, commits.committed(seen.event))
 
-    return Answer(reader, searched=window, size=size, find=find, is_known=is_known)
+    return Answer(reader, searched=search.window, size=size, find=find, is_known=is_known)
 
 
 def _finding(seen: Seen, why: str | None, committed: bool | None) -> Finding:

@@ -88,11 +88,11 @@ def fold(
     one has a baseline. Both iterables may be in any order; all must be of one kind.
     """
     changes = [change for change in changes if at is None or change.time < at]
-    epochs = {change.position.incarnation: change.position.epoch for change in changes}
+    began = _beginnings(changes)
     steps = [_Step(change.position, 0, change) for change in changes]
     for chunk in baselines:
         if at is None or chunk.time < at:
-            epoch = chunk.epoch or epochs.get(chunk.incarnation) or parse_time(chunk.time)
+            epoch = chunk.epoch or _epoch_at(began.get(chunk.incarnation, {}), chunk.time)
             steps.append(_Step(Position(epoch, chunk.incarnation, chunk.seq), 1, chunk))
     steps.sort(key=lambda step: (step.position, step.rank, step.item.index))
     rows: dict[Id, RowState] = {}
@@ -106,6 +106,23 @@ def fold(
         incarnation = step.item.incarnation
         _apply_baseline(rows, step.item)
     return rows
+
+
+def _beginnings(changes: Iterable[RowChange]) -> dict[str, dict[int, Timestamp]]:
+    """For each incarnation its epochs, and when the first change that we know of each was made."""
+    began: dict[str, dict[int, Timestamp]] = {}
+    for change in changes:
+        epochs = began.setdefault(change.position.incarnation, {})
+        epoch = change.position.epoch
+        epochs[epoch] = min(epochs.get(epoch, change.time), change.time)
+    return began
+
+
+def _epoch_at(began: dict[int, Timestamp], time: Timestamp) -> int:
+    """The epoch that a baseline of this time stands in."""
+    if not began:
+        return parse_time(time)
+    return max((epoch for epoch, first in began.items() if first <= time), default=min(began))
 
 
 class _Step(NamedTuple):

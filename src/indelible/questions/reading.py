@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,8 @@ from indelible.questions.window import Window
 from indelible.store.protocol import StoredEntry, TrailReader
 from indelible.tlog import Index
 
+KINDS: Final[frozenset[Kind]] = frozenset(("change", "access", "event", "decision", "system"))
+
 
 class Seen(NamedTuple):
     """An event of the window. `doubt` says why it is only possibly in it."""
@@ -23,6 +25,13 @@ class Seen(NamedTuple):
     indexes: tuple[Index, ...]
     received: Timestamp
     doubt: str | None
+
+
+class _Glance(msgspec.Struct):
+    """The least of an event."""
+
+    kind: Kind
+    time: Timestamp
 
 
 class RowsView(msgspec.Struct):
@@ -62,6 +71,7 @@ class RecordsView(SubjectsView):
     targets: tuple[RowIdsView, ...] = ()
 
 
+_glance_decoder = msgspec.json.Decoder(_Glance)
 _subjects_decoder = msgspec.json.Decoder(SubjectsView)
 _records_decoder = msgspec.json.Decoder(RecordsView)
 
@@ -80,6 +90,15 @@ def view_records(body: bytes) -> RecordsView:
         return _records_decoder.decode(body)
     except msgspec.MsgspecError as error:
         raise MalformedEventError(f"expected the JSON of an event: {error}") from None
+
+
+def _glance(body: bytes) -> tuple[Kind, Timestamp]:
+    """Kind and time: most candidates need no more to be passed over."""
+    try:
+        glance = _glance_decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise MalformedEventError(f"expected the JSON of an event: {error}") from None
+    return glance.kind, glance.time
 
 
 def is_repeated(part: Part | None) -> bool:
@@ -120,15 +139,16 @@ def read_events(
     window: Window,
     *,
     size: int,
+    kinds: Collection[Kind] = KINDS,
     newest_first: bool = False,
 ) -> Iterator[Seen]:
-    """The events of the window that may have one of these terms, whole, by index."""
+    """The events of `kinds` and the window that may have one of these terms, whole, by index."""
     for entry in search_window(reader, any_of, window, size=size, newest_first=newest_first):
-        event = decode_event(entry.body)
-        if is_in_window(entry, event.time, window) and not (
-            event.fragment is not None and is_repeated(event.part)
-        ):
-            yield whole_event(reader, entry, event)
+        kind, time = _glance(entry.body)
+        if kind in kinds and is_in_window(entry, time, window):
+            event = decode_event(entry.body)
+            if event.fragment is None or not is_repeated(event.part):
+                yield whole_event(reader, entry, event)
 
 
 def whole_event(reader: TrailReader, entry: StoredEntry, event: Event) -> Seen:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
-from indelible.events.model import Target, Timestamp
+from indelible.events.model import Kind, Target, Timestamp
 from indelible.events.values import Id, format_id
 from indelible.questions.answer import Answer
 from indelible.questions.findings import StateFinding
@@ -18,6 +19,8 @@ from indelible.questions.window import Window
 from indelible.store.protocol import TrailReader
 from indelible.store.terms import inexact_term, row_term
 from indelible.tlog import Index
+
+_KINDS: Final[frozenset[Kind]] = frozenset({"change", "system"})
 
 
 def state(
@@ -76,7 +79,8 @@ def _gather(
         terms = [row_term(kind, row_id)]
         if len(names) == 1:
             terms.append(inexact_term(kind))
-        for seen in read_events(reader, terms, Window(None, at), size=size):
+        window = Window(None, at)
+        for seen in read_events(reader, terms, window, size=size, kinds=_KINDS):
             change = row_change_of(seen.event, seen.indexes[0])
             chunk = baseline_of(seen.event, seen.indexes[0])
             found, why = concerns_target(seen.event, Target(kind, row_id))

@@ -1,5 +1,5 @@
 -- Where a tally spills to: a temporary file of its own, never a trail. `first` and `last` are a time
--- followed by an index of 20 digits, so that they compare as text.
+-- followed by an index and a place of 20 digits each, so that they compare as text.
 
 -- name: create
 CREATE TABLE tally (
@@ -21,4 +21,4 @@ ON CONFLICT (key) DO UPDATE SET
   why = coalesce(why, excluded.why);
 
 -- name: lines
-SELECT key, first, last, reads, changes, why FROM tally ORDER BY first, key;
+SELECT key, first, last, reads, changes, why FROM tally ORDER BY first;

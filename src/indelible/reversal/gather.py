@@ -7,7 +7,7 @@ from itertools import islice
 
 from indelible.events.model import Actor, Timestamp
 from indelible.events.values import Id
-from indelible.questions.events import changes
+from indelible.questions.events import CHANGES, changes
 from indelible.questions.findings import Finding
 from indelible.questions.reading import read_events
 from indelible.questions.row_change import RowChange, row_change_of
@@ -82,7 +82,8 @@ def _changes_of(
     while some := list(islice(rows, _ROWS_A_SEARCH)):
         wanted = set(some)
         terms = [row_term(kind, row_id) for kind, row_id in some]
-        for seen in read_events(reader, terms, Window(since, None), size=reader.size):
+        window = Window(since, None)
+        for seen in read_events(reader, terms, window, size=reader.size, kinds=CHANGES):
             change = row_change_of(seen.event, seen.indexes[0])
             if change is not None and wanted.intersection(_rows_of(change)):
                 yield change
