@@ -15,6 +15,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,16 +37,18 @@ PARTS = {
     "heads": "SELECT sum(length(stems)) FROM block",
     "salts": "SELECT sum(length(salts)) FROM block",
     "tiles": "SELECT sum(length(hashes)) FROM tile",
-    "index": "SELECT (SELECT sum(length(data)) FROM page) + (SELECT sum(length(directory)) FROM run)",
+    "index": "SELECT (SELECT sum(length(data)) FROM page)"
+    " + (SELECT sum(length(directory)) FROM run)",
     "positions": "SELECT (SELECT sum(length(ranges) + 100) FROM source)"
     " + (SELECT 24 * count(*) FROM span)",
 }
 
 
 class Timing(NamedTuple):
-    """Seconds that each batch took."""
+    """Seconds that each batch took, and seconds of the processor for all of them."""
 
     batches: list[float]
+    processor: list[float]
 
     @property
     def total(self) -> float:
@@ -53,6 +56,9 @@ class Timing(NamedTuple):
 
     def per_second(self, events: int) -> float:
         return events / self.total
+
+    def per_processor_second(self, events: int) -> float:
+        return events / sum(self.processor)
 
     def percentile_ms(self, percent: float) -> float:
         ordered = sorted(self.batches)
@@ -115,7 +121,8 @@ def main() -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     print(
         f"one core of {platform.machine()}, Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}"
+        f"SQLite {sqlite3.sqlite_version}; load average {os.getloadavg()[0]:.1f} "
+        f"on {os.cpu_count()} cores; SHA-256 of 300 bytes: {_sha256_rate():,.0f}/s"
     )
     for keys in chosen.keys or ("integer", "uuid"):
         with tempfile.TemporaryDirectory(prefix="indelible-bench-") as directory:
@@ -124,22 +131,23 @@ def main() -> None:
 
 def measure(directory: Path, *, events: int, keys: str) -> None:
     trail, table, file = Trail(directory), PlainTable(directory), PlainFile(directory)
-    timings = {"trail": Timing([]), "table": Timing([]), "file": Timing([])}
+    timings = {name: Timing([], []) for name in ("trail", "table", "file")}
     bytes_in = compared = done = 0
     memory: list[tuple[int, int]] = []
     for batch in Mix(events, uuids=keys == "uuid").batches(BATCH):
-        timings["trail"].batches.append(_timed(trail.write, batch))
+        _time(timings["trail"], trail.write, batch)
         done += len(batch)
         bytes_in += sum(len(body) for delivery in batch for body in delivery.bodies)
         if compared < COMPARED_EVENTS:
             compared += len(batch)
-            timings["table"].batches.append(_timed(table.write, batch))
-            timings["file"].batches.append(_timed(file.write, batch))
+            _time(timings["table"], table.write, batch)
+            _time(timings["file"], file.write, batch)
         if done % 100_000 == 0 or done == events:
             memory.append((done, _resident_mib()))
     print(f"\n{events:,} events, {keys} keys, {bytes_in / events:.0f} bytes each as JSON")
     _print_timing("sequenced, durable and signed", timings["trail"], events)
-    tenth = Timing(timings["trail"].batches[-max(1, len(timings["trail"].batches) // 10) :])
+    last = len(timings["trail"].batches) // 10 or 1
+    tenth = Timing(*(each[-last:] for each in timings["trail"]))
     _print_timing("  the last tenth of them", tenth, len(tenth.batches) * BATCH)
     _print_timing("plain SQLite table", timings["table"], compared)
     _print_timing("plain file, fdatasync", timings["file"], compared)
@@ -149,17 +157,21 @@ def measure(directory: Path, *, events: int, keys: str) -> None:
     trail.store.close()
 
 
-def _timed(write: Callable[[Sequence[Delivery]], None], batch: Sequence[Delivery]) -> float:
-    began = time.perf_counter()
+def _time(
+    timing: Timing, write: Callable[[Sequence[Delivery]], None], batch: Sequence[Delivery]
+) -> None:
+    began, processor = time.perf_counter(), time.process_time()
     write(batch)
-    return time.perf_counter() - began
+    timing.processor.append(time.process_time() - processor)
+    timing.batches.append(time.perf_counter() - began)
 
 
 def _print_timing(what: str, timing: Timing, events: int) -> None:
     print(
-        f"  {what:<32}{timing.per_second(events):>9,.0f} events/s   batch p50 "
-        f"{timing.percentile_ms(50):5.1f} ms, p99 {timing.percentile_ms(99):6.1f} ms, "
-        f"max {timing.percentile_ms(100):6.1f} ms"
+        f"  {what:<30}{timing.per_second(events):>8,.0f} events/s, "
+        f"{timing.per_processor_second(events):>9,.0f} a processor second; batch p50 "
+        f"{timing.percentile_ms(50):5.1f} ms, p99 {timing.percentile_ms(99):5.1f} ms, "
+        f"max {timing.percentile_ms(100):5.1f} ms"
     )
 
 
@@ -182,9 +194,20 @@ def _print_room(trail: Trail, events: int) -> None:
 
 def _print_verifying(trail: Trail) -> None:
     for what, with_index in (("verify, the proof", False), ("verify, all rebuilt", True)):
-        began = time.perf_counter()
+        began, processor = time.perf_counter(), time.process_time()
         size = verify_trail(trail.path, trail.key.verifier_key, with_index=with_index).size
-        print(f"  {what:<32}{size / (time.perf_counter() - began):>9,.0f} entries/s")
+        print(
+            f"  {what:<30}{size / (time.perf_counter() - began):>8,.0f} entries/s,"
+            f"{size / (time.process_time() - processor):>9,.0f} a processor second"
+        )
+
+
+def _sha256_rate() -> float:
+    """How fast this machine is just now."""
+    began = time.perf_counter()
+    for _ in range(200_000):
+        sha256(b"x" * 300).digest()
+    return 200_000 / (time.perf_counter() - began)
 
 
 def _resident_mib() -> int:

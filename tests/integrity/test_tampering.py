@@ -12,6 +12,7 @@ import pytest
 import zstandard
 
 from indelible.errors import VerificationError
+from indelible.events.model import Event
 from indelible.integrity.faults import (
     CheckpointError,
     EntryMismatchError,
@@ -29,7 +30,8 @@ from indelible.integrity.faults import (
 from indelible.integrity.verifier import verify_trail
 from indelible.store.index import decode_page, encode_pages
 from indelible.tlog import SigningKey
-from tests.integrity.trails import ORIGIN, Maker
+from indelible.transport.delivery import Delivery, Gap
+from tests.integrity.trails import EPOCH, ORIGIN, SOURCE, Maker
 
 Tamper = Callable[[sqlite3.Connection], object]
 SIZE = 702
@@ -141,9 +143,13 @@ def drop_a_run(c: sqlite3.Connection) -> None:
 
 def edit_only_an_index_row(c: sqlite3.Connection) -> None:
     """Hide entry 5 from whoever asks for one of its terms."""
-    key, data = c.execute("SELECT id, data FROM page ORDER BY id LIMIT 1").fetchone()
-    refs = decode_page(data)
-    hidden = next(ref for ref in refs if ref & 0xFFFFFFFF == 5)
+    pages = c.execute("SELECT id, data FROM page ORDER BY id").fetchall()
+    key, refs, hidden = next(
+        (key, refs, ref)
+        for key, refs in ((key, decode_page(data)) for key, data in pages)
+        for ref in refs
+        if ref & 0xFFFFFFFF == 5
+    )
     refs[refs.index(hidden)] = hidden ^ 0x100  # it finds entry 261 instead
     (page,) = encode_pages(sorted(refs))
     c.execute("UPDATE page SET data = ? WHERE id = ?", (page.data, key))
@@ -197,7 +203,7 @@ def hide_a_notice(c: sqlite3.Connection) -> None:
         (renumber, EntryMismatchError, 9),
         (edit_a_salt, EntryMismatchError, 517),
         (swap_two, EntryMismatchError, 3),
-        (delete_one, MissingEntryError, 701),
+        (delete_one, EntryMismatchError, 532),
         (insert_one, EntryMismatchError, 75),
         (change_a_tile, TileMismatchError, 256),
         (change_an_upper_tile, TileMismatchError, 0),
@@ -223,6 +229,68 @@ def test_each_edit_is_named_with_its_index(
     with pytest.raises(error, match=f"index {index}: ") as found:
         verify_trail(trail.path, trail.key.verifier_key)
     assert found.value.index == index
+
+
+def widen_a_gap(c: sqlite3.Connection) -> None:
+    c.execute("UPDATE gap SET last = last + 1")
+
+
+def acknowledge_behind_the_back(c: sqlite3.Connection) -> None:
+    c.execute("UPDATE notice SET acknowledged = 4 WHERE action = 'journal.damaged'")
+
+
+def reopen_what_was_acknowledged(c: sqlite3.Connection) -> None:
+    c.execute("UPDATE notice SET acknowledged = NULL")
+
+
+def say_it_is_complete_for_longer(c: sqlite3.Connection) -> None:
+    c.execute(
+        "UPDATE source SET last_time = '2039-01-01T00:00:00.000000Z' WHERE producer LIKE 'a%'"
+    )
+
+
+def swap_the_bytes_set_aside(c: sqlite3.Connection) -> None:
+    c.execute("UPDATE quarantine SET bodies = zeroblob(length(bodies))")
+
+
+@pytest.mark.parametrize(
+    ("tamper", "index"),
+    [
+        (hide_a_notice, 3),
+        (widen_a_gap, 3),
+        (acknowledge_behind_the_back, 5),
+        (reopen_what_was_acknowledged, 3),
+        (say_it_is_complete_for_longer, 11),
+        (swap_the_bytes_set_aside, 9),
+    ],
+)
+def test_what_was_noticed_cannot_be_hushed_up(maker: Maker, tamper: Tamper, index: int) -> None:
+    """Notices, gaps, acknowledgements and what was set aside are held against their entries."""
+    maker.fill([2])
+    maker.sequencer.report_gap(Gap(SOURCE, EPOCH, 7, 9, "the journal was removed"))
+    maker.sequencer.notice("journal.damaged", "a frame was cut short")
+    acknowledgement = Event(action="notice.acknowledged", kind="system", details={"index": 3})
+    maker.sequencer.deliver([maker.delivery(acknowledgement)])
+    maker.sequencer.deliver([Delivery(SOURCE, EPOCH, 4, (b"no event",))])
+    assert [(n.index, n.acknowledged) for n in maker.store.notices()] == [
+        (3, 7),
+        (5, None),
+        (9, None),
+    ]
+    verify_trail(maker.path, maker.key.verifier_key)
+    with behind_the_back(maker.path) as connection:
+        tamper(connection)
+    with pytest.raises(TrailFaultError, match=f"index {index}: "):
+        verify_trail(maker.path, maker.key.verifier_key)
+
+
+def test_an_acknowledgement_of_what_is_yet_to_come_counts_for_nothing(maker: Maker) -> None:
+    """Nobody can hush up a notice before it is made."""
+    early = Event(action="notice.acknowledged", kind="system", details={"index": 1})
+    damaged = Event(action="journal.damaged", kind="system")
+    maker.sequencer.deliver([maker.delivery(early), maker.delivery(damaged)])
+    assert [(n.index, n.acknowledged) for n in maker.store.notices()] == [(1, None)]
+    verify_trail(maker.path, maker.key.verifier_key)
 
 
 def test_an_older_checkpoint_is_found_by_who_remembers(trail: Maker, tmp_path: Path) -> None:

@@ -45,24 +45,13 @@ class Maker:
         """Take the lease, as a start of the application does."""
         lease = self.store.acquire_lease("test", now=self.clock(), lease_s=0.0)
         assert lease is not None
+        self.lease = lease
         self.sequencer = Sequencer(self.store, lease, self.key, clock=self.clock)
 
     def delivery(self, event: Event | None = None, *, time: int | None = None) -> Delivery:
         """The next event of the source."""
         self.seq += 1
-        seq = self.seq
-        event = event or Event(
-            action="invoice.update",
-            kind="change",
-            actor=Actor("staff", f"actor{seq % 7}"),
-            targets=(TargetRows("invoice", tuple((seq % 50 + k,) for k in range(6))),),
-            subjects=(Subject("customer", str(seq % 20)),),
-            changes={"total": (seq, seq + 1)},
-        )
-        at = format_time(EPOCH + seq if time is None else time)
-        return Delivery(
-            SOURCE, EPOCH, seq, seal_parts(encode_draft(event), at, Producer(SOURCE, EPOCH, seq))
-        )
+        return delivery_at(self.seq, event, time=time)
 
     def fill(self, batches: Sequence[int]) -> None:
         """Deliver batches of these sizes."""
@@ -72,6 +61,22 @@ class Maker:
 
     def close(self) -> None:
         self.store.close()
+
+
+def delivery_at(seq: int, event: Event | None = None, *, time: int | None = None) -> Delivery:
+    """What the source has at this position: the same bytes each time."""
+    event = event or Event(
+        action="invoice.update",
+        kind="change",
+        actor=Actor("staff", f"actor{seq % 7}"),
+        targets=(TargetRows("invoice", tuple((seq % 50 + k,) for k in range(6))),),
+        subjects=(Subject("customer", str(seq % 20)),),
+        changes={"total": (seq, seq + 1)},
+    )
+    at = format_time(EPOCH + seq if time is None else time)
+    return Delivery(
+        SOURCE, EPOCH, seq, seal_parts(encode_draft(event), at, Producer(SOURCE, EPOCH, seq))
+    )
 
 
 def edit(path: Path) -> Iterator[sqlite3.Connection]:

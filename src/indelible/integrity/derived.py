@@ -5,12 +5,12 @@ Memory is bounded by one run of the index and one range set a source, not by the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from indelible.events.model import Event, Timestamp
 from indelible.integrity.doubt import is_doubtful
 from indelible.integrity.faults import IndexMismatchError, NumberingError
-from indelible.integrity.numbering import ACKNOWLEDGED, BATCH, QUIET, digest_of
+from indelible.integrity.numbering import ACKNOWLEDGED, BATCH, QUIET, acknowledged_by, digest_of
 from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.store.index import encode_directory, references
 from indelible.store.ranges import RangeSet
@@ -46,6 +46,7 @@ class Derived:
         self._gaps = audit.gaps()
         self._quarantined = audit.quarantined()
         self._notices = audit.notices()
+        self._noticed: dict[int, int | None] = {}
         self._sources: dict[tuple[str, int], _Source] = {}
         self._positions = 0
         self._previous: tuple[str, int, int, int] | None = None
@@ -53,11 +54,11 @@ class Derived:
         self._run: RunRow | None = None
         self._indexed = 0
         self._refs: list[int] = []
-        self._times: tuple[str, str] = ("~", "")
+        self._low, self._high = "~", ""
         self._next_run(since)
         self._own_source = trail.source_id
 
-    def add(self, block: BlockRow, events: Sequence[Event]) -> None:
+    def add(self, block: BlockRow, events: Iterable[Event]) -> None:
         """Compare what these entries tell."""
         first = block.n * BLOCK_ENTRIES
         for place, event in enumerate(events):
@@ -68,7 +69,8 @@ class Derived:
             self._check_position(index, event)
             self._check_doubt(index, event, received, bool(block.doubtful >> place & 1))
             self._check_system(index, event)
-            low, high = min(event.time, received), max(event.time, received)
+            time = event.time
+            low, high = (time, received) if time < received else (received, time)
             if low < block.min_time or high > block.max_time:
                 raise IndexMismatchError(
                     index, "its block's times leave it out: answers for its window would miss it"
@@ -93,11 +95,19 @@ class Derived:
             )
         self._check_sources()
         leftover = [*self._conflicts, *self._gaps, *self._quarantined]
-        leftover += self._notices
+        leftover += self._notices.keys() - self._noticed.keys()
         if leftover:
             raise NumberingError(
                 min(leftover), "conflict, gap, quarantine or notice without an entry that says so"
             )
+        for index, by in self._noticed.items():
+            if self._notices[index] != by:
+                raise NumberingError(
+                    index,
+                    f"expected it to be acknowledged by entry {by}"
+                    if by is not None
+                    else "it counts as acknowledged, and no entry says so",
+                )
 
     # -- batches and positions ------------------------------------------------------------------
 
@@ -139,15 +149,7 @@ class Derived:
         self._positions += 1
         previous = self._previous
         self._previous = (*place, index)
-        if (
-            previous is not None
-            and previous[:2] == place[:2]
-            and (
-                previous[2] + 1,
-                previous[3] + 1,
-            )
-            == (place[2], index)
-        ):
+        if previous == (place[0], place[1], place[2] - 1, index - 1):
             return
         # Between two ends of a stretch the mapping is a straight line, so the ends suffice.
         for at in (previous, self._previous):
@@ -176,17 +178,21 @@ class Derived:
             return
         details = event.details or {}
         if event.action == ACKNOWLEDGED:
+            noticed = acknowledged_by(event, index)
+            if noticed is not None and self._noticed.get(noticed, index) is None:
+                self._noticed[noticed] = index
             return
         if event.action not in QUIET:
             if index not in self._notices:
                 raise NumberingError(index, "it has to be noticed, and isn't among the notices")
-            del self._notices[index]
+            self._noticed[index] = None
         if event.producer.id != self._own_source:
             return
         place = (details.get("producer"), details.get("epoch"))
         if event.action == "source.gap":
             gap = self._gaps.pop(index, None)
-            if gap is None or (gap[0], str(gap[1])) != place:
+            lost = (details.get("first"), details.get("last"))
+            if gap is None or (gap[0], str(gap[1])) != place or gap[2:] != lost:
                 raise NumberingError(index, "the gap that it tells of isn't among the gaps")
         elif event.action == "event.quarantined":
             kept = self._quarantined.pop(index, None)
@@ -199,8 +205,10 @@ class Derived:
     def _check_sources(self) -> None:
         stored = self._audit.sources()
         for key, source in self._sources.items():
-            ranges, _, latest = stored.pop(key, ((), "", ""))
-            if ranges != source.ranges.ranges() or latest != source.latest:
+            ranges, last_time, latest = stored.pop(key, ((), "", ""))
+            # A late event below one that was set aside leaves `last_time` earlier than it could be.
+            is_ahead = last_time > source.last_time
+            if is_ahead or ranges != source.ranges.ranges() or latest != source.latest:
                 raise NumberingError(
                     self._size, f"what was received of source {key[0]} isn't what the entries say"
                 )
@@ -208,7 +216,10 @@ class Derived:
             raise NumberingError(self._size, f"no entry is of source {min(stored)[0]}")
 
     def _source(self, producer: str, epoch: int) -> _Source:
-        return self._sources.setdefault((producer, epoch), _Source())
+        source = self._sources.get((producer, epoch))
+        if source is None:
+            source = self._sources[(producer, epoch)] = _Source()
+        return source
 
     # -- the index ------------------------------------------------------------------------------
 
@@ -225,11 +236,14 @@ class Derived:
         if run is None or index < run.first:
             return
         self._refs += references(term_hashes_of(event), index - run.first)
-        self._times = (min(self._times[0], low), max(self._times[1], high))
+        if low < self._low:
+            self._low = low
+        if high > self._high:
+            self._high = high
         if index == run.last:
             self._check_run(run)
             self._refs = []
-            self._times = ("~", "")
+            self._low, self._high = "~", ""
             self._indexed = index + 1
             self._next_run(0)
 
@@ -244,5 +258,5 @@ class Derived:
             raise IndexMismatchError(run.first + distance, f"the index {what}")
         if run.directory != encode_directory(firsts) or run.refs != len(expected):
             raise IndexMismatchError(run.first, "the index's directory isn't that of its pages")
-        if run.min_time > self._times[0] or run.max_time < self._times[1]:
+        if run.min_time > self._low or run.max_time < self._high:
             raise IndexMismatchError(run.first, "the index's times leave entries out")

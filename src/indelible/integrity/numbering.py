@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from indelible.errors import EventError, MalformedEventError
 from indelible.events.codec import (
@@ -62,7 +62,7 @@ class Numbering:
         self._trail = trail
         self._first = first
         self._now = now
-        self._events: list[tuple[Event, bytes, bool]] = []
+        self._numbered: list[_Numbered] = []
         self._spans: list[_Stretch] = []
         self._new: dict[tuple[str, int], list[_Stretch]] = {}
         self._conflicts: list[tuple[str, int, int, Index]] = []
@@ -75,11 +75,11 @@ class Numbering:
 
     @property
     def is_empty(self) -> bool:
-        return not self._events and not self._later
+        return not self._numbered and not self._later
 
     @property
     def _next(self) -> Index:
-        return Index(self._first + len(self._events))
+        return Index(self._first + len(self._numbered))
 
     def add_deliveries(self, batch: Sequence[Delivery]) -> None:
         """Everything of `batch` that the trail doesn't hold yet."""
@@ -122,15 +122,12 @@ class Numbering:
 
     def entries(self) -> tuple[list[NewEntry], list[Hash]]:
         """The entries with fresh salts, and their leaf hashes."""
-        entries = []
-        leaves = []
-        salts = new_salts(len(self._events))
-        for salt, (event, body, doubtful) in zip(salts, self._events, strict=True):
-            stem = format_stem(event.producer, event.kind)
-            terms = term_hashes_of(event)
-            entries.append(NewEntry(stem, salt, body, event.time, doubtful, terms))
-            leaves.append(leaf_of(stem, salt, body))
-        return entries, leaves
+        salts = new_salts(len(self._numbered))
+        entries = [
+            NewEntry(each.stem, salt, each.body, each.time, each.doubtful, each.terms)
+            for salt, each in zip(salts, self._numbered, strict=True)
+        ]
+        return entries, [leaf_of(entry.stem, entry.salt, entry.body) for entry in entries]
 
     def as_append(self, entries: Sequence[NewEntry], growth: Growth) -> Append:
         """What the store makes durable together."""
@@ -164,7 +161,7 @@ class Numbering:
             if not is_held:
                 self._receive(delivery, held, None)
             return
-        first = self._next
+        first = Index(self._first + len(self._numbered))
         for event, body in zip(events, delivery.bodies, strict=True):
             self._add_event(event, body, self._is_doubtful(event, held))
         if is_held:
@@ -183,9 +180,9 @@ class Numbering:
     def _is_kept(self, delivery: Delivery) -> bool:
         """Whether these bytes stand at this position already, in the trail or in this batch."""
         bodies = list(delivery.bodies)
-        for at, (_, body, _) in enumerate(self._events):
-            if body == bodies[0]:
-                return [b for _, b, _ in self._events[at : at + len(bodies)]] == bodies
+        for at, each in enumerate(self._numbered):
+            if each.body == bodies[0]:
+                return [n.body for n in self._numbered[at : at + len(bodies)]] == bodies
         if delivery in self._pending_quarantine:
             return True
         return delivery.bodies in self._trail.bodies_at(
@@ -220,14 +217,17 @@ class Numbering:
             spans.append(_Stretch(source, delivery.seq, first))
 
     def _add_event(self, event: Event, body: bytes, doubtful: bool) -> None:
-        index = self._next
-        self._events.append((event, body, doubtful))
+        # The event itself is let go here: a batch of them doesn't fit a processor's cache.
+        stem = format_stem(event.producer, event.kind)
+        terms = term_hashes_of(event)
+        self._numbered.append(_Numbered(stem, body, event.time, doubtful, terms))
         if event.kind != "system":
             return
+        index = Index(self._next - 1)
         if event.action == ACKNOWLEDGED:
-            noticed = (event.details or {}).get("index")
-            if isinstance(noticed, int):
-                self._acknowledged.append((Index(noticed), index))
+            noticed = acknowledged_by(event, index)
+            if noticed is not None:
+                self._acknowledged.append((noticed, index))
         elif event.action not in QUIET and (event.part is None or event.part.n == 1):
             self._notices.append(
                 Notice(index=index, time=self._now, action=event.action, message=_message(event))
@@ -288,6 +288,16 @@ def digest_of(bodies: Sequence[bytes]) -> str:
     for body in bodies:
         digest.update(len(body).to_bytes(8, "little") + body)
     return digest.hexdigest()
+
+
+class _Numbered(NamedTuple):
+    """What is left of an event once it is numbered: an entry without its salt."""
+
+    stem: bytes
+    body: bytes
+    time: Timestamp
+    doubtful: bool
+    terms: list[int]
 
 
 class _Stretch:
@@ -364,6 +374,12 @@ def _is_day(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def acknowledged_by(event: Event, index: int) -> Index | None:
+    """The notice that the `notice.acknowledged` at `index` is about: one that stands before it."""
+    noticed = (event.details or {}).get("index")
+    return Index(noticed) if type(noticed) is int and noticed < index else None
 
 
 def _message(event: Event) -> str:

@@ -1,0 +1,85 @@
+"""Writing and asking name things alike, so what was written is found."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indelible.events.model import Actor, Event, Subject, TargetRows
+from indelible.events.values import TypedValue
+from indelible.store.terms import (
+    action_term,
+    actor_term,
+    hash_terms,
+    inexact_term,
+    noun_term,
+    on_behalf_of_term,
+    row_term,
+    subject_term,
+    term_hashes_of,
+    terms_of,
+    transaction_term,
+)
+
+KINDS = st.sampled_from(["customer", "invoice", "größe"])
+NAMES = st.text(min_size=1, max_size=8)
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**53), 2**53), NAMES, st.just(TypedValue("real", "1"))
+)
+SUBJECTS = st.builds(Subject, KINDS, st.none() | NAMES)
+IDS = st.lists(VALUES, min_size=1, max_size=3).map(tuple)
+TARGETS = st.builds(
+    TargetRows,
+    KINDS,
+    st.lists(IDS, max_size=5).map(tuple),
+    st.lists(IDS, max_size=2).map(tuple),
+    coverage=st.sampled_from(["exact", "superset", "statement"]),
+    possible_subjects=st.lists(SUBJECTS, max_size=2).map(tuple),
+)
+ACTORS = st.builds(Actor, KINDS, NAMES, st.none() | st.builds(Actor, KINDS, NAMES))
+EVENTS = st.builds(
+    Event,
+    action=st.sampled_from(["invoice.read", "user.logged_in"]),
+    kind=st.sampled_from(["change", "access", "event", "decision", "system"]),
+    actor=st.none() | ACTORS,
+    targets=st.lists(TARGETS, max_size=3).map(tuple),
+    subjects=st.lists(SUBJECTS, max_size=4).map(tuple),
+    transaction=st.none() | NAMES,
+    reverses=st.lists(NAMES, max_size=2).map(tuple),
+)
+
+
+@given(EVENTS)
+def test_the_fast_hashes_are_those_of_the_terms(event: Event) -> None:
+    """The index is written with one function and asked with another; they never differ."""
+    hashes = term_hashes_of(event)
+    assert len(hashes) == len(set(hashes))
+    assert set(hashes) == set(hash_terms(terms_of(event)))
+
+
+def test_an_event_is_found_by_everything_it_names() -> None:
+    """Who, for whom, whose data, which rows before and after, what kind of doing."""
+    event = Event(
+        action="invoice.refund",
+        kind="event",
+        actor=Actor("staff", "bob", Actor("staff", "alice")),
+        targets=(TargetRows("invoice", ((93,), (1, "a")), ((92,),), coverage="superset"),),
+        subjects=(Subject("customer", "zara"), Subject("customer", None)),
+        transaction="tx1",
+    )
+    assert set(terms_of(event)) == {
+        actor_term(Actor("staff", "bob")),
+        on_behalf_of_term(Actor("staff", "alice")),
+        row_term("invoice", (93,)),
+        row_term("invoice", (92,)),
+        row_term("invoice", (1, "a")),
+        inexact_term("invoice"),
+        subject_term(Subject("customer", "zara")),
+        subject_term(Subject("customer", None)),
+        action_term("invoice.refund"),
+        noun_term("invoice"),
+        transaction_term("tx1"),
+    }
+
+
+def test_names_cannot_run_into_each_other() -> None:
+    """`a:bc` and `ab:c` are two actors."""
+    assert actor_term(Actor("a", "bc")) != actor_term(Actor("ab", "c"))
