@@ -232,6 +232,28 @@ def test_flush_under_constant_load(
         relay.stop()
 
 
+def test_flush_called_while_sources_are_listed(sink: MemorySink) -> None:
+    """A source that turns up just behind the listing is waited for all the same."""
+    late = ListSource("b" * 16, 5)
+    flushing = threading.Thread(target=lambda: relay.flush(timeout_s=10))
+
+    class ListedBefore(Sources):
+        def find_sources(self) -> Sequence[Source]:
+            found = self.sources
+            if late not in found:
+                self.sources = (*found, late)
+                flushing.start()
+                while not relay._flushes:
+                    time.sleep(0.001)
+            return found
+
+    relay = Relay([ListedBefore(ListSource("a" * 16, 5))], sink, SETTINGS)
+    relay.step()
+    assert flushing.is_alive() or ids(sink, "b" * 16)
+    flushing.join()
+    assert ids(sink, "b" * 16) == [1, 2, 3, 4, 5]
+
+
 def test_flush_names_who_is_behind(sink: MemorySink) -> None:
     """A flush that can't end in time says which source it waits for."""
     broken = ListSource("a" * 16, 5)

@@ -21,7 +21,7 @@ ORDER BY i.seq DESC;
 SELECT cid, name, coll FROM pragma_index_xinfo(?, 'main') WHERE key = 1 ORDER BY seqno;
 
 -- name: foreign_keys
-SELECT id, "table", "from", on_update, on_delete FROM pragma_foreign_key_list(?, 'main')
+SELECT id, "table", "from", "to", on_update, on_delete FROM pragma_foreign_key_list(?, 'main')
 ORDER BY id, seq;
 
 -- name: triggers

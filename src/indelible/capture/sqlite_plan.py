@@ -16,7 +16,7 @@ from indelible.capture.outbox_layout import (
 )
 from indelible.capture.sqlite_names import META, NOTES, OUTBOX, is_ours, quote_name
 from indelible.capture.sqlite_nesting import entangled_tables
-from indelible.capture.sqlite_schema import Schema, Table, Trigger, Unseen
+from indelible.capture.sqlite_schema import Schema, Table, Trigger, Unseen, affinity
 from indelible.capture.sqlite_triggers import TriggerSql, triggers_for
 from indelible.errors import ConfigurationError
 from indelible.policy.model import Policy
@@ -190,6 +190,27 @@ class _Planner:
             return "older than an application's trigger"
         return None
 
+    def _converted_keys(self) -> list[Unseen]:
+        """Keys that SQLite (seen in 3.40) converts in place while it looks for their children."""
+        found = []
+        for table in self._schema.tables:
+            for key in table.foreign_keys:
+                parent = self._schema.table(key.table)
+                if parent is None:
+                    continue
+                to = [name or own for name, own in zip(key.parents, parent.key, strict=False)]
+                for child, name in zip(key.columns, to or key.parents, strict=False):
+                    ours, theirs = table.column(child), parent.column(name or "")
+                    if ours and theirs and affinity(ours.type) != affinity(theirs.type):
+                        found.append(
+                            Unseen(
+                                f"{parent.name}.{theirs.name}",
+                                f"{table.name}.{ours.name} refers to it with another type: "
+                                "SQLite may show triggers its value converted to that type",
+                            )
+                        )
+        return found
+
     def rest(self) -> None:
         """Tables that are gone, and triggers of ours that belong to none."""
         live = {table.name.lower() for table in self._schema.tables}
@@ -220,7 +241,7 @@ class _Planner:
             statements=(*statements, *self._statements),
             meta=self._meta,
             drifts=tuple(self._drifts),
-            unseen=tuple(self._unseen),
+            unseen=(*self._unseen, *self._converted_keys()),
             layouts=self._layouts,
         )
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from indelible.capture.sqlite_names import is_ours, quote_name
+from indelible.capture.sqlite_names import is_ours
 from indelible.capture.sqlite_tokens import TriggerText, parse_index, parse_trigger
 from indelible.errors import ConfigurationError
 
@@ -46,10 +46,11 @@ class UniqueIndex(msgspec.Struct, frozen=True):
 
 
 class ForeignKey(msgspec.Struct, frozen=True):
-    """`columns` refer to `table`; actions are SQLite's words (`CASCADE`, `SET NULL`, …)."""
+    """`columns` refer to `parents` of `table`; actions are SQLite's words (`CASCADE`, `SET NULL`, …)."""
 
     table: str
     columns: tuple[str, ...]
+    parents: tuple[str | None, ...]
     on_update: str
     on_delete: str
 
@@ -207,11 +208,26 @@ def _foreign_keys(cursor: sqlite3.Cursor, table: str) -> tuple[ForeignKey, ...]:
     for row in cursor.execute(named_sql()["foreign_keys"], (table,)).fetchall():
         found.setdefault(row[0], []).append(row)
     return tuple(
-        ForeignKey(rows[0][1], tuple(row[2] for row in rows), rows[0][3], rows[0][4])
+        ForeignKey(
+            rows[0][1],
+            tuple(row[2] for row in rows),
+            tuple(row[3] for row in rows),
+            rows[0][4],
+            rows[0][5],
+        )
         for rows in found.values()
     )
 
 
-def quoted(names: tuple[str, ...]) -> str:
-    """Names as a list in SQL."""
-    return ", ".join(quote_name(name) for name in names)
+def affinity(type_: str) -> str:
+    """The affinity of a column declared as `type_` (datatype3.html, 3.1)."""
+    declared = type_.upper()
+    for parts, found in (
+        (("INT",), "INTEGER"),
+        (("CHAR", "CLOB", "TEXT"), "TEXT"),
+        (("BLOB",), "BLOB"),
+        (("REAL", "FLOA", "DOUB"), "REAL"),
+    ):
+        if any(part in declared for part in parts):
+            return found
+    return "NUMERIC" if declared else "BLOB"

@@ -319,9 +319,9 @@ class _Writer:
                 [f"b.n{slot}" for slot in self._identity],
             )
             gone += (
-                f" AND NOT EXISTS (SELECT 1 FROM {NOTES} AS b JOIN {self._name} AS m ON {moved} "
-                f"WHERE b.layout = {self._number} AND b.kind = {_UPDATING} AND {from_there} "
-                f"AND NOT {elsewhere})"
+                f" AND NOT EXISTS (SELECT 1 FROM {NOTES} AS b WHERE b.layout = {self._number} "
+                f"AND b.kind = {_UPDATING} AND {from_there} AND NOT {elsewhere} AND (b.done = "
+                f"{_WRITTEN} OR EXISTS (SELECT 1 FROM {self._name} AS m WHERE {moved})))"
             )
         return gone
 
@@ -443,14 +443,14 @@ class _Writer:
         is_row = self._is_row(NOTES, "OLD")
         renewed = [f"o{slot} = {self._column('NEW', slot)}" for slot in self._values]
         return [
-            self._put_replaced("NEW", "OLD"),
-            *self._forget_replaced("NEW", "OLD"),
             # Our row was written by an update around us whose AFTER trigger is still to come
             # (a foreign key's action): it happened before us, and so did what it replaced.
             self._put(str(OP_REPLACED), replaced, f" FROM {NOTES} WHERE {taken}"),
             f"DELETE FROM {NOTES} WHERE {taken}",
             self._put(op, written, f" FROM {NOTES} WHERE {outer}"),
             f"UPDATE {NOTES} SET done = {_WRITTEN} WHERE {outer}",
+            self._put_replaced("NEW", "OLD"),
+            *self._forget_replaced("NEW", "OLD"),
             self._put(
                 op,
                 tracked,

@@ -22,9 +22,9 @@ from indelible.reversal.steps import ColumnStep, Plan, Step
 PLAIN_WIDTH: Final = 100
 _MAX_ROWS: Final = 14
 _MAX_VALUE: Final = 26
-_CHANGED = "yellow"
-_BAD = "bold red"
-_GOOD = "bold green"
+_REFUSED: Final = "yellow"
+_BAD: Final = "bold red"
+_GOOD: Final = "bold green"
 
 
 class Stage:
@@ -65,13 +65,11 @@ class Stage:
         """What was asked over HTTP, and answered."""
         table = _table("who", "request", "through", "", "answer")
         for done in deeds:
-            table.add_row(
-                done.deed.who,
-                done.deed.request,
-                done.deed.through,
-                Text(str(done.status), style="" if done.status < 400 else _CHANGED),
-                done.answer,
+            status = Text(str(done.status), style="" if done.status < 400 else _REFUSED)
+            who, request, through, answer = map(
+                Text, (done.deed.who, done.deed.request, done.deed.through, done.answer)
             )
+            table.add_row(who, request, through, status, answer)
         self._console.print(table)
 
     def changes(self, answer: Answer[Finding]) -> None:
@@ -144,11 +142,13 @@ class Stage:
         """What a reversal would do, a line a row; conflicts last, with who stands in the way."""
         table = _table("record", "what reversing means", "decision")
         for step in plan.restorable:
-            table.add_row(step.target_text, _intent(step), Text("restore", style=_GOOD))
+            table.add_row(Text(step.target_text), Text(_intent(step)), Text("restore", style=_GOOD))
         for step in plan.already_so:
-            table.add_row(step.target_text, "", "already so")
+            table.add_row(Text(step.target_text), "", "already so")
         for step in plan.conflicts:
-            table.add_row(step.target_text, _conflict(step), Text("conflict", style=_BAD))
+            table.add_row(
+                Text(step.target_text), Text(_conflict(step)), Text("conflict", style=_BAD)
+            )
         self._console.print(table)
 
     def _answer(

@@ -167,8 +167,12 @@ class Relay:
 
     def _step(self) -> bool:
         began = self._clock()
+        with self._changed:
+            # Before the sources are listed: what was captured before one of these calls is in the
+            # list, what comes with a later call perhaps isn't.
+            flushes = list(self._flushes)
         sources = self._find_sources()
-        flushes = self._mark_flushes(sources)
+        self._mark_flushes(flushes, sources)
         self._sink_failed, is_apart = False, self._sink_failed
         batch = _Batch()
         more = False
@@ -275,10 +279,8 @@ class Relay:
 
     # -- flushes --------------------------------------------------------------------------------
 
-    def _mark_flushes(self, sources: Sequence[Source]) -> list[_Flush]:
-        """Note for each new flush where every source ends now; all flushes under way."""
-        with self._changed:
-            flushes = list(self._flushes)
+    def _mark_flushes(self, flushes: Sequence[_Flush], sources: Sequence[Source]) -> None:
+        """Note for each new flush where every source ends now."""
         for flush in flushes:
             if flush.is_marked or not self._all_found:
                 continue
@@ -291,7 +293,6 @@ class Relay:
                 if source.name in flush.marks and flush.marks[source.name] is None:
                     with contextlib.suppress(*_EXPECTED_ERRORS):
                         flush.marks[source.name] = source.end()
-        return flushes
 
     def _end_flushes(self, flushes: Sequence[_Flush], sources: Sequence[Source]) -> None:
         confirmed = {source.name: source.confirmed() for source in sources} if flushes else {}

@@ -46,6 +46,7 @@ class TableSql(NamedTuple):
     indexes: tuple[str, ...]
     uniques: tuple[tuple[str, ...], ...]
     generated: tuple[str, ...] = ()
+    types: dict[str, str] = {}
 
 
 def pick(rng: random.Random, items: tuple[str, ...]) -> str:
@@ -58,6 +59,7 @@ def chance(rng: random.Random, percent: int) -> bool:
 
 def make_table(rng: random.Random, name: str, parents: list[TableSql]) -> TableSql:
     columns = [f"c{n}" for n in range(rng.randrange(1, 4))]
+    types = {"id": "INTEGER", **{name: pick(rng, TYPES) for name in ("k", "l", *columns)}}
     key_kind = pick(rng, ("rowid", "rowid", "single", "composite", "none", "without"))
     key: tuple[str, ...] = ()
     parts = []
@@ -65,14 +67,14 @@ def make_table(rng: random.Random, name: str, parents: list[TableSql]) -> TableS
         parts.append("id INTEGER PRIMARY KEY")
         key = ("id",)
     elif key_kind in ("single", "without"):
-        parts.append(f"k {pick(rng, TYPES)} PRIMARY KEY")
+        parts.append(f"k {types['k']} PRIMARY KEY")
         key = ("k",)
     elif key_kind == "composite":
-        parts += [f"k {pick(rng, TYPES)}", f"l {pick(rng, TYPES)}"]
+        parts += [f"k {types['k']}", f"l {types['l']}"]
         key = ("k", "l")
     uniques = [key] if key else []
     for column in columns:
-        text = f"{column} {pick(rng, TYPES)}"
+        text = f"{column} {types[column]}"
         if chance(rng, 15):
             text += f" NOT NULL DEFAULT {pick(rng, ('1', chr(39) + 'a' + chr(39), '2'))}"
         elif chance(rng, 15):
@@ -89,7 +91,7 @@ def make_table(rng: random.Random, name: str, parents: list[TableSql]) -> TableS
         parts.append(f"g AS (ifnull({columns[0]}, 0) || 'g') {kind}")
         generated = ("g",)
     names = [*key, *columns]
-    this = TableSql(name, tuple(columns), key, "", (), tuple(uniques))
+    this = TableSql(name, tuple(columns), key, "", (), tuple(uniques), (), types)
     foreign = []
     for _ in range(rng.randrange(3)):
         parent = [*parents, this][rng.randrange(len(parents) + 1)]
@@ -98,8 +100,12 @@ def make_table(rng: random.Random, name: str, parents: list[TableSql]) -> TableS
             candidates = [u for u in parent.uniques if len(u) == 1]
         if candidates:
             target = candidates[rng.randrange(len(candidates))][0]
+            # SQLite converts a parent's key in place where the child's column has another type.
+            like = tuple(c for c in columns if family(types[c]) == family(parent.types[target]))
+            if not like:
+                continue
             foreign.append(
-                f"FOREIGN KEY ({columns[rng.randrange(len(columns))]}) REFERENCES {parent.name}"
+                f"FOREIGN KEY ({pick(rng, like)}) REFERENCES {parent.name}"
                 f"({target}) ON DELETE {pick(rng, ACTIONS)} ON UPDATE {pick(rng, ACTIONS)}"
                 f"{' DEFERRABLE INITIALLY DEFERRED' if chance(rng, 30) else ''}"
             )
@@ -125,7 +131,14 @@ def make_table(rng: random.Random, name: str, parents: list[TableSql]) -> TableS
         )
         where = pick(rng, ("", "", f" WHERE {column} > 1", f" WHERE {columns[-1]} IS NOT NULL"))
         indexes.append(f"CREATE UNIQUE INDEX {name}_u ON {name} ({what}){where}")
-    return TableSql(name, tuple(columns), key, sql, tuple(indexes), tuple(uniques), generated)
+    return TableSql(
+        name, tuple(columns), key, sql, tuple(indexes), tuple(uniques), generated, types
+    )
+
+
+def family(type_: str) -> str:
+    """Types of one affinity."""
+    return type_.removesuffix(" COLLATE NOCASE") or "BLOB"
 
 
 def make_trigger(rng: random.Random, n: int, tables: list[TableSql]) -> str:
@@ -134,7 +147,11 @@ def make_trigger(rng: random.Random, n: int, tables: list[TableSql]) -> str:
     timing = pick(rng, ("BEFORE", "AFTER"))
     known = {"INSERT": ("NEW",), "DELETE": ("OLD",), "UPDATE": ("NEW", "OLD")}[event]
     alias = pick(rng, known)
-    body = make_step(rng, tables, alias, on)
+    # What SQLite does when a BEFORE trigger changes the very row is undefined, it says.
+    others = [table for table in tables if table is not on]
+    if timing == "BEFORE" and not others:
+        timing = "AFTER"
+    body = make_step(rng, others if timing == "BEFORE" else tables, alias, on)
     when = f" WHEN {alias}.{pick(rng, on.columns)} IS NOT {pick(rng, SMALL)}"
     return (
         f"CREATE TRIGGER app{n} {timing} {event} ON {on.name}"
@@ -143,7 +160,7 @@ def make_trigger(rng: random.Random, n: int, tables: list[TableSql]) -> str:
 
 
 def make_step(rng: random.Random, tables: list[TableSql], alias: str, on: TableSql) -> str:
-    table = tables[rng.randrange(len(tables))] if chance(rng, 50) else on
+    table = on if on in tables and chance(rng, 50) else tables[rng.randrange(len(tables))]
     column = pick(rng, table.columns)
     value = f"{alias}.{pick(rng, on.columns)}" if chance(rng, 40) else pick(rng, SMALL)
     kind = rng.randrange(12)
