@@ -1,0 +1,33 @@
+"""After the day: the trail verifies, and folding it gives the live database."""
+
+from __future__ import annotations
+
+from .answers import fold_trail
+from .conftest import Day
+from .working_day import ALICE
+
+
+def test_the_trail_verifies(day: Day) -> None:
+    """Every body, head, tile, checkpoint and index line of the day is what was signed."""
+    verification = day.trail.verify()
+
+    assert verification.size == day.trail.reader.size
+    assert verification.quarantined == 0
+
+
+def test_folding_the_trail_gives_the_live_database(day: Day) -> None:
+    """Baseline and changes make up every row of every table, bit by bit."""
+    folded = fold_trail(day.trail, day.oracle.tables)
+
+    for table, rows in day.oracle.now.items():
+        assert folded[table] == rows, table
+
+
+def test_nothing_is_missing_from_any_source(day: Day) -> None:
+    """Every position of outbox and journals arrived, and answers say so."""
+    sources = list(day.trail.changes(by=ALICE).sources())
+
+    assert sources
+    for source in sources:
+        assert not source.missing
+        assert not source.lost
