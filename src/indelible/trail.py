@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 
+from indelible.capture.drift import DriftWatch
 from indelible.capture.recording import context_of
 from indelible.errors import DeliveryError, ReversalError
 from indelible.events.codec import encode_draft
@@ -75,7 +76,10 @@ class Trail:
         self._leader = Leader(
             store,
             keys.signing_key,
-            [_WatchedOutboxes(self._watched, self._outboxes), JournalDirectory(policy.journals)],
+            [
+                _WatchedOutboxes(self._watched, self._outboxes, DriftWatch(policy, self.notice)),
+                JournalDirectory(policy.journals),
+            ],
             policy.relay,
             holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         )
@@ -292,9 +296,10 @@ class Trail:
         return self._leader.status()
 
     def flush(self, timeout_s: float = 10.0) -> None:
-        """When this returns, everything captured before the call is in the trail.
+        """When this returns, all that this process captured before the call is in the trail.
 
-        Whichever process relays carries it. Raises `DeliveryError` where it takes longer.
+        So is what any process had written to the databases. Whichever process relays carries it.
+        Raises `DeliveryError` where it takes longer.
         """
         deadline = time.monotonic() + timeout_s
         self._journal.sync()
@@ -472,15 +477,23 @@ class Trail:
 
 
 class _WatchedOutboxes:
-    """The outboxes of all watched databases: a `SourceFinder`."""
+    """The outboxes of all watched databases: a `SourceFinder`.
 
-    def __init__(self, watched: WatchedDatabases, outboxes: OutboxSources) -> None:
+    Looks at each database's schema too, so that a table that lost its triggers while applications
+    run is noticed within seconds, by whichever process relays.
+    """
+
+    def __init__(
+        self, watched: WatchedDatabases, outboxes: OutboxSources, watch: DriftWatch
+    ) -> None:
         self._watched = watched
         self._outboxes = outboxes
+        self._watch = watch
 
     def find_sources(self) -> Sequence[Source]:
         for path in self._watched.paths():
             self._outboxes.watch(path)
+            self._watch.look(path)
         return self._outboxes.find_sources()
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from .recorder import Recorder
 History = tuple[tuple[TableShape, ...], list[Operation], list[Operation]]
 State = dict[tuple[str, Id], dict[str, Value]]
 few = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-many = settings(max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=2_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def reverse(recorder: Recorder, selection: Selection) -> Plan:
@@ -214,6 +214,7 @@ def test_reversing_one_leaves_rows_as_if_they_had_never_been(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)
 @many
 @given(histories(max_size=60), st.sampled_from(ACTORS))
 def test_long_histories(history: History, actor: Actor) -> None:

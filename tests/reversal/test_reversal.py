@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import StaticPool, create_engine, text
 
 from indelible.errors import ReversalError
 from indelible.events.context import acting_as, current_frame
@@ -309,6 +310,43 @@ def test_a_locked_database_is_an_error(recorder: Recorder, path: Path) -> None:
     with pytest.raises(ReversalError, match="locked"):
         reverse(recorder)
     other.close()
+
+
+@pytest.mark.parametrize("handed", ["engine", "connection"])
+def test_sqlalchemy_is_borrowed_from(recorder: Recorder, handed: str) -> None:
+    """An engine or a connection of SQLAlchemy will do; it can be used as before afterwards."""
+    engine = create_engine("sqlite://", creator=lambda: recorder.connection, poolclass=StaticPool)
+    with recorder.acting(BOB) as db:
+        db.execute("UPDATE customer SET name = 'B' WHERE id = 1")
+    with engine.connect() as connection, acting_as(ADMIN):
+        plan = apply_reversal(
+            engine if handed == "engine" else connection,
+            lambda _: recorder.of(BOB),
+            kind_of=str.lower,
+            context_of=lambda _: recorder,
+            frame=current_frame(),
+        )
+        assert plan.restorable
+        names = connection.execute(text("SELECT name FROM customer ORDER BY id")).scalars().all()
+        assert names == ["Zara", "Yann"]
+
+
+def test_anything_else_is_refused(recorder: Recorder) -> None:
+    """What isn't a database that we know how to write to is named in the error."""
+    with pytest.raises(ReversalError, match=r"expected a sqlite3\.Connection.*got builtins\.str"):
+        plan_on("app.db", recorder.of(BOB), kind_of=str.lower)
+
+
+def test_a_kind_without_a_table_is_unplanned(recorder: Recorder) -> None:
+    """What was done to a table that is gone can't be reversed, and is listed."""
+    with recorder.acting(BOB) as db:
+        db.execute("INSERT INTO loose VALUES (9, 9)")
+    for verb in ("INSERT", "UPDATE", "DELETE"):
+        recorder.connection.execute(f"DROP TRIGGER record_loose_{verb}")
+    recorder.connection.execute("DROP TABLE loose")
+    plan = reverse(recorder)
+    assert [each.why for each in plan.unplanned] == ["the database has no table of kind loose"]
+    assert "can't be reversed: loose.insert" in str(plan)
 
 
 def test_planning_writes_nothing(recorder: Recorder) -> None:

@@ -235,7 +235,14 @@ def test_flush_under_constant_load(
 def test_flush_called_while_sources_are_listed(sink: MemorySink) -> None:
     """A source that turns up just behind the listing is waited for all the same."""
     late = ListSource("b" * 16, 5)
-    flushing = threading.Thread(target=lambda: relay.flush(timeout_s=10))
+    late.fault = lambda: time.sleep(0.2)
+    there_on_return: list[list[int]] = []
+
+    def flush() -> None:
+        relay.flush(timeout_s=10)
+        there_on_return.append(ids(sink, "b" * 16))
+
+    flushing = threading.Thread(target=flush)
 
     class ListedBefore(Sources):
         def find_sources(self) -> Sequence[Source]:
@@ -248,10 +255,12 @@ def test_flush_called_while_sources_are_listed(sink: MemorySink) -> None:
             return found
 
     relay = Relay([ListedBefore(ListSource("a" * 16, 5))], sink, SETTINGS)
-    relay.step()
-    assert flushing.is_alive() or ids(sink, "b" * 16)
+    relay.start()
+    while not sink.arrived:
+        time.sleep(0.001)
     flushing.join()
-    assert ids(sink, "b" * 16) == [1, 2, 3, 4, 5]
+    relay.stop()
+    assert there_on_return == [[1, 2, 3, 4, 5]]
 
 
 def test_flush_names_who_is_behind(sink: MemorySink) -> None:

@@ -270,6 +270,8 @@ def _run(cursor: sqlite3.Cursor, statement: str) -> None:
     try:
         cursor.execute(statement)
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise  # locked, read-only, full: not the statement's fault
         first_line = statement.partition("\n")[0]
         raise ConfigurationError(
             f"SQLite refused {first_line!r}: {error}; set writes = false for that table, "

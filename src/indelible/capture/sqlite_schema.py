@@ -46,7 +46,7 @@ class UniqueIndex(msgspec.Struct, frozen=True):
 
 
 class ForeignKey(msgspec.Struct, frozen=True):
-    """`columns` refer to `parents` of `table`; actions are SQLite's words (`CASCADE`, `SET NULL`, …)."""
+    """`columns` refer to `parents` of `table`; actions are SQLite's words (`CASCADE`, …)."""
 
     table: str
     columns: tuple[str, ...]

@@ -362,15 +362,16 @@ class _Writer:
     def _before_insert(self) -> TriggerSql:
         body = [self._forget_notes(), *self._note_replaceable(is_update=False)]
         if self._is_entangled:
-            body.append(
-                f"INSERT INTO {NOTES} (layout, kind) VALUES ({self._number}, {_INSERTING})"
-            )
+            body.append(f"INSERT INTO {NOTES} (layout, kind) VALUES ({self._number}, {_INSERTING})")
         return self._trigger("before_insert", "BEFORE INSERT", body)
 
     def _after_insert(self) -> TriggerSql:
         body = [self._put_replaced("NEW", None)]
         if self._is_entangled:
-            own = f"(SELECT max(id) FROM {NOTES} WHERE layout = {self._number} AND kind = {_INSERTING})"
+            own = (
+                f"(SELECT max(id) FROM {NOTES} "
+                f"WHERE layout = {self._number} AND kind = {_INSERTING})"
+            )
             body += [*self._forget_replaced("NEW", None), self._watch_new(own)]
             body.append(f"DELETE FROM {NOTES} WHERE id = {own}")
         values = {f"n{slot}": self._column("NEW", slot) for slot in self._values}
@@ -416,21 +417,26 @@ class _Writer:
             f"AND own.kind = {_UPDATING} AND {self._is_row('own', 'NEW', 'n')})"
         )
         old = [self._column("OLD", slot) for slot in self._values]
+        stays = self._same(
+            [f"o{slot}" for slot in self._identity], [f"n{slot}" for slot in self._identity]
+        )
+        left = self._same(
+            [self._column("t", slot) for slot in self._identity],
+            [f"{NOTES}.o{slot}" for slot in self._identity],
+        )
         outer = (
             f"{updating} AND done = {_OPEN} AND id < {own} AND "
             f"{self._same(self._images('n', self._values), old)} AND NOT "
-            f"{self._same(self._images('o', self._values), old)}"
+            f"{self._same(self._images('o', self._values), old)} AND "
+            f"({stays} OR NOT EXISTS (SELECT 1 FROM {self._name} AS t WHERE {left}))"
         )
         written = {f"o{slot}": f"o{slot}" for slot in self._values}
         written |= {f"n{slot}": f"n{slot}" for slot in self._all}
         if self._is_stored:
             written |= {"s0": "s0", "s1": self._subjects(None, "OLD")["s1"]}
-        moved = self._same(
-            [f"o{slot}" for slot in self._identity], [f"n{slot}" for slot in self._identity]
-        )
         taken = (
             f"layout = {self._number} AND kind >= 0 AND {self._is_row(NOTES, 'OLD')} AND "
-            f"EXISTS (SELECT 1 FROM {NOTES} WHERE {outer} AND NOT {moved})"
+            f"EXISTS (SELECT 1 FROM {NOTES} WHERE {outer} AND NOT {stays})"
         )
         replaced = {f"o{slot}": f"o{slot}" for slot in self._values}
         if self._is_stored:

@@ -57,7 +57,7 @@ def accesses(
                     and is_in_window(entry, view.time, window)
                     and is_by(view.actor, by, also_as=also_as)
                     and is_done(view.outcome)
-                    and not is_repeated(view.part)
+                    and not is_repeated(view)
                 ):
                     doubt = doubt_of_view(entry, view, commits)
                     _count(tally, entry, view, doubt)

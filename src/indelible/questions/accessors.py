@@ -82,7 +82,7 @@ def accessors(
                     view.kind not in ("access", "change")
                     or not is_in_window(entry, view.time, window)
                     or not is_done(view.outcome)
-                    or is_repeated(view.part)
+                    or is_repeated(view)
                 ):
                     continue
                 found, why = judge(view, entry.body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -62,6 +62,7 @@ class SubjectsView(msgspec.Struct):
     subjects: tuple[Subject, ...] = ()
     transaction: str | None = None
     part: Part | None = None
+    fragment: msgspec.Raw | None = None
     database_role: str | None = None
 
 
@@ -101,9 +102,21 @@ def _glance(body: bytes) -> tuple[Kind, Timestamp]:
     return glance.kind, glance.time
 
 
-def is_repeated(part: Part | None) -> bool:
-    """Whether this entry only repeats what the first part of its event names."""
-    return part is not None and part.of > 0 and part.n > 1
+class PartOfEvent(Protocol):
+    """What tells a part of a cut event from a later chunk of a read."""
+
+    @property
+    def part(self) -> Part | None: ...
+    @property
+    def fragment(self) -> object: ...
+
+
+def is_repeated(event: PartOfEvent) -> bool:
+    """Whether this entry only repeats what the first part of its event names.
+
+    Parts of an event that was cut carry a fragment; a later chunk of a read has rows of its own.
+    """
+    return event.part is not None and event.part.n > 1 and event.fragment is not None
 
 
 def is_in_window(entry: StoredEntry, claimed: Timestamp, window: Window) -> bool:
@@ -147,7 +160,7 @@ def read_events(
         kind, time = _glance(entry.body)
         if kind in kinds and is_in_window(entry, time, window):
             event = decode_event(entry.body)
-            if event.fragment is None or not is_repeated(event.part):
+            if not is_repeated(event):
                 yield whole_event(reader, entry, event)
 
 

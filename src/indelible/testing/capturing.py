@@ -36,5 +36,5 @@ def read_from(trail: Trail, first: int) -> Iterator[Event]:
     """The events at index `first` and behind, those cut into parts whole again."""
     for entry in trail.reader.entries(first, int(trail.reader.size) - 1):
         event = decode_event(entry.body)
-        if event.fragment is None or not is_repeated(event.part):
+        if not is_repeated(event):
             yield whole_event(trail.reader, entry, event).event

@@ -46,7 +46,7 @@ class TableSql(NamedTuple):
     indexes: tuple[str, ...]
     uniques: tuple[tuple[str, ...], ...]
     generated: tuple[str, ...] = ()
-    types: dict[str, str] = {}
+    types: dict[str, str] = {}  # noqa: RUF012 - of a NamedTuple
 
 
 def pick(rng: random.Random, items: tuple[str, ...]) -> str:
@@ -95,7 +95,7 @@ def make_table(rng: random.Random, name: str, parents: list[TableSql]) -> TableS
     foreign = []
     for _ in range(rng.randrange(3)):
         parent = [*parents, this][rng.randrange(len(parents) + 1)]
-        candidates = [u for u in parent.uniques if len(u) == 1 and u[0] in names + [*parent.key]]
+        candidates = [u for u in parent.uniques if len(u) == 1 and u[0] in [*names, *parent.key]]
         if parent is not this:
             candidates = [u for u in parent.uniques if len(u) == 1]
         if candidates:
