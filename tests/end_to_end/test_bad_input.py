@@ -16,7 +16,7 @@ import pytest
 
 from indelible import Actor, Subject, Target, Trail, acting_as
 from indelible.capture import sqlite3 as captured_sqlite3
-from indelible.capture.sqlite_install import suspend
+from indelible.capture.sqlite_install import install, suspend
 from indelible.errors import (
     CaptureError,
     ConfigurationError,

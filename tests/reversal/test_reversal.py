@@ -331,6 +331,23 @@ def test_sqlalchemy_is_borrowed_from(recorder: Recorder, handed: str) -> None:
         assert names == ["Zara", "Yann"]
 
 
+def test_two_rows_that_had_the_same_key_get_it_once(recorder: Recorder) -> None:
+    """Of two deleted rows with one key the last comes back; the other is named, never mixed in."""
+    with recorder.acting(CAROL) as db:
+        db.execute("INSERT INTO customer VALUES (4, 'first', NULL, NULL)")
+    with recorder.acting(BOB) as db:
+        db.execute("DELETE FROM customer WHERE id = 4")
+    with recorder.acting(CAROL) as db:
+        db.execute("INSERT INTO customer VALUES (5, 'second', NULL, NULL)")
+        db.execute("UPDATE customer SET id = 4 WHERE id = 5")
+    with recorder.acting(BOB) as db:
+        db.execute("DELETE FROM customer WHERE id = 4")
+    plan = reverse(recorder)
+    assert "its key goes to customer:4, which had it later" in why(plan)
+    found = recorder.connection.execute("SELECT id, name FROM customer WHERE id > 2").fetchall()
+    assert found == [(4, "second")]
+
+
 def test_anything_else_is_refused(recorder: Recorder) -> None:
     """What isn't a database that we know how to write to is named in the error."""
     with pytest.raises(ReversalError, match=r"expected a sqlite3\.Connection.*got builtins\.str"):

@@ -279,6 +279,21 @@ class _Writer:
         gone = self._was_replaced("n", new, old)
         return self._put(str(OP_REPLACED), values, f" FROM {NOTES} AS n WHERE {gone}")
 
+    def _is_moved(self, note: str) -> str:
+        """An update around us has given the noted row another key, and will record that."""
+        image = self._same(
+            [f"b.n{slot}" for slot in self._values],
+            [self._column("m", slot) for slot in self._values],
+        )
+        key_before = [f"b.o{slot}" for slot in self._identity]
+        noted = self._same(key_before, [f"{note}.o{slot}" for slot in self._identity])
+        stays = self._same(key_before, [f"b.n{slot}" for slot in self._identity])
+        return (
+            f"EXISTS (SELECT 1 FROM {NOTES} AS b WHERE b.layout = {self._number} AND b.kind = "
+            f"{_UPDATING} AND {noted} AND NOT {stays} AND (b.done = {_WRITTEN} OR "
+            f"EXISTS (SELECT 1 FROM {self._name} AS m WHERE {image})))"
+        )
+
     def _forget_replaced(self, new: str | None, old: str | None) -> list[str]:
         same_row = self._same(
             [f"n.o{slot}" for slot in self._identity],
@@ -298,31 +313,14 @@ class _Writer:
         there = f"SELECT 1 FROM {self._name} AS t WHERE {self._same(live, noted)}"
         there += f" AND {self._same(noted, live)}"
         gone = f"NOT EXISTS ({there})"
+        if self._is_entangled:
+            gone += f" AND NOT {self._is_moved(note)}"
         if new is not None:
             gone = f"({gone} OR {self._is_row(note, new)})"
         gone = f"{note}.layout = {self._number} AND {note}.kind >= 0 AND {gone}"
         if old is not None:
             # The row that this very update took from there.
             gone += f" AND NOT {self._is_row(note, old)}"
-        if self._is_entangled:
-            # Nor one that an update around us has moved, and will record.
-            moved = self._same(
-                [f"b.n{slot}" for slot in self._values],
-                [self._column("m", slot) for slot in self._values],
-            )
-            from_there = self._same(
-                [f"b.o{slot}" for slot in self._identity],
-                [f"{note}.o{slot}" for slot in self._identity],
-            )
-            elsewhere = self._same(
-                [f"b.o{slot}" for slot in self._identity],
-                [f"b.n{slot}" for slot in self._identity],
-            )
-            gone += (
-                f" AND NOT EXISTS (SELECT 1 FROM {NOTES} AS b WHERE b.layout = {self._number} "
-                f"AND b.kind = {_UPDATING} AND {from_there} AND NOT {elsewhere} AND (b.done = "
-                f"{_WRITTEN} OR EXISTS (SELECT 1 FROM {self._name} AS m WHERE {moved})))"
-            )
         return gone
 
     def _watch_new(self, own: str) -> str:

@@ -62,7 +62,7 @@ class SubjectsView(msgspec.Struct):
     subjects: tuple[Subject, ...] = ()
     transaction: str | None = None
     part: Part | None = None
-    fragment: msgspec.Raw | None = None
+    fragment: str | None = None
     database_role: str | None = None
 
 

@@ -63,7 +63,7 @@ class _Fitting:
         self._waits: dict[int, set[int]] = {}
         self._goals = [{one.column: one.goal for one in step.restored} for step in steps]
         self._places: dict[tuple[str, Id], int] = {}
-        self._made: dict[tuple[str, tuple[str, ...]], dict[tuple[Value, ...], int]] = {}
+        self._made: dict[tuple[str, tuple[str, ...]], dict[tuple[Value, ...], list[int]]] = {}
         for place, step in enumerate(steps):
             if step.decision == "restore" and step.verb != "insert":
                 self._places[step.kind, step.id] = place
@@ -136,11 +136,12 @@ class _Fitting:
         """Its key, or values that no two rows share, may be somebody else's by now."""
         shape = self._live.shapes[step.kind]
         goal = self._goal_row(place)
-        for columns in ((shape.key,) if not shape.keyless else ()) + shape.uniques:
-            written = tuple(name for name in columns if name in self._goals[place])
+        for columns in (shape.key, *shape.uniques):
+            written = self._written(place, columns)
             values = tuple(goal.get(name) for name in columns)
             if not written or None in values:
                 continue
+            what = "key" if columns == shape.key else "value"
             for holder in self._live.find(step.kind, columns, values):
                 if holder == step.id and step.verb == "update":
                     continue
@@ -148,10 +149,15 @@ class _Fitting:
                 if other is not None and self._leaves(other, columns):
                     self._waits.setdefault(place, set()).add(other)
                 else:
-                    what = "key" if columns == shape.key else "value"
                     name = f"{step.kind}:{format_id(holder)}"
                     by = self._who(step.kind, holder)
                     yield _Misfit(place, written, f"its {what} is taken by {name}", by)
+            # Of two rows that both had it once, the one that had it last gets it.
+            claims = self._made_rows(step.kind, columns)[values]
+            last = max(claims, key=lambda other: self._steps[other].at)
+            if last != place:
+                name = self._steps[last].target_text
+                yield _Misfit(place, written, f"its {what} goes to {name}, which had it later")
 
     def _without_parent(self, place: int, step: Step) -> Iterator[_Misfit]:
         """A row that it would refer to again may be gone."""
@@ -214,16 +220,24 @@ class _Fitting:
         made = self._made_rows(key.parent_kind, key.parent_columns)
         return values in made
 
-    def _made_rows(self, kind: str, columns: tuple[str, ...]) -> dict[tuple[Value, ...], int]:
-        """What these columns will be in the rows that steps write them in."""
+    def _made_rows(self, kind: str, columns: tuple[str, ...]) -> dict[tuple[Value, ...], list[int]]:
+        """What these columns will be in the rows that steps write them in, and those steps."""
         made = self._made.get((kind, columns))
         if made is None:
             made = self._made[kind, columns] = {}
             for place, step in enumerate(self._steps):
-                if step.kind == kind and any(name in self._goals[place] for name in columns):
+                if step.kind == kind and self._written(place, columns):
                     goal = self._goal_row(place)
-                    made[tuple(goal.get(name) for name in columns)] = place
+                    values = tuple(goal.get(name) for name in columns)
+                    made.setdefault(values, []).append(place)
         return made
+
+    def _written(self, place: int, columns: Sequence[str]) -> tuple[str, ...]:
+        """Those of the columns that the step writes; a row that is inserted, all of them."""
+        step = self._steps[place]
+        if step.verb == "insert" and step.decision == "restore":
+            return tuple(columns)
+        return tuple(name for name in columns if name in self._goals[place])
 
     def _leaves(self, place: int, columns: Sequence[str]) -> bool:
         """Whether this step gives up the values that its row has in these columns."""

@@ -155,6 +155,7 @@ class _Writing:
                 self._unwind(list(group))
             else:
                 for step in group:
+                    self._check_is_free(step)
                     self._write(step)
         wrong = [step for step in steps if self._differences(step)]
         for step in wrong:
@@ -162,6 +163,13 @@ class _Writing:
             self._write(msgspec.structs.replace(step, id=_id_after(step, shape)))
         if wrong:
             self._check(steps)
+
+    def _check_is_free(self, step: Step) -> None:
+        """A row to be inserted must never be written over another: raises `_RefusedError`."""
+        if step.verb == "insert":
+            live = read_row(self._connection, self._shapes[step.kind], step.id)
+            if live is not None and self._differences(step):
+                raise _RefusedError(step) from ReversalError("its key is taken")
 
     def _unwind(self, steps: Sequence[Step]) -> None:
         """Undo the changes of these rows one by one, latest first, as they were made."""

@@ -112,7 +112,7 @@ SHAPES = [
         "natural join",
         "SELECT Title FROM Album NATURAL JOIN Artist WHERE ArtistId = 1 ORDER BY 1",
         (),
-        {"album": "SELECT AlbumId FROM Album WHERE ArtistId = 1", "artist": "SELECT 1"},
+        {"album": "SELECT AlbumId FROM Album WHERE ArtistId = 1"},
     ),
     Shape(
         "brackets around a join",
@@ -122,7 +122,6 @@ SHAPES = [
         (),
         {
             "customer": "VALUES (6), (7)",
-            "invoice": f"{_INVOICES} WHERE Total > 20 AND CustomerId IN (6, 7)",
             "invoiceline": "SELECT InvoiceLineId FROM InvoiceLine WHERE InvoiceId IN "
             "(SELECT InvoiceId FROM Invoice WHERE Total > 20 AND CustomerId IN (6, 7))",
         },

@@ -175,6 +175,8 @@ class Exposing:
             return []
         carried: list[Carried] = []
         for source in scope.sources:
+            if source.table is not None and _is_only_tested(source, items):
+                continue
             if source.table is not None:
                 carried += self._from_table(source, source.table, items)
             elif source.view is not None:
@@ -441,6 +443,11 @@ def _from_the_end(taken: Taken, hidden: int) -> Taken:
         key=tuple(map(settle, taken.key)),
         subject=None if taken.subject is None else settle(taken.subject),
     )
+
+
+def _is_only_tested(source: Source, items: Items) -> bool:
+    """Whether a joined table hands out no value while another does: it is consulted, not read."""
+    return bool(items.columns) and not items.columns.get(source.alias)
 
 
 def _tables_from(select: exp.Select) -> Iterator[exp.Table]:
