@@ -1,6 +1,6 @@
 """`python -m bench [NAME ...]`: each named benchmark, or all of them, one after the other."""
 
-import runpy
+import importlib
 import sys
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"expected names of {', '.join(names)}, got {' '.join(arguments)}")
     for name in chosen or names:
         sys.argv[1:] = arguments
-        runpy.run_module(f"bench.{name}", run_name="__main__")
+        importlib.import_module(f"bench.{name}").main()
 
 
 if __name__ == "__main__":
