@@ -81,7 +81,7 @@ def check_one(history: History, actor: Actor) -> None:
         plan = reverse(recorder, recorder.of(actor))
         expected = without(shapes, at_first, changes, actor)
         live = state_of(recorder, shapes)
-        for row in (set(expected) | set(live)) - in_conflict(plan, changes):
+        for row in (set(expected) | set(live)) - in_conflict(plan, recorder.changes):
             kept = {
                 column.column
                 for step in plan.steps
@@ -164,7 +164,7 @@ def in_conflict(plan: Plan, changes: tuple[RowChange, ...]) -> set[tuple[str, Id
     return {(step.kind, step.id) for step in plan.conflicts if set(step.events) & events} | {
         (change.kind, row_id)
         for change in changes
-        if change.event in events
+        if change.event in events or events.intersection(change.reverses)
         for row_id in (change.id, change.id_before)
     }
 

@@ -111,9 +111,11 @@ def make_table(rng: random.Random, name: str, parents: list[TableSql]) -> TableS
             )
     if key_kind == "composite":
         parts.append("PRIMARY KEY (l, k)" if chance(rng, 50) else "PRIMARY KEY (k, l)")
-    suffix = " WITHOUT ROWID" if key_kind == "without" or (
-        key_kind == "composite" and chance(rng, 50)
-    ) else ""
+    suffix = (
+        " WITHOUT ROWID"
+        if key_kind == "without" or (key_kind == "composite" and chance(rng, 50))
+        else ""
+    )
     sql = f"CREATE TABLE {name} ({', '.join([*parts, *foreign])}){suffix}"
     indexes = []
     if chance(rng, 35):
@@ -193,9 +195,7 @@ def make_schema(rng: random.Random) -> tuple[list[TableSql], list[str]]:
         columns = ", ".join(on.columns)
         statements.append(f"CREATE VIEW v AS SELECT {columns} FROM {on.name}")
         step = make_step(rng, tables, "NEW", on)
-        statements.append(
-            f"CREATE TRIGGER appv INSTEAD OF INSERT ON v BEGIN {step}; END"
-        )
+        statements.append(f"CREATE TRIGGER appv INSTEAD OF INSERT ON v BEGIN {step}; END")
     return tables, statements
 
 
