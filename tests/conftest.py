@@ -8,6 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# In CI the same examples each time: what random ones find belongs to `make test-long`, where
+# somebody looks, and not to whoever happens to push.
+settings.register_profile("ci", derandomize=True, print_blob=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 GoVerifier = Callable[[Path, str], "subprocess.CompletedProcess[str]"]
 
