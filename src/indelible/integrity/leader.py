@@ -7,6 +7,7 @@ over within `lease_s`; one that slept meanwhile finds itself deposed, and waits 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -52,8 +53,14 @@ class Leader:
         self._clock = clock
         self._is_stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._leading: tuple[Lease, Sequencer, Relay] | None = None
+        self._led: tuple[Lease, Sequencer, Relay] | None = None
+        self._pid = os.getpid()
         self._deposed = threading.Event()
+
+    @property
+    def _leading(self) -> tuple[Lease, Sequencer, Relay] | None:
+        """The lease, sequencer and relay of this process; a forked child has neither thread."""
+        return self._led if self._pid == os.getpid() else None
 
     @property
     def is_leading(self) -> bool:
@@ -99,7 +106,7 @@ class Leader:
         """End after the batch under way and let another take over at once."""
         self._is_stopping.set()
         self._deposed.set()
-        if self._thread is not None:
+        if self._thread is not None and self._pid == os.getpid():
             self._thread.join()
             self._thread = None
         self._stop_leading()
@@ -137,11 +144,11 @@ class Leader:
             on_deposed=self._deposed.set,
             clock=self._clock,
         )
-        self._leading = (lease, sequencer, relay)
+        self._led = (lease, sequencer, relay)
         relay.start()
 
     def _stop_leading(self) -> None:
-        leading, self._leading = self._leading, None
+        leading, self._led = self._leading, None
         if leading is not None:
             leading[2].stop()
             try:

@@ -7,6 +7,7 @@ put an older copy of the whole file in its place; only a verifier that remembers
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
@@ -122,10 +123,18 @@ class ReadConnections:
         self._connect = connect
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._is_closed = False
+        self._pid = os.getpid()
+        self._inherited: list[queue.LifoQueue[sqlite3.Connection]] = []
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """One consistent view, let go when the block ends."""
+        if self._pid != os.getpid():
+            # A forked child must neither use its parent's connections nor close them: closing
+            # would drop the parent's locks.
+            self._inherited.append(self._idle)
+            self._idle = queue.LifoQueue()
+            self._pid = os.getpid()
         try:
             connection = self._idle.get_nowait()
         except queue.Empty:
