@@ -21,6 +21,7 @@ from indelible.reversal.plan import Selection
 from indelible.reversal.steps import Plan, Step
 from indelible.reversal.writer import apply_reversal, plan_on
 from indelible.store.protocol import TrailReader
+from indelible.transport.outbox import OutboxPage
 from indelible.transport.outbox_reader import SqliteOutboxReader
 
 _BUSY_TIMEOUT_S = 10.0
@@ -97,9 +98,10 @@ class Reversal:
         since = 1
         while True:
             page = self._outbox.read_page(since, limit=_PAGE_ROWS, max_bytes=_PAGE_BYTES)
+            epoch = self._epoch_of(page)
             for row in page.rows:
                 decoded = self._outbox.decode_alone(row)
-                place = Producer(page.incarnation, page.opened, decoded.seq)
+                place = Producer(page.incarnation, epoch, decoded.seq)
                 event = decode_event(seal(decoded.draft, decoded.time, place))
                 change = row_change_of(event, -1)
                 if change is not None:
@@ -107,6 +109,15 @@ class Reversal:
                 since = decoded.seq + 1
             if page.is_whole or not page.rows:
                 return
+
+    def _epoch_of(self, page: OutboxPage) -> int:
+        """The epoch that the relay gives to rows of this outbox: a later one after a restore."""
+        known = [
+            source.epoch
+            for source in self._reader.sources()
+            if source.producer_id == page.incarnation
+        ]
+        return max([page.opened, *known])
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
