@@ -11,7 +11,7 @@ from indelible.capture.outbox_layout import NOBODY, Layout
 from indelible.capture.sqlite_names import quote_name
 from indelible.capture.sqlite_outbox import outbox_state
 from indelible.capture.sqlite_schema import Schema, Table
-from indelible.capture.sqlite_triggers import subject_of
+from indelible.capture.sqlite_subjects import subject_of
 from indelible.events.codec import encode_draft
 from indelible.events.model import BaselineRows, Event, Subject, TargetRows
 from indelible.events.values import Id, Native, RawText, Value, format_id, to_value
@@ -81,7 +81,8 @@ def _select(schema: Schema, table: Table, layout: Layout, policy: Policy) -> str
     ]
     subject = "NULL"
     if layout.subject is not None and layout.subject.source == "stored":
-        subject = subject_of(schema, table, policy, name)
+        path = policy.table(table.name).subject
+        subject = subject_of(schema, path, name) if path is not None else subject
     return f"SELECT {subject}, {', '.join(columns)} FROM main.{name} AS {name}"
 
 
