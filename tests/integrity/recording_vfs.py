@@ -113,26 +113,33 @@ class _Vfs(apsw.VFS):
     def xDelete(self, name: str, sync_dir: bool) -> None:
         self._disk.steps.append(Step(Path(name).name, -1, b"\0"))
         super().xDelete(name, sync_dir)
+        if sync_dir:
+            self._disk.steps.append(Step(Path(name).name, 0, None))
 
 
 class _File(apsw.VFSFile):
     def __init__(self, disk: RecordingDisk, name: Any, flags: list[int]) -> None:
         self._disk = disk
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
-        self._name = Path(path).name
+        # A temporary file has no name, and nobody looks for it after a crash.
+        self._name = Path(path).name if path is not None else None
         super().__init__("", name, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:
-        self._disk.steps.append(Step(self._name, offset, bytes(data)))
+        self._record(offset, bytes(data))
         super().xWrite(data, offset)
 
     def xTruncate(self, size: int) -> None:
-        self._disk.steps.append(Step(self._name, -1, size.to_bytes(8, "big")))
+        self._record(-1, size.to_bytes(8, "big"))
         super().xTruncate(size)
 
     def xSync(self, flags: int) -> None:
         super().xSync(flags)
-        self._disk.steps.append(Step(self._name, 0, None))
+        self._record(0, None)
+
+    def _record(self, offset: int, data: bytes | None) -> None:
+        if self._name is not None:
+            self._disk.steps.append(Step(self._name, offset, data))
 
 
 class _Connection:

@@ -38,10 +38,10 @@ CREATE TABLE indelible_outbox (
 );
 
 -- name: create_notes
--- What triggers remember between BEFORE and AFTER: rows that REPLACE may delete, updates under
--- way, subjects of rows whose parent is being deleted. Nothing in it outlives its use.
+-- What triggers remember between BEFORE and AFTER: rows that may be replaced, writes under way and
+-- their rows, subjects of rows whose parent is being deleted (`sqlite_notes`).
 CREATE TABLE indelible_notes (
-  id INTEGER PRIMARY KEY, layout, kind, done, s0, o0, n0
+  id INTEGER PRIMARY KEY, layout, kind, done, goes, comes, s0, o0, n0
 );
 
 -- name: put_meta

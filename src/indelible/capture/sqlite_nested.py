@@ -1,18 +1,33 @@
 """SQL for tables whose writes can be nested in each other (`sqlite_nesting`). Pure.
 
-There SQLite's OLD may be stale (a BEFORE trigger changed the row), and a nested change may be
-recorded before the one around it (foreign keys act before AFTER triggers). So each write under
-way is noted: an update with its images, kept true by what is nested in it. An AFTER trigger that
-finds its row as a write around it leaves it records that one first.
+There SQLite's OLD may be stale (a BEFORE trigger changed the row), a nested change may come before
+the one around it (foreign keys act before AFTER triggers), and REPLACE may delete what was
+written a moment ago. So nothing is recorded from OLD and NEW. A BEFORE trigger notes each row that
+its write may touch, as the trail knows it; every AFTER trigger compares the noted rows with the
+table and records the difference. Whatever happened in which order, folding gives what is there.
 """
 
 from __future__ import annotations
 
-from indelible.capture.outbox_layout import OP_DELETE, OP_INSERT, OP_REPLACED, OP_UPDATE
+from typing import Literal
+
+from indelible.capture.outbox_layout import OP_DELETE, OP_INSERT, OP_UPDATE
 from indelible.capture.sqlite_names import NOTES
-from indelible.capture.sqlite_notes import DELETING, GONE, INSERTING, OPEN, UPDATING, WRITTEN
+from indelible.capture.sqlite_notes import (
+    ABSENT,
+    MAX_SETTLED,
+    MAX_WRITES,
+    ROW,
+    SETTLED,
+    THERE,
+    TOUCHED,
+    WRITE,
+)
 from indelible.capture.sqlite_replaced import ReplacedSql
-from indelible.capture.sqlite_rows import RowSql, same
+from indelible.capture.sqlite_rows import RowSql, is_other, same
+
+How = Literal["insert", "update", "delete"]
+_OPS = {"insert": OP_INSERT, "update": OP_UPDATE, "delete": OP_DELETE}
 
 
 class NestedSql:
@@ -21,142 +36,205 @@ class NestedSql:
     def __init__(self, rows: RowSql, replaced: ReplacedSql) -> None:
         self._rows = rows
         self._replaced = replaced
+        self._is_ours = f"layout = {rows.number}"
+        self._hidden = [slot for slot in rows.all if slot not in rows.values]
 
-    def before_insert(self) -> list[str]:
-        return [self._rows.note(INSERTING, {})]
-
-    def after_insert(self, put: str) -> list[str]:
-        own = self._own(INSERTING, "1")
-        return [
-            self._replaced.put(new="NEW", old=None),
-            *self._replaced.forget(new="NEW", old=None),
-            self._watch_new(own),
-            f"DELETE FROM {NOTES} WHERE id = {own}",
-            put,
-        ]
-
-    def before_update(self) -> list[str]:
+    def before(self, how: How) -> list[str]:
+        """Note the write, the rows that it may replace, its own row and where that moves to."""
         rows = self._rows
-        images = {"done": str(OPEN), **rows.subjects("OLD", None), **rows.olds("OLD")}
-        return [rows.note(UPDATING, {**images, **rows.news()})]
+        body = [self._forget_old(), self._note_write(how)]
+        if how != "delete":
+            for found in self._replaced.in_the_way(is_update=how == "update"):
+                noted = f"EXISTS (SELECT 1{found} AND {rows.is_row(NOTES, rows.name)})"
+                body += [self._watch(noted), self._note_row(rows.name, found)]
+        if how != "insert":
+            body += [self._watch(rows.is_row(NOTES, "OLD")), self._note_row("OLD")]
+        if how == "update":
+            body += [self._watch(rows.is_row(NOTES, "NEW")), *self._note_move()]
+        return body
 
-    def after_update(self) -> list[str]:
+    def after(self, how: How) -> list[str]:
+        """Record how the noted rows differ from what is known of them."""
+        body = []
+        # SQLite may have chosen the key only now; and notes may have been forgotten meanwhile.
+        if how != "insert":
+            body.append(self._note_row("OLD"))
+        if how != "delete":
+            body += [self._watch(self._rows.is_row(NOTES, "NEW")), self._note_place()]
+        if how == "update":
+            body += self._mark_unseen_changes()
+        return [*body, *self._record(how), *self._refresh(how), *self._settle(how)]
+
+    # -- notes
+
+    def _note_write(self, how: How) -> str:
         rows = self._rows
-        own = self._own(UPDATING, rows.is_row("own", "NEW", "n"))
+        key = {} if how == "insert" else self._key("OLD")
+        return rows.note(WRITE, {"done": str(_OPS[how]), **key})
+
+    def _own(self, how: How) -> str:
+        """The number of this trigger's own write: the last like it. NULL if it was forgotten."""
+        is_own = f"o.{self._is_ours} AND o.kind = {WRITE} AND o.done = {_OPS[how]}"
+        if how != "insert":
+            is_own += f" AND {self._rows.is_row('o', 'OLD')}"
+        return f"(SELECT max(o.id) FROM {NOTES} AS o WHERE {is_own})"
+
+    def _key(self, alias: str, side: str = "o") -> dict[str, str]:
+        return {f"{side}{slot}": self._rows.column(alias, slot) for slot in self._rows.identity}
+
+    def _note_row(self, alias: str, source: str = " WHERE true") -> str:
+        """Note that the row `alias` is there, unless it is noted."""
+        rows = self._rows
+        columns = {"done": str(THERE), **rows.subjects(alias, None), **rows.olds(alias)}
+        return rows.note(ROW, columns, f"{source} AND NOT {self._is_noted(alias)}")
+
+    def _note_place(self, condition: str = "true") -> str:
+        """Note that there is no row such as NEW yet, unless one is noted."""
+        columns = {"done": str(ABSENT), **self._key("NEW")}
+        source = f" WHERE {condition} AND NOT {self._is_noted('NEW')}"
+        return self._rows.note(ROW, columns, source)
+
+    def _note_move(self) -> list[str]:
+        """Where the row goes if its key changes, and whence the one there comes."""
+        rows = self._rows
+        moves = f"NOT {same(rows.key('OLD'), rows.key('NEW'))}"
         return [
-            *self._put_outer(own),
-            self._replaced.put(new="NEW", old="OLD"),
-            *self._replaced.forget(new="NEW", old="OLD"),
-            rows.put(
-                _OP,
-                {**rows.subjects("OLD", "NEW"), **self._tracked(), **rows.news()},
-                f" FROM (SELECT 1) LEFT JOIN {NOTES} ON id = {own}"
-                f" WHERE coalesce(done, {OPEN}) <> {WRITTEN}",
+            self._note_place(moves),
+            *(
+                f"UPDATE {NOTES} SET {column} = (SELECT k.id FROM {NOTES} AS k WHERE "
+                f"{self._is_note('k', other)}) WHERE {self._is_note(NOTES, alias)} AND {moves}"
+                for column, alias, other in (("goes", "OLD", "NEW"), ("comes", "NEW", "OLD"))
             ),
-            self._renew(own),
-            self._watch_new(own),
-            f"DELETE FROM {NOTES} WHERE id = {own}",
         ]
 
-    def before_delete(self) -> list[str]:
-        # This deletion will be recorded for what it is, after what goes with it.
-        return [self._replaced.forget_row(), self._rows.note(DELETING, self._rows.olds("OLD"))]
-
-    def after_delete(self) -> list[str]:
-        rows = self._rows
-        own = self._own(DELETING, rows.is_row("own", "OLD"))
-        source = f" FROM (SELECT 1) LEFT JOIN {NOTES} ON id = {own}"
-        return [
-            rows.put(str(OP_DELETE), {**rows.subjects("OLD", None), **self._tracked()}, source),
-            f"DELETE FROM {NOTES} WHERE id = {own}",
-            self._replaced.forget_row(),
-            # A row that REPLACE deleted may take along the one that was to replace it: then no
-            # other trigger fires.
-            self._replaced.put(new=None, old=None),
-            *self._replaced.forget(new=None, old=None),
-            f"UPDATE {NOTES} SET done = {GONE} WHERE layout = {rows.number} AND "
-            f"kind = {UPDATING} AND done = {OPEN} AND {rows.is_row(NOTES, 'OLD')}",
-        ]
-
-    def _own(self, kind: int, is_own: str) -> str:
-        """The number of this trigger's own note: the last of its kind. NULL if it was lost."""
+    def _is_note(self, note: str, alias: str) -> str:
+        """The note, of which there is one at the most, of the row `alias`."""
         return (
-            f"(SELECT max(own.id) FROM {NOTES} AS own WHERE own.layout = {self._rows.number} "
-            f"AND own.kind = {kind} AND {is_own})"
+            f"{note}.{self._is_ours} AND {note}.kind IN ({ROW}, {SETTLED}) AND "
+            f"{self._rows.is_row(note, alias)}"
         )
 
-    def _tracked(self) -> dict[str, str]:
-        """OLD, as what was nested in this write left it."""
-        return {
-            name: f"CASE WHEN id IS NULL THEN {old} ELSE {name} END"
-            for name, old in self._rows.olds("OLD").items()
-        }
+    def _is_noted(self, alias: str) -> str:
+        return f"EXISTS (SELECT 1 FROM {NOTES} AS k WHERE {self._is_note('k', alias)})"
 
-    def _put_outer(self, own: str) -> list[str]:
-        """If our row was written by an update around us whose AFTER trigger is still to come
-        (we are its foreign key's action): that happened before us, and so did what it replaced.
-        """
+    def _watch(self, condition: str) -> str:
+        return (
+            f"UPDATE {NOTES} SET kind = {ROW} WHERE {self._is_ours} AND kind = {SETTLED} "
+            f"AND {condition}"
+        )
+
+    def _mark_unseen_changes(self) -> list[str]:
+        """An update that changed nothing, and columns that changed of which no value is kept."""
         rows = self._rows
-        stays = same(rows.noted_key(NOTES), rows.noted_key(NOTES, "n"))
-        left = same(rows.key("t"), rows.noted_key(NOTES))
-        outer = (
-            f"layout = {rows.number} AND kind = {UPDATING} AND done = {OPEN} AND id < {own} AND "
-            f"{same(rows.noted_image(NOTES, 'n'), rows.image('OLD'))} AND "
-            f"NOT {same(rows.noted_image(NOTES, 'o'), rows.image('OLD'))} AND "
-            f"({stays} OR NOT EXISTS (SELECT 1 FROM {rows.name} AS t WHERE {left}))"
+        touches = f"NOT {is_other(rows.image('OLD'), rows.image('NEW'))}"
+        news = rows.news()
+        bits = "".join(
+            f", n{slot} = coalesce(n{slot}, 0) | {news[f'n{slot}']}" for slot in self._hidden
         )
-        images = {f"o{slot}": f"o{slot}" for slot in rows.values}
-        images |= {f"n{slot}": f"n{slot}" for slot in rows.all}
-        noted = {f"o{slot}": f"r.o{slot}" for slot in rows.values}
+        return [
+            f"UPDATE {NOTES} SET done = CASE WHEN done = {THERE} AND {touches} THEN {TOUCHED} "
+            f"ELSE done END{bits} WHERE {self._is_note(NOTES, 'OLD')}"
+        ]
+
+    # -- recording
+
+    def _record(self, how: How) -> list[str]:
+        """Deletions, moves, updates, insertions: no row is ever put where another still is."""
+        rows = self._rows
+        watched = f" WHERE {self._is_watched('r', how)} AND "
+        # The note `m` of the place that `r` is to move to, or of the row that is to come to `r`.
+        both = f"EXISTS (SELECT 1 FROM {NOTES} AS m WHERE {self._is_watched('m', how)} AND "
+        goes = f"{self._is_gone('r')} AND {self._is_there('m')}"
+        comes = f"{self._is_gone('m')} AND {self._is_there('r')}"
+        is_moved = f"{both}m.id = r.goes AND m.comes = r.id AND {goes})"
+        is_target = f"{both}m.id = r.comes AND m.goes = r.id AND {comes})"
+        differs = [is_other(rows.noted_image("r", "o"), rows.image("t")), f"r.done = {TOUCHED}"]
+        differs += [f"r.n{slot}" for slot in self._hidden]
+        before = {f"o{slot}": f"r.o{slot}" for slot in rows.values}
+        after = {f"n{slot}": rows.column("t", slot) for slot in rows.values}
         if rows.is_subject_stored:
-            images |= {"s0": "s0", "s1": rows.subjects(None, "OLD")["s1"]}
-            noted["s0"] = "r.s0"
-        still_there = same(rows.key("t"), rows.noted_key("r"))
-        is_outers = same(rows.noted_key(NOTES), rows.noted_key("r"))
-        taken = (
-            f"r.layout = {rows.number} AND r.kind >= 0 AND "
-            f"({rows.is_row('r', 'OLD')} OR NOT EXISTS (SELECT 1 FROM {rows.name} AS t WHERE "
-            f"{still_there})) AND EXISTS (SELECT 1 FROM {NOTES} WHERE {outer} AND NOT {is_outers})"
+            before["s0"] = "r.s0"
+        after |= rows.subjects(None, "t")
+        changed = {**before, **after, **{f"n{slot}": f"r.n{slot}" for slot in self._hidden}}
+        notes = f" FROM {NOTES} AS r"
+        here = f"{notes} JOIN {rows.name} AS t ON {self._is_at('r')}{watched}NOT {is_target} AND "
+        there = (
+            f"{notes} JOIN {NOTES} AS p ON p.id = r.goes JOIN {rows.name} AS t "
+            f"ON {self._is_at('p')}{watched}"
         )
         return [
-            rows.put(str(OP_REPLACED), noted, f" FROM {NOTES} AS r WHERE {taken}"),
-            f"DELETE FROM {NOTES} WHERE id IN (SELECT r.id FROM {NOTES} AS r WHERE {taken})",
-            rows.put(_OP, images, f" FROM {NOTES} WHERE {outer}"),
-            f"UPDATE {NOTES} SET done = {WRITTEN} WHERE {outer}",
+            rows.put(
+                str(OP_DELETE),
+                before,
+                f"{notes}{watched}({self._is_gone('r')} AND NOT {is_moved} OR "
+                f"r.done <> {ABSENT} AND {is_target})",
+            ),
+            rows.put(str(OP_UPDATE), changed, f"{there}{is_moved}"),
+            rows.put(
+                str(OP_UPDATE), changed, f"{here}r.done <> {ABSENT} AND ({' OR '.join(differs)})"
+            ),
+            rows.put(str(OP_INSERT), after, f"{here}r.done = {ABSENT}"),
         ]
 
-    def _renew(self, own: str) -> str:
-        """What else is noted of this row is now as we left it, unless what is nested in us
-        went on from there.
-        """
+    def _refresh(self, how: How) -> list[str]:
+        """The notes say what was recorded now."""
         rows = self._rows
-        renewed = ", ".join(f"{name} = {new}" for name, new in rows.olds("NEW").items())
+        names = ["done", *(f"o{slot}" for slot in rows.values)]
+        values = [str(THERE), *rows.image("t")]
+        names += [f"n{slot}" for slot in self._hidden]
+        values += ["NULL" for _ in self._hidden]
+        if rows.is_subject_stored:
+            names.append("s0")
+            values += rows.subjects("t", None).values()
+        watched = self._is_watched(NOTES, how)
+        return [
+            f"UPDATE {NOTES} SET done = {ABSENT}, goes = NULL WHERE {watched} AND "
+            f"{self._is_gone(NOTES)}",
+            f"UPDATE {NOTES} SET ({', '.join(names)}) = (SELECT {', '.join(values)} FROM "
+            f"{rows.name} AS t WHERE {self._is_at(NOTES)}) WHERE {watched} AND "
+            f"{self._is_there(NOTES)}",
+        ]
+
+    def _is_watched(self, note: str, how: How) -> str:
+        """Noted by this write, by one inside it, or by one around it."""
         return (
-            f"UPDATE {NOTES} SET {renewed} WHERE layout = {rows.number} AND "
-            f"{rows.is_row(NOTES, 'OLD')} AND id IS NOT {own} AND NOT EXISTS (SELECT 1 FROM "
-            f"{NOTES} AS x WHERE x.id = {own} AND x.done = {WRITTEN})"
+            f"{note}.{self._is_ours} AND ({note}.kind = {ROW} OR "
+            f"{note}.kind = {SETTLED} AND {note}.id > {self._own(how)})"
         )
 
-    def _watch_new(self, own: str) -> str:
-        """A row written inside another write may be replaced by that one, which has noted all
-        that it may replace by now: note this one, too.
-        """
-        rows = self._rows
-        around = (
-            f"EXISTS (SELECT 1 FROM {NOTES} AS a WHERE a.layout = {rows.number} AND "
-            f"a.kind IN ({UPDATING}, {DELETING}, {INSERTING}) AND a.id < {own})"
-        )
-        # An update around us that is written already replaces nothing any more.
-        written = (
-            f"EXISTS (SELECT 1 FROM {NOTES} AS w WHERE w.layout = {rows.number} AND "
-            f"w.kind = {UPDATING} AND w.done = {WRITTEN})"
-        )
-        known = (
-            f"EXISTS (SELECT 1 FROM {NOTES} AS k WHERE k.layout = {rows.number} AND "
-            f"k.kind >= 0 AND {rows.is_row('k', 'NEW')})"
-        )
-        columns = {**rows.subjects("NEW", None), **rows.olds("NEW")}
-        return rows.note(0, columns, f" WHERE {around} AND NOT {written} AND NOT {known}")
+    def _is_gone(self, note: str) -> str:
+        return f"{note}.done <> {ABSENT} AND NOT {self._is_there(note)}"
 
+    def _is_there(self, note: str) -> str:
+        return f"EXISTS (SELECT 1 FROM {self._rows.name} AS t WHERE {self._is_at(note)})"
 
-_OP = f"CASE done WHEN {GONE} THEN {OP_INSERT} ELSE {OP_UPDATE} END"
+    def _is_at(self, note: str) -> str:
+        """`t` is the row that the note is of."""
+        live, noted = self._rows.key("t"), self._rows.noted_key(note)
+        # The first finds the row by its index, the second by its bits: NOCASE keys.
+        return f"{same(live, noted)} AND {same(noted, live)}"
+
+    # -- forgetting
+
+    def _settle(self, how: How) -> list[str]:
+        """This write is done. Only a write around it may still touch what is noted."""
+        own = self._own(how)
+        writes = f"FROM {NOTES} AS w WHERE w.{self._is_ours} AND w.kind = {WRITE}"
+        return [
+            f"UPDATE {NOTES} SET kind = {SETTLED} WHERE {self._is_ours} AND kind = {ROW} "
+            f"AND id > {own}",
+            f"DELETE FROM {NOTES} WHERE {self._is_ours} AND kind = {WRITE} AND id >= {own}",
+            f"DELETE FROM {NOTES} WHERE {self._is_ours} AND kind IN ({ROW}, {SETTLED}) "
+            f"AND NOT EXISTS (SELECT 1 {writes})",
+        ]
+
+    def _forget_old(self) -> str:
+        """Forget writes that never end, for a statement ignored their row, and what they noted."""
+        writes = f"FROM {NOTES} AS w WHERE w.{self._is_ours} AND w.kind = {WRITE}"
+        return (
+            f"DELETE FROM {NOTES} WHERE {self._is_ours} AND ("
+            f"kind = {WRITE} AND id <= "
+            f"(SELECT w.id {writes} ORDER BY w.id DESC LIMIT 1 OFFSET {MAX_WRITES})"
+            f" OR kind = {SETTLED} AND id < (SELECT max(id) FROM {NOTES}) - {MAX_SETTLED}"
+            f" OR kind IN ({ROW}, {SETTLED}) AND id < (SELECT min(w.id) {writes}))"
+        )

@@ -1,18 +1,26 @@
-"""What triggers remember in `indelible_notes`: the kinds of notes, and states of an update's."""
+"""What triggers remember in `indelible_notes`: the kinds of notes."""
 
 from __future__ import annotations
 
 from typing import Final
 
 # A row that REPLACE may delete has as its kind the number of what must be unique, from 0.
-UPDATING: Final = -1
-PARENT: Final = -2
-DELETING: Final = -3
-INSERTING: Final = -4
+PARENT: Final = -1
+"""Where a subject's path leads from a row that is being deleted."""
+WRITE: Final = -2
+"""A write under way; `done` is the outbox's number for how it writes, `o` its row's identity."""
+ROW: Final = -3
+"""A row as it was last recorded, while a write that touches it is under way. `goes` is the note
+of the place that an update takes it to, `comes` that of the row that is to come to this place."""
+SETTLED: Final = -4
+"""The same once that write is done, while one around it is under way."""
 
-# Of an update under way: its AFTER trigger is to come; it came early, from inside; the row that
-# it updates was deleted by something inside it, so what it writes is a row that wasn't there.
-OPEN, WRITTEN, GONE = 0, 1, 2
+# A recorded row, by `done`: none was there; this one was; the same, and a write of it that changed
+# nothing is to be recorded.
+ABSENT, THERE, TOUCHED = 0, 1, 2
 
-KEPT: Final = 200
-"""How many notes of statements that did nothing (IGNORE) are left lying about."""
+MAX_WRITES: Final = 50
+"""How many writes are taken to be under way in each other. Those of rows that a statement ignored
+(OR IGNORE) seem so, too: no trigger fires when they end."""
+MAX_SETTLED: Final = 200
+"""How many of the newest settled rows are kept."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from indelible.capture.outbox_layout import OP_REPLACED
 from indelible.capture.sqlite_names import NOTES, quote_name
-from indelible.capture.sqlite_notes import GONE, KEPT, OPEN, UPDATING, WRITTEN
 from indelible.capture.sqlite_rows import RowSql, same
 from indelible.capture.sqlite_schema import UniqueIndex
 
@@ -17,54 +16,49 @@ from indelible.capture.sqlite_schema import UniqueIndex
 class ReplacedSql:
     """Statements about the rows of a table that may be replaced."""
 
-    def __init__(self, rows: RowSql, *, is_entangled: bool) -> None:
+    def __init__(self, rows: RowSql) -> None:
         self._rows = rows
-        self._is_entangled = is_entangled
-        self._is_noted = f"layout = {rows.number} AND kind >= 0"
+
+    def in_the_way(self, *, is_update: bool) -> list[str]:
+        """For each thing that must be unique, ` FROM … WHERE …` of the rows (of the table's own
+        name) that NEW may replace; on an update other than the updated row.
+        """
+        rows = self._rows
+        other = f" AND NOT {same(rows.key(rows.name), rows.key('OLD'))}" if is_update else ""
+        return [f" FROM {rows.name} WHERE {match}{other}" for match in self._conflicts()]
 
     def note(self, *, is_update: bool) -> list[str]:
-        """Note each row that NEW may replace; on an update other than the updated row."""
+        """Note each of those rows."""
         rows = self._rows
         columns = {**rows.subjects(rows.name, None), **rows.olds(rows.name)}
-        statements = []
-        for place, match in enumerate(self._conflicts()):
-            where = (
-                f"{match} AND NOT EXISTS (SELECT 1 FROM {NOTES} AS n WHERE n.layout = "
-                f"{rows.number} AND n.kind >= 0 AND {rows.is_row('n', rows.name)})"
+        return [
+            rows.note(
+                place,
+                columns,
+                f"{found} AND NOT EXISTS (SELECT 1 FROM {NOTES} AS n WHERE n.layout = "
+                f"{rows.number} AND n.kind >= 0 AND {rows.is_row('n', rows.name)})",
             )
-            if is_update:
-                where += f" AND NOT {same(rows.key(rows.name), rows.key('OLD'))}"
-            statements.append(rows.note(place, columns, f" FROM {rows.name} WHERE {where}"))
-        return statements
+            for place, found in enumerate(self.in_the_way(is_update=is_update))
+        ]
 
-    def put(self, *, new: str | None, old: str | None) -> str:
-        """A deletion for each noted row that is gone; `new` and `old` are NEW and OLD, if any."""
+    def put(self, *, old: str | None) -> str:
+        """A deletion for each noted row that is gone, for NEW is there; `old` is OLD, if any."""
         columns = {f"o{slot}": f"n.o{slot}" for slot in self._rows.values}
         if self._rows.is_subject_stored:
             columns["s0"] = "n.s0"
-        gone = self._is_gone("n", new, old)
-        return self._rows.put(str(OP_REPLACED), columns, f" FROM {NOTES} AS n WHERE {gone}")
-
-    def forget(self, *, new: str | None, old: str | None) -> list[str]:
-        """Forget those; what was to update one of them has no row to update any more."""
-        rows = self._rows
-        is_same = same(rows.noted_key("n"), rows.noted_key(NOTES))
-        return [
-            f"UPDATE {NOTES} SET done = {GONE} WHERE layout = {rows.number} AND "
-            f"kind = {UPDATING} AND done = {OPEN} AND EXISTS (SELECT 1 FROM {NOTES} AS n WHERE "
-            f"{is_same} AND {self._is_gone('n', new, old)})",
-            f"DELETE FROM {NOTES} WHERE {self._is_gone(NOTES, new, old)}",
-        ]
+        return self._rows.put(
+            str(OP_REPLACED), columns, f" FROM {NOTES} AS n WHERE {self._is_gone(old)}"
+        )
 
     def forget_row(self) -> str:
         """OLD's deletion is recorded for what it is."""
-        return f"DELETE FROM {NOTES} WHERE {self._is_noted} AND {self._rows.is_row(NOTES, 'OLD')}"
+        return (
+            f"DELETE FROM {NOTES} WHERE layout = {self._rows.number} AND kind >= 0 "
+            f"AND {self._rows.is_row(NOTES, 'OLD')}"
+        )
 
     def forget_stale(self) -> str:
         """Forget what statements noted that did nothing then (IGNORE)."""
-        if self._is_entangled:
-            # They stay true, and a write around this one needs its own.
-            return f"DELETE FROM {NOTES} WHERE id < (SELECT max(id) FROM {NOTES}) - {KEPT}"
         return f"DELETE FROM {NOTES} WHERE layout = {self._rows.number}"
 
     def of_keys(self) -> str:
@@ -122,30 +116,14 @@ class ReplacedSql:
         )
         return f"(SELECT ({expression}) FROM (SELECT {', '.join(columns)}) AS {self._rows.name})"
 
-    def _is_gone(self, note: str, new: str | None, old: str | None) -> str:
+    def _is_gone(self, old: str | None) -> str:
         rows = self._rows
-        live, noted = rows.key("t"), rows.noted_key(note)
+        live, noted = rows.key("t"), rows.noted_key("n")
         # The first finds the row by its index, the second by its bits: NOCASE keys.
         there = f"{same(live, noted)} AND {same(noted, live)}"
-        gone = f"NOT EXISTS (SELECT 1 FROM {rows.name} AS t WHERE {there})"
-        if self._is_entangled:
-            gone += f" AND NOT {self._is_moved(note)}"
-        if new is not None:
-            gone = f"({gone} OR {rows.is_row(note, new)})"
-        gone = f"{note}.layout = {rows.number} AND {note}.kind >= 0 AND {gone}"
-        if old is not None:
-            # The row that this very update took from there.
-            gone += f" AND NOT {rows.is_row(note, old)}"
-        return gone
-
-    def _is_moved(self, note: str) -> str:
-        """An update around this write gave the noted row another key, and will record that."""
-        rows = self._rows
-        before = rows.noted_key("b")
-        is_there = same(rows.noted_image("b", "n"), rows.image("m"))
-        return (
-            f"EXISTS (SELECT 1 FROM {NOTES} AS b WHERE b.layout = {rows.number} AND "
-            f"b.kind = {UPDATING} AND {same(before, rows.noted_key(note))} AND "
-            f"NOT {same(before, rows.noted_key('b', 'n'))} AND (b.done = {WRITTEN} OR "
-            f"EXISTS (SELECT 1 FROM {rows.name} AS m WHERE {is_there})))"
+        gone = (
+            f"n.layout = {rows.number} AND n.kind >= 0 AND (NOT EXISTS (SELECT 1 FROM {rows.name} "
+            f"AS t WHERE {there}) OR {rows.is_row('n', 'NEW')})"
         )
+        # The row that this very update took from there.
+        return f"{gone} AND NOT {rows.is_row('n', old)}" if old is not None else gone

@@ -51,6 +51,15 @@ def same(left: Sequence[str], right: Sequence[str]) -> str:
     return "(" + " AND ".join(pairs) + ")"
 
 
+def is_other(left: Sequence[str], right: Sequence[str]) -> str:
+    """Some value on the left isn't, bit by bit, the one on the right."""
+    pairs = (
+        f"typeof({a}) <> typeof({b}) OR {a} IS NOT {b} COLLATE BINARY"
+        for a, b in zip(left, right, strict=True)
+    )
+    return "(" + " OR ".join(pairs) + ")"
+
+
 class RowSql:
     """How the rows of one table are written in SQL, under one layout."""
 
@@ -104,7 +113,7 @@ class RowSql:
         old, new = self.column("OLD", slot), self.column("NEW", slot)
         if self.layout.slots[slot].mode == "value":
             return new
-        return f"(typeof({old}) <> typeof({new}) OR {old} IS NOT {new} COLLATE BINARY)"
+        return is_other([old], [new])
 
     def subjects(self, before: str | None, after: str | None) -> dict[str, str]:
         """`s0` and `s1`, where they aren't in the image anyway."""

@@ -42,7 +42,7 @@ def triggers_for(
 ) -> list[TriggerSql]:
     """All triggers that capture the writes of `table` under the layout `number`."""
     rows = RowSql(schema, table, layout, number, policy)
-    replaced = ReplacedSql(rows, is_entangled=is_entangled)
+    replaced = ReplacedSql(rows)
     write = _nested if is_entangled else _plain
     return write(rows, replaced)
 
@@ -58,11 +58,11 @@ def _plain(rows: RowSql, replaced: ReplacedSql) -> list[TriggerSql]:
     found = [
         _trigger(rows, "BEFORE INSERT", "", [stale, *replaced.note(is_update=False)]),
         _trigger(rows, "BEFORE UPDATE", of_keys, [stale, *replaced.note(is_update=True)]),
-        _trigger(rows, "AFTER INSERT", "", [replaced.put(new="NEW", old=None), insert, TRIM]),
+        _trigger(rows, "AFTER INSERT", "", [replaced.put(old=None), insert, TRIM]),
         _trigger(rows, "AFTER UPDATE", "", [rows.put(str(OP_UPDATE), changed), TRIM]),
         _trigger(rows, "AFTER DELETE", "", [deleted, replaced.forget_row(), *passed, TRIM]),
         # Fires before the other: what an update replaced was gone when it wrote its row.
-        _trigger(rows, "AFTER UPDATE", of_keys, [replaced.put(new="NEW", old="OLD")], "_key"),
+        _trigger(rows, "AFTER UPDATE", of_keys, [replaced.put(old="OLD")], "_key"),
     ]
     if passages:
         found.append(_trigger(rows, "BEFORE DELETE", "", passages))
@@ -71,19 +71,15 @@ def _plain(rows: RowSql, replaced: ReplacedSql) -> list[TriggerSql]:
 
 def _nested(rows: RowSql, replaced: ReplacedSql) -> list[TriggerSql]:
     nested = NestedSql(rows, replaced)
-    stale = replaced.forget_stale()
-    insert = rows.put(str(OP_INSERT), _inserted(rows))
-    to_insert = [stale, *replaced.note(is_update=False), *nested.before_insert()]
-    to_update = [stale, *replaced.note(is_update=True), *nested.before_update()]
-    to_delete = [*nested.before_delete(), *note_passages(rows.schema, rows.table, rows.policy)]
+    passages = note_passages(rows.schema, rows.table, rows.policy)
     passed = forget_passages(rows.schema, rows.table, rows.policy)
     return [
-        _trigger(rows, "BEFORE INSERT", "", to_insert),
-        _trigger(rows, "BEFORE UPDATE", "", to_update),
-        _trigger(rows, "BEFORE DELETE", "", to_delete),
-        _trigger(rows, "AFTER INSERT", "", [*nested.after_insert(insert), TRIM]),
-        _trigger(rows, "AFTER UPDATE", "", [*nested.after_update(), TRIM]),
-        _trigger(rows, "AFTER DELETE", "", [*nested.after_delete(), *passed, TRIM]),
+        _trigger(rows, "BEFORE INSERT", "", nested.before("insert")),
+        _trigger(rows, "BEFORE UPDATE", "", nested.before("update")),
+        _trigger(rows, "BEFORE DELETE", "", [*nested.before("delete"), *passages]),
+        _trigger(rows, "AFTER INSERT", "", [*nested.after("insert"), TRIM]),
+        _trigger(rows, "AFTER UPDATE", "", [*nested.after("update"), TRIM]),
+        _trigger(rows, "AFTER DELETE", "", [*nested.after("delete"), *passed, TRIM]),
     ]
 
 
