@@ -24,11 +24,11 @@ except ImportError as error:  # pragma: no cover - in an environment without the
     ) from error
 
 from indelible.capture.access import Access, Parameters
-from indelible.capture.catalogue import path_of_database
 from indelible.capture.extraction import Row
 from indelible.capture.host import CaptureHost
 from indelible.capture.reads import ConnectionReads, DatabaseReads, Runner
 from indelible.capture.sqlite3 import SqliteRunner, shared_reads
+from indelible.capture.sqlite_schema import path_of_database
 from indelible.capture.statement_context import StatementContext, context_of
 from indelible.errors import CaptureError
 

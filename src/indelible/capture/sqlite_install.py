@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from indelible.capture.host import Journal
+from indelible.capture.schema import Unseen
 from indelible.capture.sqlite_baseline import Progress, write_baseline
 from indelible.capture.sqlite_context import FORMAT
 from indelible.capture.sqlite_names import META, NOTES, OUTBOX, is_ours, quote_name
@@ -25,12 +26,7 @@ from indelible.capture.sqlite_plan import (
     baseline_key,
     plan_install,
 )
-from indelible.capture.sqlite_schema import (
-    Unseen,
-    named_sql,
-    plain_cursor,
-    read_schema,
-)
+from indelible.capture.sqlite_schema import named_sql, plain_cursor, read_schema_of
 from indelible.errors import CaptureError, ConfigurationError, NotInstalledError
 from indelible.events.codec import encode_draft
 from indelible.events.model import Event
@@ -205,7 +201,7 @@ def _with_baseline(
     ]
     rows = 0
     tables = []
-    schema = read_schema(connection)
+    schema = read_schema_of(connection)
     for number in due:
         layout = plan.layouts[number]
         table = schema.table(layout.table)
@@ -229,7 +225,7 @@ def _plan(connection: sqlite3.Connection, policy: Policy, installed: Installed) 
             "use the version of Indelible that installed it"
         )
     return plan_install(
-        read_schema(connection),
+        read_schema_of(connection),
         policy,
         installed,
         max_columns=connection.getlimit(sqlite3.SQLITE_LIMIT_COLUMN),
@@ -261,7 +257,7 @@ def _write_meta(cursor: sqlite3.Cursor, meta: dict[str, str | None]) -> None:
 
 
 def _drop_triggers(connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> None:
-    for trigger in read_schema(connection).triggers:
+    for trigger in read_schema_of(connection).triggers:
         if is_ours(trigger.name):
             cursor.execute(f"DROP TRIGGER main.{quote_name(trigger.name)}")
 

@@ -8,10 +8,10 @@ of the table itself, so nothing has to be guessed later.
 from __future__ import annotations
 
 from indelible.capture.outbox_layout import OP_REPLACED
+from indelible.capture.schema import UniqueIndex
 from indelible.capture.sqlite_names import NOTES, quote_name
 from indelible.capture.sqlite_notes import GONE, KEPT, OPEN, UPDATING, WRITTEN
 from indelible.capture.sqlite_rows import RowSql, same
-from indelible.capture.sqlite_schema import UniqueIndex
 
 
 class ReplacedSql:
