@@ -38,5 +38,10 @@ SELECT (SELECT value FROM main.indelible_meta WHERE key = 'incarnation'),
        (SELECT min(id) FROM main.indelible_outbox),
        (SELECT max(id) FROM main.indelible_outbox);
 
+-- name: leaves_sequence
+-- The word may also stand in a comment or a name: then nothing is said that could be wrong.
+SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_sequence')
+  AND NOT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE sql LIKE '%AUTOINCREMENT%');
+
 -- name: waiting
 SELECT count(*) FROM main.indelible_outbox WHERE id > ?;

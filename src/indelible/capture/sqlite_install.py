@@ -121,12 +121,23 @@ def check(database: Database, policy: Policy) -> list[Drift]:
         return list(_plan(connection, policy, installed).drifts)
 
 
-def uninstall(database: Database, *, delivered_through: int = 0, force: bool = False) -> int:
-    """Take triggers, outbox and all else of ours away; returns how many rows that discarded.
+class Uninstalled(msgspec.Struct, frozen=True):
+    """How many waiting rows went, and whether an empty `sqlite_sequence` of ours stays."""
 
-    The application's schema and rows are what they were; an empty `sqlite_sequence`, which
-    SQLite made for the outbox and never drops, may stay. Raises `CaptureError` and changes
-    nothing where outbox rows above `delivered_through` wait to be delivered, unless `force`.
+    discarded: int
+    leaves_sequence: bool
+
+
+def uninstall(
+    database: Database, *, delivered_through: int = 0, force: bool = False
+) -> Uninstalled:
+    """Take triggers, outbox and all else of ours away.
+
+    The application's schema and rows are what they were, byte for byte, but for an empty
+    `sqlite_sequence` where the application has no AUTOINCREMENT itself: SQLite made it for the
+    outbox and drops it only in a VACUUM (to cut it out of a writable schema would leave its page
+    allocated and used by nothing). Raises `CaptureError` and changes nothing where outbox rows
+    above `delivered_through` wait to be delivered, unless `force`.
     """
     with _opened(database) as connection, _transaction(connection, "BEGIN IMMEDIATE") as cursor:
         if not _read_installed(connection).meta:
@@ -140,7 +151,8 @@ def uninstall(database: Database, *, delivered_through: int = 0, force: bool = F
         _drop_triggers(connection, cursor)
         for table in (OUTBOX, NOTES, META):
             cursor.execute(f"DROP TABLE {quote_name(table)}")
-        return int(waiting)
+        ((leaves_sequence,),) = cursor.execute(named_sql()["leaves_sequence"]).fetchall()
+        return Uninstalled(int(waiting), bool(leaves_sequence))
 
 
 def suspend(database: Database, *, journal: Journal) -> None:
