@@ -14,14 +14,14 @@ import zoneinfo
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, Self, TypeVar, Unpack, cast
 
 from indelible.capture.drift import DriftWatch
-from indelible.capture.recording import context_of
-from indelible.errors import DeliveryError, ReversalError
+from indelible.capture.recording import context_of, is_async
+from indelible.errors import CaptureError, DeliveryError, ReversalError
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
-from indelible.events.explicit import explicit_event
+from indelible.events.explicit import ExplicitArguments, explicit_event
 from indelible.events.model import Actor, Event, Kind, Outcome, Subject, Target
 from indelible.events.values import Native, Value
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
@@ -203,6 +203,7 @@ class Trail:
         Without `on` it is in this process's journal when this returns, whatever happens to any
         transaction; returns the event's id. With `on` (a SQLAlchemy `Session` or `Connection`, or a
         captured `sqlite3` connection) it commits with that transaction or never was; returns None.
+        An `AsyncSession` or `AsyncConnection` goes to `record_async`.
         `kind="access"` or `"change"` puts a fact that no driver saw (a cache, a file) into the
         matching question. Raises `EventError`, `CaptureError` and `DeliveryError`.
         """
@@ -223,6 +224,23 @@ class Trail:
             context.record(draft, current_frame())
             return None
         return self._journal.append(draft)
+
+    async def record_async(
+        self, action: str, *, on: object, **event: Unpack[ExplicitArguments]
+    ) -> None:
+        """`record`, on a SQLAlchemy `AsyncSession` or `AsyncConnection`.
+
+        It is in the transaction when this was awaited; nothing else has to be. Waits for the
+        database's lock without holding up other tasks. Whoever acts in the calling task did it.
+        Without a transaction `record` needs no awaiting.
+        """
+        if not is_async(on):
+            raise CaptureError(
+                "expected an AsyncSession or AsyncConnection, got "
+                f"{type(on).__module__}.{type(on).__qualname__}: `trail.record` takes all else"
+            )
+        run_sync = cast("Any", on).run_sync
+        await run_sync(lambda inner: self.record(action, on=inner, **event))
 
     def action(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from indelible import Trail, Value
 from indelible.events.model import Event
 from indelible.events.values import ABSENT as ABSENT_VALUE
-from indelible.events.values import RawText, to_native
+from indelible.events.values import CHANGED, MASKED, RawText, to_native
 from indelible.questions.fold import BaselineChunk, baseline_of, fold
 from indelible.questions.reading import read_events
 from indelible.questions.row_change import RowChange, row_change_of
@@ -15,6 +15,7 @@ from indelible.questions.window import Window
 
 from .oracle import Step
 from .snapshots import ABSENT, Bits, Key, Row, Snapshot, Table, bits
+from .withheld import WITHHELD, withheld_columns
 
 Record = tuple[str, Key | None]
 """Kind and key; None for records that couldn't be told apart."""
@@ -24,6 +25,8 @@ def bits_of(value: Value) -> Bits:
     """A trail's value as the oracle would have read it from the column."""
     if value == ABSENT_VALUE:
         return ABSENT
+    if value in (MASKED, CHANGED):
+        return WITHHELD
     native = to_native(value)
     return ("text", bytes(native)) if isinstance(native, RawText) else bits(native)
 
@@ -52,6 +55,8 @@ def records_touched(step: Step) -> set[Record]:
 
 def replay(events: Iterable[Event], rows: Snapshot, tables: Mapping[str, Table]) -> set[Record]:
     """Carry out captured changes on `rows`, each of which must find what it says was before.
+
+    `rows` are veiled, as what the events say is.
 
     Returns the rows touched, as (table, key).
     """
@@ -98,7 +103,7 @@ def _apply(
         assert all(after == ABSENT for _, after in columns.values())
         return
     assert verb == "update"
-    assert all(before != after for before, after in columns.values())
+    assert all(before != after or after == WITHHELD for before, after in columns.values())
     assert key not in rows
     rows[key] = {**row, **{name: after for name, (_, after) in columns.items()}}
 
@@ -122,6 +127,7 @@ def fold_trail(trail: Trail, tables: Mapping[str, Table]) -> Snapshot:
             if state.present:
                 assert state.complete
                 row: Row = {column: bits_of(value) for column, value in state.columns.items()}
+                row |= dict.fromkeys(withheld_columns(name), WITHHELD)
                 own = tables[name].columns
                 rows[name][key_of(row_id)] = {column: row[column] for column in own}
     return rows

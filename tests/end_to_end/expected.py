@@ -2,7 +2,8 @@
 
 Latest change first: a column that is as the actor left it goes back, one that is so already stays,
 one that is anything else is a conflict. `without` says the same from the other side: the values
-that the others alone would have left.
+that the others alone would have left. Values that are kept out of the trail can't be restored:
+a masked column's update is nothing that the trail knows, all else of theirs is a conflict.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .snapshots import (
     copy_of,
     difference,
 )
+from .withheld import WITHOUT_VALUES, veiled, withheld_columns
 
 Name = tuple[str, str]
 """An actor, whomever they acted for."""
@@ -94,6 +96,7 @@ def reverse(who: Name, history: History, live: Snapshot, tables: Mapping[str, Ta
     undoing = _Undoing(tables, copy_of(live))
     for _, life, change in sorted(own, key=lambda found: found[0], reverse=True):
         undoing.undo(life, change)
+    undoing.name_withheld()
     undoing.drop_orphans(live)
     return Reversal(undoing.rows, undoing.conflicts, difference(live, undoing.rows, undoing.moves))
 
@@ -107,6 +110,7 @@ class _Undoing:
         self.moves: dict[str, dict[Key, Key]] = {}
         self._tables = tables
         self._judged: set[tuple[int, str]] = set()
+        self._withheld: list[Life] = []
 
     def undo(self, life: Life, change: RowChange) -> None:
         rows = self.rows[life.table]
@@ -121,7 +125,10 @@ class _Undoing:
         if life.key not in rows:
             return
         inserted = {column: after for column, (_, after) in change.columns.items()}
-        if rows[life.key] != inserted or self._is_referred_to(life.table, rows[life.key]):
+        found = veiled(life.table, rows[life.key])
+        if found != veiled(life.table, inserted) or self._is_referred_to(
+            life.table, rows[life.key]
+        ):
             self.conflicts.add((life.table, life.key))
         else:
             del rows[life.key]
@@ -130,7 +137,9 @@ class _Undoing:
         goal = {column: before for column, (before, _) in change.columns.items()}
         assert change.before is not None
         found = rows.get(change.before)
-        if found is None:
+        if found is None and withheld_columns(life.table):
+            self.conflicts.add((life.table, change.before))
+        elif found is None:
             rows[change.before] = goal
             life.key = change.before
         elif found != goal:
@@ -148,7 +157,10 @@ class _Undoing:
             self.conflicts.add((life.table, life.key))
             return
         for column, (before, after) in change.columns.items():
-            if row[column] == after:
+            if column in withheld_columns(life.table):
+                if column in WITHOUT_VALUES.get(life.table, ()):
+                    self._withheld.append(life)
+            elif row[column] == after:
                 row[column] = before
             elif row[column] != before and (id(life), column) not in self._judged:
                 self.conflicts.add((life.table, life.key))
@@ -158,6 +170,12 @@ class _Undoing:
             rows[change.before] = rows.pop(life.key)
             self.moves.setdefault(life.table, {})[life.key] = change.before
             life.key = change.before
+
+    def name_withheld(self) -> None:
+        """A row that is still there has a column that can't be put back."""
+        for life in self._withheld:
+            if life.key in self.rows[life.table]:
+                self.conflicts.add((life.table, life.key))
 
     def _is_referred_to(self, table: str, row: Row) -> bool:
         return any(

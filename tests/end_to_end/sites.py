@@ -27,6 +27,7 @@ POLICY = textwrap.dedent(
 
     [tables.Customer]
     subject = "self"
+    mask = ["Fax"]
 
     [tables.Invoice]
     subject = "CustomerId -> Customer"
@@ -39,6 +40,7 @@ POLICY = textwrap.dedent(
 
     [tables.CaseNote]
     subject = "CaseId -> SupportCase.CustomerId -> Customer"
+    without_values = ["Body"]
 
     [tables.LoyaltyCard]
     subject = "CustomerId -> Customer"

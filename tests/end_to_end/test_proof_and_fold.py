@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .answers import fold_trail
 from .conftest import Day
+from .withheld import veil
 from .working_day import ALICE
 
 
@@ -16,10 +17,10 @@ def test_the_trail_verifies(day: Day) -> None:
 
 
 def test_folding_the_trail_gives_the_live_database(day: Day) -> None:
-    """Baseline and changes make up every row of every table, bit by bit."""
+    """Baseline and changes make up every row of every table, bit by bit, but what is withheld."""
     folded = fold_trail(day.trail, day.oracle.tables)
 
-    for table, rows in day.oracle.now.items():
+    for table, rows in veil(day.oracle.now).items():
         assert folded[table] == rows, table
 
 

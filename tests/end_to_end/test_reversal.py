@@ -18,6 +18,7 @@ from .chinook import enforce_foreign_keys
 from .conftest import Day
 from .expected import Reversal, history_of, name_of, reverse, without
 from .snapshots import Key, Snapshot, connect_plainly, take_snapshot
+from .withheld import veil, veiled
 from .working_day import ACTORS
 
 AUDITOR = Actor("staff", "auditor")
@@ -76,7 +77,12 @@ def test_reversing_one_restores_what_the_others_alone_would_have_left(
     history = history_of(day.oracle.steps)
     expected = reverse(name, history, live, day.oracle.tables)
     for (table, key), row in without(name, history, live).items():
-        assert (table, key) in expected.conflicts or expected.rows[table].get(key) == row
+        found = expected.rows[table].get(key)
+        assert (table, key) in expected.conflicts or (
+            found == row
+            if found is None or row is None
+            else veiled(table, found) == veiled(table, row)
+        )
 
     with opened(directory) as (trail, engine):
         plan = trail.plan_reversal(by=actor)
@@ -91,7 +97,7 @@ def test_reversing_one_restores_what_the_others_alone_would_have_left(
         assert rows_of(directory, day) == after
         trail.flush()
         assert {f.event.actor for f in trail.changes(by=AUDITOR)} <= {AUDITOR}
-        assert fold_trail(trail, day.oracle.tables) == after
+        assert fold_trail(trail, day.oracle.tables) == veil(after)
         trail.verify()
 
 

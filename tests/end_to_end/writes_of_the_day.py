@@ -31,6 +31,7 @@ from .chinook import (
 from .oracle import Said, Witness
 from .sites import Site, opened
 from .snapshots import connect_plainly
+from .withheld import SECRET_BODY, SECRET_FAX
 
 Write = Callable[[Site, Witness], None]
 
@@ -175,14 +176,19 @@ def refused(site: Site, witness: Witness) -> None:
 
 
 def core(site: Site, witness: Witness) -> None:
+    witness.reads("Customer", "t.Country = 'Portugal'")
     with site.engine.begin() as connection:
         result = connection.execute(insert(Artist).values(name="One"))
         witness.sees(result.inserted_primary_key, result.lastrowid)
         connection.execute(insert(Artist).values([{"name": "Two"}, {"name": "Three"}]))
         result = connection.execute(
-            update(Customer).where(Customer.country == "Portugal").values(fax="+351 000")
+            update(Customer).where(Customer.country == "Portugal").values(fax=SECRET_FAX)
         )
         witness.sees(result.rowcount)
+        found = connection.execute(select(Customer.id).where(Customer.fax == SECRET_FAX))
+        witness.sees(found.all())
+        query = text(f"SELECT LastName FROM Customer WHERE Fax = '{SECRET_FAX}'")
+        witness.sees(connection.execute(query).all())
         result = connection.execute(delete(Shelf).where(Shelf.id == 3))
         witness.sees(result.rowcount)
 
@@ -315,7 +321,7 @@ def returning_driver(site: Site, witness: Witness) -> None:
 
 def without_rowid(site: Site, witness: Witness) -> None:
     with opened(site.connect()) as connection, connection:
-        connection.execute("INSERT INTO CaseNote VALUES (6, 1, 'rang'), (6, 2, 'nobody there')")
+        connection.execute(f"INSERT INTO CaseNote VALUES (6, 1, 'rang'), (6, 2, '{SECRET_BODY}')")
         connection.execute("UPDATE CaseNote SET Body = NULL WHERE CaseId = 6 AND NoteNo = 2")
         connection.execute("DELETE FROM CaseNote WHERE CaseId = 4 AND NoteNo = 1")
         connection.execute("UPDATE Setting SET Value = 20 WHERE Name = 'limit'")
@@ -566,6 +572,7 @@ def _sql(*statements: str) -> Write:
 bob_meddles = _sql(
     "UPDATE Customer SET Phone = 'bob 1', Fax = 'bob fax' WHERE CustomerId IN (20, 21, 22)",
     "UPDATE Customer SET Address = 'bob street' WHERE CustomerId = 21",
+    f"UPDATE CaseNote SET Body = '{SECRET_BODY}' WHERE CaseId = 2",
     "INSERT INTO Playlist VALUES (900, 'bob''s'), (901, 'bob''s other')",
     "DELETE FROM PlaylistTrack WHERE PlaylistId = 18",
     "DELETE FROM Setting WHERE Name IN ('vat', 'limit')",

@@ -24,6 +24,10 @@ def application(trail: Trail) -> None:
         print(accessor.actor, accessor.why)
 
 
+async def asynchronous(trail: Trail, session: object) -> None:
+    await trail.record_async("invoice.refund", on=session, target=Target("invoice", "93"))
+
+
 def decorated(trail: Trail) -> int:
     @trail.action("invoice.refund", target=lambda number: Target("invoice", number))
     def refund(number: int) -> int:

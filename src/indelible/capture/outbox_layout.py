@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from indelible.capture.sqlite_schema import Schema, Table
+from indelible.capture.schema import Schema, Table
 from indelible.errors import ConfigurationError
 from indelible.policy.model import Policy, SubjectPath, TablePolicy
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 from indelible.capture.host import CaptureHost
 from indelible.capture.sqlite_install import check, install
-from indelible.errors import ConfigurationError, NotInstalledError
+from indelible.errors import NotInstalledError
 
 
 def prepare_database(path: Path, trail: CaptureHost) -> None:
@@ -29,17 +28,3 @@ def prepare_database(path: Path, trail: CaptureHost) -> None:
         if drifts or not is_installed:
             install(path, trail.policy, journal=trail.journal)
     trail.watch_database(path)
-
-
-def path_of(connection: sqlite3.Connection) -> Path:
-    """The file of `connection`'s main database.
-
-    Raises `ConfigurationError` for one in memory: nobody else could carry its outbox.
-    """
-    for _, name, file in connection.execute("PRAGMA database_list"):
-        if name == "main" and file:
-            return Path(file)
-    raise ConfigurationError(
-        "expected a database in a file, got one in memory: its changes couldn't be carried to "
-        "the trail"
-    )

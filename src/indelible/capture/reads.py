@@ -15,14 +15,14 @@ from typing import Final, Protocol
 
 from indelible.capture.access import Access, Parameters, widths
 from indelible.capture.access_event import Who, who_is
-from indelible.capture.catalogue import read_schema
 from indelible.capture.extraction import Row
 from indelible.capture.host import CaptureHost
 from indelible.capture.prepare import prepare_database
+from indelible.capture.schema import Schema
+from indelible.capture.sqlite_schema import read_schema
 from indelible.capture.statement_context import StatementContext
 from indelible.capture.statements.plan import Plan, Verb
 from indelible.capture.statements.planner import Entry, Planner, unplanned
-from indelible.capture.statements.schema import Schema
 from indelible.capture.statements.tokens import expand, runs, split_statements
 from indelible.errors import CaptureError, ConfigurationError, DeliveryError
 from indelible.events.context import Frame, Scope, current_frame

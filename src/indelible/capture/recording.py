@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from indelible.errors import CaptureError
 from indelible.events.context import Frame
+
+CAPTURED: Final = "indelible"
+"""The attribute of an engine's dialect that holds its capture (`Recorders`)."""
 
 
 class TransactionContext(Protocol):
@@ -18,20 +21,37 @@ class TransactionContext(Protocol):
     def record(self, draft: bytes, frame: Frame | None = None) -> None: ...
 
 
+class Recorders(Protocol):
+    """The capture of one engine."""
+
+    def recorder(self, pooled: Any) -> TransactionContext:
+        """Where an event goes that is recorded on this connection of the pool."""
+
+
 def context_of(on: object) -> TransactionContext:
     """The write context under `on`: a captured `sqlite3` connection, or SQLAlchemy's `Session` or
-    `Connection` on a captured engine.
+    `Connection` on a captured engine, of which the transaction has begun when this returns.
 
     Raises `CaptureError` for anything else: an event that isn't in the transaction that it was
     meant for would be a lie.
     """
-    held: Any = on
-    if not isinstance(on, sqlite3.Connection):
+    if is_async(on):
+        raise CaptureError(
+            f"expected a synchronous Session or Connection, got {type(on).__qualname__}: "
+            "`await trail.record_async(…, on=…)` takes it"
+        )
+    found: Any = None
+    if isinstance(on, sqlite3.Connection):
+        found = getattr(on, "context", None)
+    else:
         connect = getattr(on, "connection", None)
         connection: Any = connect() if callable(connect) else on
-        proxied = getattr(connection, "connection", None)
-        held = getattr(proxied, "info", {}).get("indelible")
-    found = getattr(held, "context", None)
+        captured = getattr(getattr(connection, "dialect", None), CAPTURED, None)
+        if captured is not None:
+            if not connection.in_transaction():
+                # The driver is about to begin one: SQLAlchemy must know, or commits nothing.
+                connection.begin()
+            found = cast("Recorders", captured).recorder(connection.connection)
     if not hasattr(found, "record"):
         raise CaptureError(
             "expected a captured sqlite3 connection, or a SQLAlchemy Session or Connection on a "
@@ -39,3 +59,8 @@ def context_of(on: object) -> TransactionContext:
             "capture(engine, trail) first"
         )
     return cast("TransactionContext", found)
+
+
+def is_async(on: object) -> bool:
+    """Whether `on` is SQLAlchemy's `AsyncSession` or `AsyncConnection`, or stands for one."""
+    return hasattr(on, "run_sync")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 try:
     from sqlalchemy import Engine, event
@@ -24,15 +24,17 @@ except ImportError as error:  # pragma: no cover - in an environment without the
     ) from error
 
 from indelible.capture.access import Access, Parameters
-from indelible.capture.catalogue import path_of_database
 from indelible.capture.extraction import Row
 from indelible.capture.host import CaptureHost
 from indelible.capture.reads import ConnectionReads, DatabaseReads, Runner
+from indelible.capture.recording import CAPTURED, TransactionContext
 from indelible.capture.sqlite3 import SqliteRunner, shared_reads
+from indelible.capture.sqlite_schema import path_of_database
 from indelible.capture.statement_context import StatementContext, context_of
 from indelible.errors import CaptureError
+from indelible.events.context import Frame
 
-_INFO: Final = "indelible"
+_INFO: Final = CAPTURED
 
 
 def capture(engine: Any, trail: CaptureHost) -> None:
@@ -113,7 +115,7 @@ class _EngineCapture:
 
     def execute_many(self, cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
         dialect = self._dialect
-        captured = self._captured(context)
+        captured = self._captured(context._dbapi_connection)
         captured.reads.execute(
             statement,
             (),
@@ -138,7 +140,7 @@ class _EngineCapture:
         context: Any,
         run: Callable[[str], None],
     ) -> bool:
-        captured = self._captured(context)
+        captured = self._captured(context._dbapi_connection)
         access = captured.reads.execute(
             statement, parameters, run, captured.context, converted=captured.converts
         )
@@ -158,8 +160,15 @@ class _EngineCapture:
                 context.cursor_fetch_strategy = _Rows(access, hidden)
         return True
 
-    def _captured(self, context: Any) -> _Captured:
-        pooled = context._dbapi_connection
+    def recorder(self, pooled: Any) -> TransactionContext:
+        """See `recording.Recorders`."""
+        context = self._captured(pooled).context
+        if not hasattr(context, "record"):
+            raise CaptureError("expected a database that is set up: `indelible install`")
+        found = cast("TransactionContext", context)
+        return _AsyncRecorder(found, pooled.driver_connection) if self._dialect.is_async else found
+
+    def _captured(self, pooled: Any) -> _Captured:
         captured: _Captured | None = pooled.info.get(_INFO)
         if captured is None:
             connection = pooled.dbapi_connection
@@ -184,6 +193,21 @@ class _EngineCapture:
             )
             pooled.info[_INFO] = captured
         return captured
+
+
+class _AsyncRecorder:
+    """Records in the driver's thread, which also waits there for the database's lock."""
+
+    def __init__(self, context: TransactionContext, driver: Any) -> None:
+        self._context = context
+        self._driver = driver
+
+    @property
+    def transaction(self) -> str | None:
+        return self._context.transaction
+
+    def record(self, draft: bytes, frame: Frame | None = None) -> None:
+        await_only(self._driver._execute(self._context.record, draft, frame))
 
 
 class _AsyncRunner:

@@ -1,32 +1,6 @@
 -- Fixed statements on the application's database. `main` is said everywhere, so that a temporary
 -- or attached table of the same name is never meant.
 
--- name: tables
-SELECT name, type, wr FROM pragma_table_list
-WHERE schema = 'main' AND type <> 'view' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'
-ORDER BY name;
-
--- name: columns
-SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?, 'main')
-ORDER BY cid;
-
--- name: unique_indexes
-SELECT i.name, i.origin, s.sql
-FROM pragma_index_list(?, 'main') AS i LEFT JOIN main.sqlite_schema AS s
-  ON s.type = 'index' AND s.name = i.name
-WHERE i."unique" = 1
-ORDER BY i.seq DESC;
-
--- name: index_terms
-SELECT cid, name, coll FROM pragma_index_xinfo(?, 'main') WHERE key = 1 ORDER BY seqno;
-
--- name: foreign_keys
-SELECT id, "table", "from", "to", on_update, on_delete FROM pragma_foreign_key_list(?, 'main')
-ORDER BY id, seq;
-
--- name: triggers
-SELECT name, tbl_name, sql, rowid FROM main.sqlite_schema WHERE type = 'trigger' ORDER BY rowid;
-
 -- name: create_meta
 CREATE TABLE indelible_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
@@ -63,6 +37,11 @@ SELECT (SELECT value FROM main.indelible_meta WHERE key = 'incarnation'),
        coalesce((SELECT seq FROM main.sqlite_sequence WHERE name = 'indelible_outbox'), 0),
        (SELECT min(id) FROM main.indelible_outbox),
        (SELECT max(id) FROM main.indelible_outbox);
+
+-- name: leaves_sequence
+-- The word may also stand in a comment or a name: then nothing is said that could be wrong.
+SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_sequence')
+  AND NOT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE sql LIKE '%AUTOINCREMENT%');
 
 -- name: waiting
 SELECT count(*) FROM main.indelible_outbox WHERE id > ?;

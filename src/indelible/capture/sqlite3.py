@@ -13,12 +13,12 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Final, Self, TypeVar, cast
 
 from indelible.capture.access import Access, Parameters
-from indelible.capture.catalogue import path_of_database
 from indelible.capture.extraction import Row
 from indelible.capture.host import CaptureHost
 from indelible.capture.reads import ConnectionReads, DatabaseReads
 from indelible.capture.sqlite_context import WriteContext
 from indelible.capture.sqlite_names import is_ours, quote_name
+from indelible.capture.sqlite_schema import path_of_database
 from indelible.capture.statement_context import NoContext, StatementContext, context_of
 from indelible.errors import CaptureError
 

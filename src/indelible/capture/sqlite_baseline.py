@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 
 from indelible.capture.host import Journal
 from indelible.capture.outbox_layout import NOBODY, Layout
+from indelible.capture.schema import Schema, Table
 from indelible.capture.sqlite_names import quote_name
 from indelible.capture.sqlite_outbox import outbox_state
-from indelible.capture.sqlite_schema import Schema, Table
 from indelible.capture.sqlite_subjects import subject_of
 from indelible.events.codec import encode_draft
 from indelible.events.model import BaselineRows, Event, Subject, TargetRows

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from indelible.capture.host import Journal
+from indelible.capture.schema import Unseen
 from indelible.capture.sqlite_baseline import Progress, write_baseline
 from indelible.capture.sqlite_context import FORMAT
 from indelible.capture.sqlite_names import META, NOTES, OUTBOX, is_ours, quote_name
@@ -25,12 +26,7 @@ from indelible.capture.sqlite_plan import (
     baseline_key,
     plan_install,
 )
-from indelible.capture.sqlite_schema import (
-    Unseen,
-    named_sql,
-    plain_cursor,
-    read_schema,
-)
+from indelible.capture.sqlite_schema import named_sql, plain_cursor, read_schema_of
 from indelible.errors import CaptureError, ConfigurationError, NotInstalledError
 from indelible.events.codec import encode_draft
 from indelible.events.model import Event
@@ -125,12 +121,23 @@ def check(database: Database, policy: Policy) -> list[Drift]:
         return list(_plan(connection, policy, installed).drifts)
 
 
-def uninstall(database: Database, *, delivered_through: int = 0, force: bool = False) -> int:
-    """Take triggers, outbox and all else of ours away; returns how many rows that discarded.
+class Uninstalled(msgspec.Struct, frozen=True):
+    """How many waiting rows went, and whether an empty `sqlite_sequence` of ours stays."""
 
-    The application's schema and rows are what they were; an empty `sqlite_sequence`, which
-    SQLite made for the outbox and never drops, may stay. Raises `CaptureError` and changes
-    nothing where outbox rows above `delivered_through` wait to be delivered, unless `force`.
+    discarded: int
+    leaves_sequence: bool
+
+
+def uninstall(
+    database: Database, *, delivered_through: int = 0, force: bool = False
+) -> Uninstalled:
+    """Take triggers, outbox and all else of ours away.
+
+    The application's schema and rows are what they were, byte for byte, but for an empty
+    `sqlite_sequence` where the application has no AUTOINCREMENT itself: SQLite made it for the
+    outbox and drops it only in a VACUUM (to cut it out of a writable schema would leave its page
+    allocated and used by nothing). Raises `CaptureError` and changes nothing where outbox rows
+    above `delivered_through` wait to be delivered, unless `force`.
     """
     with _opened(database) as connection, _transaction(connection, "BEGIN IMMEDIATE") as cursor:
         if not _read_installed(connection).meta:
@@ -144,7 +151,8 @@ def uninstall(database: Database, *, delivered_through: int = 0, force: bool = F
         _drop_triggers(connection, cursor)
         for table in (OUTBOX, NOTES, META):
             cursor.execute(f"DROP TABLE {quote_name(table)}")
-        return int(waiting)
+        ((leaves_sequence,),) = cursor.execute(named_sql()["leaves_sequence"]).fetchall()
+        return Uninstalled(int(waiting), bool(leaves_sequence))
 
 
 def suspend(database: Database, *, journal: Journal) -> None:
@@ -205,7 +213,7 @@ def _with_baseline(
     ]
     rows = 0
     tables = []
-    schema = read_schema(connection)
+    schema = read_schema_of(connection)
     for number in due:
         layout = plan.layouts[number]
         table = schema.table(layout.table)
@@ -229,7 +237,7 @@ def _plan(connection: sqlite3.Connection, policy: Policy, installed: Installed) 
             "use the version of Indelible that installed it"
         )
     return plan_install(
-        read_schema(connection),
+        read_schema_of(connection),
         policy,
         installed,
         max_columns=connection.getlimit(sqlite3.SQLITE_LIMIT_COLUMN),
@@ -261,7 +269,7 @@ def _write_meta(cursor: sqlite3.Cursor, meta: dict[str, str | None]) -> None:
 
 
 def _drop_triggers(connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> None:
-    for trigger in read_schema(connection).triggers:
+    for trigger in read_schema_of(connection).triggers:
         if is_ours(trigger.name):
             cursor.execute(f"DROP TRIGGER main.{quote_name(trigger.name)}")
 

@@ -8,6 +8,7 @@ PREFIX: Final = "indelible_"
 OUTBOX: Final = "indelible_outbox"
 META: Final = "indelible_meta"
 NOTES: Final = "indelible_notes"
+ROWID_NAMES: Final = ("rowid", "_rowid_", "oid")
 
 # Arguments of sqlite_compileoption_get by which triggers ask the connection that fires them;
 # the built-in function knows none of them and answers NULL.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from indelible.capture.schema import Schema
+from indelible.capture.sqlite_definitions import parse_trigger
 from indelible.capture.sqlite_names import is_ours
-from indelible.capture.sqlite_schema import Schema
 
 _ACTING: Final = ("CASCADE", "SET NULL", "SET DEFAULT")
 
@@ -25,7 +26,7 @@ class Write(NamedTuple):
 def entangled_tables(schema: Schema) -> frozenset[str]:
     """Tables (lower case) whose writes may have writes to the same table inside."""
     graph = _Graph(schema)
-    names = (table.name.lower() for table in schema.tables)
+    names = (table.name.lower() for table in schema.capturable())
     return frozenset(name for name in names if graph.is_entangled(name))
 
 
@@ -37,11 +38,11 @@ class _Graph:
         for trigger in schema.triggers:
             if is_ours(trigger.name):
                 continue
-            text = trigger.parsed()
+            text = parse_trigger(trigger.sql)
             place = Write(trigger.table.lower(), text.event)
             steps = self._after if text.timing == "after" else self._before
             steps.setdefault(place, set()).update(Write(*written) for written in text.writes)
-        for table in schema.tables:
+        for table in schema.capturable():
             for key in table.foreign_keys:
                 self._act(key.table, "delete", key.on_delete, table.name)
                 self._act(key.table, "update", key.on_update, table.name)

@@ -14,9 +14,10 @@ from indelible.capture.outbox_layout import (
     encode_layout,
     layout_for,
 )
+from indelible.capture.schema import Schema, Table, Trigger, Unseen
 from indelible.capture.sqlite_names import META, NOTES, OUTBOX, is_ours, quote_name
 from indelible.capture.sqlite_nesting import entangled_tables
-from indelible.capture.sqlite_schema import Schema, Table, Trigger, Unseen, affinity
+from indelible.capture.sqlite_schema import affinity
 from indelible.capture.sqlite_triggers import TriggerSql, triggers_for
 from indelible.errors import ConfigurationError
 from indelible.policy.model import Policy
@@ -97,7 +98,7 @@ def plan_install(
     Raises `ConfigurationError` where the policy can't be followed; see `layout_for`.
     """
     planner = _Planner(schema, policy, installed, max_columns)
-    for table in schema.tables:
+    for table in schema.capturable():
         planner.table(table)
     planner.rest()
     return planner.plan()
@@ -118,7 +119,7 @@ class _Planner:
         self._statements: list[str] = []
         self._meta: dict[str, str | None] = {}
         self._drifts: list[Drift] = []
-        self._unseen = list(schema.unseen)
+        self._unseen = list(schema.unseen())
         self._layouts: dict[int, Layout] = {}
         self._expected: set[str] = set()
         self._drops: list[str] = []
@@ -193,7 +194,7 @@ class _Planner:
     def _converted_keys(self) -> list[Unseen]:
         """Keys that SQLite (seen in 3.40) converts in place while it looks for their children."""
         found = []
-        for table in self._schema.tables:
+        for table in self._schema.capturable():
             for key in table.foreign_keys:
                 parent = self._schema.table(key.table)
                 if parent is None:
@@ -213,7 +214,7 @@ class _Planner:
 
     def rest(self) -> None:
         """Tables that are gone, and triggers of ours that belong to none."""
-        live = {table.name.lower() for table in self._schema.tables}
+        live = {table.name.lower() for table in self._schema.capturable()}
         for name in self._numbers:
             if name not in live:
                 self._drifts.append(Drift(name, "dropped"))

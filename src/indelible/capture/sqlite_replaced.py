@@ -8,9 +8,9 @@ of the table itself, so nothing has to be guessed later.
 from __future__ import annotations
 
 from indelible.capture.outbox_layout import OP_REPLACED
+from indelible.capture.schema import UniqueIndex
 from indelible.capture.sqlite_names import NOTES, quote_name
 from indelible.capture.sqlite_rows import RowSql, same
-from indelible.capture.sqlite_schema import UniqueIndex
 
 
 class ReplacedSql:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from indelible.capture.outbox_layout import Layout
+from indelible.capture.schema import Schema, Table
 from indelible.capture.sqlite_names import (
     ASK_CONTEXT,
     ASK_DELIVERED_THROUGH,
@@ -18,7 +19,6 @@ from indelible.capture.sqlite_names import (
     OUTBOX,
     quote_name,
 )
-from indelible.capture.sqlite_schema import Schema, Table
 from indelible.capture.sqlite_subjects import subject_of
 from indelible.policy.model import Policy
 

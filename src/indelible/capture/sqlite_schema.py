@@ -1,118 +1,47 @@
-"""The schema of a live SQLite database, as far as capturing its writes needs it."""
+"""Read the schema of a live SQLite database, over any connection that can run a query.
+
+Names come as blobs, so that nothing that the application set up on its connection meets them.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
-from collections.abc import Iterator
-from functools import cache
-from importlib import resources
-from typing import Any, Final
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
 
-import msgspec
-
-from indelible.capture.sqlite_names import is_ours
-from indelible.capture.sqlite_tokens import TriggerText, parse_index, parse_trigger
+from indelible.capture.schema import (
+    Column,
+    ForeignKey,
+    IndexTerm,
+    Schema,
+    Table,
+    Trigger,
+    UniqueIndex,
+)
+from indelible.capture.sqlite_definitions import parse_index
+from indelible.capture.sqlite_names import ROWID_NAMES, is_ours, quote_name
 from indelible.errors import ConfigurationError
+from indelible.named_sql import load_statements
 
+Query = Callable[[str], Sequence[Sequence[object]]]
+"""Runs a statement and gives its rows."""
+
+_Row = Sequence[object]
 _OLDEST: Final = (3, 37, 0)
-_ROWID_NAMES: Final = ("rowid", "_rowid_", "oid")
+_UNSEEN: Final = {
+    "table": None,
+    "virtual": "a virtual table: SQLite fires no triggers on it",
+    "shadow": "belongs to a virtual table",
+}
 
 
-class Column(msgspec.Struct, frozen=True):
-    """One column; `default` is the SQL of its default, `is_generated` computed by SQLite."""
-
-    name: str
-    type: str
-    not_null: bool
-    default: str | None
-    is_generated: bool
-
-
-class IndexTerm(msgspec.Struct, frozen=True):
-    """One term of an index: a column, or an expression as written in it."""
-
-    column: str | None
-    expression: str | None
-    collation: str
-
-
-class UniqueIndex(msgspec.Struct, frozen=True):
-    """What must be unique; `where` is a partial index's predicate as written."""
-
-    name: str
-    terms: tuple[IndexTerm, ...]
-    where: str | None
-
-
-class ForeignKey(msgspec.Struct, frozen=True):
-    """`columns` refer to `parents` of `table`; actions are SQLite's words (`CASCADE`, …)."""
-
-    table: str
-    columns: tuple[str, ...]
-    parents: tuple[str | None, ...]
-    on_update: str
-    on_delete: str
-
-
-class Trigger(msgspec.Struct, frozen=True):
-    """A trigger on `table`. Of two, the one of the higher `age` was created later."""
-
-    name: str
-    table: str
-    sql: str
-    age: int
-
-    def parsed(self) -> TriggerText:
-        return parse_trigger(self.sql)
-
-
-class Table(msgspec.Struct, frozen=True):
-    """A table. `key` is its primary key in key order; empty for a table without one.
-
-    `rowid` is a name by which the rowid can be reached (None: WITHOUT ROWID, or columns of the
-    table hide all three names). `is_rowid_key` says that the key is the rowid itself.
-    """
-
-    name: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
-    rowid: str | None
-    is_without_rowid: bool
-    is_rowid_key: bool
-    unique: tuple[UniqueIndex, ...]
-    foreign_keys: tuple[ForeignKey, ...]
-
-    def column(self, name: str) -> Column | None:
-        folded = name.lower()
-        return next((one for one in self.columns if one.name.lower() == folded), None)
-
-    @property
-    def key_can_be_null(self) -> bool:
-        """Whether rows may share a key of NULLs: SQLite allows it in all but rowid keys."""
-        if self.is_without_rowid or self.is_rowid_key or not self.key:
-            return False
-        columns = (self.column(name) for name in self.key)
-        return any(column is not None and not column.not_null for column in columns)
-
-
-class Unseen(msgspec.Struct, frozen=True):
-    """Something whose writes no trigger sees, and why."""
-
-    name: str
-    why: str
-
-
-class Schema(msgspec.Struct, frozen=True):
-    """Every table of the application, and the triggers of all (ours too), by table."""
-
-    tables: tuple[Table, ...]
-    triggers: tuple[Trigger, ...]
-    unseen: tuple[Unseen, ...]
-
-    def table(self, name: str) -> Table | None:
-        folded = name.lower()
-        return next((one for one in self.tables if one.name.lower() == folded), None)
+def named_sql() -> Mapping[str, str]:
+    """The fixed statements of `sqlite.sql`, by name."""
+    return load_statements(__package__, "sqlite.sql")
 
 
 @contextlib.contextmanager
@@ -128,94 +57,69 @@ def plain_cursor(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
         cursor.close()
 
 
-@cache
-def named_sql() -> dict[str, str]:
-    """The fixed statements of `sqlite.sql`, by name."""
-    text = resources.files(__package__).joinpath("sqlite.sql").read_text("utf-8")
-    named = {}
-    for part in text.split("-- name: ")[1:]:
-        name, _, statement = part.partition("\n")
-        named[name.strip()] = statement.strip().rstrip(";")
-    return named
+def read_schema_of(connection: sqlite3.Connection) -> Schema:
+    """`read_schema` over this connection."""
+    with plain_cursor(connection) as cursor:
+        return read_schema(lambda text: cursor.execute(text).fetchall())
 
 
-def read_schema(connection: sqlite3.Connection) -> Schema:
-    """The schema of `main` as it is now. Raises `sqlite3.Error`, and `ConfigurationError` for a
-    library of SQLite that is too old to tell.
+def read_schema(query: Query) -> Schema:
+    """The schema that statements on this connection mean, as it is now.
+
+    Raises `sqlite3.Error`, and `ConfigurationError` for a library of SQLite that is too old to
+    tell.
     """
     if sqlite3.sqlite_version_info < _OLDEST:
         raise ConfigurationError(f"expected SQLite 3.37 or newer, found {sqlite3.sqlite_version}")
-    named = named_sql()
-    tables, unseen = [], []
-    with plain_cursor(connection) as cursor:
-        for name, kind, without_rowid in cursor.execute(named["tables"]).fetchall():
-            if is_ours(name):
-                continue
-            if kind == "virtual":
-                unseen.append(Unseen(name, "a virtual table: SQLite fires no triggers on it"))
-            elif kind == "shadow":
-                unseen.append(Unseen(name, "belongs to a virtual table"))
-            elif kind == "table":
-                tables.append(_table(cursor, name, bool(without_rowid)))
-        triggers = [Trigger(*row) for row in cursor.execute(named["triggers"]).fetchall()]
-    return Schema(tuple(tables), tuple(triggers), tuple(unseen))
-
-
-def _table(cursor: sqlite3.Cursor, name: str, without_rowid: bool) -> Table:
-    named = named_sql()
-    rows = cursor.execute(named["columns"], (name,)).fetchall()
-    columns = tuple(
-        Column(column, type_ or "", bool(not_null), default, hidden in (2, 3))
-        for column, type_, not_null, default, _, hidden in rows
-        if hidden != 1
+    named = load_statements(__package__, "sqlite_schema.sql")
+    views, index_texts, triggers = {}, {}, []
+    for kind, name, table, sql, age in query(named["objects"]):
+        match _text(kind):
+            case "view":
+                views[_text(name).lower()] = _text(sql)
+            case "index":
+                index_texts[_text(name)] = _text(sql)
+            case "trigger":
+                triggers.append(Trigger(_text(name), _text(table), _text(sql), int(str(age))))
+    columns, terms, keys = (
+        _by_table(query(named[each])) for each in ("columns", "unique_indexes", "foreign_keys")
     )
-    key = tuple(row[0] for row in sorted((row for row in rows if row[4]), key=lambda row: row[4]))
-    indexes = cursor.execute(named["unique_indexes"], (name,)).fetchall()
-    has_key_index = any(origin == "pk" for _, origin, _ in indexes)
-    is_rowid_key = len(key) == 1 and not without_rowid and not has_key_index
-    taken = {column.name.lower() for column in columns}
-    free = next((alias for alias in _ROWID_NAMES if alias not in taken), None)
-    if is_rowid_key:
-        free = free or key[0]
-    return Table(
-        name=name,
-        columns=columns,
-        key=key,
-        rowid=None if without_rowid else free,
-        is_without_rowid=without_rowid,
-        is_rowid_key=is_rowid_key,
-        unique=tuple(_index(cursor, index, sql) for index, _, sql in indexes),
-        foreign_keys=_foreign_keys(cursor, name),
+    tables = {}
+    for name, kind, without_rowid in query(named["tables"]):
+        name = _text(name)
+        if not is_ours(name):
+            tables[name.lower()] = _table(
+                name,
+                columns[name],
+                [_unique(rows, index_texts) for rows in _grouped(terms[name])],
+                [_foreign_key(rows) for rows in _grouped(keys[name])],
+                has_key_index=any(_text(row[1]) == "pk" for row in terms[name]),
+                is_without_rowid=bool(without_rowid),
+                unseen=_UNSEEN.get(_text(kind), "a kind of table that we don't know"),
+            )
+    for name in _attached_tables(query, named["databases"]):
+        tables.setdefault(name.lower(), Table(name=name, columns=(), unseen="in an attached file"))
+    return Schema(
+        tables=tables,
+        triggers=tuple(triggers),
+        views=views,
+        temporary=frozenset(_text(row[0]).lower() for row in query(named["temporary"])),
+        functions=_functions(query, named["functions"]),
+        is_utf8=_text(query(named["encoding"])[0][0]) == "UTF-8",
     )
 
 
-def _index(cursor: sqlite3.Cursor, name: str, sql: str | None) -> UniqueIndex:
-    written = parse_index(sql) if sql else None
-    terms = []
-    rows = cursor.execute(named_sql()["index_terms"], (name,)).fetchall()
-    for place, (column_id, column, collation) in enumerate(rows):
-        if column_id >= 0:
-            terms.append(IndexTerm(column, None, collation))
-        else:
-            # An expression, or the rowid, which can't be named in one either.
-            expression = written.terms[place] if written else None
-            terms.append(IndexTerm(None, expression, collation))
-    return UniqueIndex(name, tuple(terms), written.where if written else None)
+def path_of_database(query: Query) -> Path:
+    """The file of the main database.
 
-
-def _foreign_keys(cursor: sqlite3.Cursor, table: str) -> tuple[ForeignKey, ...]:
-    found: dict[int, list[Any]] = {}
-    for row in cursor.execute(named_sql()["foreign_keys"], (table,)).fetchall():
-        found.setdefault(row[0], []).append(row)
-    return tuple(
-        ForeignKey(
-            rows[0][1],
-            tuple(row[2] for row in rows),
-            tuple(row[3] for row in rows),
-            rows[0][4],
-            rows[0][5],
-        )
-        for rows in found.values()
+    Raises `ConfigurationError` for one in memory: nobody else could carry its outbox.
+    """
+    for row in query("SELECT CAST(file AS BLOB) FROM pragma_database_list WHERE name = 'main'"):
+        if row[0]:
+            return Path(_text(row[0]))
+    raise ConfigurationError(
+        "expected a database in a file, got one in memory: its changes couldn't be carried to "
+        "the trail"
     )
 
 
@@ -231,3 +135,104 @@ def affinity(type_: str) -> str:
         if any(part in declared for part in parts):
             return found
     return "NUMERIC" if declared else "BLOB"
+
+
+def _table(
+    name: str,
+    rows: Sequence[_Row],
+    unique: Sequence[UniqueIndex],
+    foreign_keys: Sequence[ForeignKey],
+    *,
+    has_key_index: bool,
+    is_without_rowid: bool,
+    unseen: str | None,
+) -> Table:
+    columns = tuple(
+        Column(
+            _text(column),
+            _text(type_),
+            bool(not_null),
+            None if default is None else _text(default),
+            is_generated=hidden in (2, 3),
+        )
+        for column, type_, not_null, default, _, hidden in rows
+    )
+    key = {int(str(row[4])): column for row, column in zip(rows, columns, strict=True) if row[4]}
+    # A key with an index of its own isn't the rowid (INTEGER PRIMARY KEY DESC).
+    is_rowid_key = len(key) == 1 and not is_without_rowid and not has_key_index
+    taken = {column.name.lower() for column in columns}
+    rowid = next((alias for alias in ROWID_NAMES if alias not in taken), None)
+    if is_rowid_key:
+        rowid = rowid or key[1].name
+    if is_without_rowid or not columns:
+        rowid = None
+    return Table(
+        name=name,
+        columns=columns,
+        key=tuple(key[place].name for place in sorted(key)),
+        rowid=rowid,
+        is_rowid_key=is_rowid_key,
+        # SQLite keeps NULLs out of no other keys than these.
+        key_can_be_null=not (is_without_rowid or is_rowid_key)
+        and any(not column.not_null for column in key.values()),
+        unique=tuple(unique),
+        foreign_keys=tuple(foreign_keys),
+        unseen=unseen,
+    )
+
+
+def _unique(rows: Sequence[_Row], texts: Mapping[str, str]) -> UniqueIndex:
+    name = _text(rows[0][0])
+    written = parse_index(texts.get(name, ""))
+    terms = []
+    for place, (_, _, column_id, column, collation) in enumerate(rows):
+        if int(str(column_id)) >= 0:
+            terms.append(IndexTerm(_text(column), None, _text(collation)))
+        else:
+            # An expression, or the rowid, which can't be named in one either.
+            expression = written.terms[place] if place < len(written.terms) else None
+            terms.append(IndexTerm(None, expression, _text(collation)))
+    return UniqueIndex(name, tuple(terms), written.where)
+
+
+def _foreign_key(rows: Sequence[_Row]) -> ForeignKey:
+    return ForeignKey(
+        _text(rows[0][1]),
+        tuple(_text(row[2]) for row in rows),
+        tuple(None if row[3] is None else _text(row[3]) for row in rows),
+        _text(rows[0][4]),
+        _text(rows[0][5]),
+    )
+
+
+def _by_table(rows: Sequence[_Row]) -> defaultdict[str, list[_Row]]:
+    """The rest of each row under its first column."""
+    found: defaultdict[str, list[_Row]] = defaultdict(list)
+    for row in rows:
+        found[_text(row[0])].append(row[1:])
+    return found
+
+
+def _grouped(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
+    """Runs of rows of which the first column is the same."""
+    return (list(group) for _, group in itertools.groupby(rows, key=lambda row: row[0]))
+
+
+def _attached_tables(query: Query, databases: str) -> Iterator[str]:
+    for row in query(databases):
+        schema = quote_name(_text(row[0]))
+        found = query(f"SELECT CAST(name AS BLOB) FROM {schema}.sqlite_schema WHERE type = 'table'")
+        yield from (_text(one[0]) for one in found)
+
+
+def _functions(query: Query, statement: str) -> dict[str, str]:
+    try:
+        return {_text(name).lower(): _text(kind) for name, kind in query(statement)}
+    except sqlite3.OperationalError:
+        # A library built without introspection: functions of the application stay unknown.
+        return {}
+
+
+def _text(value: object) -> str:
+    """A name as SQLite has it; where it isn't UTF-8 it can't be in a statement's text either."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from indelible.capture.schema import Schema, Table
 from indelible.capture.sqlite_names import NOTES, quote_name, quote_text
 from indelible.capture.sqlite_notes import PARENT
-from indelible.capture.sqlite_schema import Schema, Table
 from indelible.policy.model import Policy, SubjectPath
 
 
@@ -59,7 +59,7 @@ def forget_passages(schema: Schema, table: Table, policy: Policy) -> list[str]:
 def _paths_through(schema: Schema, table: Table, policy: Policy) -> list[SubjectPath]:
     """The rests of other tables' subject paths that go through this one, one for a column."""
     found = {}
-    for other in schema.tables:
+    for other in schema.tables.values():
         path = policy.table(other.name).subject
         if path is None:
             continue

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from indelible.capture.outbox_layout import OP_DELETE, OP_INSERT, OP_UPDATE, Layout
+from indelible.capture.schema import Schema, Table
 from indelible.capture.sqlite_names import PREFIX, quote_name
 from indelible.capture.sqlite_nested import NestedSql
 from indelible.capture.sqlite_replaced import ReplacedSql
 from indelible.capture.sqlite_rows import TRIM, RowSql
-from indelible.capture.sqlite_schema import Schema, Table
 from indelible.capture.sqlite_subjects import forget_passages, note_passages
 from indelible.policy.model import Policy
 

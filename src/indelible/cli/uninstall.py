@@ -25,7 +25,7 @@ def command(force: bool, config: Path) -> None:
         database = database_of(trail.policy)
         with contextlib.closing(sqlite3.connect(database)) as connection:
             incarnation = outbox_state(connection).incarnation
-        discarded = uninstall(
+        done = uninstall(
             database,
             delivered_through=trail.delivered_through(incarnation),
             force=force,
@@ -35,11 +35,13 @@ def command(force: bool, config: Path) -> None:
                 Event(
                     action="capture.uninstalled",
                     kind="system",
-                    details={"incarnation": incarnation, "discarded": discarded},
+                    details={"incarnation": incarnation, "discarded": done.discarded},
                 )
             )
         )
         trail.forget_database(database)
     click.echo(f"uninstalled from {database}: nothing is captured there any more")
-    if discarded:
-        click.echo(f"discarded: {discarded} changes that weren't carried")
+    if done.leaves_sequence:
+        click.echo("an empty table sqlite_sequence stays until VACUUM: SQLite drops it only then")
+    if done.discarded:
+        click.echo(f"discarded: {done.discarded} changes that weren't carried")

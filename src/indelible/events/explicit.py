@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Final, TypedDict, TypeVar
 
 from indelible.errors import EventError
 from indelible.events.context import current_frame
@@ -23,6 +23,18 @@ from indelible.events.values import Id, Native, TypedValue, Value, to_value
 T = TypeVar("T")
 _ACTION: Final = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
 _KINDS: Final = ("event", "access", "change", "decision")
+
+
+class ExplicitArguments(TypedDict, total=False):
+    """What may be said of an explicit event, beside its action."""
+
+    target: Target | Sequence[Target] | None
+    subject: Subject | Sequence[Subject] | None
+    outcome: Outcome
+    kind: Kind
+    changes: Mapping[str, tuple[Native | Value, Native | Value]] | None
+    reason: str | None
+    details: Mapping[str, Native | Value] | None
 
 
 def explicit_event(

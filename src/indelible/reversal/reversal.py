@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from indelible.capture.host import CaptureHost
-from indelible.capture.prepare import path_of
 from indelible.capture.sqlite_context import WriteContext
+from indelible.capture.sqlite_schema import path_of_database
 from indelible.errors import ReversalError
 from indelible.events.codec import decode_event, seal
 from indelible.events.context import current_frame
@@ -18,6 +19,7 @@ from indelible.events.model import Producer
 from indelible.questions.row_change import RowChange, row_change_of
 from indelible.reversal.gather import refresh_selection
 from indelible.reversal.plan import Selection
+from indelible.reversal.sqlite_rows import query
 from indelible.reversal.steps import Plan, Step
 from indelible.reversal.writer import apply_reversal, plan_on
 from indelible.store.protocol import TrailReader
@@ -139,7 +141,7 @@ def database_path(database: Any) -> Path:
     if isinstance(database, str | Path):
         return Path(database)
     if isinstance(database, sqlite3.Connection):
-        return path_of(database)
+        return path_of_database(partial(query, database))
     engine = getattr(database, "sync_engine", getattr(database, "engine", database))
     file = getattr(getattr(engine, "url", None), "database", None)
     if not isinstance(file, str) or not file:

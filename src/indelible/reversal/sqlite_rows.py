@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
+from indelible.capture.schema import Table
 from indelible.capture.sqlite_names import quote_name
+from indelible.capture.sqlite_schema import read_schema
 from indelible.events.values import Id, Native, RawText, Value, to_native, to_value
 from indelible.named_sql import load_statements
 from indelible.reversal.live import ForeignKey, Row, TableShape
 
 KindOf = Callable[[str], str]
-_ROWID_NAMES = ("rowid", "_rowid_", "oid")
 
 
 class SqliteRows:
@@ -92,66 +94,52 @@ def read_shapes(
     connection: sqlite3.Connection, kind_of: KindOf
 ) -> tuple[Mapping[str, TableShape], Sequence[ForeignKey]]:
     """Every table of the application by its kind, and its foreign keys where they are enforced."""
-    named = statements()
+    schema = read_schema(partial(query, connection))
     shapes = {}
-    for table, without_rowid in _texts(query(connection, named["tables"])):
-        shape = _shape(connection, table, kind_of(table), is_keyless=without_rowid == "0")
+    for table in schema.capturable():
+        shape = _shape(table, kind_of(table.name))
         shapes[shape.kind] = shape
     kinds = {shape.table.lower(): kind for kind, shape in shapes.items()}
     keys: list[ForeignKey] = []
-    if query(connection, named["are_foreign_keys_enforced"]) == [(1,)]:
-        for shape in shapes.values():
-            keys += _foreign_keys(connection, shape, kinds, shapes)
+    if query(connection, statements()["are_foreign_keys_enforced"]) == [(1,)]:
+        for table in schema.capturable():
+            keys += _foreign_keys(table, kinds, shapes)
     return shapes, keys
 
 
-def _shape(
-    connection: sqlite3.Connection, table: str, kind: str, *, is_keyless: bool
-) -> TableShape:
-    named = statements()
-    columns = list(_texts(query(connection, named["columns"], (table,))))
-    key = tuple(name for _, name in sorted((int(pk), name) for name, pk, _ in columns if pk != "0"))
-    taken = {name.lower() for name, _, _ in columns}
-    uniques: dict[str, list[str | None]] = {}
-    for index, column, place in query(connection, named["uniques"], (table,)):
-        uniques.setdefault(str(index), []).append(str(column) if int(str(place)) >= 0 else None)
+def _shape(table: Table, kind: str) -> TableShape:
+    uniques = (
+        tuple(term.column for term in index.terms if term.column is not None)
+        for index in table.unique
+        if index.where is None and all(term.column is not None for term in index.terms)
+    )
     return TableShape(
         kind=kind,
-        table=table,
-        key=key or tuple(name for name in _ROWID_NAMES if name not in taken)[:1],
-        keyless=not key and is_keyless,
-        columns=tuple(name for name, _, hidden in columns if hidden == "0"),
-        computed=frozenset(name for name, _, hidden in columns if hidden != "0"),
-        uniques=tuple(
-            tuple(name for name in unique if name is not None)
-            for unique in uniques.values()
-            if None not in unique
-        ),
+        table=table.name,
+        key=table.id_columns,
+        keyless=table.keyless,
+        columns=tuple(column.name for column in table.columns if not column.is_generated),
+        computed=frozenset(column.name for column in table.columns if column.is_generated),
+        uniques=tuple(unique for unique in uniques if set(unique) != set(table.key)),
     )
 
 
 def _foreign_keys(
-    connection: sqlite3.Connection,
-    shape: TableShape,
-    kinds: Mapping[str, str],
-    shapes: Mapping[str, TableShape],
+    table: Table, kinds: Mapping[str, str], shapes: Mapping[str, TableShape]
 ) -> Iterator[ForeignKey]:
-    grouped: dict[str, list[tuple[str, ...]]] = {}
-    for each in _texts(query(connection, statements()["foreign_keys"], (shape.table,))):
-        grouped.setdefault(each[0], []).append(each)
-    for rows in grouped.values():
-        parent = kinds.get(rows[0][1].lower())
+    for key in table.foreign_keys:
+        parent = kinds.get(key.table.lower())
         if parent is None:
             continue
         spelled = {name.lower(): name for name in shapes[parent].columns}
-        named = tuple(spelled.get(row[3].lower(), row[3]) for row in rows if row[3] != "None")
-        own = {name.lower(): name for name in shape.columns}
+        named = tuple(spelled.get(name.lower(), name) for name in key.parents if name is not None)
+        own = {name.lower(): name for name in table.names}
         yield ForeignKey(
-            child_kind=shape.kind,
-            columns=tuple(own.get(row[2].lower(), row[2]) for row in rows),
+            child_kind=kinds[table.name.lower()],
+            columns=tuple(own.get(name.lower(), name) for name in key.columns),
             parent_kind=parent,
             parent_columns=named or shapes[parent].key,
-            follows_update=rows[0][4] in ("CASCADE", "SET NULL", "SET DEFAULT"),
+            follows_update=key.on_update in ("CASCADE", "SET NULL", "SET DEFAULT"),
         )
 
 
@@ -159,10 +147,6 @@ def _read_list(columns: Sequence[str]) -> str:
     # As an expression a column has no declared type, so that no converter of the application's
     # meets the value; the sign changes nothing.
     return ", ".join(f"+{quote_name(name)}" for name in columns)
-
-
-def _texts(rows: Sequence[tuple[Native, ...]]) -> Iterator[tuple[str, ...]]:
-    return (tuple(str(value) for value in row) for row in rows)
 
 
 def _decode(raw: bytes) -> str | RawText:

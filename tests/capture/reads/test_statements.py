@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from indelible.capture.schema import Column, Schema, Table
 from indelible.capture.statements import keys
 from indelible.capture.statements.plan import Verb
 from indelible.capture.statements.planner import Planner, verb_of
-from indelible.capture.statements.schema import Schema, TableShape
 from indelible.capture.statements.shown import shown_text
 from indelible.capture.statements.tokens import (
     collapse,
@@ -30,10 +30,17 @@ url = "sqlite:///trail.db"
 mask = ["ssn"]
 """
 )
+
+
+def _table(name: str, *columns: str) -> Table:
+    named = tuple(Column(column) for column in columns)
+    return Table(name=name, columns=named, key=columns[:1], rowid="rowid", is_rowid_key=True)
+
+
 SCHEMA = Schema(
     {
-        "person": TableShape("person", ("id", "name", "ssn"), ("id",), integer_key=True),
-        "bill": TableShape("bill", ("id", "person", "total"), ("id",), integer_key=True),
+        "person": _table("person", "id", "name", "ssn"),
+        "bill": _table("bill", "id", "person", "total"),
     }
 )
 

@@ -44,6 +44,12 @@ def dump(path: Path) -> list[tuple[object, ...]]:
     return [row for row in found if row[2] != "sqlite_sequence"]
 
 
+def master(path: Path) -> list[tuple[object, ...]]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")
+        return rows.fetchall()
+
+
 def run(path: Path, *statements: str) -> None:
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in statements:
@@ -141,11 +147,48 @@ def test_uninstalling_leaves_the_database_as_it_was(path: Path) -> None:
     install(path, policy_of(), journal=MemoryJournal())
     assert dump(path) != before
 
-    assert uninstall(path) == 0
+    assert uninstall(path).discarded == 0
 
     assert dump(path) == before
     with pytest.raises(NotInstalledError, match="indelible install"):
         check(path, policy_of())
+
+
+def test_only_an_empty_sqlite_sequence_stays(path: Path) -> None:
+    """Every byte of `sqlite_master` is as before, but for a table that VACUUM takes away."""
+    before = master(path)
+    install(path, policy_of(), journal=MemoryJournal())
+    run(path, "INSERT INTO customer VALUES (3, 'xi', NULL)")
+
+    assert uninstall(path, force=True).leaves_sequence
+
+    after = master(path)
+    assert [row for row in after if row not in before] == [
+        ("table", "sqlite_sequence", "sqlite_sequence", "CREATE TABLE sqlite_sequence(name,seq)")
+    ]
+    assert [row for row in after if row in before] == before
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_sequence").fetchone() == (0,)
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    run(path, "VACUUM")
+    assert master(path) == before
+
+
+def test_the_applications_own_sqlite_sequence_is_left_alone(path: Path) -> None:
+    """Where the application has AUTOINCREMENT itself, nothing at all is left or lost."""
+    run(
+        path,
+        "CREATE TABLE ticket (id INTEGER PRIMARY KEY AUTOINCREMENT, v)",
+        "INSERT INTO ticket VALUES (41, 'a')",
+    )
+    before = master(path)
+    install(path, policy_of(), journal=MemoryJournal())
+
+    assert not uninstall(path).leaves_sequence
+
+    assert master(path) == before
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM sqlite_sequence").fetchall() == [("ticket", 41)]
 
 
 def test_waiting_rows_are_not_thrown_away(path: Path) -> None:
@@ -158,7 +201,7 @@ def test_waiting_rows_are_not_thrown_away(path: Path) -> None:
         uninstall(path)
 
     assert path.read_bytes() == before
-    assert uninstall(path, force=True) == 1
+    assert uninstall(path, force=True).discarded == 1
 
 
 def test_what_no_trigger_sees_is_named(path: Path) -> None:

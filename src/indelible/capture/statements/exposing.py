@@ -9,10 +9,10 @@ from typing import Final
 from msgspec.structs import replace as replace_fields
 from sqlglot import exp
 
+from indelible.capture.schema import Table
 from indelible.capture.sqlite_names import quote_name
 from indelible.capture.statements import keys
 from indelible.capture.statements.plan import Taken
-from indelible.capture.statements.schema import TableShape
 from indelible.capture.statements.shown import tables_behind
 from indelible.capture.statements.sources import Items, Scope, Source, read_items, resolve_scope
 from indelible.capture.statements.statement import NamedQuery, Statement
@@ -39,7 +39,7 @@ class Carried:
     `key` gives. `alias` is the base table's own, None once it came through a derived table.
     """
 
-    table: TableShape
+    table: Table
     columns: frozenset[str]
     key: tuple[str, ...]
     subject: str | None
@@ -53,7 +53,7 @@ class Carried:
 class Inexact:
     """Rows of a table that can't be named, and why."""
 
-    table: TableShape
+    table: Table
     coverage: Coverage
     why: str
 
@@ -192,14 +192,14 @@ class Exposing:
                 self._note(one.table, "superset", _FILTERED)
         return carried
 
-    def _from_table(self, source: Source, table: TableShape, items: Items) -> Iterator[Carried]:
+    def _from_table(self, source: Source, table: Table, items: Items) -> Iterator[Carried]:
         policy = self._statement.policy.table(table.name)
         if not policy.reads:
             return
-        if not table.key:
+        if not table.id_columns:
             self._note(table, "statement", "a virtual table, of whose keys we know nothing")
             return
-        if any(column.lower() in policy.mask for column in table.key):
+        if any(column.lower() in policy.mask for column in table.id_columns):
             self._note(table, "statement", "its key is masked")
             return
         alias = quote_name(source.alias)
@@ -207,13 +207,13 @@ class Exposing:
         yield Carried(
             table=table,
             columns=frozenset(items.columns.get(source.alias, ())),
-            key=tuple(f"{alias}.{quote_name(column)}" for column in table.key),
+            key=tuple(f"{alias}.{quote_name(column)}" for column in table.id_columns),
             subject=None if subject is None else f"{alias}.{quote_name(subject)}",
             alias=source.alias,
             optional=source.optional,
         )
 
-    def _subject_column(self, table: TableShape) -> str | None:
+    def _subject_column(self, table: Table) -> str | None:
         """The column of the row that names its subject, where it isn't the key."""
         policy = self._statement.policy.table(table.name)
         path = policy.subject
@@ -222,7 +222,7 @@ class Exposing:
         column = path.hops[0].column.lower()
         if column in policy.mask or column in policy.without_values:
             return None
-        return next((name for name in table.columns if name.lower() == column), None)
+        return next((name for name in table.names if name.lower() == column), None)
 
     def _from_query(
         self, source: Source, named: Mapping[str, NamedQuery], *, is_only: bool
@@ -337,7 +337,7 @@ class Exposing:
                 for item in other.expressions
             ):
                 for table in _tables_from(other):
-                    if table.name.lower() not in self._statement.schema.tables:
+                    if self._statement.schema.table(table.name) is None:
                         raise NotUnderstoodError("a star over a derived table")
                 if any(True for _ in _queries_from(other)):
                     raise NotUnderstoodError("a star over a derived table")
@@ -357,7 +357,7 @@ class Exposing:
             select.args.get(clause) is not None for clause in ("where", "having", "limit", "offset")
         )
 
-    def _note(self, table: TableShape, coverage: Coverage, why: str) -> None:
+    def _note(self, table: Table, coverage: Coverage, why: str) -> None:
         self.inexact.append(Inexact(table, coverage, why))
 
     def _note_all(self, tree: exp.Expr, why: str) -> None:
@@ -386,7 +386,7 @@ def _columns(one: Carried, aggregated: bool) -> tuple[list[str], Taken]:
     if one.array is not None:
         array = one.key[0]
         return [f"CAST(group_concat({array}) AS BLOB)" if aggregated else array], one.array
-    integers = one.table.integer_key
+    integers = one.table.has_integer_ids
     if aggregated:
         taken = Taken((), array=True, optional=one.optional)
         if one.subject is not None:
@@ -415,21 +415,21 @@ def _selected(one: Carried, items: Items) -> Taken | None:
     """The key where the select list has it already; the subject too, if it is there."""
     if one.alias is None:
         return None
-    places = [items.positions.get((one.alias, column.lower())) for column in one.table.key]
+    places = [items.positions.get((one.alias, column.lower())) for column in one.table.id_columns]
     if any(place is None for place in places):
         return None
     subject = None
     if one.subject is not None:
         name = next(
             column
-            for column in one.table.columns
+            for column in one.table.names
             if one.subject == f"{quote_name(one.alias)}.{quote_name(column)}"
         )
         subject = items.positions.get((one.alias, name.lower()))
     return Taken(
         tuple(place for place in places if place is not None),
         subject=subject,
-        integers=one.table.integer_key,
+        integers=one.table.has_integer_ids,
         optional=one.optional,
     )
 

@@ -7,9 +7,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
+from indelible.capture.schema import Schema
 from indelible.capture.statements.plan import Plan, TargetPlan, Verb
 from indelible.capture.statements.queries import can_go_beside, plan_query
-from indelible.capture.statements.schema import Schema
 from indelible.capture.statements.shown import mentioned_tables, shown_text
 from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.statement import Statement

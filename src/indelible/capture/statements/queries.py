@@ -8,9 +8,9 @@ from typing import Final
 
 from sqlglot import exp
 
+from indelible.capture.schema import Table
 from indelible.capture.statements.exposing import Carried, Exposing, Inexact
 from indelible.capture.statements.plan import Companion, Plan, Taken, TargetPlan, Verb
-from indelible.capture.statements.schema import TableShape
 from indelible.capture.statements.shown import kept_parameters, shown_text
 from indelible.capture.statements.statement import NamedQuery, Statement
 from indelible.capture.statements.syntax import (
@@ -121,14 +121,14 @@ def _is_fragile(statement: Statement) -> bool:
     )
 
 
-def _captured_tables(tables: Iterable[TableShape], policy: Policy) -> tuple[str, ...]:
+def _captured_tables(tables: Iterable[Table], policy: Policy) -> tuple[str, ...]:
     names = dict.fromkeys(table.name for table in tables)
     return tuple(name for name in names if policy.table(name).reads)
 
 
 @dataclass(slots=True)
 class _Gathered:
-    table: TableShape
+    table: Table
     columns: set[str] = field(default_factory=set)
     taken: list[Taken] = field(default_factory=list)
     coverage: Coverage = "exact"
@@ -167,7 +167,7 @@ class Targets:
         return tuple(
             TargetPlan(
                 policy=self._policy.table(gathered.table.name),
-                columns=tuple(c for c in gathered.table.columns if c in gathered.columns),
+                columns=tuple(c for c in gathered.table.names if c in gathered.columns),
                 keyless=gathered.table.keyless,
                 coverage=gathered.coverage,
                 why=gathered.why,
@@ -176,7 +176,7 @@ class Targets:
             for gathered in self._gathered.values()
         )
 
-    def _of(self, table: TableShape) -> _Gathered:
+    def _of(self, table: Table) -> _Gathered:
         return self._gathered.setdefault(table.name, _Gathered(table))
 
 
@@ -293,9 +293,9 @@ class Companions:
         columns: set[str] = {"rowid", "_rowid_", "oid"}
         for table in select.find_all(exp.Table):
             aliases.add(table.alias_or_name.lower())
-            shape = self._statement.schema.tables.get(table.name.lower())
+            shape = self._statement.schema.table(table.name)
             if shape is not None:
-                columns.update(column.lower() for column in shape.columns)
+                columns.update(name.lower() for name in shape.names)
         for subquery in select.find_all(exp.Subquery):
             aliases.add(subquery.alias.lower())
         columns.update(alias.alias.lower() for alias in select.find_all(exp.Alias))

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlglot import exp
 
-from indelible.capture.statements.schema import Schema, TableShape
+from indelible.capture.schema import Schema, Table
 from indelible.capture.statements.syntax import Marks
 from indelible.capture.statements.tokens import COLLAPSED, Kind, Token, tokenize, unquote
 from indelible.policy.model import Policy
@@ -22,7 +22,7 @@ def shown_text(text: str, tokens: tuple[Token, ...], schema: Schema) -> str:
 
     A word in double quotes that names nothing is a string to SQLite, so it is a literal here.
     """
-    known = schema.names() | _names_given(text, tokens)
+    known = schema.words() | _names_given(text, tokens)
     shown = ""
     end = 0
     for token in tokens:
@@ -40,12 +40,12 @@ def shown_text(text: str, tokens: tuple[Token, ...], schema: Schema) -> str:
 
 def mentioned_tables(
     text: str, tokens: tuple[Token, ...], schema: Schema, start: int = 0, end: int | None = None
-) -> list[TableShape]:
+) -> list[Table]:
     """Every table whose name stands in `text[start:end]`, views seen through; each once.
 
     A column of that name counts too: better one table too many than a silent hole.
     """
-    found: dict[str, TableShape] = {}
+    found: dict[str, Table] = {}
     for token in tokens:
         if token.kind in _NAMES and token.start >= start and (end is None or token.end <= end):
             for table in tables_behind(unquote(text[token.start : token.end]), schema):
@@ -53,9 +53,7 @@ def mentioned_tables(
     return list(found.values())
 
 
-def tables_behind(
-    name: str, schema: Schema, passed: frozenset[str] = frozenset()
-) -> list[TableShape]:
+def tables_behind(name: str, schema: Schema, passed: frozenset[str] = frozenset()) -> list[Table]:
     """The table of that name; for a view all tables that its text mentions."""
     folded = name.lower()
     if folded in schema.tables:

@@ -8,7 +8,8 @@ from typing import Final
 
 from sqlglot import exp
 
-from indelible.capture.statements.schema import ROWID_NAMES, Schema, TableShape
+from indelible.capture.schema import Schema, Table
+from indelible.capture.sqlite_names import ROWID_NAMES
 from indelible.capture.statements.syntax import TABLE_FUNCTIONS, NotUnderstoodError, walk_own
 
 _CATALOGUES: Final = frozenset(
@@ -31,7 +32,7 @@ class Source:
     """
 
     alias: str
-    table: TableShape | None = None
+    table: Table | None = None
     query: exp.Query | None = None
     cte: str | None = None
     view: str | None = None
@@ -47,7 +48,7 @@ class Scope:
     sources: list[Source]
     natural: bool = False
 
-    def tables(self) -> Iterator[tuple[Source, TableShape]]:
+    def tables(self) -> Iterator[tuple[Source, Table]]:
         for source in self.sources:
             if source.table is not None:
                 yield source, source.table
@@ -83,17 +84,14 @@ class Scope:
                     yield source, name
 
 
-def declared_name(table: TableShape, name: str) -> str | None:
+def declared_name(table: Table, name: str) -> str | None:
     """The column that `name` reaches in `table`, as declared; None where there is none."""
     folded = name.lower()
-    for column in table.columns:
+    for column in table.names:
         if column.lower() == folded:
             return column
-    if folded in ROWID_NAMES and table.key:
-        if table.integer_key:
-            return table.key[0]
-        if table.keyless:
-            return table.key[0]
+    if folded in ROWID_NAMES and table.has_integer_ids:
+        return table.id_columns[0]
     return None
 
 
@@ -226,8 +224,8 @@ def _read_star(star: exp.Expr, scope: Scope, items: Items, place: int) -> int:
         if source.table is None or (source.merged and not qualifier):
             items.starred = True
         if source.table is not None:
-            items.columns.setdefault(source.alias, set()).update(source.table.columns)
-            for column in source.table.columns:
+            items.columns.setdefault(source.alias, set()).update(source.table.names)
+            for column in source.table.names:
                 if not items.starred:
                     items.positions.setdefault((source.alias, column.lower()), place)
                     items.names[place] = column

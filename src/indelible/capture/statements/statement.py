@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlglot import exp
 
-from indelible.capture.statements.schema import Schema, TableShape
+from indelible.capture.schema import Schema, Table
 from indelible.capture.statements.shown import tables_behind
 from indelible.capture.statements.spans import Arm, Query, find_spans
 from indelible.capture.statements.syntax import (
@@ -128,7 +128,7 @@ class Statement:
         if self.has_numbered_parameters:
             raise NotUnderstoodError("numbered parameters in a query that needs a second one")
 
-    def tables_under(self, tree: exp.Expr) -> Iterator[TableShape]:
+    def tables_under(self, tree: exp.Expr) -> Iterator[Table]:
         """Every base table that `tree` reads or consults, views seen through."""
         for table in tree.find_all(exp.Table):
             if isinstance(table.this, exp.Identifier):
