@@ -18,6 +18,7 @@ from typing import Any, Final, Self, TypeVar, Unpack, cast
 
 from indelible.capture.drift import DriftWatch
 from indelible.capture.recording import context_of, is_async
+from indelible.capture.restored_baseline import RestoreWatch
 from indelible.errors import CaptureError, DeliveryError, ReversalError
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
@@ -73,11 +74,17 @@ class Trail:
         self._journal = Journal(policy.journals, buffer_events=policy.relay.buffer_events)
         self._watched = WatchedDatabases(policy.journals)
         self._outboxes = OutboxSources(self._open_outbox, store)
+        self._restores = RestoreWatch(policy, self._journal)
         self._leader = Leader(
             store,
             keys.signing_key,
             [
-                _WatchedOutboxes(self._watched, self._outboxes, DriftWatch(policy, self.notice)),
+                _WatchedOutboxes(
+                    self._watched,
+                    self._outboxes,
+                    DriftWatch(policy, self.notice),
+                    self._restores,
+                ),
                 JournalDirectory(policy.journals),
             ],
             policy.relay,
@@ -309,6 +316,11 @@ class Trail:
         """Whether this process holds the lease and carries what all of them captured."""
         return self._leader.is_leading
 
+    @property
+    def is_reading_restored(self) -> bool:
+        """Whether this process relays and is still writing the baseline of a restored database."""
+        return self._leader.is_leading and self._restores.is_due
+
     def relay_status(self) -> tuple[SourceStatus, ...]:
         """How far each source is, while this process relays; else nothing."""
         return self._leader.status()
@@ -498,20 +510,28 @@ class _WatchedOutboxes:
     """The outboxes of all watched databases: a `SourceFinder`.
 
     Looks at each database's schema too, so that a table that lost its triggers while applications
-    run is noticed within seconds, by whichever process relays.
+    run is noticed within seconds, by whichever process relays; and writes the baseline that is due
+    after a restore, some pages between two passes of the relay.
     """
 
     def __init__(
-        self, watched: WatchedDatabases, outboxes: OutboxSources, watch: DriftWatch
+        self,
+        watched: WatchedDatabases,
+        outboxes: OutboxSources,
+        watch: DriftWatch,
+        restores: RestoreWatch,
     ) -> None:
         self._watched = watched
         self._outboxes = outboxes
         self._watch = watch
+        self._restores = restores
 
     def find_sources(self) -> Sequence[Source]:
         for path in self._watched.paths():
             self._outboxes.watch(path)
             self._watch.look(path)
+        for path, source in self._outboxes.restored():
+            self._restores.look(path, source.producer_id, source.epoch)
         return self._outboxes.find_sources()
 
     def close(self) -> None:

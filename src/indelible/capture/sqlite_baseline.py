@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from indelible.capture.host import Journal
@@ -49,7 +49,7 @@ def write_baseline(
     is_full = policy.table(table.name).baseline == "full"
     cursor = sqlite3.Cursor(connection)
     text_factory = connection.text_factory
-    connection.text_factory = _text
+    connection.text_factory = native_text
     done = 0
     try:
         cursor.execute("BEGIN")
@@ -57,9 +57,9 @@ def write_baseline(
         state = outbox_state(connection)
         name = quote_name(table.name)
         ((total,),) = cursor.execute(f"SELECT count(*) FROM main.{name}").fetchall()
-        cursor.execute(_select(schema, table, layout, policy))
-        for chunk in _chunks(cursor):
-            draft = _draft(layout, chunk, state.incarnation, state.newest, is_full=is_full)
+        cursor.execute(select_rows(schema, table, layout, policy))
+        for chunk in chunks_of(cursor):
+            draft = draft_baseline(layout, chunk, state.incarnation, state.newest, is_full=is_full)
             journal.append(draft)
             done += len(chunk)
             if progress is not None:
@@ -72,7 +72,13 @@ def write_baseline(
             connection.execute("ROLLBACK")
 
 
-def _select(schema: Schema, table: Table, layout: Layout, policy: Policy) -> str:
+def select_rows(
+    schema: Schema, table: Table, layout: Layout, policy: Policy, *, also: Sequence[str] = ()
+) -> str:
+    """Selects each row's subject and captured values, as `draft_baseline` takes them.
+
+    `also` are expressions whose values come behind.
+    """
     name = quote_name(table.name)
     columns = [
         f"{name}.{quote_name(slot.column or table.rowid or '')}"
@@ -83,10 +89,11 @@ def _select(schema: Schema, table: Table, layout: Layout, policy: Policy) -> str
     if layout.subject is not None and layout.subject.source == "stored":
         path = policy.table(table.name).subject
         subject = subject_of(schema, path, name) if path is not None else subject
-    return f"SELECT {subject}, {', '.join(columns)} FROM main.{name} AS {name}"
+    return f"SELECT {', '.join((subject, *columns, *also))} FROM main.{name} AS {name}"
 
 
-def _chunks(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Native, ...]]]:
+def chunks_of(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Native, ...]]]:
+    """The rows, as many together as fit well into one event."""
     chunk: list[tuple[Native, ...]] = []
     size = 0
     for row in cursor:
@@ -99,14 +106,16 @@ def _chunks(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Native, ...]]]:
         yield chunk
 
 
-def _draft(
+def draft_baseline(
     layout: Layout,
     chunk: list[tuple[Native, ...]],
     incarnation: str,
     position: int,
     *,
+    epoch: int | None = None,
     is_full: bool,
 ) -> bytes:
+    """The event that these rows stood so after every change up to `position`."""
     values = [place for place, slot in enumerate(layout.slots) if slot.mode == "value"]
     index = {place: n for n, place in enumerate(values)}
     key = [index[place] for place in layout.key]
@@ -133,7 +142,7 @@ def _draft(
             kind="system",
             targets=(TargetRows(layout.kind, tuple(ids), keyless=None if layout.key else "rowid"),),
             subjects=tuple(subjects),
-            baseline=BaselineRows(incarnation, position, columns, tuple(rows)),
+            baseline=BaselineRows(incarnation, position, columns, tuple(rows), epoch),
         )
     )
 
@@ -154,7 +163,8 @@ def _subject(
     return Subject(subject.kind, None if raw[0] is None else format_id((to_value(raw[0]),)))
 
 
-def _text(raw: bytes) -> str | RawText:
+def native_text(raw: bytes) -> str | RawText:
+    """A text factory: what isn't UTF-8 stays what it is."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

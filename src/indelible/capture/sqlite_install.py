@@ -174,29 +174,6 @@ def suspend(database: Database, *, journal: Journal) -> None:
             _drop_triggers(connection, cursor)
 
 
-def open_incarnation(
-    database: Database,
-    *,
-    clock_ns: Callable[[], int] = time.time_ns,
-    rng: Callable[[int], str] = secrets.token_hex,
-) -> str:
-    """Make this database a source of its own: it was restored from a backup, or is a copy.
-
-    Returns the new incarnation. Connections with a `WriteContext` must be opened anew, and
-    `install` run again: every table's baseline is due.
-    """
-    with _opened(database) as connection, _transaction(connection, "BEGIN IMMEDIATE") as cursor:
-        incarnation = rng(8)
-        meta: dict[str, str | None] = {
-            "incarnation": incarnation,
-            "epoch": str(clock_ns() // 1_000),
-        }
-        for layout in _read_installed(connection).layouts().values():
-            meta[baseline_key(layout.table)] = BASELINE_DUE
-        _write_meta(cursor, meta)
-        return incarnation
-
-
 def _with_baseline(
     connection: sqlite3.Connection,
     policy: Policy,

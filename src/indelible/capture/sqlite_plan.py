@@ -59,11 +59,7 @@ class Installed(msgspec.Struct, frozen=True):
 
     def numbers(self) -> dict[str, int]:
         """The layout in use of each table, by lower-case name."""
-        return {
-            name.removeprefix(_TABLE): int(number)
-            for name, number in self.meta.items()
-            if name.startswith(_TABLE)
-        }
+        return numbers_of(self.meta)
 
 
 class InstallPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +78,15 @@ def layouts_of(meta: Mapping[str, str]) -> dict[int, Layout]:
         int(name.removeprefix(_LAYOUT)): decode_layout(text)
         for name, text in meta.items()
         if name.startswith(_LAYOUT)
+    }
+
+
+def numbers_of(meta: Mapping[str, str]) -> dict[str, int]:
+    """The number of the layout in use of each table, by lower-case name."""
+    return {
+        name.removeprefix(_TABLE): int(number)
+        for name, number in meta.items()
+        if name.startswith(_TABLE)
     }
 
 

@@ -13,6 +13,7 @@ from indelible.cli.questions import show_answer
 from indelible.events.model import Target
 from indelible.events.values import format_id
 from indelible.questions.findings import Finding
+from indelible.questions.restores import TAKEN_BACK, restore_of
 
 COLUMNS = ("index", "time (UTC)", "actor", "action", "changes", "reason")
 
@@ -48,6 +49,6 @@ def row(finding: Finding) -> list[str]:
         local(finding.time),
         "(unattributed)" if event.actor is None else str(event.actor),
         event.action,
-        changes_text(event),
+        changes_text(event) if restore_of(event) is None else TAKEN_BACK,
         event.reason or "",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from pathlib import Path
 
 import click
@@ -12,6 +13,8 @@ import click
 from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG
 from indelible.trail import Trail
+
+_LOOK_S = 0.05
 
 
 @click.command("relay")
@@ -31,6 +34,9 @@ def command(once: bool, timeout_s: float, config: Path) -> None:
     try:
         if once:
             trail.flush(timeout_s)
+            while trail.is_reading_restored:
+                time.sleep(_LOOK_S)
+                trail.flush(timeout_s)
             click.echo(f"the trail has {trail.reader.size} entries")
             return
         stopped = threading.Event()

@@ -35,6 +35,9 @@ def command(target: Target, at: str | None, as_json: bool, config: Path) -> None
             count += 1
             row = finding.state
             said = "is there" if row.present else "was deleted; it last was"
+            if row.restored:
+                taken = "was taken back by the restore of a backup"
+                said = f"{taken} to this" if row.present else f"{taken}; it had been"
             out.print(
                 f"{row.kind}:{format_id(row.id)} {said}"
                 + ("" if row.complete else ", as far as the trail knows its columns")

@@ -138,18 +138,27 @@ class Part(msgspec.Struct, frozen=True, array_like=True, gc=False):
     first: str
 
 
-class BaselineRows(msgspec.Struct, frozen=True):
+RESTORED: Final = "table.restored"
+"""Of the `system` entry that ends a table's baseline after a restore; see `BaselineRows`."""
+INCARNATION_OPENED: Final = "incarnation.opened"
+"""Of the notice that a database was put back to a backup."""
+
+
+class BaselineRows(msgspec.Struct, frozen=True, omit_defaults=True):
     """Rows as they stood at one position of their database: their column names and values.
 
     The changes of `incarnation` at positions up to `position` came before, all later ones after.
     `rows` stand in the order of the target's `ids`; both columns and rows are empty where policy
-    keeps keys only.
+    keeps keys only. `epoch` is that of the position, where more than the first is possible. In a
+    `table.restored` entry there are no rows: all that were there at the position are in the
+    baselines of the same epoch from it on, and no others.
     """
 
     incarnation: str
     position: int
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[Value, ...], ...] = ()
+    epoch: int | None = None
 
 
 Change = tuple[Value, Value]

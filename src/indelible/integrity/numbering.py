@@ -20,7 +20,7 @@ from indelible.events.codec import (
     encode_draft,
     seal_parts,
 )
-from indelible.events.model import Event, Producer, Timestamp
+from indelible.events.model import RESTORED, Event, Producer, Timestamp
 from indelible.events.values import Value
 from indelible.integrity.doubt import is_doubtful
 from indelible.store.entry import format_stem, leaf_of, new_salts
@@ -32,7 +32,7 @@ from indelible.transport.delivery import Delivery, Gap
 
 ACKNOWLEDGED: Final = "notice.acknowledged"
 BATCH: Final = "batch.sequenced"
-QUIET: Final = frozenset({ACKNOWLEDGED, BATCH, "table.baseline", "capture.installed"})
+QUIET: Final = frozenset({ACKNOWLEDGED, BATCH, "table.baseline", RESTORED, "capture.installed"})
 """`system` actions that nobody has to see."""
 
 

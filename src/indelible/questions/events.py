@@ -6,11 +6,13 @@ made them; `newest_first` turns that round. Times may differ from it by what del
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from indelible.errors import QueryError
-from indelible.events.model import Actor, Event, Kind, Target
+from indelible.events.model import INCARNATION_OPENED, RESTORED, Actor, Event, Kind, Target
+from indelible.events.values import format_id
 from indelible.questions.answer import Answer
 from indelible.questions.commits import Commits
 from indelible.questions.findings import Finding
@@ -18,11 +20,14 @@ from indelible.questions.judging import (
     NOT_COMMITTED,
     concerns_target,
     coverage_doubt,
+    has_row,
     is_by,
     is_done,
     outcome_doubt,
 )
 from indelible.questions.reading import KINDS, Seen, read_events
+from indelible.questions.restores import restore_of
+from indelible.questions.row_change import Position, row_change_of
 from indelible.questions.window import Window
 from indelible.store.protocol import TrailReader
 from indelible.store.terms import (
@@ -132,10 +137,27 @@ def history(
 ) -> Answer[Finding]:
     """Everything that was done to `target` in the window, reads included, by anybody.
 
+    So is the restore of a backup that took back changes of it.
     Possible are events that touched rows of its kind and couldn't tell which.
     """
 
+    @functools.cache
+    def positions() -> tuple[Position, ...]:
+        seen = read_events(reader, [row], Window(), size=size, kinds={"change"})
+        changes = (row_change_of(each.event, each.indexes[0]) for each in seen)
+        name = format_id(target.row_id)
+        return tuple(
+            one.position
+            for one in changes
+            if one and one.kind == target.kind and has_row((one.id, one.id_before), name)
+        )
+
     def judge(event: Event) -> tuple[bool, str | None]:
+        if event.kind == "system" and event.action == RESTORED:
+            return False, None  # ends the baseline of a table: of this row it says nothing
+        restore = restore_of(event)
+        if restore is not None:
+            return any(map(restore.took_back, positions())), None
         found, why = concerns_target(event, target)
         return found, why or outcome_doubt(event.outcome)
 
@@ -145,7 +167,8 @@ def history(
 
     size = reader.size
     row = row_term(target.kind, target.row_id)
-    search = _Search([row, inexact_term(target.kind)], KINDS, window, newest_first)
+    terms = [row, inexact_term(target.kind), action_term(INCARNATION_OPENED)]
+    search = _Search(terms, KINDS, window, newest_first)
     return _answer(reader, search, judge, is_known)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from indelible.events.codec import parse_time
-from indelible.events.model import Event, Timestamp
+from indelible.events.model import RESTORED, Event, Timestamp
 from indelible.events.values import Id, Value
 from indelible.questions.row_change import Position, RowChange
 
@@ -22,7 +22,8 @@ class BaselineChunk(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of one kind as they stood after every change up to `seq` of their incarnation.
 
     `columns` and `rows` are empty where only keys were kept. `epoch` is None when nobody told when
-    the incarnation was opened.
+    the incarnation was opened. `is_whole` says that at this position the table held no other rows
+    than those in the baselines of the same epoch from it on: a restore took the others back.
     """
 
     incarnation: str
@@ -35,6 +36,7 @@ class BaselineChunk(msgspec.Struct, frozen=True, kw_only=True):
     time: Timestamp
     event: str
     index: int
+    is_whole: bool = False
 
 
 class RowState(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +44,8 @@ class RowState(msgspec.Struct, frozen=True, kw_only=True):
 
     Not `complete`: the trail saw this row neither inserted nor in a baseline with values, so it
     knows only the columns that were changed since. A deleted row keeps its last columns. `event`
-    and `index` are of the last event that touched it, at `time`.
+    and `index` are of the last event that touched it, at `time`. `restored`: that was no change but
+    a backup put back, which took the row back to this.
     """
 
     kind: str
@@ -53,6 +56,7 @@ class RowState(msgspec.Struct, frozen=True, kw_only=True):
     time: Timestamp
     event: str
     index: int
+    restored: bool = False
 
 
 def baseline_of(event: Event, index: int) -> BaselineChunk | None:
@@ -63,7 +67,7 @@ def baseline_of(event: Event, index: int) -> BaselineChunk | None:
     own = event.producer.id == baseline.incarnation
     return BaselineChunk(
         incarnation=baseline.incarnation,
-        epoch=event.producer.epoch if own else None,
+        epoch=event.producer.epoch if own else baseline.epoch,
         seq=baseline.position,
         kind=target.kind,
         ids=target.ids,
@@ -72,6 +76,7 @@ def baseline_of(event: Event, index: int) -> BaselineChunk | None:
         time=event.time,
         event=event.id,
         index=index,
+        is_whole=event.action == RESTORED,
     )
 
 
@@ -85,7 +90,8 @@ def fold(
 
     Rows that were deleted are there too, not `present`; a row that never was isn't. Rows of an
     incarnation that ended (the database was restored from a backup) are forgotten when the next
-    one has a baseline. Both iterables may be in any order; all must be of one kind.
+    one has a baseline; those that a restore took back are there, `restored` and not `present`, once
+    the baseline after it is whole. Both iterables may be in any order; all must be of one kind.
     """
     changes = [change for change in changes if at is None or change.time < at]
     began = _beginnings(changes)
@@ -93,9 +99,12 @@ def fold(
     for chunk in baselines:
         if at is None or chunk.time < at:
             epoch = chunk.epoch or _epoch_at(began.get(chunk.incarnation, {}), chunk.time)
-            steps.append(_Step(Position(epoch, chunk.incarnation, chunk.seq), 1, chunk))
+            rank = 1 if chunk.is_whole else 2
+            steps.append(_Step(Position(epoch, chunk.incarnation, chunk.seq), rank, chunk))
     steps.sort(key=lambda step: (step.position, step.rank, step.item.index))
     rows: dict[Id, RowState] = {}
+    before: dict[Id, RowState] = {}
+    """As they were before the last restore."""
     incarnation = None
     for step in steps:
         if isinstance(step.item, RowChange):
@@ -104,7 +113,11 @@ def fold(
         if incarnation not in (None, step.item.incarnation):
             rows.clear()
         incarnation = step.item.incarnation
-        _apply_baseline(rows, step.item)
+        if step.item.is_whole:
+            before = dict(rows)
+            _take_back(rows, step.item)
+        else:
+            _apply_baseline(rows, step.item, before)
     return rows
 
 
@@ -128,12 +141,28 @@ def _epoch_at(began: dict[int, Timestamp], time: Timestamp) -> int:
 class _Step(NamedTuple):
     position: Position
     rank: int
-    """At one position the change comes first, then the baseline that includes it."""
+    """At one position the change comes first, then what a restore took back, then the baseline."""
     item: RowChange | BaselineChunk
 
 
-def _apply_baseline(rows: dict[Id, RowState], chunk: BaselineChunk) -> None:
+def _take_back(rows: dict[Id, RowState], chunk: BaselineChunk) -> None:
+    for row_id, row in rows.items():
+        if row.present:
+            rows[row_id] = msgspec.structs.replace(
+                row,
+                present=False,
+                restored=True,
+                time=chunk.time,
+                event=chunk.event,
+                index=chunk.index,
+            )
+
+
+def _apply_baseline(
+    rows: dict[Id, RowState], chunk: BaselineChunk, before: dict[Id, RowState]
+) -> None:
     for n, row_id in enumerate(chunk.ids):
+        old = before.get(row_id)
         known = dict(zip(chunk.columns, chunk.rows[n], strict=True)) if chunk.rows else {}
         rows[row_id] = RowState(
             kind=chunk.kind,
@@ -144,7 +173,13 @@ def _apply_baseline(rows: dict[Id, RowState], chunk: BaselineChunk) -> None:
             time=chunk.time,
             event=chunk.event,
             index=chunk.index,
+            restored=old is not None
+            and (old.restored or not old.present or _differs(old.columns, known)),
         )
+
+
+def _differs(old: dict[str, Value], new: dict[str, Value]) -> bool:
+    return any(name in new and new[name] != value for name, value in old.items())
 
 
 def _apply_change(rows: dict[Id, RowState], change: RowChange) -> None:

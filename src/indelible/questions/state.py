@@ -14,12 +14,16 @@ from indelible.questions.findings import StateFinding
 from indelible.questions.fold import BaselineChunk, baseline_of, fold
 from indelible.questions.judging import concerns_target, has_row
 from indelible.questions.reading import read_events
+from indelible.questions.restores import Restore, read_restores
 from indelible.questions.row_change import RowChange, row_change_of
 from indelible.questions.window import Window
 from indelible.store.protocol import TrailReader
 from indelible.store.terms import inexact_term, row_term
 from indelible.tlog import Index
 
+_NOT_WHOLE: Final = (
+    "its database was restored from a backup, and what it held then isn't written down yet"
+)
 _KINDS: Final[frozenset[Kind]] = frozenset({"change", "system"})
 
 
@@ -63,6 +67,16 @@ class _History:
         self.changes: dict[str, RowChange] = {}
         self.doubt: str | None = None
 
+    def is_whole_since(self, restore: Restore) -> bool:
+        """Whether the baseline after `restore` is there, so that all is known again."""
+        return any(
+            chunk.is_whole
+            and chunk.incarnation == restore.incarnation
+            and chunk.epoch is not None
+            and chunk.epoch >= restore.epoch
+            for chunk in self.baselines.values()
+        )
+
 
 def _gather(
     reader: TrailReader, kind: str, row_id: Id, at: Timestamp | None, size: int
@@ -93,6 +107,11 @@ def _gather(
                 waiting.append(change.id_before)
             if seen.event.kind == "change":
                 history.doubt = history.doubt or why or seen.doubt
+    restores = read_restores(reader, Window(None, at), size=size) if history.changes else ()
+    for restore in restores:
+        if not history.is_whole_since(restore):
+            taken_back = any(restore.took_back(one.position) for one in history.changes.values())
+            history.doubt = history.doubt or (_NOT_WHOLE if taken_back else None)
     return history
 
 

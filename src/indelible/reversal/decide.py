@@ -18,7 +18,7 @@ from indelible.reversal.steps import ColumnStep, Decision, Piece, Step, Verb, bl
 _NATIVE: Final = frozenset({"int", "real", "bytes", "text"})
 
 
-_INVERSE: Final[dict[Verb, Verb]] = {"insert": "delete", "update": "update", "delete": "insert"}
+INVERSE: Final[dict[Verb, Verb]] = {"insert": "delete", "update": "update", "delete": "insert"}
 Lookup = Callable[[Id], Row | None]
 
 
@@ -253,7 +253,7 @@ class _Deciding:
             Piece(
                 at=change.position,
                 event=change.event,
-                verb=_INVERSE[change.verb],
+                verb=INVERSE[change.verb],
                 id=change.id,
                 columns={
                     name: before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from indelible.events.model import Actor, Timestamp
@@ -10,6 +10,7 @@ from indelible.events.values import Id
 from indelible.questions.events import CHANGES, changes
 from indelible.questions.findings import Finding
 from indelible.questions.reading import read_events
+from indelible.questions.restores import is_taken_back, read_restores
 from indelible.questions.row_change import RowChange, row_change_of
 from indelible.questions.window import Window
 from indelible.reversal.plan import Selection
@@ -35,11 +36,7 @@ def select_changes(
             unplanned.append(_unplanned(finding))
         else:
             selected[change.event] = change
-    return Selection(
-        changes=tuple(_with_later(reader, selected.values())),
-        selected=frozenset(selected),
-        unplanned=tuple(unplanned),
-    )
+    return _without_taken_back(reader, selected, _with_later(reader, selected.values()), unplanned)
 
 
 def refresh_selection(
@@ -50,11 +47,31 @@ def refresh_selection(
     `pending` are the changes that wait in the outbox. Called under the database's write lock, after
     which nothing can be added, no change is missed: what has left the outbox is in the trail.
     """
-    selected = [change for change in selection.changes if change.event in selection.selected]
-    known = {change.event: change for change in _with_later(reader, selected)}
+    own = (change for change in selection.changes if change.event in selection.selected)
+    selected = {change.event: change for change in (*own, *selection.taken_back)}
+    known = {change.event: change for change in _with_later(reader, selected.values())}
     known.update((change.event, change) for change in pending)
+    return _without_taken_back(reader, selected, known.values(), selection.unplanned)
+
+
+def _without_taken_back(
+    reader: TrailReader,
+    selected: Mapping[str, RowChange],
+    changes: Iterable[RowChange],
+    unplanned: Sequence[Unplanned],
+) -> Selection:
+    """What a restored backup took back isn't in the database: it is in nobody's way."""
+    restores = read_restores(reader, Window(), size=reader.size)
+    gone = {
+        event: change
+        for event, change in selected.items()
+        if is_taken_back(restores, change.position)
+    }
     return Selection(
-        changes=tuple(known.values()), selected=selection.selected, unplanned=selection.unplanned
+        changes=tuple(one for one in changes if not is_taken_back(restores, one.position)),
+        selected=frozenset(selected.keys() - gone.keys()),
+        unplanned=tuple(unplanned),
+        taken_back=tuple(gone.values()),
     )
 
 

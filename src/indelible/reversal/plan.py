@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from indelible.events.values import Id
+from indelible.questions.restores import TAKEN_BACK
 from indelible.questions.row_change import RowChange
 from indelible.reversal.chains import RowChains, link_rows
-from indelible.reversal.decide import decide_row
+from indelible.reversal.decide import INVERSE, decide_row
 from indelible.reversal.fit import fit_steps
 from indelible.reversal.live import LiveRows, Row
 from indelible.reversal.steps import Plan, Step, Unplanned
@@ -19,12 +20,15 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be reversed: the events of `selected`, among everything known of their rows.
 
     `changes` must hold, for every row that a selected change touched, all its later changes, by
-    whomever. `unplanned` are selected events that state no row and values.
+    whomever. `unplanned` are selected events that state no row and values; `taken_back` selected
+    changes that the restore of a backup took back: like others' of that fate they aren't in
+    `changes`.
     """
 
     changes: tuple[RowChange, ...]
     selected: frozenset[str]
     unplanned: tuple[Unplanned, ...] = ()
+    taken_back: tuple[RowChange, ...] = ()
 
 
 def plan_reversal(
@@ -60,7 +64,8 @@ def plan_reversal(
             steps.append(step)
     last = _last_changes(rows)
     fitted = fit_steps(steps, live, lambda kind, row_id: last.get((kind, row_id)))
-    return Plan(steps=fitted, unplanned=(*selection.unplanned, *unplanned), force=force)
+    gone = map(_taken_back, selection.taken_back)
+    return Plan(steps=(*fitted, *gone), unplanned=(*selection.unplanned, *unplanned), force=force)
 
 
 def _lookup(
@@ -73,6 +78,19 @@ def _lookup(
         return live.row(row.kind, row_id) if owner is row else None
 
     return lookup
+
+
+def _taken_back(change: RowChange) -> Step:
+    return Step(
+        kind=change.kind,
+        id=change.id,
+        verb=INVERSE[change.verb],
+        decision="already so",
+        columns=(),
+        events=(change.event,),
+        at=change.position,
+        why=TAKEN_BACK,
+    )
 
 
 def _last_changes(rows: Sequence[RowChains]) -> dict[tuple[str, Id], RowChange]:

@@ -16,7 +16,9 @@ from indelible.errors import ReversalError
 from indelible.events.codec import decode_event, seal
 from indelible.events.context import current_frame
 from indelible.events.model import Producer
+from indelible.questions.restores import read_restores
 from indelible.questions.row_change import RowChange, row_change_of
+from indelible.questions.window import Window
 from indelible.reversal.gather import refresh_selection
 from indelible.reversal.plan import Selection
 from indelible.reversal.sqlite_rows import query
@@ -98,17 +100,25 @@ class Reversal:
     def _pending(self) -> Iterator[RowChange]:
         """The changes that wait in the outbox, whether or not the trail has some of them too."""
         since = 1
+        restores = read_restores(self._reader, Window(), size=self._reader.size)
         while True:
             page = self._outbox.read_page(since, limit=_PAGE_ROWS, max_bytes=_PAGE_BYTES)
             epoch = self._epoch_of(page)
+            # Rows that came with the backup are in the trail, of the epoch before.
+            here = (page.incarnation, epoch)
+            held = max(
+                (one.after for one in restores if (one.incarnation, one.epoch) == here), default=0
+            )
             for row in page.rows:
                 decoded = self._outbox.decode_alone(row)
+                since = decoded.seq + 1
+                if decoded.seq <= held:
+                    continue
                 place = Producer(page.incarnation, epoch, decoded.seq)
                 event = decode_event(seal(decoded.draft, decoded.time, place))
                 change = row_change_of(event, -1)
                 if change is not None:
                     yield change
-                since = decoded.seq + 1
             if page.is_whole or not page.rows:
                 return
 

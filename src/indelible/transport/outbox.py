@@ -4,7 +4,8 @@ Nothing is ever written to that database. Delivered rows are deleted by its own 
 `OutboxSource.delivered_through`, so that the last delivered row always stays: while it is there
 and says what was delivered, the database is the one that we know. When it isn't, the database was
 restored from an older backup, and its numbers are given out a second time: what follows the last
-row that the trail holds is delivered in the next *epoch* of the same incarnation, which is noticed.
+row that the trail holds is delivered in the next *epoch* of the same incarnation, which is noticed;
+`capture.restored_baseline` then writes down what it holds.
 The epoch is remembered by the sink, with what it received in it.
 
 Whoever can write the outbox can forge changes that weren't delivered yet, or remove them; removed
@@ -22,11 +23,12 @@ import msgspec
 from indelible.capture.outbox_rows import DecodedEvent, DecodedRows, OutboxRow
 from indelible.errors import EventError, MalformedEventError
 from indelible.events.codec import decode_event, seal_parts
-from indelible.events.model import Producer
+from indelible.events.model import INCARNATION_OPENED, Producer
 from indelible.events.values import to_value
 from indelible.transport.delivery import Delivery, Gap, Sink
 from indelible.transport.source import Fetched, Mark, Remark
 
+_ROWS_LOOKED_AT: Final = 100
 _GONE: Final = "not in the outbox: deleted before it was delivered"
 _ELSEWHERE: Final = "stands in an earlier epoch: the database was restored from a backup"
 
@@ -119,6 +121,7 @@ class OutboxSource:
         self.epoch = 0
         self._reader = reader
         self._held = held
+        self._opened = 0
         self._published = 0
         self._confirmed = self._fetched = _Place()
         self._said_on_opening: tuple[tuple[Gap, ...], tuple[Remark, ...]] = ((), ())
@@ -130,6 +133,11 @@ class OutboxSource:
         From any thread.
         """
         return self._published
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether the database was put back to a backup since its incarnation was opened."""
+        return bool(self.producer_id) and self.epoch > self._opened
 
     def fetch(self, sink: Sink, *, limit: int, max_bytes: int) -> Fetched:
         """See `Source.fetch`."""
@@ -174,6 +182,7 @@ class OutboxSource:
         """Take up a database where the sink has it."""
         self._published = 0
         self.producer_id = page.incarnation
+        self._opened = page.opened
         self.epoch = max(page.opened, self._held.last_epoch(page.incarnation))
         last = sink.received(self.producer_id, self.epoch).last
         self._confirmed = _Place(last, None, last + 1)
@@ -223,7 +232,7 @@ class OutboxSource:
             "delivered_before": str(before),
             "after": str(after),
         }
-        remark = Remark("incarnation.opened", message, details)
+        remark = Remark(INCARNATION_OPENED, message, details)
         self._said_on_opening = (self._said_on_opening[0], (remark,))
 
     def _place_behind_held(self) -> _Place:
@@ -233,22 +242,27 @@ class OutboxSource:
             for source in self._held.sources()
             if source.producer_id == self.producer_id
         )
-        found: OutboxRow | None = None
-        lowest = 0
-        since = 0
-        while True:
-            page = self._reader.read_page(since, limit=1_000, max_bytes=1 << 20)
-            lowest = lowest or (_id(page.rows[0]) if page.rows else page.last_id + 1)
-            for row in page.rows:
+        first = self._reader.read_page(0, limit=1, max_bytes=1)
+        lowest = _id(first.rows[0]) if first.rows else first.last_id + 1
+        # From the end on: nearly always the newest row of a backup was delivered, too.
+        until = first.last_id
+        while until >= lowest:
+            since = max(lowest, until - _ROWS_LOOKED_AT + 1)
+            for row in reversed(self._rows_between(since, until)):
                 if any(self._is_held(row, epoch) for epoch in epochs):
-                    found = row
-            if page.is_whole or not page.rows:
-                return (
-                    _Place(_id(found), found, _id(found) + 1)
-                    if found is not None
-                    else _Place(0, None, lowest)
-                )
+                    return _Place(_id(row), row, _id(row) + 1)
+            until = since - 1
+        return _Place(0, None, lowest)
+
+    def _rows_between(self, since: int, until: int) -> list[OutboxRow]:
+        rows: list[OutboxRow] = []
+        while since <= until:
+            page = self._reader.read_page(since, limit=until - since + 1, max_bytes=1 << 20)
+            rows += (row for row in page.rows if _id(row) <= until)
+            if not page.rows:
+                break
             since = _id(page.rows[-1]) + 1
+        return rows
 
     def _is_held(self, row: OutboxRow, epoch: int) -> bool:
         """Whether the trail holds what this row says at its position."""
@@ -349,6 +363,16 @@ class OutboxSources:
             source for source in list(self._sources.values()) if source.producer_id == incarnation
         ]
         return found[0].delivered_through if len(found) == 1 else 0
+
+    def restored(self) -> Sequence[tuple[Path, OutboxSource]]:
+        """The databases that were put back to a backup; none that another file claims to be."""
+        known = list(self._sources.items())
+        claimed = [source.producer_id for _, source in known]
+        return [
+            (path, source)
+            for path, source in known
+            if source.is_restored and claimed.count(source.producer_id) == 1
+        ]
 
     def find_sources(self) -> Sequence[OutboxSource]:
         """See `SourceFinder.find_sources`."""
