@@ -81,7 +81,7 @@ def _changes_of(
 ) -> Iterator[RowChange]:
     while some := list(islice(rows, _ROWS_A_SEARCH)):
         wanted = set(some)
-        terms = [row_term(kind, row_id) for kind, row_id in some]
+        terms = [row_term(kind, row_id, changes=True) for kind, row_id in some]
         window = Window(since, None)
         for seen in read_events(reader, terms, window, size=reader.size, kinds=CHANGES):
             change = row_change_of(seen.event, seen.indexes[0])

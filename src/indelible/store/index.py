@@ -20,8 +20,8 @@ RUN_REFS: Final = 4_096
 """References that wait before they become a run of their own."""
 MERGED_REFS: Final = 65_536
 """References from which runs are merged into one that stays."""
-PAGE_REFS: Final = 768
-"""Two compressed pages then fill one page of the file."""
+PAGE_REFS: Final = 784
+"""Two compressed pages then fill one page of the file, but for those with rows that changed."""
 
 _compressor = zstandard.ZstdCompressor(level=1, write_checksum=False)
 _MAX_PAGE_BYTES: Final = PAGE_REFS * 8
