@@ -50,24 +50,29 @@ class RowIdsView(RowsView):
     ids_before: tuple[Id, ...] = ()
 
 
-class SubjectsView(msgspec.Struct):
-    """Of an event only what tells who accessed whose data: parsing the rest takes most time."""
+class EventView(msgspec.Struct):
+    """Of an event only what tells who did what: parsing the rest takes most time."""
 
     kind: Kind
     time: Timestamp
     action: str
     outcome: Outcome = Outcome.SUCCESS
     actor: Actor | None = None
-    targets: tuple[RowsView, ...] = ()
-    subjects: tuple[Subject, ...] = ()
     transaction: str | None = None
     part: Part | None = None
     fragment: str | None = None
     database_role: str | None = None
 
 
-class RecordsView(SubjectsView):
-    """The same, with the rows."""
+class SubjectsView(EventView):
+    """Who did what, and whose data it was."""
+
+    targets: tuple[RowsView, ...] = ()
+    subjects: tuple[Subject, ...] = ()
+
+
+class RecordsView(EventView):
+    """Who did what, to which rows."""
 
     targets: tuple[RowIdsView, ...] = ()
 
