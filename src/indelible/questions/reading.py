@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -143,10 +143,11 @@ def search_window(
     *,
     size: int,
     newest_first: bool = False,
+    known: Set[int] = frozenset(),
 ) -> Iterator[StoredEntry]:
     """The store's candidates for the window among the first `size` entries."""
     entries = reader.search(
-        any_of, since=window.since, until=window.until, newest_first=newest_first
+        any_of, since=window.since, until=window.until, newest_first=newest_first, known=known
     )
     return (entry for entry in entries if entry.index < size)
 
@@ -159,9 +160,15 @@ def read_events(
     size: int,
     kinds: Collection[Kind] = KINDS,
     newest_first: bool = False,
+    known: Set[int] = frozenset(),
 ) -> Iterator[Seen]:
-    """The events of `kinds` and the window that may have one of these terms, whole, by index."""
-    for entry in search_window(reader, any_of, window, size=size, newest_first=newest_first):
+    """The events of `kinds` and the window that may have one of these terms, whole, by index.
+
+    Without those that begin at `known` indexes.
+    """
+    for entry in search_window(
+        reader, any_of, window, size=size, newest_first=newest_first, known=known
+    ):
         kind, time = _glance(entry.body)
         if kind in kinds and is_in_window(entry, time, window):
             event = decode_event(entry.body)

@@ -23,6 +23,9 @@ MERGED_REFS: Final = 65_536
 PAGE_REFS: Final = 784
 """Two compressed pages then fill one page of the file, but for those with rows that changed."""
 
+_MANY: Final = 64
+"""From so many hashes on it is cheaper to look at each of a page than to seek each in it."""
+
 _compressor = zstandard.ZstdCompressor(level=1, write_checksum=False)
 _MAX_PAGE_BYTES: Final = PAGE_REFS * 8
 _HIGH: Final = 1 if sys.byteorder == "little" else 0
@@ -76,10 +79,12 @@ def pages_with(directory: bytes, hashes: Sequence[int]) -> Iterator[tuple[int, S
 
 
 def find_in_page(
-    page: bytes, hashes: Iterable[int], decompressor: zstandard.ZstdDecompressor
+    page: bytes, hashes: Sequence[int], decompressor: zstandard.ZstdDecompressor
 ) -> list[int]:
     """The distances that stand beside these sorted hashes. Raises `MalformedBlockError`."""
     held, distances = _decode_page(page, decompressor)
+    if len(hashes) > _MANY:
+        hashes = sorted(set(hashes).intersection(held))
     found: list[int] = []
     at = 0
     for term_hash in hashes:

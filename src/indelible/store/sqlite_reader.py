@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,9 +87,10 @@ class SqliteReader:
         since: Timestamp | None = None,
         until: Timestamp | None = None,
         newest_first: bool = False,
+        known: Set[int] = frozenset(),
     ) -> Iterator[StoredEntry]:
         window = (since or _FIRST, until or _LAST)
-        search = Search(self._connections, window, newest_first=newest_first)
+        search = Search(self._connections, window, newest_first=newest_first, known=known)
         if any_of:
             return search.find(hash_terms(any_of))
         return search.scan(0, int(self.size) - 1)

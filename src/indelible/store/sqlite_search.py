@@ -7,7 +7,7 @@ ones may be merged at any moment: they are read at once, when the search begins.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -42,15 +42,22 @@ class _Frame(NamedTuple):
 class Search:
     """One reading of the trail, within a window: by terms, or of all entries of a range.
 
-    Indexes given are those of entries that exist. Not for two threads at once.
+    Indexes given are those of entries that exist; `known` ones are left out, unread. Not for two
+    threads at once.
     """
 
     def __init__(
-        self, connections: ReadConnections, window: tuple[str, str], *, newest_first: bool = False
+        self,
+        connections: ReadConnections,
+        window: tuple[str, str],
+        *,
+        newest_first: bool = False,
+        known: Set[int] = frozenset(),
     ) -> None:
         self._connections = connections
         self._since, self._until = window
         self._newest_first = newest_first
+        self._known = known
         self._sql = statements()
         self._decompressor = zstandard.ZstdDecompressor()
         self._batch: tuple[int, int, str] = (0, -1, "")
@@ -81,7 +88,8 @@ class Search:
                 numbers = [row[0] for row in connection.execute(query, bounds)]
             for n in numbers:
                 start = n * BLOCK_ENTRIES
-                wanted = range(max(first, start), min(last, start + BLOCK_ENTRIES - 1) + 1)
+                span = range(max(first, start), min(last, start + BLOCK_ENTRIES - 1) + 1)
+                wanted = [index for index in span if index not in self._known]
                 yield from self._read(wanted[::-1] if self._newest_first else wanted)
             if len(numbers) < _BLOCKS_A_STEP:
                 return
@@ -136,23 +144,23 @@ class Search:
             if row is not None:
                 distances = find_in_page(row[0], some, self._decompressor)
                 found.update([first + distance for distance in distances])
-        return found
+        return found - self._known
 
     # -- the entries ----------------------------------------------------------------------------
 
     def _read(self, indexes: Sequence[int]) -> Iterator[StoredEntry]:
         """Those of these entries, in their order, whose block reaches into the window."""
-        frames: list[_Frame] = []
-        blocks = groupby(indexes, key=lambda index: index // BLOCK_ENTRIES)
-        while True:
-            frames.clear()
+        blocks = [
+            (n, list(group))
+            for n, group in groupby(indexes, key=lambda index: index // BLOCK_ENTRIES)
+        ]
+        at = 0
+        while at < len(blocks):
+            frames: list[_Frame] = []
             with self._connections.snapshot() as connection:
-                for n, group in blocks:
-                    frames += self._frames_of(connection, n, list(group))
-                    if len(frames) >= _FRAMES_A_STEP:
-                        break
-            if not frames:
-                return
+                while at < len(blocks) and len(frames) < _FRAMES_A_STEP:
+                    frames += self._frames_of(connection, *blocks[at])
+                    at += 1
             for frame in frames:
                 yield from self._entries_of(frame)
 
