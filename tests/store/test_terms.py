@@ -95,6 +95,14 @@ def test_what_a_change_did_is_found_apart_from_the_rest() -> None:
         }
 
 
+@given(ACTORS)
+def test_what_an_actor_changed_stands_beside_what_else_they_did(actor: Actor) -> None:
+    """Who asks for all that somebody accessed looks in one place."""
+    for term in (actor_term, on_behalf_of_term):
+        rest, changes = hash_terms([term(actor), term(actor, changes=True)])
+        assert changes == rest + 1
+
+
 @given(EVENTS)
 def test_what_is_sought_by_the_hundred_stands_together(event: Event) -> None:
     """Rows changed, rows not seen exactly and reversals come before all else in a sorted run."""

@@ -34,7 +34,7 @@ class _Glance(msgspec.Struct):
     time: Timestamp
 
 
-class RowsView(msgspec.Struct):
+class RowsView(msgspec.Struct, gc=False):
     """`TargetRows` without its rows."""
 
     kind: str
@@ -43,14 +43,14 @@ class RowsView(msgspec.Struct):
     possible_subjects: tuple[Subject, ...] = ()
 
 
-class RowIdsView(RowsView):
+class RowIdsView(RowsView, gc=False):
     """`TargetRows` with its rows."""
 
     ids: tuple[Id, ...] = ()
     ids_before: tuple[Id, ...] = ()
 
 
-class EventView(msgspec.Struct):
+class EventView(msgspec.Struct, gc=False):
     """Of an event only what tells who did what: parsing the rest takes most time."""
 
     kind: Kind
@@ -64,14 +64,14 @@ class EventView(msgspec.Struct):
     database_role: str | None = None
 
 
-class SubjectsView(EventView):
+class SubjectsView(EventView, gc=False):
     """Who did what, and whose data it was."""
 
     targets: tuple[RowsView, ...] = ()
     subjects: tuple[Subject, ...] = ()
 
 
-class RecordsView(EventView):
+class RecordsView(EventView, gc=False):
     """Who did what, to which rows."""
 
     targets: tuple[RowIdsView, ...] = ()

@@ -6,7 +6,8 @@ checks the body. Ids are named as a person names them (`format_id`), so 42 and "
 What a change did has terms of its own, beside those of all other events: there are many times more
 reads, and who asks for changes needn't look at one. Terms that are asked for by the hundred, or
 that few events have (rows changed, what wasn't seen exactly, reversals), have hashes without the
-highest bit, all others with it: in a sorted run they stand on a page or two.
+highest bit, all others with it: in a sorted run they stand on a page or two. The two hashes of an
+actor differ in their lowest bit, so that both stand on one page.
 """
 
 from __future__ import annotations
@@ -103,9 +104,18 @@ def _terms_of_the_unseen(target: TargetRows) -> list[bytes]:
 
 def hash_terms(terms: Iterable[bytes]) -> list[int]:
     """The 32-bit hashes under which the index keeps `terms`."""
-    return [
-        crc32(term) & _LOW if term[:1] in _LOW_TAGS else crc32(term) | _HIGH_BIT for term in terms
-    ]
+    return [_hash(term) for term in terms]
+
+
+def _hash(term: bytes) -> int:
+    tag = term[:1]
+    if tag in _LOW_TAGS:
+        return crc32(term) & _LOW
+    if tag in _CHANGES_OF:
+        return crc32(term[1:], crc32(_CHANGES_OF[tag])) | _HIGH_BIT | 1
+    if tag in _OTHERS_OF:
+        return (crc32(term) | _HIGH_BIT) & ~1
+    return crc32(term) | _HIGH_BIT
 
 
 def term_hashes_of(event: Event) -> list[int]:
@@ -115,9 +125,9 @@ def term_hashes_of(event: Event) -> list[int]:
     the work. A test holds the two together.
     """
     changes = event.kind == "change"
-    high = list(map(crc32, _terms_of_the_doing(event)))
+    high: list[int] = []
     low: list[int] = []
-    rest: list[bytes] = []
+    rest = _terms_of_the_doing(event)
     if event.subjects:
         known = _subject_hashes(event.subjects)
         if known is None:
@@ -136,8 +146,7 @@ def term_hashes_of(event: Event) -> list[int]:
     hashes.update([each & _LOW for each in low])
     if event.reverses:
         rest += map(reverses_term, event.reverses)
-    if rest:
-        hashes.update(hash_terms(rest))
+    hashes.update([_hash(term) for term in rest])
     return list(hashes)
 
 
@@ -169,6 +178,8 @@ def _row_hashes(begun: int, target: TargetRows) -> list[int]:
 _HIGH_BIT: Final = 1 << 31
 _LOW: Final = _HIGH_BIT - 1
 _LOW_TAGS: Final = frozenset((b"T", b"x", b"u", b"r"))
+_CHANGES_OF: Final = {b"A": b"a", b"B": b"b"}
+_OTHERS_OF: Final = frozenset(_CHANGES_OF.values())
 _ENCODERS: dict[type, Callable[..., bytes]] = {int: b"%d".__mod__, str: str.encode}
 
 
