@@ -7,7 +7,7 @@
     │   ├── PolicyError             indelible.toml: names file, key and what is allowed
     │   ├── NoTrailError            nothing at this path: `indelible init` makes a trail
     │   ├── TrailExistsError        `init` found a trail where it was to make one
-    │   └── TrailFormatError        made by a newer Indelible, or not a trail
+    │   └── TrailFormatError        made by another Indelible, or not a trail
     ├── CaptureError            the developer: the application's database and our hold on it
     │   ├── NotInstalledError       no triggers here: `indelible install`
     │   ├── DriftError              tables or triggers changed since `install`

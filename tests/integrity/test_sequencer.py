@@ -218,7 +218,7 @@ def test_a_window_never_misses_by_claimed_or_received_time(maker: Maker) -> None
         maker.sequencer.deliver(
             [maker.delivery(time=EPOCH + n * 1_000_000 + k) for k in range(200)]
         )
-    term = row_term("invoice", (7,))
+    term = row_term("invoice", (7,), changes=True)
     everything = list(maker.store.search([term]))
     for since, until in ((2, 4), (0, 1), (5, 6)):
         low, high = (format_time(EPOCH + s * 1_000_000) for s in (since, until))

@@ -67,13 +67,13 @@ def test_a_database_that_is_no_trail(tmp_path: Path) -> None:
         SqliteTrail(path)
 
 
-def test_a_trail_of_a_newer_format(maker: Maker) -> None:
-    """A file that a newer version wrote is left alone."""
+def test_a_trail_of_another_format(maker: Maker) -> None:
+    """A file that another version wrote is left alone."""
     maker.store.close()
     with contextlib.closing(sqlite3.connect(maker.path)) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
         connection.commit()
-    with pytest.raises(TrailFormatError, match="it has format 2: use a newer Indelible"):
+    with pytest.raises(TrailFormatError, match="it has format 3: use the Indelible that made it"):
         SqliteTrail(maker.path)
 
 

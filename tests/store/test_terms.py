@@ -80,6 +80,36 @@ def test_an_event_is_found_by_everything_it_names() -> None:
     }
 
 
+def test_what_a_change_did_is_found_apart_from_the_rest() -> None:
+    """Who asks for somebody's changes, or a row's, gets no read of it."""
+    bob, alice = Actor("staff", "bob", Actor("staff", "alice")), Actor("staff", "alice")
+    target = TargetRows("invoice", ((93,),), ((92,),))
+    change = Event(action="invoice.update", kind="change", actor=bob, targets=(target,))
+    read = Event(action="invoice.read", kind="access", actor=bob, targets=(target,))
+    for event, changes in ((change, True), (read, False)):
+        assert set(terms_of(event)) == {
+            actor_term(bob, changes=changes),
+            on_behalf_of_term(alice, changes=changes),
+            row_term("invoice", (93,), changes=changes),
+            row_term("invoice", (92,), changes=changes),
+        }
+
+
+@given(ACTORS)
+def test_what_an_actor_changed_stands_beside_what_else_they_did(actor: Actor) -> None:
+    """Who asks for all that somebody accessed looks in one place."""
+    for term in (actor_term, on_behalf_of_term):
+        rest, changes = hash_terms([term(actor), term(actor, changes=True)])
+        assert changes == rest + 1
+
+
+@given(EVENTS)
+def test_what_is_sought_by_the_hundred_stands_together(event: Event) -> None:
+    """Rows changed, rows not seen exactly and reversals come before all else in a sorted run."""
+    for term, term_hash in zip(terms_of(event), hash_terms(terms_of(event)), strict=True):
+        assert (term_hash < 2**31) == (term[:1] in (b"T", b"x", b"u", b"r"))
+
+
 def test_names_cannot_run_into_each_other() -> None:
     """`a:bc` and `ab:c` are two actors."""
     assert actor_term(Actor("a", "bc")) != actor_term(Actor("ab", "c"))

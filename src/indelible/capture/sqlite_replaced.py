@@ -8,9 +8,10 @@ of the table itself, so nothing has to be guessed later.
 from __future__ import annotations
 
 from indelible.capture.outbox_layout import OP_REPLACED
-from indelible.capture.schema import UniqueIndex
+from indelible.capture.schema import Column, UniqueIndex
 from indelible.capture.sqlite_names import NOTES, quote_name
 from indelible.capture.sqlite_rows import RowSql, same
+from indelible.capture.sqlite_schema import affinity
 
 
 class ReplacedSql:
@@ -111,10 +112,24 @@ class ReplacedSql:
     def _of_new(self, expression: str) -> str:
         """`expression`, written for a row of the table, of NEW."""
         columns = (
-            f"{self._given(column.name)} AS {quote_name(column.name)}"
+            f"{self._stored(column)} AS {quote_name(column.name)}"
             for column in self._rows.table.columns
         )
         return f"(SELECT ({expression}) FROM (SELECT {', '.join(columns)}) AS {self._rows.name})"
+
+    def _stored(self, column: Column) -> str:
+        """What `_given` gives, as the column stores it: a default comes as it was declared."""
+        given = self._given(column.name)
+        kind = affinity(column.type)
+        if not column.not_null or column.default is None:
+            return given
+        if kind == "TEXT":
+            return f"CASE typeof({given}) WHEN 'blob' THEN {given} ELSE CAST({given} AS TEXT) END"
+        if kind == "BLOB":
+            return given
+        is_number = f"{given} GLOB '*[0-9]*' AND {given} NOT GLOB '*[^-+.0-9eE]*'"
+        number = "REAL" if kind == "REAL" else "NUMERIC"
+        return f"CASE WHEN {is_number} THEN CAST({given} AS {number}) ELSE {given} END"
 
     def _is_gone(self, old: str | None) -> str:
         rows = self._rows

@@ -11,7 +11,7 @@ from indelible.events.model import Actor
 from indelible.events.values import Id
 from indelible.questions.answer import Answer
 from indelible.questions.commits import Commits, doubt_of_view
-from indelible.questions.events import actor_terms, knower
+from indelible.questions.events import ACCESSES, actor_terms, knower
 from indelible.questions.findings import AccessFinding
 from indelible.questions.judging import coverage_doubt, is_by, is_done
 from indelible.questions.reading import (
@@ -45,7 +45,7 @@ def accesses(
     on behalf of `by` count too. More than `max_keys` records are told apart in a temporary file.
     """
     size = reader.size
-    terms = actor_terms(by, also_as=also_as)
+    terms = actor_terms(by, ACCESSES, also_as=also_as)
 
     def find() -> Iterator[AccessFinding]:
         commits = Commits(reader)

@@ -10,6 +10,7 @@ import msgspec
 from indelible.events.model import Actor, Subject
 from indelible.questions.answer import Answer
 from indelible.questions.commits import Commits, doubt_of_view
+from indelible.questions.events import row_terms
 from indelible.questions.findings import AccessorFinding
 from indelible.questions.judging import concerns_subject, coverage_doubt, has_row, is_done
 from indelible.questions.reading import (
@@ -23,7 +24,7 @@ from indelible.questions.reading import (
 from indelible.questions.tally import MAX_KEYS, Line, Tally
 from indelible.questions.window import Window
 from indelible.store.protocol import TrailReader
-from indelible.store.terms import inexact_term, row_term, subject_term
+from indelible.store.terms import inexact_term, subject_term
 
 
 class _Accessor(NamedTuple):
@@ -55,7 +56,7 @@ def accessors(
     somebody on whose behalf another acted has a finding too, with `through`.
     """
     size = reader.size
-    own_row = [] if of.id is None else [row_term(of.kind, (of.id,))]
+    own_row = [] if of.id is None else row_terms(of.kind, (of.id,))
     kinds = frozenset(kinds)
     sure = [subject_term(of), *own_row]
     unknown = subject_term(Subject(of.kind, None))

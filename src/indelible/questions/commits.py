@@ -12,7 +12,7 @@ from typing import Final
 from indelible.events.codec import decode_event, event_id
 from indelible.events.model import Event, Producer
 from indelible.questions.judging import NOT_COMMITTED, outcome_doubt
-from indelible.questions.reading import SubjectsView, doubt_of
+from indelible.questions.reading import RecordsView, SubjectsView, doubt_of
 from indelible.questions.row_change import is_captured, row_change_of
 from indelible.store.protocol import StoredEntry, TrailReader
 from indelible.store.terms import transaction_term
@@ -60,7 +60,9 @@ class Commits:
         return False
 
 
-def doubt_of_view(entry: StoredEntry, view: SubjectsView, commits: Commits) -> str | None:
+def doubt_of_view(
+    entry: StoredEntry, view: RecordsView | SubjectsView, commits: Commits
+) -> str | None:
     """Why nothing that the event says is certain, whatever its targets; None where all is well.
 
     The whole event is decoded only where a transaction has to be asked for.

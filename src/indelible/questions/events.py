@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from indelible.errors import QueryError
 from indelible.events.model import INCARNATION_OPENED, RESTORED, Actor, Event, Kind, Target
-from indelible.events.values import format_id
+from indelible.events.values import Id, format_id
 from indelible.questions.answer import Answer
 from indelible.questions.commits import Commits
 from indelible.questions.findings import Finding
@@ -66,7 +66,8 @@ def changes(
         found = is_by(event.actor, by, also_as=also_as) and is_done(event.outcome)
         return found, outcome_doubt(event.outcome) or coverage_doubt(event.targets)
 
-    search = _Search(actor_terms(by, also_as=also_as), CHANGES, window, newest_first)
+    terms = actor_terms(by, CHANGES, also_as=also_as)
+    search = _Search(terms, CHANGES, window, newest_first)
     return _answer(reader, search, judge, knower(reader, by, also_as=also_as))
 
 
@@ -87,7 +88,8 @@ def access_events(
         found = is_by(event.actor, by, also_as=also_as) and is_done(event.outcome)
         return found, outcome_doubt(event.outcome) or coverage_doubt(event.targets)
 
-    search = _Search(actor_terms(by, also_as=also_as), ACCESSES, window, newest_first)
+    terms = actor_terms(by, ACCESSES, also_as=also_as)
+    search = _Search(terms, ACCESSES, window, newest_first)
     return _answer(reader, search, judge, knower(reader, by, also_as=also_as))
 
 
@@ -124,7 +126,7 @@ def events(
 
     terms: Sequence[bytes] = ()
     if by is not None:
-        terms = actor_terms(by, also_as=also_as)
+        terms = actor_terms(by, kinds, also_as=also_as)
     elif action is not None and kinds <= EXPLICIT:
         noun = action.partition(".")[0]
         terms = [action_term(action) if prefix is None else noun_term(noun)]
@@ -143,7 +145,7 @@ def history(
 
     @functools.cache
     def positions() -> tuple[Position, ...]:
-        seen = read_events(reader, [row], Window(), size=size, kinds={"change"})
+        seen = read_events(reader, rows[:1], Window(), size=size, kinds=CHANGES)
         changes = (row_change_of(each.event, each.indexes[0]) for each in seen)
         name = format_id(target.row_id)
         return tuple(
@@ -162,29 +164,37 @@ def history(
         return found, why or outcome_doubt(event.outcome)
 
     def is_known() -> bool:
-        seen = read_events(reader, [row], Window(), size=size)
+        seen = read_events(reader, rows, Window(), size=size)
         return any(concerns_target(each.event, target) == (True, None) for each in seen)
 
     size = reader.size
-    row = row_term(target.kind, target.row_id)
-    terms = [row, inexact_term(target.kind), action_term(INCARNATION_OPENED)]
+    rows = row_terms(target.kind, target.row_id)
+    terms = [*rows, inexact_term(target.kind), action_term(INCARNATION_OPENED)]
     search = _Search(terms, KINDS, window, newest_first)
     return _answer(reader, search, judge, is_known)
 
 
-def actor_terms(by: Actor, *, also_as: bool) -> list[bytes]:
-    """Where the index has what `by` did."""
-    terms = [actor_term(by)]
-    if also_as:
-        terms.append(on_behalf_of_term(by))
+def actor_terms(by: Actor, kinds: frozenset[Kind], *, also_as: bool) -> list[bytes]:
+    """Where the index has what `by` did, as far as it is of these kinds."""
+    terms = []
+    for changes in (True, False):
+        if kinds & CHANGES if changes else kinds - CHANGES:
+            terms.append(actor_term(by, changes=changes))
+            if also_as:
+                terms.append(on_behalf_of_term(by, changes=changes))
     return terms
+
+
+def row_terms(kind: str, row_id: Id) -> list[bytes]:
+    """Where the index has what was done to this row, changes and all else."""
+    return [row_term(kind, row_id, changes=changes) for changes in (True, False)]
 
 
 def knower(reader: TrailReader, by: Actor, *, also_as: bool) -> Callable[[], bool]:
     """Asks whether the trail has anything by this actor, in any window."""
 
     def is_known() -> bool:
-        terms = actor_terms(by, also_as=also_as)
+        terms = actor_terms(by, KINDS, also_as=also_as)
         seen = read_events(reader, terms, Window(), size=reader.size)
         return any(is_by(each.event.actor, by, also_as=also_as) for each in seen)
 

@@ -48,7 +48,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return ", ".join(str(subject) for subject in self.event.subjects)
 
 
-class AccessFinding(msgspec.Struct, frozen=True, kw_only=True):
+class AccessFinding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One record that an actor read or changed, over the whole window.
 
     `id` is None for records of `kind` that couldn't be told one from another. `reads` and

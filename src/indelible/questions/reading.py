@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -34,7 +34,7 @@ class _Glance(msgspec.Struct):
     time: Timestamp
 
 
-class RowsView(msgspec.Struct):
+class RowsView(msgspec.Struct, gc=False):
     """`TargetRows` without its rows."""
 
     kind: str
@@ -43,31 +43,36 @@ class RowsView(msgspec.Struct):
     possible_subjects: tuple[Subject, ...] = ()
 
 
-class RowIdsView(RowsView):
+class RowIdsView(RowsView, gc=False):
     """`TargetRows` with its rows."""
 
     ids: tuple[Id, ...] = ()
     ids_before: tuple[Id, ...] = ()
 
 
-class SubjectsView(msgspec.Struct):
-    """Of an event only what tells who accessed whose data: parsing the rest takes most time."""
+class EventView(msgspec.Struct, gc=False):
+    """Of an event only what tells who did what: parsing the rest takes most time."""
 
     kind: Kind
     time: Timestamp
     action: str
     outcome: Outcome = Outcome.SUCCESS
     actor: Actor | None = None
-    targets: tuple[RowsView, ...] = ()
-    subjects: tuple[Subject, ...] = ()
     transaction: str | None = None
     part: Part | None = None
     fragment: str | None = None
     database_role: str | None = None
 
 
-class RecordsView(SubjectsView):
-    """The same, with the rows."""
+class SubjectsView(EventView, gc=False):
+    """Who did what, and whose data it was."""
+
+    targets: tuple[RowsView, ...] = ()
+    subjects: tuple[Subject, ...] = ()
+
+
+class RecordsView(EventView, gc=False):
+    """Who did what, to which rows."""
 
     targets: tuple[RowIdsView, ...] = ()
 
@@ -138,10 +143,11 @@ def search_window(
     *,
     size: int,
     newest_first: bool = False,
+    known: Set[int] = frozenset(),
 ) -> Iterator[StoredEntry]:
     """The store's candidates for the window among the first `size` entries."""
     entries = reader.search(
-        any_of, since=window.since, until=window.until, newest_first=newest_first
+        any_of, since=window.since, until=window.until, newest_first=newest_first, known=known
     )
     return (entry for entry in entries if entry.index < size)
 
@@ -154,9 +160,15 @@ def read_events(
     size: int,
     kinds: Collection[Kind] = KINDS,
     newest_first: bool = False,
+    known: Set[int] = frozenset(),
 ) -> Iterator[Seen]:
-    """The events of `kinds` and the window that may have one of these terms, whole, by index."""
-    for entry in search_window(reader, any_of, window, size=size, newest_first=newest_first):
+    """The events of `kinds` and the window that may have one of these terms, whole, by index.
+
+    Without those that begin at `known` indexes.
+    """
+    for entry in search_window(
+        reader, any_of, window, size=size, newest_first=newest_first, known=known
+    ):
         kind, time = _glance(entry.body)
         if kind in kinds and is_in_window(entry, time, window):
             event = decode_event(entry.body)

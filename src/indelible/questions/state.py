@@ -10,6 +10,7 @@ import msgspec
 from indelible.events.model import Kind, Target, Timestamp
 from indelible.events.values import Id, format_id
 from indelible.questions.answer import Answer
+from indelible.questions.events import row_terms
 from indelible.questions.findings import StateFinding
 from indelible.questions.fold import BaselineChunk, baseline_of, fold
 from indelible.questions.judging import concerns_target, has_row
@@ -18,7 +19,7 @@ from indelible.questions.restores import Restore, read_restores
 from indelible.questions.row_change import RowChange, row_change_of
 from indelible.questions.window import Window
 from indelible.store.protocol import TrailReader
-from indelible.store.terms import inexact_term, row_term
+from indelible.store.terms import inexact_term
 from indelible.tlog import Index
 
 _NOT_WHOLE: Final = (
@@ -90,7 +91,7 @@ def _gather(
         if name in names:
             continue
         names.add(name)
-        terms = [row_term(kind, row_id)]
+        terms = row_terms(kind, row_id)
         if len(names) == 1:
             terms.append(inexact_term(kind))
         window = Window(None, at)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from types import TracebackType
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -22,16 +23,17 @@ MAX_KEYS: Final = 100_000
 _encoder: Final = msgspec.json.Encoder()
 
 
-At = tuple[Timestamp, Index, int]
-"""When an event was, its entry, and how many keys were counted before: no two are the same."""
+At = tuple[Timestamp, Index]
+"""When an event was, and its entry."""
 
 
-class Line(NamedTuple, Generic[K]):
-    """One key's line, so far."""
+class Line(msgspec.Struct, Generic[K], gc=False):
+    """One key's line, so far. `place` orders the keys that one event named first."""
 
     key: K
     first: At
     last: At
+    place: int
     reads: int
     changes: int
     why: str | None
@@ -42,15 +44,6 @@ class Line(NamedTuple, Generic[K]):
         if self.first[1] == self.last[1]:
             return (self.first[1],)
         return (self.first[1], self.last[1])
-
-
-class _Counts:
-    __slots__ = ("changes", "first", "last", "reads", "why")
-
-    def __init__(self, at: At, why: str | None) -> None:
-        self.first = self.last = at
-        self.reads = self.changes = 0
-        self.why = why
 
 
 class Tally(Generic[K]):
@@ -64,7 +57,7 @@ class Tally(Generic[K]):
     def __init__(self, decoder: msgspec.json.Decoder[K], max_keys: int = MAX_KEYS) -> None:
         self._max_keys = max_keys
         self._decoder = decoder
-        self._counts: dict[K, _Counts] = {}
+        self._lines: dict[K, Line[K]] = {}
         self._place = 0
         self._spilled: sqlite3.Connection | None = None
 
@@ -77,7 +70,7 @@ class Tally(Generic[K]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._counts.clear()
+        self._lines.clear()
         if self._spilled is not None:
             self._spilled.close()
 
@@ -91,33 +84,34 @@ class Tally(Generic[K]):
         why: str | None = None,
     ) -> None:
         """Count one event for each of `keys`. Events may come in any order."""
+        at = (time, index)
+        reads, changes = (0, 1) if changed else (1, 0)
         for key in keys:
             self._place += 1
-            at = (time, index, self._place)
-            counts = self._counts.get(key)
-            if counts is None:
-                if len(self._counts) >= self._max_keys:
+            line = self._lines.get(key)
+            if line is None:
+                if len(self._lines) >= self._max_keys:
                     self._spill()
-                counts = self._counts[key] = _Counts(at, why)
-            elif at < counts.first:
-                counts.first = at
-            elif at > counts.last:
-                counts.last = at
-            if changed:
-                counts.changes += 1
-            else:
-                counts.reads += 1
+                self._lines[key] = Line(key, at, at, self._place, reads, changes, why)
+                continue
+            line.reads += reads
+            line.changes += changes
+            if at > line.last:
+                line.last = at
+            elif at < line.first:
+                line.first, line.place = at, self._place
 
     def lines(self) -> Iterator[Line[K]]:
         """Every key's line; nothing may be added while this is read."""
         if self._spilled is None:
-            for key, at in sorted(self._counts.items(), key=lambda item: item[1].first):
-                yield Line(key, at.first, at.last, at.reads, at.changes, at.why)
+            in_place = sorted(self._lines.values(), key=attrgetter("place"))
+            yield from sorted(in_place, key=attrgetter("first"))
             return
         self._spill()
         for key, first, last, reads, changes, why in self._spilled.execute(_statements()["lines"]):
+            at, place = _unpack(first)
             found = self._decoder.decode(key)
-            yield Line(found, _unpack(first), _unpack(last), reads, changes, why)
+            yield Line(found, at, _unpack(last)[0], place, reads, changes, why)
 
     def _spill(self) -> None:
         if self._spilled is None:
@@ -129,24 +123,31 @@ class Tally(Generic[K]):
         self._spilled.executemany(
             _statements()["merge"],
             (
-                (_encode(key), _pack(at.first), _pack(at.last), at.reads, at.changes, at.why)
-                for key, at in self._counts.items()
+                (
+                    _encode(line.key),
+                    _pack(line.first, line.place),
+                    _pack(line.last, 0),
+                    line.reads,
+                    line.changes,
+                    line.why,
+                )
+                for line in self._lines.values()
             ),
         )
         self._spilled.execute("COMMIT")
-        self._counts.clear()
+        self._lines.clear()
 
 
 def _encode(key: object) -> str:
     return _encoder.encode(key).decode()
 
 
-def _pack(at: At) -> str:
-    return f"{at[0]}{at[1]:020d}{at[2]:020d}"
+def _pack(at: At, place: int) -> str:
+    return f"{at[0]}{at[1]:020d}{place:020d}"
 
 
-def _unpack(packed: str) -> At:
-    return Timestamp(packed[:-40]), Index(int(packed[-40:-20])), int(packed[-20:])
+def _unpack(packed: str) -> tuple[At, int]:
+    return (Timestamp(packed[:-40]), Index(int(packed[-40:-20]))), int(packed[-20:])
 
 
 def _statements() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 
 from indelible.events.model import Actor, Timestamp
@@ -86,7 +86,8 @@ def _with_later(reader: TrailReader, selected: Iterable[RowChange]) -> Iterable[
     while waiting:
         asked |= waiting
         found: set[tuple[str, Id]] = set()
-        for change in _changes_of(reader, iter(waiting), since):
+        indexes = {change.index for change in known.values()}
+        for change in _changes_of(reader, iter(waiting), since, indexes):
             known[change.event] = change
             found.update(_rows_of(change))
         waiting = found - asked
@@ -94,13 +95,16 @@ def _with_later(reader: TrailReader, selected: Iterable[RowChange]) -> Iterable[
 
 
 def _changes_of(
-    reader: TrailReader, rows: Iterator[tuple[str, Id]], since: Timestamp
+    reader: TrailReader, rows: Iterator[tuple[str, Id]], since: Timestamp, known: Set[int]
 ) -> Iterator[RowChange]:
+    """The changes of `rows` from `since` on that don't stand at one of the `known` indexes."""
     while some := list(islice(rows, _ROWS_A_SEARCH)):
         wanted = set(some)
-        terms = [row_term(kind, row_id) for kind, row_id in some]
+        terms = [row_term(kind, row_id, changes=True) for kind, row_id in some]
         window = Window(since, None)
-        for seen in read_events(reader, terms, window, size=reader.size, kinds=CHANGES):
+        for seen in read_events(
+            reader, terms, window, size=reader.size, kinds=CHANGES, known=known
+        ):
             change = row_change_of(seen.event, seen.indexes[0])
             if change is not None and wanted.intersection(_rows_of(change)):
                 yield change

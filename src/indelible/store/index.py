@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import zstandard
@@ -20,8 +20,11 @@ RUN_REFS: Final = 4_096
 """References that wait before they become a run of their own."""
 MERGED_REFS: Final = 65_536
 """References from which runs are merged into one that stays."""
-PAGE_REFS: Final = 768
-"""Two compressed pages then fill one page of the file."""
+PAGE_REFS: Final = 784
+"""Two compressed pages then fill one page of the file, but for those with rows that changed."""
+
+_MANY: Final = 64
+"""From so many hashes on it is cheaper to look at each of a page than to seek each in it."""
 
 _compressor = zstandard.ZstdCompressor(level=1, write_checksum=False)
 _MAX_PAGE_BYTES: Final = PAGE_REFS * 8
@@ -60,21 +63,42 @@ def encode_directory(first_hashes: Sequence[int]) -> bytes:
     return _to_bytes(array("I", first_hashes))
 
 
-def pages_with(directory: bytes, term_hash: int) -> range:
-    """The numbers of the pages that may hold `term_hash`."""
+def pages_with(directory: bytes, hashes: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
+    """The pages that may hold some of these sorted hashes: (its number, which of them)."""
     firsts = _from_bytes("I", directory)
-    return range(max(0, bisect_left(firsts, term_hash) - 1), bisect_right(firsts, term_hash))
+    page, at = -1, 0
+    while at < len(hashes) and page + 1 < len(firsts):
+        page = max(page + 1, bisect_left(firsts, hashes[at]) - 1)
+        if page + 1 == len(firsts):
+            yield page, hashes[at:]
+            return
+        # A page may end with the hash that the next one begins with.
+        end = firsts[page + 1]
+        yield page, hashes[at : bisect_right(hashes, end, at)]
+        at = bisect_left(hashes, end, at)
 
 
-def distances_in(page: bytes, term_hash: int) -> Sequence[int]:
-    """The distances that stand beside `term_hash` in a page. Raises `MalformedBlockError`."""
-    hashes, distances = _decode_page(page)
-    return distances[bisect_left(hashes, term_hash) : bisect_right(hashes, term_hash)]
+def find_in_page(
+    page: bytes, hashes: Sequence[int], decompressor: zstandard.ZstdDecompressor
+) -> list[int]:
+    """The distances that stand beside these sorted hashes. Raises `MalformedBlockError`."""
+    held, distances = _decode_page(page, decompressor)
+    if len(hashes) > _MANY:
+        hashes = sorted(set(hashes).intersection(held))
+    found: list[int] = []
+    at = 0
+    for term_hash in hashes:
+        at = bisect_left(held, term_hash, at)
+        if at == len(held):
+            break
+        if held[at] == term_hash:
+            found += distances[at : bisect_right(held, term_hash, at)]
+    return found
 
 
 def decode_page(page: bytes) -> list[int]:
     """The references of a page, in order. Raises `MalformedBlockError`."""
-    hashes, distances = _decode_page(page)
+    hashes, distances = _decode_page(page, zstandard.ZstdDecompressor())
     words = array("I", bytes(8 * len(hashes)))
     words[_HIGH::2], words[1 - _HIGH :: 2] = hashes, array("I", distances)
     return array("Q", words.tobytes()).tolist()
@@ -89,7 +113,9 @@ def _encode_page(hashes: array[int], distances: array[int], compressed: bool) ->
     return width + _compressor.compress(raw) if compressed else width.lower() + raw
 
 
-def _decode_page(page: bytes) -> tuple[array[int], array[int]]:
+def _decode_page(
+    page: bytes, decompressor: zstandard.ZstdDecompressor
+) -> tuple[array[int], array[int]]:
     letter, raw = page[:1].decode("latin-1"), page[1:]
     width = letter.upper()
     try:
@@ -98,7 +124,7 @@ def _decode_page(page: bytes) -> tuple[array[int], array[int]]:
         if letter == width:
             if zstandard.frame_content_size(raw) > _MAX_PAGE_BYTES:
                 raise MalformedBlockError("expected a page of the index")
-            raw = zstandard.ZstdDecompressor().decompress(raw)
+            raw = decompressor.decompress(raw)
     except zstandard.ZstdError:
         raise MalformedBlockError("expected a page of the index") from None
     count, rest = divmod(len(raw), 6 if width == "H" else 8)

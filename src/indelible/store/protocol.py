@@ -6,7 +6,7 @@ or can be derived from the entries again, and is compared with them by `indelibl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -194,12 +194,14 @@ class TrailReader(Protocol):
         since: Timestamp | None = None,
         until: Timestamp | None = None,
         newest_first: bool = False,
+        known: Set[int] = frozenset(),
     ) -> Iterator[StoredEntry]:
         """Every entry that may have one of these terms (`indelible.store.terms`) in the window.
 
         Never misses one whose claimed or received time is in [since, until); gives some that
         aren't, and some that share only a term's hash: check the body. Each entry comes once, by
-        index. Without terms: every entry that may be in the window.
+        index. Without terms: every entry that may be in the window. Leaves out those that stand at
+        `known` indexes, which the caller has, without reading them.
         """
 
     def entries(self, first: int, last: int) -> Iterator[StoredEntry]:

@@ -28,8 +28,13 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: block
 SELECT n, count, min_time, max_time, doubtful, stems, salts, frame0, frame1, frame2, frame3
 FROM block WHERE n = ?
--- name: block_bodies
-SELECT n, doubtful, frame0, frame1, frame2, frame3 FROM block WHERE n = ?
+-- name: block_frames
+SELECT doubtful,
+  CASE WHEN :frames & 1 THEN frame0 END,
+  CASE WHEN :frames & 2 THEN frame1 END,
+  CASE WHEN :frames & 4 THEN frame2 END,
+  CASE WHEN :frames & 8 THEN frame3 END
+FROM block WHERE n = :n AND max_time >= :since AND min_time < :until
 -- name: blocks_in
 SELECT n FROM block
 WHERE n BETWEEN ? AND ? AND max_time >= ? AND min_time < ? ORDER BY n LIMIT ?
@@ -52,8 +57,14 @@ DELETE FROM page WHERE id BETWEEN ? AND ?
 SELECT coalesce(max(id) + 1, 0) FROM run
 -- name: runs
 SELECT id, first, last, refs, min_time, max_time, directory FROM run ORDER BY first
+-- name: runs_newest_first
+SELECT id, first, refs, directory FROM run ORDER BY id DESC
 -- name: runs_in
-SELECT id, first, directory FROM run WHERE max_time >= ? AND min_time < ?
+SELECT id, first, directory FROM run
+WHERE id BETWEEN ? AND ? AND max_time >= ? AND min_time < ? ORDER BY id LIMIT ?
+-- name: runs_in_newest_first
+SELECT id, first, directory FROM run
+WHERE id BETWEEN ? AND ? AND max_time >= ? AND min_time < ? ORDER BY id DESC LIMIT ?
 -- name: indexed
 SELECT coalesce(max(last) + 1, 0) FROM run
 -- name: page
@@ -62,10 +73,8 @@ SELECT data FROM page WHERE id = ?
 SELECT data FROM page WHERE id BETWEEN ? AND ? ORDER BY id
 -- name: put_batch
 INSERT INTO batch (first, last, time) VALUES (?, ?, ?)
--- name: batches_over
-SELECT first, last, time FROM batch
-WHERE first >= (SELECT coalesce(max(first), 0) FROM batch WHERE first <= :first)
-  AND first <= :last ORDER BY first
+-- name: batch_of
+SELECT first, last, time FROM batch WHERE first <= ? ORDER BY first DESC LIMIT 1
 -- name: batches
 SELECT first, last, time FROM batch
 WHERE first >= (SELECT coalesce(max(first), 0) FROM batch WHERE first <= :first)

@@ -27,7 +27,7 @@ from indelible.store.errors import MalformedBlockError, StoreReadOnlyError
 from indelible.tlog import EMPTY_ROOT
 
 APPLICATION_ID: Final = 0x494E4445
-FORMAT: Final = 1
+FORMAT: Final = 2
 BUSY_TIMEOUT_S: Final = 10.0
 _MAX_IDLE: Final = 4
 
@@ -181,5 +181,5 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
     if version != FORMAT:
         raise TrailFormatError(
             f"expected a trail of format {FORMAT} at {path}, it has format {version}: "
-            "use a newer Indelible"
+            "use the Indelible that made it"
         )

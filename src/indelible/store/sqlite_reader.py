@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from indelible.events.codec import decode_event
 from indelible.events.model import Timestamp
@@ -16,14 +14,12 @@ from indelible.store.blocks import (
     BLOCK_ENTRIES,
     FRAME_ENTRIES,
     decode_frame,
-    decode_lines,
     decode_stems,
     frame_count,
     split_salts,
 )
 from indelible.store.entry import format_head
 from indelible.store.errors import MalformedBlockError, NoSuchEntryError
-from indelible.store.index import distances_in, pages_with
 from indelible.store.protocol import (
     Batch,
     Notice,
@@ -34,6 +30,7 @@ from indelible.store.protocol import (
 )
 from indelible.store.ranges import unpack_ranges
 from indelible.store.sqlite_file import Connect, ReadConnections, open_connection, statements
+from indelible.store.sqlite_search import Search
 from indelible.store.terms import hash_terms
 from indelible.tlog import HASH_BYTES, Hash, Index, Size, Tile
 from indelible.transport.delivery import Received
@@ -41,8 +38,6 @@ from indelible.transport.delivery import Received
 _FIRST: Final = ""
 _LAST: Final = "~"
 """Sort before and after every timestamp."""
-_SLICE: Final = 64
-"""Blocks looked at between two short transactions."""
 
 
 class SqliteReader:
@@ -92,25 +87,17 @@ class SqliteReader:
         since: Timestamp | None = None,
         until: Timestamp | None = None,
         newest_first: bool = False,
+        known: Set[int] = frozenset(),
     ) -> Iterator[StoredEntry]:
         window = (since or _FIRST, until or _LAST)
-        if not any_of:
-            yield from self._scan(0, int(self.size) - 1, window, newest_first)
-            return
-        with self._connections.snapshot() as connection:
-            size = int(_one(connection, self._sql["size"])[0])
-            indexed = int(_one(connection, self._sql["indexed"])[0])
-            hits = self._hits(connection, any_of, window)
-        if newest_first:
-            yield from self._scan(indexed, size - 1, window, newest_first)
-            hits.reverse()
-        yield from self._read_hits(hits, window)
-        if not newest_first:
-            yield from self._scan(indexed, size - 1, window, newest_first)
+        search = Search(self._connections, window, newest_first=newest_first, known=known)
+        if any_of:
+            return search.find(hash_terms(any_of))
+        return search.scan(0, int(self.size) - 1)
 
     def entries(self, first: int, last: int) -> Iterator[StoredEntry]:
         last = min(last, int(self.size) - 1)
-        yield from self._scan(max(0, first), last, (_FIRST, _LAST), False)
+        return Search(self._connections, (_FIRST, _LAST)).scan(max(0, first), last)
 
     def entry(self, index: int) -> StoredEntry:
         for entry in self.entries(index, index):
@@ -202,50 +189,6 @@ class SqliteReader:
 
     # -- below: one step of a read each ---------------------------------------------------------
 
-    def _hits(
-        self, connection: sqlite3.Connection, terms: Sequence[bytes], window: tuple[str, str]
-    ) -> list[int]:
-        """Every indexed entry under one of `terms`, in order; not yet held against the window."""
-        hashes = sorted(set(hash_terms(terms)))
-        found: set[int] = set()
-        for run, first, directory in connection.execute(self._sql["runs_in"], window):
-            for term_hash in hashes:
-                for page in pages_with(directory, term_hash):
-                    row = connection.execute(self._sql["page"], (run << 16 | page,)).fetchone()
-                    if row is not None:
-                        found.update(first + each for each in distances_in(row[0], term_hash))
-        return sorted(found)
-
-    def _read_hits(self, hits: Sequence[int], window: tuple[str, str]) -> Iterator[StoredEntry]:
-        for n, group in groupby(hits, key=lambda index: index // BLOCK_ENTRIES):
-            with self._connections.snapshot() as connection:
-                found = connection.execute(self._sql["blocks_in"], (n, n, *window, 1)).fetchone()
-                block = found and _BlockBodies.read(connection, n)
-            if block:
-                yield from block.pick(list(group))
-
-    def _scan(
-        self, first: int, last: int, window: tuple[str, str], newest_first: bool
-    ) -> Iterator[StoredEntry]:
-        """The entries `first` to `last` whose block may reach into the window."""
-        low, high = first // BLOCK_ENTRIES, last // BLOCK_ENTRIES
-        query = self._sql["blocks_in_newest_first" if newest_first else "blocks_in"]
-        while first <= last and low <= high:
-            with self._connections.snapshot() as connection:
-                numbers = [
-                    row[0] for row in connection.execute(query, (low, high, *window, _SLICE))
-                ]
-            for n in numbers:
-                with self._connections.snapshot() as connection:
-                    block = _BlockBodies.read(connection, n)
-                wanted = range(
-                    max(first, n * BLOCK_ENTRIES), min(last, (n + 1) * BLOCK_ENTRIES - 1) + 1
-                )
-                yield from block.pick(wanted[::-1] if newest_first else wanted)
-            if len(numbers) < _SLICE:
-                return
-            low, high = (low, numbers[-1] - 1) if newest_first else (numbers[-1] + 1, high)
-
     def _parts(self, index: int) -> tuple[bytes, bytes, bytes]:
         """(stem, salt, body) of one entry."""
         n, place = divmod(index, BLOCK_ENTRIES)
@@ -271,48 +214,6 @@ class SqliteReader:
         return NoSuchEntryError(
             f"expected an index below {self.size}, the size of the trail, got {index}"
         )
-
-
-class _BlockBodies(NamedTuple):
-    """A block's bodies, decompressed frame by frame as they are asked for."""
-
-    n: int
-    doubtful: bytes | None
-    frames: tuple[bytes | None, ...]
-    batch_ends: list[int]
-    batch_times: list[str]
-
-    @classmethod
-    def read(cls, connection: sqlite3.Connection, n: int) -> _BlockBodies:
-        row = connection.execute(statements()["block_bodies"], (n,)).fetchone()
-        if row is None:
-            raise MalformedBlockError(f"expected block {n}, there is none")
-        first = n * BLOCK_ENTRIES
-        batches = connection.execute(
-            statements()["batches_over"], {"first": first, "last": first + BLOCK_ENTRIES - 1}
-        ).fetchall()
-        return cls(n, row[1], row[2:], [each[1] + 1 for each in batches], [b[2] for b in batches])
-
-    def pick(self, indexes: Sequence[int]) -> Iterator[StoredEntry]:
-        decoded: dict[int, list[bytes]] = {}
-        for index in indexes:
-            frame, at = divmod(index - self.n * BLOCK_ENTRIES, FRAME_ENTRIES)
-            if frame not in decoded:
-                raw = self.frames[frame]
-                decoded[frame] = decode_lines(raw) if raw is not None else []
-            bodies = decoded[frame]
-            if at >= len(bodies):
-                continue  # numbered after this answer began
-            batch = bisect_right(self.batch_ends, index)
-            if batch >= len(self.batch_times):
-                raise MalformedBlockError(f"expected a batch that holds entry {index}")
-            place = index - self.n * BLOCK_ENTRIES
-            doubtful = self.doubtful is not None and bool(
-                self.doubtful[place >> 3] >> (place & 7) & 1
-            )
-            yield StoredEntry(
-                Index(index), bodies[at], Timestamp(self.batch_times[batch]), doubtful
-            )
 
 
 def find_index(connection: sqlite3.Connection, producer: str, epoch: int, seq: int) -> Index | None:

@@ -1,0 +1,206 @@
+"""Finding entries in SQLite: the runs of the index in order, then only the frames that hold a hit.
+
+Runs that were merged never change, so they are read at leisure, some at a time. The few younger
+ones may be merged at any moment: they are read at once, when the search begins.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence, Set
+from itertools import groupby
+from typing import Final, NamedTuple
+
+import zstandard
+
+from indelible.events.model import Timestamp
+from indelible.store.blocks import BLOCK_ENTRIES, FRAME_ENTRIES, pick_bodies
+from indelible.store.errors import MalformedBlockError
+from indelible.store.index import MERGED_REFS, find_in_page, pages_with
+from indelible.store.protocol import StoredEntry
+from indelible.store.sqlite_file import ReadConnections, statements
+from indelible.tlog import Index
+
+_RUNS_A_STEP: Final = 64
+_HITS_A_STEP: Final = 4_096
+"""From so many hits on, no further run is read before they are handed out."""
+_FRAMES_A_STEP: Final = 8
+"""From so many frames on, no further block is read in one transaction."""
+_BLOCKS_A_STEP: Final = 64
+"""Blocks whose times are looked at in one transaction."""
+
+
+class _Frame(NamedTuple):
+    """Some entries of one frame, still compressed."""
+
+    data: bytes
+    indexes: Sequence[int]
+    received: Sequence[str]
+    doubtful: bytes | None
+
+
+class Search:
+    """One reading of the trail, within a window: by terms, or of all entries of a range.
+
+    Indexes given are those of entries that exist; `known` ones are left out, unread. Not for two
+    threads at once.
+    """
+
+    def __init__(
+        self,
+        connections: ReadConnections,
+        window: tuple[str, str],
+        *,
+        newest_first: bool = False,
+        known: Set[int] = frozenset(),
+    ) -> None:
+        self._connections = connections
+        self._since, self._until = window
+        self._newest_first = newest_first
+        self._known = known
+        self._sql = statements()
+        self._decompressor = zstandard.ZstdDecompressor()
+        self._batch: tuple[int, int, str] = (0, -1, "")
+
+    def find(self, term_hashes: Iterable[int]) -> Iterator[StoredEntry]:
+        """Each entry that has one of these, and those that no run of the index covers yet."""
+        hashes = sorted(set(term_hashes))
+        with self._connections.snapshot() as connection:
+            size = connection.execute(self._sql["size"]).fetchone()[0]
+            indexed = connection.execute(self._sql["indexed"]).fetchone()[0]
+            settled, young = self._young_hits(connection, hashes)
+        if self._newest_first:
+            yield from self.scan(indexed, size - 1)
+            yield from self._read(young[::-1])
+            yield from self._find_settled(hashes, settled)
+        else:
+            yield from self._find_settled(hashes, settled)
+            yield from self._read(young)
+            yield from self.scan(indexed, size - 1)
+
+    def scan(self, first: int, last: int) -> Iterator[StoredEntry]:
+        """The entries `first` to `last` whose block may reach into the window."""
+        low, high = first // BLOCK_ENTRIES, last // BLOCK_ENTRIES
+        query = self._sql["blocks_in_newest_first" if self._newest_first else "blocks_in"]
+        while first <= last and low <= high:
+            bounds = (low, high, self._since, self._until, _BLOCKS_A_STEP)
+            with self._connections.snapshot() as connection:
+                numbers = [row[0] for row in connection.execute(query, bounds)]
+            for n in numbers:
+                start = n * BLOCK_ENTRIES
+                span = range(max(first, start), min(last, start + BLOCK_ENTRIES - 1) + 1)
+                wanted = [index for index in span if index not in self._known]
+                yield from self._read(wanted[::-1] if self._newest_first else wanted)
+            if len(numbers) < _BLOCKS_A_STEP:
+                return
+            low, high = (low, numbers[-1] - 1) if self._newest_first else (numbers[-1] + 1, high)
+
+    # -- the index ------------------------------------------------------------------------------
+
+    def _young_hits(
+        self, connection: sqlite3.Connection, hashes: Sequence[int]
+    ) -> tuple[int, list[int]]:
+        """The last run that was merged (-1: none), and the hits in those after it, in order."""
+        found: set[int] = set()
+        settled = -1
+        for run, first, refs, directory in connection.execute(self._sql["runs_newest_first"]):
+            if refs >= MERGED_REFS:
+                settled = run
+                break
+            found.update(self._hits_in(connection, hashes, run, first, directory))
+        return settled, sorted(found)
+
+    def _find_settled(self, hashes: Sequence[int], settled: int) -> Iterator[StoredEntry]:
+        """What the runs up to `settled` have."""
+        query = self._sql["runs_in_newest_first" if self._newest_first else "runs_in"]
+        low, high = 0, settled
+        while low <= high:
+            hits: list[int] = []
+            with self._connections.snapshot() as connection:
+                bounds = (low, high, self._since, self._until, _RUNS_A_STEP)
+                runs = 0
+                for run, first, directory in connection.execute(query, bounds):
+                    found = self._hits_in(connection, hashes, run, first, directory)
+                    hits += sorted(found, reverse=self._newest_first)
+                    low, high = (low, run - 1) if self._newest_first else (run + 1, high)
+                    runs += 1
+                    if len(hits) >= _HITS_A_STEP:
+                        break
+            yield from self._read(hits)
+            if runs < _RUNS_A_STEP and len(hits) < _HITS_A_STEP:
+                return
+
+    def _hits_in(
+        self,
+        connection: sqlite3.Connection,
+        hashes: Sequence[int],
+        run: int,
+        first: int,
+        directory: bytes,
+    ) -> set[int]:
+        found: set[int] = set()
+        for page, some in pages_with(directory, hashes):
+            row = connection.execute(self._sql["page"], (run << 16 | page,)).fetchone()
+            if row is not None:
+                distances = find_in_page(row[0], some, self._decompressor)
+                found.update([first + distance for distance in distances])
+        return found - self._known
+
+    # -- the entries ----------------------------------------------------------------------------
+
+    def _read(self, indexes: Sequence[int]) -> Iterator[StoredEntry]:
+        """Those of these entries, in their order, whose block reaches into the window."""
+        blocks = [
+            (n, list(group))
+            for n, group in groupby(indexes, key=lambda index: index // BLOCK_ENTRIES)
+        ]
+        at = 0
+        while at < len(blocks):
+            frames: list[_Frame] = []
+            with self._connections.snapshot() as connection:
+                while at < len(blocks) and len(frames) < _FRAMES_A_STEP:
+                    frames += self._frames_of(connection, *blocks[at])
+                    at += 1
+            for frame in frames:
+                yield from self._entries_of(frame)
+
+    def _frames_of(
+        self, connection: sqlite3.Connection, n: int, indexes: Sequence[int]
+    ) -> Iterator[_Frame]:
+        grouped = [
+            (number, list(group))
+            for number, group in groupby(
+                indexes, key=lambda index: index % BLOCK_ENTRIES // FRAME_ENTRIES
+            )
+        ]
+        wanted = sum(1 << number for number, _ in grouped)
+        row = connection.execute(
+            self._sql["block_frames"],
+            {"n": n, "frames": wanted, "since": self._since, "until": self._until},
+        ).fetchone()
+        if row is None:
+            return
+        for number, some in grouped:
+            data = row[1 + number]
+            if data is None:
+                raise MalformedBlockError(f"expected entry {some[0]} in block {n}, it isn't there")
+            received = [self._received(connection, index) for index in some]
+            yield _Frame(data, some, received, row[0])
+
+    def _received(self, connection: sqlite3.Connection, index: int) -> str:
+        """The time of the batch that the entry came in."""
+        first, last, time = self._batch
+        if not first <= index <= last:
+            row = connection.execute(self._sql["batch_of"], (index,)).fetchone()
+            if row is None or row[1] < index:
+                raise MalformedBlockError(f"expected a batch that holds entry {index}")
+            self._batch = (_, _, time) = row
+        return time
+
+    def _entries_of(self, frame: _Frame) -> Iterator[StoredEntry]:
+        places = [index % FRAME_ENTRIES for index in frame.indexes]
+        bodies = pick_bodies(frame.data, places, self._decompressor)
+        for index, body, received in zip(frame.indexes, bodies, frame.received, strict=True):
+            at = index % BLOCK_ENTRIES
+            doubtful = frame.doubtful is not None and bool(frame.doubtful[at >> 3] >> (at & 7) & 1)
+            yield StoredEntry(Index(index), body, Timestamp(received), doubtful)
