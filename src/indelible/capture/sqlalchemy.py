@@ -23,13 +23,16 @@ except ImportError as error:  # pragma: no cover - in an environment without the
         "expected SQLAlchemy 2: pip install 'indelible[sqlalchemy]' (or 'indelible[aiosqlite]')"
     ) from error
 
-from indelible.capture.access import Access, Parameters
+from indelible.capture.access import Access
 from indelible.capture.catalogue import path_of_database
+from indelible.capture.database_reads import DatabaseReads
 from indelible.capture.extraction import Row
 from indelible.capture.host import CaptureHost
-from indelible.capture.reads import ConnectionReads, DatabaseReads, Runner
+from indelible.capture.reads import ConnectionReads
+from indelible.capture.rewriting import Runner
 from indelible.capture.sqlite3 import SqliteRunner, shared_reads
 from indelible.capture.statement_context import StatementContext, context_of
+from indelible.capture.statement_parameters import Parameters
 from indelible.errors import CaptureError
 
 _INFO: Final = "indelible"
@@ -187,7 +190,7 @@ class _EngineCapture:
 
 
 class _AsyncRunner:
-    """An aiosqlite connection, as SQLAlchemy adapts it (`reads.Runner`)."""
+    """An aiosqlite connection, as SQLAlchemy adapts it (`rewriting.Runner`)."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection

@@ -12,14 +12,16 @@ import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Final, Self, TypeVar, cast
 
-from indelible.capture.access import Access, Parameters
+from indelible.capture.access import Access
 from indelible.capture.catalogue import path_of_database
+from indelible.capture.database_reads import DatabaseReads
 from indelible.capture.extraction import Row
 from indelible.capture.host import CaptureHost
-from indelible.capture.reads import ConnectionReads, DatabaseReads
+from indelible.capture.reads import ConnectionReads
 from indelible.capture.sqlite_context import WriteContext
 from indelible.capture.sqlite_names import is_ours, quote_name
 from indelible.capture.statement_context import NoContext, StatementContext, context_of
+from indelible.capture.statement_parameters import Parameters
 from indelible.errors import CaptureError
 
 T = TypeVar("T")
@@ -62,7 +64,7 @@ def shared_reads(trail: CaptureHost) -> DatabaseReads:
 
 
 class SqliteRunner:
-    """A `sqlite3.Connection` as capture itself asks it (`reads.Runner`)."""
+    """A `sqlite3.Connection` as capture itself asks it (`rewriting.Runner`)."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

@@ -111,14 +111,15 @@ def format_frame(kind: FrameKind, seq: int, content: bytes) -> bytes:
     return _HEAD.pack(MARK, len(content), crc, kind, seq) + content
 
 
+def format_whole_event_frame(seq: int, body: bytes) -> bytes:
+    """`format_event_frame(seq, (body,))`, nearly every event, in half the time."""
+    length = len(body)
+    crc = zlib.crc32(body, zlib.crc32(_CHECKED_ONE.pack(_EVENT, seq, length)))
+    return _HEAD_ONE.pack(MARK, length + 4, crc, _EVENT, seq, length) + body
+
+
 def format_event_frame(seq: int, bodies: Sequence[bytes]) -> bytes:
     """The frame of an event in one part or more."""
-    if len(bodies) == 1:
-        # Nearly every event; half the time of the general way.
-        body = bodies[0]
-        length = len(body)
-        crc = zlib.crc32(body, zlib.crc32(_CHECKED_ONE.pack(_EVENT, seq, length)))
-        return _HEAD_ONE.pack(MARK, length + _LENGTH.size, crc, _EVENT, seq, length) + body
     content = b"".join([_LENGTH.pack(len(body)) + body for body in bodies])
     return format_frame(FrameKind.EVENT, seq, content)
 

@@ -111,15 +111,15 @@ def test_keys_come_from_the_snapshot_of_the_rows(
     connection.execute("PRAGMA journal_mode = WAL")
     writer = sqlite3.connect(database, isolation_level=None)
     numbers = iter(range(20_000, 30_000))
-    reads = connection._reads
-    fetch = reads._fetch_companions
+    rewriting = connection._reads._rewriting
+    fetch = rewriting.fetch_companions
 
     def fetch_then_write(*args: object) -> object:
         release = fetch(*args)  # type: ignore[arg-type]
         writer.execute("INSERT INTO empty VALUES (?, 'late')", (next(numbers),))
         return release
 
-    reads._fetch_companions = fetch_then_write  # type: ignore[method-assign, assignment]
+    rewriting.fetch_companions = fetch_then_write  # type: ignore[method-assign, assignment]
     writer.execute("INSERT INTO empty VALUES (1, 'early')")
     with acting_as(ALICE):
         rows = connection.execute("SELECT DISTINCT v FROM empty").fetchall()
