@@ -43,19 +43,18 @@ class AccessWriter(Protocol):
     def lock(self) -> AbstractContextManager[object]:
         """Held while rows waiting to be written are added or taken."""
 
+    @property
+    def open_accesses(self) -> dict[Access, None]:
+        """Those of which rows may still be handed over."""
+
     def append(self, draft: bytes, durability: Durability, frame: Frame | None) -> str | None:
         """Write one event as `durability` asks; its id, where it has one already.
 
         Raises `DeliveryError` under `strict` only.
         """
 
-    def who(self, frame: Frame | None) -> Who: ...
-
     def kind_of(self, table: str) -> str:
         """The policy's kind of `table`."""
-
-    def closed(self, access: Access) -> None:
-        """Nothing more will come of `access`."""
 
 
 class Access:
@@ -64,19 +63,19 @@ class Access:
     __slots__ = (
         "_events",
         "_first_id",
-        "_frame",
         "_handed",
         "_hidden",
-        "_is_over",
         "_parameters",
         "_pending",
         "_places",
         "_text",
         "_threshold",
         "_transaction",
+        "_who",
         "_why",
         "_writer",
         "companion_rows",
+        "is_over",
         "plan",
     )
 
@@ -86,14 +85,14 @@ class Access:
         plan: Plan,
         text: str,
         parameters: Parameters,
-        frame: Frame | None,
+        who: Who,
         transaction: str | None,
     ) -> None:
         self._writer = writer
         self.plan = plan
         self._text = text
         self._parameters = parameters
-        self._frame = frame
+        self._who = who
         self._transaction = transaction
         self._hidden = plan.hidden if plan.text is not None else 0
         self._places: tuple[int, ...] | None = None
@@ -103,7 +102,8 @@ class Access:
         self._threshold = 1
         self._events = 0
         self._first_id: str | None = None
-        self._is_over = False
+        self.is_over = False
+        """Whether all rows were handed over, or no more will be."""
         self.companion_rows: Sequence[list[Row]] = ()
 
     def announce(self) -> None:
@@ -167,13 +167,17 @@ class Access:
         When this returns their keys are written, or will be by the end of the request at the
         latest; under `strict` they are on disk. Raises `DeliveryError` under `strict` only.
         """
-        if self._is_over:
+        if self.is_over:
             return
         self._handed += len(rows)
         if exhausted and not self._pending:
-            self._is_over = True
-            self._writer.closed(self)
-            self._write(rows, final=True)
+            # Nearly every result: all of its rows at once.
+            self.is_over = True
+            self._writer.open_accesses.pop(self, None)
+            if len(rows) <= MAX_IDS:
+                self._append(rows, final=True)
+            else:
+                self._write(rows, final=True)
             return
         with self._writer.lock:
             if self._pending is None:
@@ -181,8 +185,8 @@ class Access:
             pending = self._pending
             pending += rows
             if exhausted:
-                self._is_over = True
-                self._writer.closed(self)
+                self.is_over = True
+                self._writer.open_accesses.pop(self, None)
             elif self.plan.durability != "strict":
                 if self.plan.waits_for_the_end or len(pending) < self._threshold:
                     return
@@ -199,10 +203,10 @@ class Access:
 
     def close(self) -> None:
         """No more rows will be handed over."""
-        if not self._is_over:
-            self._is_over = True
+        if not self.is_over:
+            self.is_over = True
             self.flush()
-            self._writer.closed(self)
+            self._writer.open_accesses.pop(self, None)
 
     def _write(self, rows: Sequence[Row], *, final: bool) -> None:
         if len(rows) <= MAX_IDS:
@@ -218,8 +222,9 @@ class Access:
         if rows and not self._events and self._why is None:
             short = integer_access(plan)
             if short is not None:
-                who = self._writer.who(self._frame)
-                draft = short.draft(rows, who, self._text, self._parameters, self._transaction)
+                draft = short.draft(
+                    rows, self._who, self._text, self._parameters, self._transaction
+                )
                 if draft is not None and len(draft) <= MAX_BYTES:
                     self._send(draft)
                     return
@@ -271,7 +276,7 @@ class Access:
             part = Part(self._events + 1, self._events + 1 if final else 0, self._first_id)
         return encode_access(
             action=f"{kind}.read",
-            who=self._writer.who(self._frame),
+            who=self._who,
             targets=tuple(targets),
             subjects=subjects,
             statement=AccessStatement(plan.shown_text, parameters, plan.tables),
@@ -280,7 +285,7 @@ class Access:
         )
 
     def _send(self, draft: bytes) -> None:
-        event_id = self._writer.append(draft, self.plan.durability, self._frame)
+        event_id = self._writer.append(draft, self.plan.durability, self._who.frame)
         if not self._events:
             self._first_id = event_id
         self._events += 1

@@ -57,6 +57,7 @@ class _Wire(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Who(msgspec.Struct, frozen=True):
     """A frame, ready to be put into events: its fields, and the JSON of them between others."""
 
+    frame: Frame | None
     actor: msgspec.Raw | None
     reason: str | None
     context: msgspec.Raw | None
@@ -64,7 +65,7 @@ class Who(msgspec.Struct, frozen=True):
     reason_json: bytes = b""
 
 
-NOBODY: Final = Who(None, None, None)
+NOBODY: Final = Who(None, None, None, None)
 
 
 def who_is(frame: Frame | None) -> Who:
@@ -78,7 +79,7 @@ def who_is(frame: Frame | None) -> Who:
     if frame.context:
         context = msgspec.Raw(_encode(frame.context))
         reason_json += b',"context":' + bytes(context)
-    return Who(msgspec.Raw(actor), reason, context, b',"actor":' + actor, reason_json)
+    return Who(frame, msgspec.Raw(actor), reason, context, b',"actor":' + actor, reason_json)
 
 
 def encode_access(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from indelible.capture.access_event import Who, who_is
+from indelible.capture.access_event import NOBODY, Who, who_is
 from indelible.capture.host import CaptureHost
 from indelible.capture.prepare import prepare_database
 from indelible.capture.statements.planner import Planner
@@ -38,7 +38,7 @@ class DatabaseReads:
         self._scopes: dict[Scope, ScopeReads] = {}
         self._has_lost = False
         self._prepared: set[Path] = set()
-        self._last_who: tuple[Frame | None, Who] = (None, who_is(None))
+        self._last_who: Who = NOBODY
 
     def prepare(self, path: Path) -> None:
         """The database at `path` is set up for capture when this returns; once for each.
@@ -73,10 +73,10 @@ class DatabaseReads:
         return planner
 
     def who(self, frame: Frame | None) -> Who:
-        last, who = self._last_who
-        if last is not frame:
-            who = who_is(frame)
-            self._last_who = (frame, who)
+        """`frame` encoded: once for all connections that it reads from in turn."""
+        who = self._last_who
+        if who.frame is not frame:
+            who = self._last_who = who_is(frame)
         return who
 
     def scope(self, scope: Scope) -> ScopeReads:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from indelible.capture.access import Access
-from indelible.capture.access_event import Who
+from indelible.capture.access_event import NOBODY, Who
 from indelible.capture.catalogue import read_schema
 from indelible.capture.database_reads import DatabaseReads, ScopeReads
 from indelible.capture.rewriting import Rewriting, Runner
@@ -39,13 +39,13 @@ class ConnectionReads:
         self._clock_s = shared.clock_s
         self._planner: Planner | None = None
         self._schema_version: object = None
-        self._checked_s = 0.0
+        self._check_again_s = 0.0
         self._is_suspect = False
-        self._open: dict[Access, None] = {}
+        self.open_accesses: dict[Access, None] = {}
         self._must_sync = False
         self._scope: Scope | None = None
         self._scope_reads: ScopeReads | None = None
-        self._who: tuple[Frame | None, Who] = (None, shared.who(None))
+        self._who: Who = NOBODY
         self.lock = threading.Lock()
 
     def execute(
@@ -109,7 +109,9 @@ class ConnectionReads:
         """
         frame = current_frame()
         reading = [
-            Access(self, plan, "", (), frame, context.transaction) for plan in plans if plan.targets
+            Access(self, plan, "", (), self._shared.who(frame), context.transaction)
+            for plan in plans
+            if plan.targets
         ]
         for access in reading:
             access.announce()
@@ -126,11 +128,10 @@ class ConnectionReads:
 
     def _entry(self, text: str, converted: bool) -> Entry:
         """What is to be done with `text` on the schema as it is now."""
-        now = self._clock_s()
         planner = self._planner
-        if planner is None or self._is_suspect or now - self._checked_s > _SCHEMA_CHECK_S:
+        if planner is None or self._is_suspect or self._clock_s() > self._check_again_s:
             try:
-                planner = self._check_schema(now)
+                planner = self._check_schema()
             except sqlite3.Error:
                 # Locked for too long, or closed: then the statement will say so itself.
                 return unplanned(text)
@@ -154,11 +155,12 @@ class ConnectionReads:
         plan = entry.plan
         if not entry.is_trusted:
             plan = rewriting.settle(entry, text, parameters)
-        access = Access(self, plan, text, parameters, frame, transaction)
+        who = self._who
+        if who.frame is not frame:
+            who = self._read_for(frame)
+        access = Access(self, plan, text, parameters, who, transaction)
         if plan.durability == "strict":
             access.announce()
-        if frame is not None and frame.scope is not self._scope:
-            self._join(frame.scope)
         release = None
         if plan.companions:
             release = rewriting.fetch_companions(access, text, parameters)
@@ -172,38 +174,38 @@ class ConnectionReads:
                 self.schema_changed()
             if release is not None:
                 release()
-        self._open[access] = None
+        self.open_accesses[access] = None
         return access
 
-    def _join(self, scope: Scope) -> None:
-        """From here on `scope` sees to it that what this connection hands out is written."""
-        reads = self._shared.scope(scope)
-        reads.connections[self] = None
-        self._scope, self._scope_reads = scope, reads
+    def _read_for(self, frame: Frame | None) -> Who:
+        """From here on the frame's scope sees to it that what we hand out is written."""
+        self._who = who = self._shared.who(frame)
+        if frame is not None and frame.scope is not self._scope:
+            self._scope = frame.scope
+            self._scope_reads = self._shared.scope(frame.scope)
+            self._scope_reads.connections[self] = None
+        return who
 
     def read_unseen(self, how: str, table: str | None = None) -> None:
         """Rows are about to be handed out in a way that shows none of them: backup, blob.
 
         `how` stands for the statement; `table` is the one read, None for all.
         """
-        planner = self._planner or self._check_schema(self._shared.clock_s())
+        planner = self._planner or self._check_schema()
         plan = planner.unseen(how, table)
         if plan.targets:
-            access = Access(self, plan, "", (), current_frame(), None)
+            access = Access(self, plan, "", (), self._shared.who(current_frame()), None)
             access.announce()
             access.hand_over((), exhausted=True)
 
-    def closed(self, access: Access) -> None:
-        self._open.pop(access, None)
-
     def flush(self) -> None:
         """Write the keys of all rows handed over so far."""
-        for access in list(self._open):
+        for access in list(self.open_accesses):
             access.flush()
 
     def check_in(self) -> None:
         """The connection goes back or is closed: no open result outlives this."""
-        for access in list(self._open):
+        for access in list(self.open_accesses):
             access.close()
         if self._wrote_schema and not self._runner.in_transaction:
             self._wrote_schema = False
@@ -214,13 +216,6 @@ class ConnectionReads:
                 self._journal.sync()
             except DeliveryError as problem:
                 self._shared.lost(problem)
-
-    def who(self, frame: Frame | None) -> Who:
-        last, who = self._who
-        if last is not frame:
-            who = self._shared.who(frame)
-            self._who = (frame, who)
-        return who
 
     def kind_of(self, table: str) -> str:
         return self._shared.host.policy.table(table).kind
@@ -249,11 +244,12 @@ class ConnectionReads:
             self._shared.scope(frame.scope).must_sync = True
         return event_id
 
-    def _check_schema(self, now: float) -> Planner:
+    def _check_schema(self) -> Planner:
+        now = self._clock_s()
         version = self._runner.query("PRAGMA main.schema_version")[0][0]
         # A change may yet be rolled back: look each time until its transaction is over.
         self._is_suspect = self._is_suspect and self._runner.in_transaction
-        self._checked_s = now
+        self._check_again_s = now + _SCHEMA_CHECK_S
         if self._planner is None or version != self._schema_version:
             self._planner = self._shared.planner(read_schema(self._runner.query))
             self._schema_version = version

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
-
-import msgspec
+from typing import Any, cast
 
 from indelible.capture.statements.plan import Plan
 from indelible.capture.statements.tokens import runs
@@ -17,8 +15,6 @@ from indelible.errors import ValueEncodingError
 from indelible.events.values import MASKED, MAX_PLAIN_INT, Value, to_value
 
 Parameters = Sequence[object] | Mapping[str, object]
-
-_encode: Final = msgspec.json.Encoder().encode
 
 
 def kept_parameters(plan: Plan, text: str) -> Sequence[bool]:
@@ -51,11 +47,6 @@ def _widths(plan: Plan, text: str) -> list[int]:
     return [next(originals).count("?") if is_run else 1 for is_run in plan.collapsed]
 
 
-def encode_parameters(parameters: Parameters, kept: Sequence[bool]) -> bytes:
-    """The JSON of `shown_parameters`."""
-    return _encode(shown_parameters(parameters, kept))
-
-
 def shown_parameters(parameters: Parameters, kept: Sequence[bool]) -> tuple[Value, ...]:
     """The values that a statement was run with; those not to be kept are `masked`.
 
@@ -63,16 +54,22 @@ def shown_parameters(parameters: Parameters, kept: Sequence[bool]) -> tuple[Valu
     kept only if all are.
     """
     if isinstance(parameters, dict | Mapping):
-        keep = all(kept)
-        return tuple([_shown(value) if keep else MASKED for value in parameters.values()])
-    return tuple([_shown(value) if keep else MASKED for value, keep in zip(parameters, kept)])  # noqa: B905
+        kept = (all(kept),) * len(parameters)
+        parameters = tuple(parameters.values())
+    shown: list[Value] = []
+    for value, keep in zip(parameters, kept):  # noqa: B905 - the driver counts them
+        if not keep:
+            shown.append(MASKED)
+        elif type(value) is int and -MAX_PLAIN_INT <= value <= MAX_PLAIN_INT:
+            shown.append(value)
+        else:
+            shown.append(_shown(value))
+    return tuple(shown)
 
 
 def _shown(value: object) -> Value:
     """`value` as the driver would store it; `masked` for what only an adapter knows how to."""
     kind = type(value)
-    if kind is int and -MAX_PLAIN_INT <= cast("int", value) <= MAX_PLAIN_INT:
-        return cast("int", value)
     if kind is int or kind is str:
         return to_value(value)  # type: ignore[arg-type]
     if isinstance(value, dt.datetime):

@@ -301,8 +301,8 @@ class Journal:
             )
         seq = files.seq + 1
         if len(draft) <= _SURELY_FITS:
-            body = self._header_format % (seq, micros, seq) + draft[1:]
-            files.write(format_whole_event_frame(seq, body))
+            header = self._header_format % (seq, micros, seq)
+            files.write(format_whole_event_frame(seq, header, memoryview(draft)[1:]))
         else:
             producer = Producer(self._producer_id, self._epoch, seq)
             files.write(format_event_frame(seq, seal_parts(draft, format_time(now), producer)))

@@ -111,11 +111,12 @@ def format_frame(kind: FrameKind, seq: int, content: bytes) -> bytes:
     return _HEAD.pack(MARK, len(content), crc, kind, seq) + content
 
 
-def format_whole_event_frame(seq: int, body: bytes) -> bytes:
-    """`format_event_frame(seq, (body,))`, nearly every event, in half the time."""
-    length = len(body)
-    crc = zlib.crc32(body, zlib.crc32(_CHECKED_ONE.pack(_EVENT, seq, length)))
-    return _HEAD_ONE.pack(MARK, length + 4, crc, _EVENT, seq, length) + body
+def format_whole_event_frame(seq: int, header: bytes, rest: memoryview) -> bytes:
+    """`format_event_frame(seq, (header + rest,))`: nearly every event, copied only once."""
+    length = len(header) + len(rest)
+    crc = zlib.crc32(header, zlib.crc32(_CHECKED_ONE.pack(_EVENT, seq, length)))
+    head = _HEAD_ONE.pack(MARK, length + 4, zlib.crc32(rest, crc), _EVENT, seq, length)
+    return b"".join((head, header, rest))
 
 
 def format_event_frame(seq: int, bodies: Sequence[bytes]) -> bytes:
