@@ -11,8 +11,11 @@ import pytest
 
 from indelible.capture.sqlite3 import Connection, connect
 from indelible.errors import DeliveryError
+from indelible.events.codec import decode_event, join_parts
 from indelible.events.context import acting_as
 from indelible.events.model import Actor
+from indelible.transport.journal import Journal
+from indelible.transport.journal_frames import scan_frames
 
 from .host import MemoryHost, ids_by_kind, targets
 
@@ -102,6 +105,28 @@ def test_one_by_one_distinct_rows_are_exact_at_the_end(
         connection.execute("SELECT DISTINCT g FROM big WHERE id < 10").fetchone()
     (target,) = targets(host.take())
     assert (len(target.ids), target.coverage) == (9, "superset")
+
+
+def test_parameters_too_large_for_one_event(
+    database: Path, host: MemoryHost, tmp_path: Path
+) -> None:
+    """A query by 2,000 long values that finds nothing runs, and all of them are in the trail."""
+    journal = Journal(tmp_path / "journals")
+    host.journal = journal  # type: ignore[assignment]
+    connection = connect(database, trail=host)
+    values = [f"{n:050}" for n in range(2_000)]
+    places = ",".join("?" * len(values))
+    with acting_as(ALICE):
+        rows = connection.execute(f"SELECT v FROM doc WHERE uuid IN ({places})", values).fetchall()
+    connection.close()
+    journal.close()
+
+    assert rows == []
+    scan = scan_frames(journal.path.read_bytes(), is_end=True, limit=100, max_bytes=1 << 30)
+    (bodies,) = [frame.bodies for frame in scan.frames if b"doc.read" in frame.content]
+    event = join_parts([decode_event(body) for body in bodies])
+    assert event.statement is not None
+    assert event.statement.parameters == tuple(values)
 
 
 def test_keys_come_from_the_snapshot_of_the_rows(
