@@ -1,19 +1,23 @@
 """What capturing reads costs: client CPU with capture beside without, in one process.
 
-Two engines on the same file, one captured into a real journal; blocks of the same work in turn
-(A B B A …), CPU time of the process, median of the ratios of neighbouring blocks.
+Three engines on the same file: one as it is, one captured into a real journal, one captured into a
+journal that drops what it is given. Blocks of the same work in turn (A B C C B A …), CPU time of
+the process, median of the ratios of neighbouring blocks. The microseconds are those ratios times
+what a statement takes without capture: for finding its keys, and for the journal.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import Engine, create_engine, insert, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -27,6 +31,7 @@ from indelible.transport.journal import Journal
 
 ROWS = 20_000
 BLOCKS = 40
+GETS = 59
 WORKS_A_BLOCK = 6
 POLICY = """
 [trail]
@@ -66,12 +71,25 @@ class Plain(Base):
     grade: Mapped[int]
 
 
+class NoJournal:
+    """Takes events and drops them."""
+
+    def append(self, draft: bytes) -> str:
+        return ""
+
+    def append_later(self, draft: bytes) -> None:
+        pass
+
+    def sync(self) -> None:
+        pass
+
+
 class Host:
     """As much of a trail as reads need, with a real journal."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, journal: Journal | NoJournal) -> None:
         self.policy: Policy = parse_policy(POLICY)
-        self.journal = Journal(directory)
+        self.journal = journal
         self.context_key = bytes(32)
 
     def delivered_through(self, incarnation: str) -> int:
@@ -123,7 +141,7 @@ def make_database(path: Path) -> None:
 def orm_get(engine: Engine) -> Callable[[], None]:
     def work() -> None:
         with Session(engine) as session:
-            for n in range(1, 60):
+            for n in range(1, GETS + 1):
                 session.get(Person, n * 37)
 
     return work
@@ -159,25 +177,35 @@ def plain(connection: sqlite3.Connection, sql: str, times: int) -> Callable[[], 
     return work
 
 
-def compare(without: Callable[[], None], captured: Callable[[], None], blocks: int) -> float:
-    """The median ratio of CPU time, captured to without."""
+class Cost(NamedTuple):
+    """Ratios to the same without capture, and microseconds of CPU time a statement."""
 
+    ratio: float
+    ratio_without_journal: float
+    without_us: float
+    keys_us: float
+    journal_us: float
+
+
+def compare(works: Sequence[Callable[[], None]], statements: int, blocks: int) -> Cost:
+    """`works` are the same without capture, with it, and with it but for the journal."""
     for _ in range(2):
-        without()
-        _as_someone(captured, 1)
-    ratios = []
+        for work in works:
+            _as_someone(work, 1)
+    taken: list[list[float]] = [[], [], []]
     for block in range(blocks):
-        taken = [0.0, 0.0]
-        for which in (0, 1) if block % 2 else (1, 0):
+        for which in (2, 1, 0) if block % 2 else (0, 1, 2):
             begin = time.process_time()
-            if which:
-                _as_someone(captured, WORKS_A_BLOCK)
-            else:
-                for _ in range(WORKS_A_BLOCK):
-                    without()
-            taken[which] = time.process_time() - begin
-        ratios.append(taken[1] / taken[0])
-    return statistics.median(ratios)
+            _as_someone(works[which], WORKS_A_BLOCK)
+            taken[which].append(time.process_time() - begin)
+    without, captured, unwritten = taken
+    each = WORKS_A_BLOCK * statements / 1e6
+    plain_us = statistics.median(without) / each
+    ratio = statistics.median(b / a for a, b in zip(without, captured, strict=True))
+    unjournaled = statistics.median(b / a for a, b in zip(without, unwritten, strict=True))
+    return Cost(
+        ratio, unjournaled, plain_us, plain_us * (unjournaled - 1), plain_us * (ratio - unjournaled)
+    )
 
 
 def _as_someone(work: Callable[[], None], times: int) -> None:
@@ -187,41 +215,59 @@ def _as_someone(work: Callable[[], None], times: int) -> None:
             work()
 
 
-def measure(directory: Path, blocks: int) -> dict[str, float]:
+def measure(directory: Path, blocks: int) -> dict[str, Cost]:
     path = directory / "app.sqlite"
     make_database(path)
-    host = Host(directory / "journals")
-    engines = [create_engine(f"sqlite:///{path}") for _ in range(2)]
-    capture(engines[1], host)
-    connections = [sqlite3.connect(path), connect(path, trail=host)]
+    journal = Journal(directory / "journals")
+    hosts = [Host(journal), Host(NoJournal())]
+    engines = [create_engine(f"sqlite:///{path}") for _ in range(3)]
+    connections = [sqlite3.connect(path)]
+    for engine, host in zip(engines[1:], hosts, strict=True):
+        capture(engine, host)
+        connections.append(connect(path, trail=host))
     narrow = "SELECT name FROM {} WHERE id > {} ORDER BY id LIMIT 1000"
     one = "SELECT name FROM item WHERE id = {}"
+    four = "SELECT name, town, phone, street FROM person WHERE id > :n LIMIT 1000"
     grouped = "SELECT grade, count(*) FROM item WHERE id > {} AND id < 1500 GROUP BY grade"
-    works: dict[str, list[Callable[[], None]]] = {
-        "SQLAlchemy, get by key": [orm_get(engine) for engine in engines],
-        "SQLAlchemy, 1,000 entities": [orm_entities(engine) for engine in engines],
-        "SQLAlchemy, one name": [core(e, one.format(":n"), 60) for e in engines],
-        "SQLAlchemy, 1,000 names": [core(e, narrow.format("item", ":n"), 10) for e in engines],
-        "SQLAlchemy, 1,000 rows of 4 columns, no key": [
-            core(e, "SELECT name, town, phone, street FROM person WHERE id > :n LIMIT 1000", 10)
-            for e in engines
-        ],
-        "SQLAlchemy, 1,000 names, each its own subject": [
-            core(e, narrow.format("person", ":n"), 10) for e in engines
-        ],
-        "SQLAlchemy, GROUP BY over 1,000": [core(e, grouped.format(":n"), 20) for e in engines],
-        "sqlite3, one name": [plain(c, one.format("?"), 200) for c in connections],
-        "sqlite3, 1,000 names": [plain(c, narrow.format("item", "?"), 10) for c in connections],
-        "sqlite3, GROUP BY over 1,000": [plain(c, grouped.format("?"), 20) for c in connections],
+    works: dict[str, tuple[list[Callable[[], None]], int]] = {
+        "SQLAlchemy, get by key": ([orm_get(engine) for engine in engines], GETS),
+        "SQLAlchemy, 1,000 entities": ([orm_entities(engine) for engine in engines], 2),
+        "SQLAlchemy, one name": ([core(e, one.format(":n"), 60) for e in engines], 60),
+        "SQLAlchemy, 1,000 names": (
+            [core(e, narrow.format("item", ":n"), 10) for e in engines],
+            10,
+        ),
+        "SQLAlchemy, 1,000 rows of 4 columns, no key": (
+            [core(e, four, 10) for e in engines],
+            10,
+        ),
+        "SQLAlchemy, 1,000 names, each its own subject": (
+            [core(e, narrow.format("person", ":n"), 10) for e in engines],
+            10,
+        ),
+        "SQLAlchemy, GROUP BY over 1,000": (
+            [core(e, grouped.format(":n"), 20) for e in engines],
+            20,
+        ),
+        "sqlite3, one name": ([plain(c, one.format("?"), 200) for c in connections], 200),
+        "sqlite3, 1,000 names": (
+            [plain(c, narrow.format("item", "?"), 10) for c in connections],
+            10,
+        ),
+        "sqlite3, GROUP BY over 1,000": (
+            [plain(c, grouped.format("?"), 20) for c in connections],
+            20,
+        ),
     }
     results = {
-        name: compare(without, captured, blocks) for name, (without, captured) in works.items()
+        name: compare(captured, statements, blocks)
+        for name, (captured, statements) in works.items()
     }
     for connection in connections:
         connection.close()
     for engine in engines:
         engine.dispose()
-    host.journal.close()
+    journal.close()
     return results
 
 
@@ -233,10 +279,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         results = measure(Path(directory), arguments.blocks)
     if arguments.json:
-        print(json.dumps(results))
+        print(json.dumps({name: cost._asdict() for name, cost in results.items()}))
         return
-    for name, ratio in results.items():
-        print(f"{name:50} x{ratio:.2f}")
+    print(f"{'':46}{'capture':>8}{'no journal':>12}{'plain':>11}{'keys':>10}{'journal':>10}")
+    for name, cost in results.items():
+        print(
+            f"{name:46}{cost.ratio:>7.2f}x{cost.ratio_without_journal:>11.2f}x"
+            f"{cost.without_us:>8.0f} us{cost.keys_us:>+7.0f} us{cost.journal_us:>+7.0f} us"
+        )
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    print(f"load averages (1, 5, 15 minutes) at the end: {load}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from indelible.events.codec import (
     decode_event,
     encode_draft,
     format_time,
+    header_format,
     join_parts,
     parse_time,
     seal,
@@ -49,6 +50,20 @@ EVENT = Event(
     transaction="ab:1",
     reverses=("a.1.2",),
 )
+
+
+@given(st.text("0123456789abcdef%", min_size=1), st.integers(0, 2**53), st.integers(1, 2**63 - 1))
+def test_a_header_made_for_a_second_is_that_of_each_event(
+    producer_id: str, micros: int, seq: int
+) -> None:
+    """Sealing by `header_format` gives the bytes of `seal`."""
+    draft = encode_draft(EVENT)
+    second, rest = divmod(micros, 1_000_000)
+
+    header = header_format(producer_id, 5, format_time(second * 1_000_000)[:20])
+
+    place = Producer(producer_id, 5, seq)
+    assert header % (seq, rest, seq) + draft[1:] == seal(draft, format_time(micros), place)
 
 
 def test_an_event_is_equal_after_its_bytes() -> None:

@@ -8,13 +8,21 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from indelible.errors import DeliveryError
 from indelible.events.codec import encode_draft
 from indelible.events.model import Event
 from indelible.transport.delivery import Gap
 from indelible.transport.journal_files import JournalDirectory, JournalFile
-from indelible.transport.journal_frames import MARK, FrameKind, format_event_frame, format_frame
+from indelible.transport.journal_frames import (
+    MARK,
+    FrameKind,
+    format_event_frame,
+    format_frame,
+    format_whole_event_frame,
+)
 from indelible.transport.relay import Relay
 
 from .conftest import SETTINGS, CarryAll, MakeJournal, draft
@@ -156,6 +164,14 @@ def test_a_frame_planted_in_a_value_is_never_found(
 
     assert sink.arrived == [] and sink.poison == []
     assert [(gap.first, gap.last) for gap in sink.gaps] == [(1, 2)]
+
+
+@given(st.integers(1, 2**63), st.binary(), st.binary())
+def test_the_quick_way_to_a_frame(seq: int, header: bytes, rest: bytes) -> None:
+    """An event in one part has the frame of any other."""
+    quick = format_whole_event_frame(seq, header, memoryview(rest))
+
+    assert quick == format_event_frame(seq, (header + rest,))
 
 
 def test_deleted_files_are_a_gap(

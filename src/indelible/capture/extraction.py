@@ -3,44 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import cast
 
 from indelible.capture.statements import keys
 from indelible.capture.statements.plan import Taken
 from indelible.events.values import MAX_PLAIN_INT, Id, Native, Value, format_id, to_value
 
 Row = Sequence[Native]
-
-
-def integer_keys(taken: Taken, rows: Sequence[Row]) -> list[int] | None:
-    """The keys, each once, where all can stand in JSON as they are; None where not."""
-    place = taken.key[0]
-    if len(rows) == 1:
-        found = [rows[0][place]]
-    else:
-        found = [row[place] for row in rows]
-        if not taken.unique:
-            found = list(dict.fromkeys(found))
-    if taken.optional and None in found:
-        found.remove(None)
-    return _plain(found)
-
-
-def integer_subjects(place: int, rows: Sequence[Row]) -> list[int] | None:
-    """The values at `place`, each once and without NULLs, where all are plain integers."""
-    found = list(dict.fromkeys([row[place] for row in rows]))
-    if None in found:
-        found.remove(None)
-    if not found:
-        return []
-    return _plain(found) if set(map(type, found)) == {int} else None
-
-
-def _plain(found: list[Native]) -> list[int] | None:
-    integers = cast("list[int]", found)
-    if not integers or max(integers) > MAX_PLAIN_INT or min(integers) < -MAX_PLAIN_INT:
-        return None
-    return integers
 
 
 class Extracted:

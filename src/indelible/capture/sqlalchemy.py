@@ -23,14 +23,17 @@ except ImportError as error:  # pragma: no cover - in an environment without the
         "expected SQLAlchemy 2: pip install 'indelible[sqlalchemy]' (or 'indelible[aiosqlite]')"
     ) from error
 
-from indelible.capture.access import Access, Parameters
+from indelible.capture.access import Access
+from indelible.capture.database_reads import DatabaseReads
 from indelible.capture.extraction import Row
 from indelible.capture.host import CaptureHost
-from indelible.capture.reads import ConnectionReads, DatabaseReads, Runner
+from indelible.capture.reads import ConnectionReads
 from indelible.capture.recording import CAPTURED, TransactionContext
+from indelible.capture.rewriting import Runner
 from indelible.capture.sqlite3 import SqliteRunner, shared_reads
 from indelible.capture.sqlite_schema import path_of_database
 from indelible.capture.statement_context import StatementContext, context_of
+from indelible.capture.statement_parameters import Parameters
 from indelible.errors import CaptureError
 from indelible.events.context import Frame
 
@@ -99,19 +102,31 @@ class _EngineCapture:
     def execute(self, cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
         """Run one statement; True says that it ran."""
         dialect = self._dialect
-
-        def run(text: str) -> None:
-            dialect.do_execute(cursor, text, parameters, context)
-
-        return self._run(cursor, statement, parameters, context, run)
+        captured = self._captured(context._dbapi_connection)
+        access = captured.reads.execute(
+            statement,
+            parameters,
+            lambda text: dialect.do_execute(cursor, text, parameters, context),
+            captured.context,
+            converted=captured.converts,
+        )
+        if access is not None:
+            _read_through(access, captured, cursor, context)
+        return True
 
     def execute_without_parameters(self, cursor: Any, statement: str, context: Any) -> bool:
         dialect = self._dialect
-
-        def run(text: str) -> None:
-            dialect.do_execute_no_params(cursor, text, context)
-
-        return self._run(cursor, statement, (), context, run)
+        captured = self._captured(context._dbapi_connection)
+        access = captured.reads.execute(
+            statement,
+            (),
+            lambda text: dialect.do_execute_no_params(cursor, text, context),
+            captured.context,
+            converted=captured.converts,
+        )
+        if access is not None:
+            _read_through(access, captured, cursor, context)
+        return True
 
     def execute_many(self, cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
         dialect = self._dialect
@@ -131,34 +146,6 @@ class _EngineCapture:
         if captured is not None:
             captured.context.ended()
             captured.reads.check_in()
-
-    def _run(
-        self,
-        cursor: Any,
-        statement: str,
-        parameters: Parameters,
-        context: Any,
-        run: Callable[[str], None],
-    ) -> bool:
-        captured = self._captured(context._dbapi_connection)
-        access = captured.reads.execute(
-            statement, parameters, run, captured.context, converted=captured.converts
-        )
-        if access is not None:
-            hidden = None
-            if access.must_describe:
-                description = access.describe(cursor.description, _name_of)
-                if access.is_of_another_schema:
-                    captured.reads.schema_changed()
-                hidden = tuple(description) if access.has_hidden_columns else None
-            options = context.execution_options
-            if context._is_server_side or options.get("stream_results", False):
-                context.cursor_fetch_strategy = _BufferedRows(
-                    access, hidden, cursor, options, growth_factor=5
-                )
-            else:
-                context.cursor_fetch_strategy = _Rows(access, hidden)
-        return True
 
     def recorder(self, pooled: Any) -> TransactionContext:
         """See `recording.Recorders`."""
@@ -210,8 +197,25 @@ class _AsyncRecorder:
         await_only(self._driver._execute(self._context.record, draft, frame))
 
 
+def _read_through(access: Access, captured: _Captured, cursor: Any, context: Any) -> None:
+    """From here on the rows of `cursor` are `access`'s."""
+    hidden = None
+    if access.must_describe:
+        description = access.describe(cursor.description, _name_of)
+        if access.is_of_another_schema:
+            captured.reads.schema_changed()
+        hidden = description if access.has_hidden_columns else None
+    options = context.execution_options
+    if context._is_server_side or options.get("stream_results", False):
+        context.cursor_fetch_strategy = _BufferedRows(
+            access, hidden, cursor, options, growth_factor=5
+        )
+    else:
+        context.cursor_fetch_strategy = _Rows(access, hidden)
+
+
 class _AsyncRunner:
-    """An aiosqlite connection, as SQLAlchemy adapts it (`reads.Runner`)."""
+    """An aiosqlite connection, as SQLAlchemy adapts it (`rewriting.Runner`)."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -247,7 +251,8 @@ class _Rows(cursors.CursorFetchStrategy):
         self.alternate_cursor_description = description
 
     def soft_close(self, result: Any, dbapi_cursor: Any) -> None:
-        self._access.close()
+        if not self._access.is_over:
+            self._access.close()
         super().soft_close(result, dbapi_cursor)
 
     def hard_close(self, result: Any, dbapi_cursor: Any) -> None:
@@ -312,7 +317,8 @@ class _BufferedRows(cursors.BufferedRowCursorFetchStrategy):
         self.alternate_cursor_description = description
 
     def soft_close(self, result: Any, dbapi_cursor: Any) -> None:
-        self._access.close()
+        if not self._access.is_over:
+            self._access.close()
         super().soft_close(result, dbapi_cursor)
 
     def hard_close(self, result: Any, dbapi_cursor: Any) -> None:

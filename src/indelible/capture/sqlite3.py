@@ -12,14 +12,16 @@ import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Final, Self, TypeVar, cast
 
-from indelible.capture.access import Access, Parameters
+from indelible.capture.access import Access
+from indelible.capture.database_reads import DatabaseReads
 from indelible.capture.extraction import Row
 from indelible.capture.host import CaptureHost
-from indelible.capture.reads import ConnectionReads, DatabaseReads
+from indelible.capture.reads import ConnectionReads
 from indelible.capture.sqlite_context import WriteContext
 from indelible.capture.sqlite_names import is_ours, quote_name
 from indelible.capture.sqlite_schema import path_of_database
 from indelible.capture.statement_context import NoContext, StatementContext, context_of
+from indelible.capture.statement_parameters import Parameters
 from indelible.errors import CaptureError
 
 T = TypeVar("T")
@@ -62,7 +64,7 @@ def shared_reads(trail: CaptureHost) -> DatabaseReads:
 
 
 class SqliteRunner:
-    """A `sqlite3.Connection` as capture itself asks it (`reads.Runner`)."""
+    """A `sqlite3.Connection` as capture itself asks it (`rewriting.Runner`)."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -102,9 +104,11 @@ class Cursor(sqlite3.Cursor):
     _shadow: sqlite3.Cursor | None = None
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
-        self._end_access()
+        if self._access is not None or self._seen is not None:
+            self._end_access()
+        if self._is_factory_ours:
+            self._use_own_factory()
         connection = self.connection
-        self._use_own_factory()
         run = super().execute
         if not isinstance(sql, str):  # refused, in the driver's words
             return run(sql, parameters)
@@ -208,11 +212,11 @@ class Cursor(sqlite3.Cursor):
             if access.is_of_another_schema:
                 self.connection._reads.schema_changed()
             if access.has_hidden_columns:
-                self._seen = tuple(visible)
+                self._seen = visible
         if not self._is_factory_ours:
             self._factory = _ROW_FACTORY.__get__(self)
             self._is_factory_ours = True
-        if not self._reads_as_it_is(self._factory):
+        if self._factory is not None and not self._reads_as_it_is(self._factory):
             _ROW_FACTORY.__set__(self, None)
 
     def _end_access(self) -> None:
@@ -230,9 +234,7 @@ class Cursor(sqlite3.Cursor):
 
     def _reads_as_it_is(self, factory: object) -> bool:
         """Whether the driver's rows may be made as the application wants them and still be read."""
-        if factory is None:
-            return True
-        return factory is sqlite3.Row and self._seen is None
+        return factory is None or (factory is sqlite3.Row and self._seen is None)
 
     def _exhausted(self, access: Access, rows: list[Any]) -> list[Any]:
         access.hand_over(rows, exhausted=True)
@@ -244,7 +246,7 @@ class Cursor(sqlite3.Cursor):
         """`rows` as the application sees them."""
         factory = self._factory
         rows = access.visible(rows)
-        if self._reads_as_it_is(factory) or factory is None:
+        if factory is None or self._reads_as_it_is(factory):
             return rows
         cursor: sqlite3.Cursor = self
         if (
@@ -294,7 +296,7 @@ class Connection(sqlite3.Connection):
         """A cursor that records. `factory` must be a class, as a function's cursor can't."""
         if self._is_dumping:
             return super().cursor(_DumpCursor)
-        return super().cursor(_captured(factory, Cursor))
+        return super().cursor(Cursor if factory is None else _captured(factory, Cursor))
 
     def execute(self, sql: str, parameters: Any = (), /) -> Cursor:
         return cast("Cursor", self.cursor().execute(sql, parameters))

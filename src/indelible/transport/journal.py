@@ -22,10 +22,21 @@ from pathlib import Path
 from typing import Final
 
 from indelible.errors import DeliveryError
-from indelible.events.codec import MAX_EVENT_BYTES, encode_draft, format_time, seal_parts
-from indelible.events.model import Event, Producer, Timestamp
+from indelible.events.codec import (
+    MAX_EVENT_BYTES,
+    encode_draft,
+    format_time,
+    header_format,
+    seal_parts,
+)
+from indelible.events.model import Event, Producer
 from indelible.events.values import Value
-from indelible.transport.journal_frames import FrameKind, format_event_frame, format_frame
+from indelible.transport.journal_frames import (
+    FrameKind,
+    format_event_frame,
+    format_frame,
+    format_whole_event_frame,
+)
 from indelible.transport.journal_writing import (
     MAX_FILE_BYTES,
     FileCalls,
@@ -138,8 +149,8 @@ class Journal:
                 waiting = self._take_buffered(now) if self._buffered or self._dropped else ()
             if waiting:
                 self._write_waiting(waiting)
-            self._write_event(now, draft)
-            return f"{self._producer_id}.{self._epoch}.{self._files.seq}"
+            seq = self._write_event(now, draft)
+        return f"{self._id_before_seq}{seq}"
 
     def append_later(self, draft: bytes) -> None:
         """Hand the event to the writing thread; dropped and counted where the buffer is full."""
@@ -228,6 +239,7 @@ class Journal:
         self._dropped = 0
         self._producer_id = self._new_producer()
         self._epoch = self._clock()
+        self._id_before_seq = f"{self._producer_id}.{self._epoch}."
         self._files = ProducerFiles(
             self._directory,
             self._producer_id,
@@ -238,7 +250,7 @@ class Journal:
         )
         self._last_time = 0
         self._second = -1
-        self._second_text = ""
+        self._header_format = b""
 
     def _begin_in_child(self) -> None:
         # Closing our copy of the descriptor leaves the parent its lock, and makes sure that the
@@ -275,9 +287,11 @@ class Journal:
                 self._buffered.extendleft(reversed(waiting[written:]))
             raise
 
-    def _write_event(self, now: int, draft: bytes) -> None:
-        """Seal and write one event, after what the journal itself has to say."""
-        if now // 1_000_000 != self._second or not self._files.is_ready:
+    def _write_event(self, now: int, draft: bytes) -> int:
+        """Seal and write one event, after what the journal itself has to say; its seq."""
+        second, micros = divmod(now, 1_000_000)
+        files = self._files
+        if second != self._second or not files.is_ready:
             self._prepare(now)
         if now < self._last_time:
             before = self._last_time
@@ -285,18 +299,23 @@ class Journal:
             self._write_own(
                 now, "journal.clock_set_back", before=format_time(before), after=format_time(now)
             )
-        time_text = Timestamp(f"{self._second_text}{now % 1_000_000:06d}Z")
-        seq = self._files.seq + 1
-        bodies = seal_parts(draft, time_text, Producer(self._producer_id, self._epoch, seq))
-        self._files.write(format_event_frame(seq, bodies))
+        seq = files.seq + 1
+        if len(draft) <= _SURELY_FITS:
+            header = self._header_format % (seq, micros, seq)
+            files.write(format_whole_event_frame(seq, header, memoryview(draft)[1:]))
+        else:
+            producer = Producer(self._producer_id, self._epoch, seq)
+            files.write(format_event_frame(seq, seal_parts(draft, format_time(now), producer)))
         self._last_time = now
+        return seq
 
     def _prepare(self, now: int) -> None:
         """Once a second, and whenever there is no file with room."""
         if self._closed:
             raise _closed_error()
         self._second = now // 1_000_000
-        self._second_text = format_time(self._second * 1_000_000)[:20]
+        second_text = format_time(self._second * 1_000_000)[:20]
+        self._header_format = header_format(self._producer_id, self._epoch, second_text)
         if not self._files.make_ready():
             self._write_own(now, "journal.file_removed", number=self._files.number - 1)
 

@@ -94,16 +94,18 @@ class ProducerFiles:
         """
         if self._torn:
             self._cut_torn_frame()
+        size = len(frame)
         written = 0
         try:
-            while written < len(frame):
-                written += self._calls.write(self._fd, frame[written:] if written else frame)
+            written = self._calls.write(self._fd, frame)
+            while written < size:
+                written += self._calls.write(self._fd, frame[written:])
         except OSError as error:
             if written:
                 self._torn = True
                 self._try_to_cut_torn_frame()
             raise _delivery_error(error, self.path) from error
-        self.size += len(frame)
+        self.size += size
         self.seq += counted
 
     def begin_sync(self) -> PendingSync | None:

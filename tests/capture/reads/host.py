@@ -15,7 +15,8 @@ from indelible.events.values import Id
 from indelible.policy import Policy, parse_policy
 
 SAMPLES = Path(
-    os.environ.get("INDELIBLE_SAMPLES", Path(__file__).parents[4] / "shared" / "data" / "chinook")
+    os.environ.get("INDELIBLE_SAMPLES", Path(__file__).parents[4] / "shared" / "data"),
+    "chinook",
 )
 
 POLICY = """

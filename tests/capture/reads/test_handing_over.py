@@ -11,8 +11,11 @@ import pytest
 
 from indelible.capture.sqlite3 import Connection, connect
 from indelible.errors import DeliveryError
+from indelible.events.codec import decode_event, join_parts
 from indelible.events.context import acting_as
 from indelible.events.model import Actor
+from indelible.transport.journal import Journal
+from indelible.transport.journal_frames import scan_frames
 
 from .host import MemoryHost, ids_by_kind, targets
 
@@ -104,6 +107,28 @@ def test_one_by_one_distinct_rows_are_exact_at_the_end(
     assert (len(target.ids), target.coverage) == (9, "superset")
 
 
+def test_parameters_too_large_for_one_event(
+    database: Path, host: MemoryHost, tmp_path: Path
+) -> None:
+    """A query by 2,000 long values that finds nothing runs, and all of them are in the trail."""
+    journal = Journal(tmp_path / "journals")
+    host.journal = journal  # type: ignore[assignment]
+    connection = connect(database, trail=host)
+    values = [f"{n:050}" for n in range(2_000)]
+    places = ",".join("?" * len(values))
+    with acting_as(ALICE):
+        rows = connection.execute(f"SELECT v FROM doc WHERE uuid IN ({places})", values).fetchall()
+    connection.close()
+    journal.close()
+
+    assert rows == []
+    scan = scan_frames(journal.path.read_bytes(), is_end=True, limit=100, max_bytes=1 << 30)
+    (bodies,) = [frame.bodies for frame in scan.frames if b"doc.read" in frame.content]
+    event = join_parts([decode_event(body) for body in bodies])
+    assert event.statement is not None
+    assert event.statement.parameters == tuple(values)
+
+
 def test_keys_come_from_the_snapshot_of_the_rows(
     connection: Connection, database: Path, host: MemoryHost
 ) -> None:
@@ -111,15 +136,15 @@ def test_keys_come_from_the_snapshot_of_the_rows(
     connection.execute("PRAGMA journal_mode = WAL")
     writer = sqlite3.connect(database, isolation_level=None)
     numbers = iter(range(20_000, 30_000))
-    reads = connection._reads
-    fetch = reads._fetch_companions
+    rewriting = connection._reads._rewriting
+    fetch = rewriting.fetch_companions
 
     def fetch_then_write(*args: object) -> object:
         release = fetch(*args)  # type: ignore[arg-type]
         writer.execute("INSERT INTO empty VALUES (?, 'late')", (next(numbers),))
         return release
 
-    reads._fetch_companions = fetch_then_write  # type: ignore[method-assign, assignment]
+    rewriting.fetch_companions = fetch_then_write  # type: ignore[method-assign, assignment]
     writer.execute("INSERT INTO empty VALUES (1, 'early')")
     with acting_as(ALICE):
         rows = connection.execute("SELECT DISTINCT v FROM empty").fetchall()
