@@ -266,7 +266,7 @@ def make_statement(rng: random.Random, tables: list[TableSql]) -> str:
         values = ", ".join(table.given(name, pick(rng, other.columns)) for name in names)
         return (
             f"INSERT {conflict} INTO {table.name} ({', '.join(names)}) "
-            f"SELECT {values} FROM {other.name} WHERE {pick(rng, other.columns)} IS NOT 2"
+            f"SELECT {values} FROM {other.name} WHERE {pick(rng, other.columns)} IS NOT 2 LIMIT 20"
         )
     return f"INSERT INTO v VALUES ({make_values(rng, tables[0], tables[0].columns)})"
 
