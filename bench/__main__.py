@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 # Not benchmarks: what they share.
-SHARED = ("__init__", "__main__", "mix")
+SHARED = ("__init__", "__main__", "machine", "mix")
 
 
 def main(arguments: list[str]) -> None:

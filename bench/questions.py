@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.machine import describe_machine
 from bench.mix import EPOCH, YEAR, Mix
 from indelible.events.codec import decode_event, format_time, parse_time
 from indelible.events.model import Actor, Subject
@@ -81,6 +82,7 @@ def ask_all(store: SqliteTrail) -> None:
     actors = [Actor("staff", f"user{rng.randrange(200):03d}") for _ in range(DRAWS)]
     busy = [Actor("staff", f"user{n:03d}") for n in range(DRAWS)]
     subjects = [Subject("customer", str(rng.randint(1, 50_000))) for _ in range(DRAWS)]
+    print(describe_machine())
     print(f"{store.size:,} entries, {DRAWS} draws")
     print(f"{'':26}{'median ms':>10}{'p95 ms':>10}{'CPU ms':>10}{'findings':>10}")
     for name, width in WINDOWS.items():

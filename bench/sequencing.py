@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.machine import describe_machine
 from bench.mix import Mix
 from indelible.integrity.sequencer import Sequencer
 from indelible.integrity.verifier import verify_trail
@@ -119,11 +118,7 @@ def main() -> None:
     parser.add_argument("--keys", choices=("integer", "uuid"), action="append")
     chosen = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    print(
-        f"one core of {platform.machine()}, Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}; load average {os.getloadavg()[0]:.1f} "
-        f"on {os.cpu_count()} cores; SHA-256 of 300 bytes: {_sha256_rate():,.0f}/s"
-    )
+    print(describe_machine())
     for keys in chosen.keys or ("integer", "uuid"):
         with tempfile.TemporaryDirectory(prefix="indelible-bench-") as directory:
             measure(Path(directory), events=chosen.events, keys=keys)
@@ -200,14 +195,6 @@ def _print_verifying(trail: Trail) -> None:
             f"  {what:<30}{size / (time.perf_counter() - began):>8,.0f} entries/s,"
             f"{size / (time.process_time() - processor):>9,.0f} a processor second"
         )
-
-
-def _sha256_rate() -> float:
-    """How fast this machine is just now."""
-    began = time.perf_counter()
-    for _ in range(200_000):
-        sha256(b"x" * 300).digest()
-    return 200_000 / (time.perf_counter() - began)
 
 
 def _resident_mib() -> int:

@@ -86,20 +86,21 @@ class Tally(Generic[K]):
         """Count one event for each of `keys`. Events may come in any order."""
         at = (time, index)
         reads, changes = (0, 1) if changed else (1, 0)
-        for key in keys:
-            self._place += 1
-            line = self._lines.get(key)
+        lines, place = self._lines, self._place
+        for place, key in enumerate(keys, start=self._place):
+            line = lines.get(key)
             if line is None:
-                if len(self._lines) >= self._max_keys:
+                if len(lines) >= self._max_keys:
                     self._spill()
-                self._lines[key] = Line(key, at, at, self._place, reads, changes, why)
+                lines[key] = Line(key, at, at, place, reads, changes, why)
                 continue
             line.reads += reads
             line.changes += changes
             if at > line.last:
                 line.last = at
             elif at < line.first:
-                line.first, line.place = at, self._place
+                line.first, line.place = at, place
+        self._place = place + 1
 
     def lines(self) -> Iterator[Line[K]]:
         """Every key's line; nothing may be added while this is read."""

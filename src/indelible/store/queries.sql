@@ -28,13 +28,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: block
 SELECT n, count, min_time, max_time, doubtful, stems, salts, frame0, frame1, frame2, frame3
 FROM block WHERE n = ?
--- name: block_frames
-SELECT doubtful,
-  CASE WHEN :frames & 1 THEN frame0 END,
-  CASE WHEN :frames & 2 THEN frame1 END,
-  CASE WHEN :frames & 4 THEN frame2 END,
-  CASE WHEN :frames & 8 THEN frame3 END
-FROM block WHERE n = :n AND max_time >= :since AND min_time < :until
+-- name: frame
+SELECT CASE ? WHEN 0 THEN frame0 WHEN 1 THEN frame1 WHEN 2 THEN frame2 ELSE frame3 END, doubtful
+FROM block WHERE n = ? AND max_time >= ? AND min_time < ?
 -- name: blocks_in
 SELECT n FROM block
 WHERE n BETWEEN ? AND ? AND max_time >= ? AND min_time < ? ORDER BY n LIMIT ?

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import zstandard
 
 from indelible.events.model import Timestamp
-from indelible.store.blocks import BLOCK_ENTRIES, FRAME_ENTRIES, pick_bodies
+from indelible.store.blocks import BLOCK_ENTRIES, FRAME_ENTRIES, FRAMES, pick_bodies
 from indelible.store.errors import MalformedBlockError
 from indelible.store.index import MERGED_REFS, find_in_page, pages_with
 from indelible.store.protocol import StoredEntry
@@ -25,7 +25,7 @@ _RUNS_A_STEP: Final = 64
 _HITS_A_STEP: Final = 4_096
 """From so many hits on, no further run is read before they are handed out."""
 _FRAMES_A_STEP: Final = 8
-"""From so many frames on, no further block is read in one transaction."""
+"""Frames read in one transaction."""
 _BLOCKS_A_STEP: Final = 64
 """Blocks whose times are looked at in one transaction."""
 
@@ -150,42 +150,31 @@ class Search:
 
     def _read(self, indexes: Sequence[int]) -> Iterator[StoredEntry]:
         """Those of these entries, in their order, whose block reaches into the window."""
-        blocks = [
-            (n, list(group))
-            for n, group in groupby(indexes, key=lambda index: index // BLOCK_ENTRIES)
-        ]
-        at = 0
-        while at < len(blocks):
-            frames: list[_Frame] = []
-            with self._connections.snapshot() as connection:
-                while at < len(blocks) and len(frames) < _FRAMES_A_STEP:
-                    frames += self._frames_of(connection, *blocks[at])
-                    at += 1
-            for frame in frames:
-                yield from self._entries_of(frame)
-
-    def _frames_of(
-        self, connection: sqlite3.Connection, n: int, indexes: Sequence[int]
-    ) -> Iterator[_Frame]:
-        grouped = [
+        wanted = [
             (number, list(group))
-            for number, group in groupby(
-                indexes, key=lambda index: index % BLOCK_ENTRIES // FRAME_ENTRIES
-            )
+            for number, group in groupby(indexes, lambda index: index // FRAME_ENTRIES)
         ]
-        wanted = sum(1 << number for number, _ in grouped)
-        row = connection.execute(
-            self._sql["block_frames"],
-            {"n": n, "frames": wanted, "since": self._since, "until": self._until},
-        ).fetchone()
+        for at in range(0, len(wanted), _FRAMES_A_STEP):
+            with self._connections.snapshot() as connection:
+                frames = [
+                    self._frame(connection, number, some)
+                    for number, some in wanted[at : at + _FRAMES_A_STEP]
+                ]
+            for frame in frames:
+                if frame is not None:
+                    yield from self._entries_of(frame)
+
+    def _frame(
+        self, connection: sqlite3.Connection, number: int, indexes: Sequence[int]
+    ) -> _Frame | None:
+        n, at = divmod(number, FRAMES)
+        row = connection.execute(self._sql["frame"], (at, n, self._since, self._until)).fetchone()
         if row is None:
-            return
-        for number, some in grouped:
-            data = row[1 + number]
-            if data is None:
-                raise MalformedBlockError(f"expected entry {some[0]} in block {n}, it isn't there")
-            received = [self._received(connection, index) for index in some]
-            yield _Frame(data, some, received, row[0])
+            return None
+        if row[0] is None:
+            raise MalformedBlockError(f"expected entry {indexes[0]} in block {n}, it isn't there")
+        received = [self._received(connection, index) for index in indexes]
+        return _Frame(row[0], indexes, received, row[1])
 
     def _received(self, connection: sqlite3.Connection, index: int) -> str:
         """The time of the batch that the entry came in."""

@@ -70,6 +70,8 @@ def terms_of(event: Event) -> list[bytes]:
     """Every term of `event`, each once."""
     changes = event.kind == "change"
     terms = _terms_of_the_doing(event)
+    if event.transaction is not None and event.kind != "access":
+        terms.append(transaction_term(event.transaction))
     terms += [reverses_term(reversed_id) for reversed_id in event.reverses]
     terms += [subject_term(subject) for subject in event.subjects]
     for target in event.targets:
@@ -80,7 +82,7 @@ def terms_of(event: Event) -> list[bytes]:
 
 
 def _terms_of_the_doing(event: Event) -> list[bytes]:
-    """Who did it, what it was, in which transaction."""
+    """Who did it and what it was: many events share each of these."""
     terms = []
     changes = event.kind == "change"
     actor = event.actor
@@ -90,8 +92,6 @@ def _terms_of_the_doing(event: Event) -> list[bytes]:
             terms.append(on_behalf_of_term(actor, changes=changes))
     if not changes and event.kind != "access":
         terms += (action_term(event.action), noun_term(event.action.partition(".")[0]))
-    if event.transaction is not None and event.kind != "access":
-        terms.append(transaction_term(event.transaction))
     return terms
 
 
@@ -127,7 +127,9 @@ def term_hashes_of(event: Event) -> list[int]:
     changes = event.kind == "change"
     high: list[int] = []
     low: list[int] = []
-    rest = _terms_of_the_doing(event)
+    rest: list[bytes] = []
+    if event.transaction is not None and event.kind != "access":
+        high.append(crc32(transaction_term(event.transaction)))
     if event.subjects:
         known = _subject_hashes(event.subjects)
         if known is None:
@@ -146,7 +148,9 @@ def term_hashes_of(event: Event) -> list[int]:
     hashes.update([each & _LOW for each in low])
     if event.reverses:
         rest += map(reverses_term, event.reverses)
-    hashes.update([_hash(term) for term in rest])
+    hashes.update(map(_frequent_hash, _terms_of_the_doing(event)))
+    if rest:
+        hashes.update(hash_terms(rest))
     return list(hashes)
 
 
@@ -187,6 +191,11 @@ _ENCODERS: dict[type, Callable[..., bytes]] = {int: b"%d".__mod__, str: str.enco
 def _beginning(tag: str, kind: str) -> int:
     """The hash of a term as far as the kind, to be continued with the id."""
     return crc32(_term(tag, kind, ""))
+
+
+@lru_cache(maxsize=4_096)
+def _frequent_hash(term: bytes) -> int:
+    return _hash(term)
 
 
 @lru_cache(maxsize=4_096)
