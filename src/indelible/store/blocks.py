@@ -21,16 +21,20 @@ _LEVEL: Final = 3
 _MAX_FRAME_BYTES: Final = FRAME_ENTRIES * 65_536 * 2
 _MAX_STEMS_BYTES: Final = BLOCK_ENTRIES * 4_096
 
-_compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False)
-
 
 def encode_frame(bodies: Sequence[bytes]) -> bytes | None:
     """Up to 64 bodies; None for none. No body holds a newline."""
-    return _compressor.compress(b"\n".join(bodies)) if bodies else None
+    return _compress(bodies) if bodies else None
 
 
 def encode_stems(stems: Sequence[bytes]) -> bytes:
-    return _compressor.compress(b"\n".join(stems))
+    return _compress(stems)
+
+
+def _compress(lines: Sequence[bytes]) -> bytes:
+    # A compressor of each call's own: one isn't safe for threads, and two trails may append.
+    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False)
+    return compressor.compress(b"\n".join(lines))
 
 
 def decode_frame(frame: bytes, count: int) -> list[bytes]:

@@ -26,7 +26,6 @@ PAGE_REFS: Final = 784
 _MANY: Final = 64
 """From so many hashes on it is cheaper to look at each of a page than to seek each in it."""
 
-_compressor = zstandard.ZstdCompressor(level=1, write_checksum=False)
 _MAX_PAGE_BYTES: Final = PAGE_REFS * 8
 _HIGH: Final = 1 if sys.byteorder == "little" else 0
 """Which of the two halves of a 64-bit number in memory is the upper one."""
@@ -110,7 +109,10 @@ def _encode_page(hashes: array[int], distances: array[int], compressed: bool) ->
     if max(distances) < 1 << 16:
         width, distances = b"H", array("H", distances.tobytes())[1 - _HIGH :: 2]
     raw = _to_bytes(hashes) + _to_bytes(distances)
-    return width + _compressor.compress(raw) if compressed else width.lower() + raw
+    if not compressed:
+        return width.lower() + raw
+    # A compressor of each call's own: one isn't safe for threads, and two trails may append.
+    return width + zstandard.ZstdCompressor(level=1, write_checksum=False).compress(raw)
 
 
 def _decode_page(
