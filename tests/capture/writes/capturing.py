@@ -90,9 +90,10 @@ class Captured:
     def decoded(self, after_id: int = 0) -> DecodedRows:
         """Every row of the outbox behind `after_id`, decoded."""
         decoder = self.decoder()
-        rows = read_outbox(self.reader, after_id, 1_000_000, max_s=60.0).rows
+        page = read_outbox(self.reader, after_id, 1_000_000, max_bytes=2**40, max_s=60.0)
+        assert page.is_end
         self.connection.set_authorizer(self.context._authorize)
-        return decoder.decode(rows)
+        return decoder.decode(page.rows)
 
     def drafts(self) -> list[bytes]:
         """Baseline and changes, in the order in which they count."""
