@@ -87,7 +87,7 @@ def _finished(
         starred=exposing.starred if exposing else False,
         prefix=statement.prefix,
         checked_names=exposing.checked_names if exposing else (),
-        fragile=bool(statement.words & _FRAGILE_WORDS or statement.functions & _FRAGILE_FUNCTIONS),
+        fragile=_is_fragile(statement),
         targets=targets.finish(),
         companions=tuple(companions),
         tables=tables,
