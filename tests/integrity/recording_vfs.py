@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -73,6 +73,29 @@ class RecordingDisk:
             for unsynced in written.values():
                 _apply(left, _surviving(unsynced, loss, rng))
             yield end, {name: bytes(content) for name, content in left.items()}
+
+
+def check_crashes(
+    disk: RecordingDisk,
+    after: Iterable[int],
+    loss: Loss,
+    directory: Path,
+    *,
+    seed: int,
+    check: Callable[[int], None],
+) -> None:
+    """Lay what each of these crashes leaves into the empty `directory`, and `check(steps done)`."""
+    for steps, files in disk.crashes(after, loss, random.Random(seed)):
+        for name, content in files.items():
+            # A file that was deleted is one of no bytes here, as it is to SQLite.
+            (directory / name).write_bytes(content)
+        try:
+            check(steps)
+        except BaseException as error:
+            error.add_note(f"power lost after step {steps}, losing {loss}, seed {seed}")
+            raise
+        for path in directory.iterdir():
+            path.unlink()
 
 
 def _surviving(unsynced: Sequence[Step], loss: Loss, rng: random.Random) -> list[Step]:

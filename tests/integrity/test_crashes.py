@@ -20,7 +20,7 @@ from indelible.integrity.sequencer import Sequencer
 from indelible.integrity.verifier import Seen, verify_trail
 from indelible.store.sqlite import SqliteTrail
 from indelible.transport.delivery import Delivery
-from tests.integrity.recording_vfs import Loss, RecordingDisk
+from tests.integrity.recording_vfs import Loss, RecordingDisk, check_crashes
 from tests.integrity.trails import EPOCH, SOURCE, Maker
 
 BATCHES = (1, 3, 40, 2, 300, 1, 90, 130, 5, 250, 60, 2)
@@ -76,20 +76,13 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recording]:
     disk.close()
 
 
-def check_crashes(
+def check_each(
     recording: Recording, after: Iterable[int], loss: Loss, directory: Path, seed: int
 ) -> None:
-    rng = random.Random(seed)
-    for steps, files in recording.disk.crashes(after, loss, rng):
-        for name, content in files.items():
-            (directory / name).write_bytes(content)
-        try:
-            check_what_is_left(recording, directory / "trail.db", steps)
-        except BaseException as error:
-            error.add_note(f"power lost after step {steps}, losing {loss}, seed {seed}")
-            raise
-        for path in directory.iterdir():
-            path.unlink()
+    def check(steps: int) -> None:
+        check_what_is_left(recording, directory / "trail.db", steps)
+
+    check_crashes(recording.disk, after, loss, directory, seed=seed, check=check)
 
 
 def check_what_is_left(recording: Recording, path: Path, steps: int) -> None:
@@ -127,7 +120,7 @@ def test_power_lost_at_some_steps(recording: Recording, loss: Loss, tmp_path: Pa
     syncs = [at for at, step in enumerate(recording.disk.steps, start=1) if step.data is None]
     around = rng.sample(syncs, 5)
     chosen = {0, steps, *around, *(at - 1 for at in around), *rng.sample(range(steps), 4)}
-    check_crashes(recording, sorted(chosen), loss, tmp_path, seed=1)
+    check_each(recording, sorted(chosen), loss, tmp_path, seed=1)
 
 
 @pytest.mark.long
@@ -135,7 +128,7 @@ def test_power_lost_at_some_steps(recording: Recording, loss: Loss, tmp_path: Pa
 @pytest.mark.parametrize("loss", get_args(Loss))
 def test_power_lost_at_every_step(recording: Recording, loss: Loss, tmp_path: Path) -> None:
     """The same after each single write and sync of the recording."""
-    check_crashes(recording, range(len(recording.disk.steps) + 1), loss, tmp_path, seed=2)
+    check_each(recording, range(len(recording.disk.steps) + 1), loss, tmp_path, seed=2)
 
 
 def test_what_is_recorded_reaches_every_kind_of_step(recording: Recording) -> None:
@@ -159,4 +152,4 @@ def test_without_the_sync_the_acknowledged_would_be_lost(
     forgetful.steps = [step for step in recording.disk.steps if step.data is not None]
     broken = recording._replace(disk=forgetful)
     with pytest.raises(RollbackError, match="last seen size"):
-        check_crashes(broken, [len(forgetful.steps)], "unsynced", tmp_path, seed=3)
+        check_each(broken, [len(forgetful.steps)], "unsynced", tmp_path, seed=3)

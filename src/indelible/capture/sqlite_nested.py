@@ -62,7 +62,7 @@ class NestedSql:
         if how != "delete":
             body += [self._watch(self._rows.is_row(NOTES, "NEW")), self._note_place()]
         if how == "update":
-            body += self._mark_unseen_changes()
+            body.append(self._mark_unseen_changes())
         return [*body, *self._record(how), *self._refresh(how), *self._settle(how)]
 
     # -- notes
@@ -79,8 +79,8 @@ class NestedSql:
             is_own += f" AND {self._rows.is_row('o', 'OLD')}"
         return f"(SELECT max(o.id) FROM {NOTES} AS o WHERE {is_own})"
 
-    def _key(self, alias: str, side: str = "o") -> dict[str, str]:
-        return {f"{side}{slot}": self._rows.column(alias, slot) for slot in self._rows.identity}
+    def _key(self, alias: str) -> dict[str, str]:
+        return {f"o{slot}": self._rows.column(alias, slot) for slot in self._rows.identity}
 
     def _note_row(self, alias: str, source: str = " WHERE true") -> str:
         """Note that the row `alias` is there, unless it is noted."""
@@ -123,7 +123,7 @@ class NestedSql:
             f"AND {condition}"
         )
 
-    def _mark_unseen_changes(self) -> list[str]:
+    def _mark_unseen_changes(self) -> str:
         """An update that changed nothing, and columns that changed of which no value is kept."""
         rows = self._rows
         touches = f"NOT {is_other(rows.image('OLD'), rows.image('NEW'))}"
@@ -131,10 +131,10 @@ class NestedSql:
         bits = "".join(
             f", n{slot} = coalesce(n{slot}, 0) | {news[f'n{slot}']}" for slot in self._hidden
         )
-        return [
+        return (
             f"UPDATE {NOTES} SET done = CASE WHEN done = {THERE} AND {touches} THEN {TOUCHED} "
             f"ELSE done END{bits} WHERE {self._is_note(NOTES, 'OLD')}"
-        ]
+        )
 
     # -- recording
 

@@ -15,7 +15,7 @@ from indelible.capture.outbox_layout import (
     layout_for,
 )
 from indelible.capture.schema import Schema, Table, Trigger, Unseen
-from indelible.capture.sqlite_names import META, NOTES, OUTBOX, is_ours, quote_name
+from indelible.capture.sqlite_names import NOTES, OUTBOX, is_ours, quote_name
 from indelible.capture.sqlite_nesting import entangled_tables
 from indelible.capture.sqlite_schema import affinity
 from indelible.capture.sqlite_triggers import TriggerSql, triggers_for
@@ -254,6 +254,3 @@ class _Planner:
 
 def _is_on(trigger: Trigger, table: str) -> bool:
     return trigger.table.lower() == table
-
-
-OUR_TABLES: Final = (OUTBOX, META, NOTES)

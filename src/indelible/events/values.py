@@ -50,7 +50,6 @@ CHANGED: Final = TypedValue("changed")
 """It changed; policy keeps neither value."""
 ERASED: Final = TypedValue("erased")
 """Was here, and was lawfully destroyed."""
-MARKERS: Final = frozenset({ABSENT, MASKED, CHANGED, ERASED})
 
 
 def to_value(native: Native) -> Value:

@@ -4,6 +4,7 @@ both there, or neither is.
 
 from __future__ import annotations
 
+import copy
 import random
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from typing import NamedTuple, get_args
 import pytest
 from tests.capture.writes.capturing import Captured
 from tests.capture.writes.folding import fold, live
-from tests.integrity.recording_vfs import Loss, RecordingDisk
+from tests.integrity.recording_vfs import Loss, RecordingDisk, check_crashes
 
 SCHEMA = """
 CREATE TABLE customer (id INTEGER PRIMARY KEY, name TEXT, note TEXT);
@@ -74,20 +75,13 @@ def recording(
     disk.close()
 
 
-def check_crashes(
+def check_each(
     recording: Recording, after: Iterable[int], loss: Loss, directory: Path, seed: int
 ) -> None:
-    for steps, files in recording.disk.crashes(after, loss, random.Random(seed)):
-        for name, content in files.items():
-            # A file that was deleted is one of no bytes here, as it is to SQLite.
-            (directory / name).write_bytes(content)
-        try:
-            check_what_is_left(recording, directory / "app.db", steps)
-        except BaseException as error:
-            error.add_note(f"power lost after step {steps}, losing {loss}, seed {seed}")
-            raise
-        for path in directory.iterdir():
-            path.unlink()
+    def check(steps: int) -> None:
+        check_what_is_left(recording, directory / "app.db", steps)
+
+    check_crashes(recording.disk, after, loss, directory, seed=seed, check=check)
 
 
 def check_what_is_left(recording: Recording, path: Path, steps: int) -> None:
@@ -112,7 +106,7 @@ def test_power_lost_at_some_steps(recording: Recording, loss: Loss, tmp_path: Pa
     around = {at + by for at in recording.acknowledged for by in (-2, -1, 0, 1)}
     chosen = {0, steps, *rng.sample(range(steps), min(steps, 10))}
     chosen |= {at for at in around if 0 <= at <= steps}
-    check_crashes(recording, sorted(chosen), loss, tmp_path, seed=1)
+    check_each(recording, sorted(chosen), loss, tmp_path, seed=1)
 
 
 @pytest.mark.long
@@ -120,15 +114,13 @@ def test_power_lost_at_some_steps(recording: Recording, loss: Loss, tmp_path: Pa
 @pytest.mark.parametrize("loss", get_args(Loss))
 def test_power_lost_at_every_step(recording: Recording, loss: Loss, tmp_path: Path) -> None:
     """The same after each single write and sync."""
-    check_crashes(recording, range(len(recording.disk.steps) + 1), loss, tmp_path, seed=2)
+    check_each(recording, range(len(recording.disk.steps) + 1), loss, tmp_path, seed=2)
 
 
 def test_without_syncs_a_commit_would_be_lost(recording: Recording, tmp_path: Path) -> None:
     """The test can fail: a disk that forgets syncs loses what was committed."""
-    disk = RecordingDisk(tmp_path)
-    disk.close()
-    disk.__dict__.update(recording.disk.__dict__)
+    disk = copy.copy(recording.disk)
     disk.steps = [step for step in recording.disk.steps if step.data is not None]
     broken = recording._replace(disk=disk, acknowledged=[0, 0])
     with pytest.raises(AssertionError, match="acknowledged and lost"):
-        check_crashes(broken, [len(disk.steps)], "unsynced", tmp_path, seed=3)
+        check_each(broken, [len(disk.steps)], "unsynced", tmp_path, seed=3)
