@@ -58,8 +58,9 @@ def check_each_in_turn(history: History) -> None:
             plans = [reverse(recorder, recorder.of(actor)) for actor in ACTORS]
             if not any(plan.restorable for plan in plans):
                 break
-        if may_collide(shapes, recorder.changes):
-            # What one restored may stand where another's row was: only together do they fit.
+        if may_collide(shapes, recorder.changes) or any("it refers to" in str(p) for p in plans):
+            # What one restored may stand where another's row was, or refer to a row that only
+            # another's reversal brings back: only together do they fit.
             plans = [reverse(recorder, recorder.of(*ACTORS))]
         assert rows_of(recorder, shapes) == before, "\n".join(map(str, plans))
 
