@@ -14,7 +14,7 @@ import zoneinfo
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, Unpack, cast
 
 from indelible.capture.drift import DriftWatch
 from indelible.capture.recording import context_of, is_async
@@ -29,7 +29,7 @@ from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ACKNOWLEDGED
 from indelible.integrity.verifier import Progress, Seen, Verification, verify_trail
-from indelible.policy import Policy, load_policy
+from indelible.policy import Policy, Server, load_policy
 from indelible.policy.load import policy_for_url
 from indelible.questions.accesses import accesses
 from indelible.questions.accessors import accessors
@@ -49,6 +49,10 @@ from indelible.transport.outbox_reader import SqliteOutboxReader
 from indelible.transport.relay import SourceStatus
 from indelible.transport.source import Source
 from indelible.transport.watched import WatchedDatabases
+
+if TYPE_CHECKING:
+    from indelible.transport.postgres_reader import PostgresOutboxReader
+    from indelible.transport.postgres_watch import PostgresWatch
 
 F = TypeVar("F", bound=Callable[..., Any])
 When = str | dt.date | None
@@ -84,6 +88,7 @@ class Trail:
                     self._outboxes,
                     DriftWatch(policy, self.notice),
                     self._restores,
+                    self._server_outbox() if policy.server is not None else None,
                 ),
                 JournalDirectory(policy.journals),
             ],
@@ -184,6 +189,14 @@ class Trail:
     def forget_database(self, path: Path) -> None:
         """Its outbox is gone: nobody looks for it any more."""
         self._watched.remove(path)
+
+    def watch_server(self) -> None:
+        """Have the outbox of the policy's server carried from now on."""
+        self._watched.add_server()
+
+    def forget_server(self) -> None:
+        """Its outbox is gone: nobody looks for it any more."""
+        self._watched.remove_server()
 
     def notice(self, action: str, message: str, **details: str) -> None:
         """Write a `system` entry that stays noticed until somebody acknowledges it."""
@@ -355,7 +368,32 @@ class Trail:
             epoch = max(page.opened, self._store.last_epoch(page.incarnation))
             if page.last_id and self._is_behind(page.incarnation, epoch, page.last_id):
                 return True
-        return False
+        if self._policy.server is None or not self._watched.has_server():
+            return False
+        reader = self._server_reader(self._policy.server)
+        try:
+            page = reader.read_page(2**62, limit=1, max_bytes=1)
+        finally:
+            reader.close()
+        epoch = max(page.opened, self._store.last_epoch(page.incarnation))
+        return self._is_behind(page.incarnation, epoch, page.last_id)
+
+    def _server_reader(self, server: Server) -> PostgresOutboxReader:
+        # Not imported above: most trails have no server, and need no driver.
+        from indelible.transport.postgres_reader import PostgresOutboxReader
+
+        return PostgresOutboxReader(
+            server, context_key=self._keys.context_key, ledgers=self._policy.journals
+        )
+
+    def _server_outbox(self) -> _ServerOutbox:
+        from indelible.transport.postgres_watch import PostgresWatch
+
+        server = cast("Server", self._policy.server)
+        reader = self._server_reader(server)
+        return _ServerOutbox(
+            str(server), reader, PostgresWatch(server, self._policy, reader, self.notice)
+        )
 
     def _open_outbox(self, path: Path) -> SqliteOutboxReader:
         return SqliteOutboxReader(
@@ -506,6 +544,14 @@ class Trail:
         return self._journal.append(encode_draft(event))
 
 
+class _ServerOutbox(NamedTuple):
+    """The outbox of the policy's server, and who watches its triggers."""
+
+    name: str
+    reader: PostgresOutboxReader
+    watch: PostgresWatch
+
+
 class _WatchedOutboxes:
     """The outboxes of all watched databases: a `SourceFinder`.
 
@@ -520,11 +566,13 @@ class _WatchedOutboxes:
         outboxes: OutboxSources,
         watch: DriftWatch,
         restores: RestoreWatch,
+        server: _ServerOutbox | None,
     ) -> None:
         self._watched = watched
         self._outboxes = outboxes
         self._watch = watch
         self._restores = restores
+        self._server = server
 
     def find_sources(self) -> Sequence[Source]:
         for path in self._watched.paths():
@@ -532,6 +580,9 @@ class _WatchedOutboxes:
             self._watch.look(path)
         for path, source in self._outboxes.restored():
             self._restores.look(path, source.producer_id, source.epoch)
+        if self._server is not None and self._watched.has_server():
+            self._outboxes.watch_server(self._server.name, self._server.reader)
+            self._server.watch.look()
         return self._outboxes.find_sources()
 
     def close(self) -> None:
