@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup servers demo test test-long lint bench docs lock clean
+.PHONY: setup demo test test-long lint bench docs lock clean
 
 setup: .venv/.installed
 
@@ -18,18 +18,10 @@ setup: .venv/.installed
 demo: setup
 	$(BIN)/indelible demo
 
-# Tests start servers of their own; the binaries must be there.
-servers:
-	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || { \
-	  [ "$$(id -u)" = 0 ] || { \
-	    echo "expected a PostgreSQL server, found none: apt-get install postgresql"; exit 2; }; \
-	  apt-get update -qq && \
-	  apt-get install -y -qq --no-install-recommends postgresql; }
-
-test: setup servers
+test: setup
 	$(BIN)/pytest -m "not long"
 
-test-long: setup servers
+test-long: setup
 	$(BIN)/pytest -m long
 
 lint: setup
