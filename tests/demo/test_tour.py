@@ -60,7 +60,7 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
 
 def test_the_tour_ends_in_time(tour: Tour) -> None:
     """All chapters are there, within a minute."""
-    assert re.findall(r"^(\d)  ", tour.text, re.MULTILINE) == list("123456")
+    assert re.findall(r"^(\d)  .*─$", tour.text, re.MULTILINE) == list("123456")
     assert tour.took_s < MAX_S
 
 

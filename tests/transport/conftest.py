@@ -57,7 +57,7 @@ def carry_all(directory: Path) -> CarryAll:
 
     def carry(sink: MemorySink) -> MemorySink:
         relay = Relay([JournalDirectory(directory)], sink, SETTINGS)
-        relay.flush(timeout_s=30)
+        relay.flush(timeout_s=250)  # a hundred kills leave up to a million events
         relay.step()
         relay.stop()
         return sink

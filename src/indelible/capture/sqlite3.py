@@ -357,9 +357,13 @@ class Connection(sqlite3.Connection):
         super().create_window_function(*args, **kwargs)
         self._reads.schema_changed()
 
+    def check_in(self) -> None:
+        """Nothing handed over is left unwritten when this returns; no open result outlives it."""
+        self._reads.check_in()
+
     def close(self) -> None:
         """Nothing handed over is left unwritten when this returns."""
-        self._reads.check_in()
+        self.check_in()
         if self._memory is not None:
             self._memory.close()
         super().close()

@@ -1,0 +1,1 @@
+"""The name of the backend for SQLite: `"ENGINE": "indelible.django.sqlite3"`."""

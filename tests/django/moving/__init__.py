@@ -1,0 +1,1 @@
+"""An application whose one table a migration rebuilds."""

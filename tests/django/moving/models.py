@@ -1,0 +1,1 @@
+"""Empty: its models are those of its migrations."""

@@ -1,0 +1,53 @@
+"""A small Django project: `start(directory, engine)` sets it up on databases there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management import call_command
+
+import django
+
+PLAIN = "django.db.backends.sqlite3"
+CAPTURED = "indelible.django.sqlite3"
+POLICY = """
+[trail]
+url = "sqlite:///trail.db"
+[tables.shop_customer]
+kind = "customer"
+subject = "self"
+[tables.shop_invoice]
+kind = "invoice"
+subject = "customer_id -> shop_customer"
+[tables.shop_line]
+kind = "line"
+[tables.shop_label]
+kind = "label"
+subject = "self"
+[tables.shop_document]
+kind = "document"
+[tables.django_session]
+reads = false
+writes = false
+"""
+
+
+def start(directory: Path, engine: str, **more: object) -> None:
+    """Settings, applications and an empty, migrated database."""
+
+    def database(name: str) -> dict[str, object]:
+        options = {"trail": directory / "indelible.toml"} if engine == CAPTURED else {}
+        return {"ENGINE": engine, "NAME": directory / name, "OPTIONS": options}
+
+    settings.configure(
+        DATABASES={"default": database("db.sqlite3"), "archive": database("archive.sqlite3")},
+        INSTALLED_APPS=["django.contrib.contenttypes", "tests.django.shop.Shop"],
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        USE_TZ=True,
+        SECRET_KEY="not one",
+        **more,
+    )
+    django.setup()
+    for alias in settings.DATABASES:
+        call_command("migrate", run_syncdb=True, verbosity=0, database=alias)

@@ -1,0 +1,151 @@
+"""Django's query API over the capturing backend: the same results, and every row accounted for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from indelible import Actor, Subject, Trail
+from indelible.events.values import ABSENT
+from tests.django.crowd import ROUNDS, THREADS
+from tests.django.expected import READS, WRITES
+from tests.django.project import CAPTURED, PLAIN, POLICY
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_module(module: str, directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own, as Django is set up once in a process."""
+    return subprocess.run(
+        [sys.executable, "-m", f"tests.django.{module}", str(directory), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def make_trail(directory: Path) -> Path:
+    directory.mkdir()
+    (directory / "indelible.toml").write_text(POLICY)
+    Trail.create(directory / "indelible.toml").close()
+    return directory
+
+
+class Worked(NamedTuple):
+    plain: dict[str, str]
+    captured: dict[str, str]
+    trail: Trail
+
+
+@pytest.fixture(scope="module")
+def worked(tmp_path_factory: pytest.TempPathFactory) -> Worked:
+    directory = tmp_path_factory.mktemp("django")
+    (directory / "plain").mkdir()
+    make_trail(directory / "captured")
+    said = {}
+    for name, engine in (("plain", PLAIN), ("captured", CAPTURED)):
+        done = run_module("work", directory / name, engine)
+        assert done.returncode == 0, done.stderr
+        said[name] = json.loads(done.stdout)
+    return Worked(**said, trail=Trail.open(directory / "captured" / "indelible.toml"))
+
+
+def test_results_are_those_without_capture(worked: Worked) -> None:
+    assert worked.captured == worked.plain
+
+
+@pytest.mark.parametrize("shape", READS)
+def test_a_read_is_an_access_to_the_rows_that_it_handed_out(worked: Worked, shape: str) -> None:
+    by = Actor("staff", shape)
+    found = {
+        each.target_text if each.certain else f"{each.kind}~"
+        for each in worked.trail.accesses(by=by)
+    }
+    assert found == READS[shape]
+    assert list(worked.trail.access_events(by=by)), "not even a probe"
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_is_the_changes_that_it_made(worked: Worked, write: str) -> None:
+    found = [
+        f"{each.event.action} {each.target_text.partition(':')[2]}"
+        for each in worked.trail.changes(by=Actor("staff", write))
+    ]
+    assert sorted(found) == sorted(WRITES[write])
+
+
+def test_the_trail_verifies(worked: Worked) -> None:
+    worked.trail.flush()
+    assert worked.trail.verify().size > 0
+
+
+def test_no_thread_is_taken_for_another_and_a_kill_loses_nothing(tmp_path: Path) -> None:
+    directory = make_trail(tmp_path / "crowd")
+    done = run_module("crowd", directory)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    with Trail.open(directory / "indelible.toml") as trail:
+        trail.flush()
+        for n in range(1, THREADS + 1):
+            found = {
+                each.target_text: (each.reads, each.changes)
+                for each in trail.accesses(by=Actor("staff", f"number {n}"))
+            }
+            # The WHERE of an UPDATE reads nothing; `town` differs each time.
+            assert found == {f"customer:{n}": (ROUNDS, ROUNDS // 5)}
+        reads = {
+            n: sum(each.reads for each in trail.accessors(of=Subject("label", str(n))))
+            for n in range(1, 10)
+        }
+        assert reads == {n: int(n <= 7) for n in range(1, 10)}
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("", "expected DATABASES['default']['OPTIONS']['trail'] to name an indelible.toml"),
+        ("nowhere.toml", "nowhere.toml"),
+        ("sqlite:///none.db", "`indelible init` makes one"),
+    ],
+)
+def test_without_a_trail_it_says_what_to_do(tmp_path: Path, source: str, said: str) -> None:
+    if source.startswith("sqlite"):
+        source = f"sqlite:///{tmp_path}/none.db"
+    done = run_module("once", tmp_path, source)
+    assert done.returncode == 1
+    assert "ImproperlyConfigured" in done.stderr
+    assert said in done.stderr
+    assert not (tmp_path / "db.sqlite3").exists()
+
+
+def test_a_database_in_memory_is_djangos_own(tmp_path: Path) -> None:
+    done = run_module("once", tmp_path, "memory")
+    assert (done.returncode, done.stdout) == (0, "(1,)\n"), done.stderr
+
+
+def test_capture_follows_a_migration(tmp_path: Path) -> None:
+    """What the migration did to the rows while their table was new is in a baseline after it."""
+    directory = make_trail(tmp_path / "moving")
+    done = run_module("migrate", directory)
+    assert done.returncode == 0, done.stderr
+    with Trail.open(directory / "indelible.toml") as trail:
+        trail.flush()
+        made = {
+            name: [each.event.changes for each in trail.changes(by=Actor("staff", name))]
+            for name in ("before", "after")
+        }
+        assert made["before"] == [
+            {"id": (ABSENT, 1), "size": (ABSENT, "4")},
+            {"id": (ABSENT, 2), "size": (ABSENT, "5")},
+        ]
+        assert made["after"] == [{"size": (10, 1)}, {"id": (1, ABSENT), "size": (8, ABSENT)}]
+        noticed = [notice.message for notice in trail.notices() if "moving_box" in notice.message]
+        assert noticed
