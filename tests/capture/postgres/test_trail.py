@@ -232,7 +232,8 @@ def test_restored_from_an_older_backup(site: Site, written_after: int) -> None:
     site.run("relay", "--once")
     with site.trail() as trail:
         for n in (1, 2, 3, 4, 5, *range(10, 10 + written_after)):
-            assert len(list(trail.history(Target("invoice", n)))) == 1, n
+            history = [each.event.kind for each in trail.history(Target("invoice", n))]
+            assert history.count("change") == 1, n
         assert "incarnation.opened" in [notice.action for notice in trail.notices()]
         trail.verify()
 

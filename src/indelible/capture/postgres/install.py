@@ -41,6 +41,7 @@ _SETTING_UP: Final = (
     "create_captured",
     "create_outbox",
     "create_stray",
+    "create_altered",
     "create_nest",
     "create_record",
 )
@@ -193,6 +194,7 @@ def uninstall(
             for statement in (
                 "DROP FUNCTION indelible.record(bytea, text)",
                 "DROP FUNCTION indelible.stray(oid)",
+                "DROP FUNCTION indelible.altered(oid, text[])",
                 "DROP TABLE indelible.captured, indelible.layouts, indelible.meta, "
                 "indelible.outbox",
                 "DROP SCHEMA indelible",
@@ -324,7 +326,7 @@ def _set_up(
         grantees = {row[1] for row in cursor.fetchall()}
         for statement in _closing(sorted(grantees)):
             cursor.execute(statement)
-        _close_functions(cursor, ["nest", "stray"])
+        _close_functions(cursor, ["nest", "stray", "altered"])
         for statement in _rights(server):
             cursor.execute(statement)
 

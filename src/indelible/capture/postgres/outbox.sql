@@ -41,6 +41,19 @@ BEGIN ATOMIC
   INSERT INTO indelible.outbox (layout, op, depth, new, database_role)
   VALUES (0, 8, 0, relation::regclass::text, session_user);
 END
+-- name: create_altered
+CREATE FUNCTION indelible.altered(relation oid, names text[], OUT image text, OUT gone text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT 'ROW(' || coalesce(string_agg(
+      CASE WHEN a.attname IS NULL THEN 'NULL' ELSE 't.' || quote_ident(wanted.name) END, ', '
+      ORDER BY wanted.place), '') || ')::text',
+    '!' || coalesce(string_agg(wanted.place::text, ',' ORDER BY wanted.place)
+      FILTER (WHERE a.attname IS NULL), '')
+  FROM unnest(names) WITH ORDINALITY AS wanted (name, place)
+  LEFT JOIN pg_attribute a ON a.attrelid = relation AND a.attname = wanted.name
+    AND a.attnum > 0 AND NOT a.attisdropped;
+END
 -- name: create_nest
 CREATE FUNCTION indelible.nest() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp

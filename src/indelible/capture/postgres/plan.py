@@ -251,7 +251,7 @@ class _Planner:
                 ]
             if f"write_{oid}" in self._schema.functions:
                 drops.append(f"DROP FUNCTION indelible.write_{oid}()")
-        for name in ("nest", "stray", "record"):
+        for name in ("nest", "stray", "altered", "record"):
             function = self._schema.functions.get(name)
             if self._installed.meta and (function is None or not function.is_owned):
                 self._drifts.append(Drift(f"indelible.{name}", "missing: uninstall and install"))

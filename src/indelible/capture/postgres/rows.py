@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, cast
 
 import msgspec
@@ -41,6 +41,8 @@ OP_STRAY: Final = 8
 
 _OLD, _NEW, _CHANGED, _XID, _BACKEND, _ROLE, _APPLICATION, _ADDRESS = range(7, 15)
 _WIDTH: Final = 15
+_ALTERED: Final = "!"
+"""Begins `changed` where the table is no longer as the layout says: the places that are gone."""
 _MAX_ID_CHARACTERS: Final = 1_000
 _VERBS: Final = {OP_INSERT: "insert", OP_UPDATE: "update", OP_DELETE: "delete"}
 _encode: Final = msgspec.json.Encoder().encode
@@ -70,13 +72,18 @@ class TableRows:
             index[subject.slot] if subject is not None and subject.source == "slot" else 0
         )
 
-    def read(self, text: str) -> Image:
-        """The row of this text form. Raises `MalformedEventError` for any other text."""
+    def read(self, text: str, gone: Collection[int] = ()) -> Image:
+        """The row of this text form, of which the columns at these places were dropped.
+
+        Raises `MalformedEventError` for any other text.
+        """
         fields = parse_record(text, len(self.columns))
         try:
             values = tuple(map(value_of, self.types, fields))
         except ValueError:
-            raise MalformedEventError("expected an integer in a row") from None
+            values = tuple(map(_value_of_altered, self.types, fields))
+        if gone:
+            values = tuple([ABSENT if n in gone else each for n, each in enumerate(values)])
         return Image(self._id(values, text), values, fields)
 
     def subject_of(self, image: Image, stored: Native) -> tuple[str, str | None] | None:
@@ -84,11 +91,11 @@ class TableRows:
         subject = self.layout.subject
         if subject is None:
             return None
-        if subject.source == "self":
-            return subject.kind, format_id(image.id)
-        if subject.source == "slot":
-            named = image.values[self._subject]
-            return None if named is None else (subject.kind, format_id((named,)))
+        if subject.source in ("self", "slot"):
+            named = image.id if subject.source == "self" else (image.values[self._subject],)
+            if ABSENT in named:
+                return subject.kind, None
+            return None if named == (None,) else (subject.kind, format_id(named))
         if stored == "":
             return None
         return subject.kind, stored[1:] if type(stored) is str else None
@@ -212,14 +219,19 @@ class _TableDecoder:
     def draft(self, verb: str, row: OutboxRow, context: ContextPieces) -> bytes:
         """Raises `MalformedEventError` for a row that isn't of this layout."""
         rows = self._rows
-        before = self._read(row[_OLD]) if verb != "insert" else None
-        after = self._read(row[_NEW]) if verb != "delete" else None
+        bits = str(row[_CHANGED] or "")
+        gone = frozenset[int]()
+        if bits.startswith(_ALTERED):
+            gone = _places(bits[1:])
+            # Which of these changed was not looked at.
+            bits = "1" * len(self._changed)
+        before = self._read(row[_OLD], gone) if verb != "insert" else None
+        after = self._read(row[_NEW], gone) if verb != "delete" else None
         changes: dict[str, tuple[Value, Value]] = {}
         if before is not None and after is not None:
             for place, name in enumerate(rows.columns):
                 if before.fields[place] != after.fields[place]:
                     changes[name] = (before.values[place], after.values[place])
-            bits = str(row[_CHANGED] or "")
             for bit, name in zip(bits, self._changed, strict=False):
                 if bit == "1":
                     changes[name] = (CHANGED, CHANGED)
@@ -251,10 +263,26 @@ class _TableDecoder:
             _tail(row, context),
         )
 
-    def _read(self, text: Native) -> Image:
+    def _read(self, text: Native, gone: Collection[int]) -> Image:
         if type(text) is not str:
             raise MalformedEventError("expected a row's text form")
-        return self._rows.read(text)
+        return self._rows.read(text, gone)
+
+
+def _places(text: str) -> frozenset[int]:
+    """Which columns of a row `ALTER TABLE` took away, counted from 0."""
+    try:
+        return frozenset(int(place) - 1 for place in text.split(",") if place)
+    except ValueError:
+        raise MalformedEventError("expected the places of columns") from None
+
+
+def _value_of_altered(type_: str, text: str | None) -> Value:
+    """What a column holds that `ALTER TABLE` may have given another type: that type's text."""
+    try:
+        return value_of(type_, text)
+    except ValueError:
+        return TypedValue("pg:text", text)
 
 
 def _tail(row: OutboxRow, context: ContextPieces) -> bytes:

@@ -4,6 +4,10 @@ Statement-level triggers copy whole transition tables into the outbox, old paire
 order; no differences are worked out. Tables of an inheritance tree have triggers for each row, as
 a parent's transition tables lack its children's columns.
 
+Before each statement's rows are copied, a look that reads nothing finds out whether the columns are
+still those that the function was made for. After `ALTER TABLE` they may not be: then what is left of
+the row is copied, and which columns are gone stands beside it. The application's statement goes on.
+
 Where writes to a table can be nested in each other, what a nested statement did is recorded before
 the statement that it was nested in: triggers of a statement fire when it ends. `nest` notes, before
 anything nested can begin, where the outbox stood; what was recorded behind that by nested
@@ -132,12 +136,23 @@ DECLARE
   _application text := current_setting('application_name');
   _address text := host(inet_client_addr());
   _mark text;
+  _image text;
+  _gone text;
 BEGIN
   IF TG_RELID <> {self._relation.oid}::oid THEN
     PERFORM indelible.stray(TG_RELID);
     RETURN NULL;
   END IF;
-{write()}  RETURN NULL;
+  BEGIN
+    PERFORM FROM (SELECT {self._looked_at()}
+      FROM ONLY {self._relation.quoted} AS t LIMIT 0) AS looked;
+  EXCEPTION WHEN OTHERS THEN
+    SELECT a.image, a.gone INTO _image, _gone FROM indelible.altered(TG_RELID, {self._names()}) AS a;
+  END;
+  IF _image IS NOT NULL THEN
+{self._write_altered()}  ELSE
+{write()}  END IF;
+{self._move_nested() if self._is_entangled else ""}  RETURN NULL;
 END
 """
 
@@ -217,7 +232,56 @@ END
     {delete} FROM old_rows AS o;
     {insert} FROM new_rows AS n;
   END IF;
-{self._move_nested() if self._is_entangled else ""}"""
+"""
+
+    # -- after ALTER TABLE, until `install` runs again -------------------------------------------
+
+    def _looked_at(self) -> str:
+        changed = [f"t.{quote_name(name)}" for name in self._changed]
+        return ", ".join([self._subject("t"), self._image("t"), *changed])
+
+    def _names(self) -> str:
+        return f"ARRAY[{', '.join(map(quote_text, self._values))}]::text[]"
+
+    def _write_altered(self) -> str:
+        def put(op: int, columns: str, values: str, rows: str) -> str:
+            return (
+                f"    EXECUTE 'INSERT INTO indelible.outbox ({_COLUMNS}, {columns}, changed) "
+                f"SELECT {self._number}, {op}, $1, $2, session_user, $3, $4, ' || {values} || "
+                f"', $5 FROM ' || {rows} USING _depth, _ctx, _application, _address, _gone"
+            )
+
+        if self._relation.inherits:
+            row = "'(SELECT ($6).*) AS t'"
+            pair = " || ', ' || ".join(
+                f"'(SELECT ' || _image || ' AS image FROM (SELECT ({row}).*) AS t) AS {alias}'"
+                for row, alias in (("$6", "o"), ("$7", "n"))
+            )
+            insert = put(OP_INSERT, "new", "_image", row) + ", NEW"
+            delete = put(OP_DELETE, "old", "_image", row) + ", OLD"
+            update = put(OP_UPDATE, "old, new", "'o.image, n.image'", pair) + ", OLD, NEW"
+        else:
+            insert = put(OP_INSERT, "new", "_image", "'new_rows AS t'")
+            delete = put(OP_DELETE, "old", "_image", "'old_rows AS t'")
+            update = put(
+                OP_UPDATE,
+                "old, new",
+                "'o.image, n.image'",
+                "'(SELECT row_number() OVER () AS place, ' || _image || ' AS image FROM old_rows "
+                "AS t) AS o FULL JOIN (SELECT row_number() OVER () AS place, ' || _image || "
+                "' AS image FROM new_rows AS t) AS n USING (place) ORDER BY place'",
+            )
+        truncate = put(OP_DELETE, "old", "_image", "'ONLY ' || TG_RELID::regclass || ' AS t'")
+        return f"""    IF TG_OP = 'INSERT' THEN
+{insert};
+    ELSIF TG_OP = 'UPDATE' THEN
+{update};
+    ELSIF TG_OP = 'DELETE' THEN
+{delete};
+    ELSE
+{truncate};
+    END IF;
+"""
 
     def _numbered(self, table: str) -> str:
         changed = ", ".join(f"ROW(r.{quote_name(name)})::text" for name in self._changed)
