@@ -20,11 +20,12 @@ demo: setup
 
 # Tests start servers of their own; the binaries must be there.
 servers:
-	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || { \
+	@{ ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && \
+	  PATH=$$PATH:/usr/sbin command -v pgbouncer >/dev/null; } || { \
 	  [ "$$(id -u)" = 0 ] || { \
-	    echo "expected a PostgreSQL server, found none: apt-get install postgresql"; exit 2; }; \
+	    echo "expected PostgreSQL and PgBouncer: apt-get install postgresql pgbouncer"; exit 2; }; \
 	  apt-get update -qq && \
-	  apt-get install -y -qq --no-install-recommends postgresql; }
+	  apt-get install -y -qq --no-install-recommends postgresql pgbouncer; }
 
 test: setup servers
 	$(BIN)/pytest -m "not long"

@@ -171,6 +171,60 @@ class Database:
             connection.execute(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
 
 
+class PgBouncer:
+    """Pools the connections to one database by transaction."""
+
+    def __init__(self, database: Database, *, pool_size: int) -> None:
+        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+        if program is None:
+            pytest.fail("no PgBouncer: apt-get install --no-install-recommends pgbouncer")
+        self._database = database
+        self._port = free_port()
+        self._directory = Path(tempfile.mkdtemp(prefix="indelible-bouncer-"))
+        (self._directory / "users").write_text('"app" ""\n"owner" ""\n')
+        settings = self._directory / "pgbouncer.ini"
+        settings.write_text(
+            "[databases]\n"
+            f"{database.name} = host=127.0.0.1 port={database.server.port}\n"
+            "[pgbouncer]\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {self._port}\nunix_socket_dir =\n"
+            f"auth_type = trust\nauth_file = {self._directory / 'users'}\n"
+            f"pool_mode = transaction\ndefault_pool_size = {pool_size}\nmax_client_conn = 500\n"
+        )
+        as_user: list[str] = []
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("postgres")
+            for path in (self._directory, *self._directory.iterdir()):
+                os.chown(path, user.pw_uid, user.pw_gid)
+            as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}"]
+            as_user.append("--clear-groups")
+        with (self._directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [*as_user, program, str(settings)], stdout=log, stderr=log
+            )
+        self._wait()
+
+    def url(self, role: str) -> str:
+        return f"postgresql://{role}@127.0.0.1:{self._port}/{self._database.name}"
+
+    def remove(self) -> None:
+        self._process.kill()
+        self._process.wait(_START_S)
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + _START_S
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self._port), 1).close()
+                return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                log = (self._directory / "log").read_text(errors="replace")
+                self.remove()
+                pytest.fail(f"PgBouncer didn't start: {log[-2_000:]}")
+            time.sleep(0.05)
+
+
 def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))

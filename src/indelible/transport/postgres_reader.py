@@ -74,7 +74,7 @@ class PostgresOutboxReader:
         with self._errors() as connection:
             state = outbox_state(connection)
             self._begin(state.incarnation)
-            note_horizon(connection, self._horizon, state.newest)
+            note_horizon(connection, self._horizon, state)
             settled = min(self._horizon.settled, state.newest)
             page = read_outbox(
                 connection,

@@ -109,9 +109,7 @@ def test_a_subject_path_that_breaks(database: Database) -> None:
         "INSERT INTO line VALUES (1, 1)",
         "INSERT INTO bill VALUES (2, 1)",
     )
-    events: list[Event] = [
-        decode_event(seal(each.draft)) for each in captured.decoded().events
-    ]
+    events: list[Event] = [decode_event(seal(each.draft)) for each in captured.decoded().events]
     assert [[str(subject) for subject in event.subjects] for event in events] == [
         ["person:1"],
         ["person:1"],

@@ -18,15 +18,29 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_nothing_appears_below_the_horizon(steps: list[tuple[str, int]]) -> None:
-    """However transactions overlap: what is settled stays as it was, and all is in the end."""
+    """However transactions overlap: what is settled stays as it was, and all is in the end.
+
+    A snapshot ends one past the last transaction that ended, as the server's do: of younger ones
+    that run it says nothing.
+    """
     horizon = Horizon()
     running: dict[int, tuple[int, list[int]]] = {}
     visible: set[int] = set()
-    next_xid, newest = 1, 0
+    taken: list[tuple[int, int]] = []
+    next_xid, newest, last_ended = 1, 0, 0
+
+    def ended_below() -> int:
+        seen = [xid for xid, _ in running.values() if xid <= last_ended]
+        return min(seen, default=last_ended + 1)
 
     def look() -> None:
-        xids = [xid for xid, _ in running.values()]
-        horizon.note(newest, min(xids, default=next_xid), next_xid)
+        nonlocal next_xid, last_ended
+        ended = ended_below()
+        if horizon.needs_mark(newest):
+            horizon.mark(newest, ended=ended, last=next_xid)
+            last_ended = next_xid
+            next_xid += 1
+        horizon.note(ended_below())
 
     for what, who in steps:
         if what == "begin" and who not in running:
@@ -35,8 +49,10 @@ def test_nothing_appears_below_the_horizon(steps: list[tuple[str, int]]) -> None
         elif what == "take" and who in running:
             newest += 1
             running[who][1].append(newest)
+            taken.append((newest, running[who][0]))
         elif what in ("commit", "roll back") and who in running:
-            ids = running.pop(who)[1]
+            xid, ids = running.pop(who)
+            last_ended = max(last_ended, xid)
             if what == "commit":
                 assert all(one > horizon.settled for one in ids)
                 visible.update(ids)
@@ -45,6 +61,7 @@ def test_nothing_appears_below_the_horizon(steps: list[tuple[str, int]]) -> None
             look()
             assert horizon.settled >= before
             assert all(one > horizon.settled for _, ids in running.values() for one in ids)
+            assert all(xid >= horizon.oldest for one, xid in taken if one > horizon.settled)
     running.clear()
     look()
     assert horizon.settled == newest

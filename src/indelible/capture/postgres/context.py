@@ -48,11 +48,21 @@ class ContextSender:
         returned when another frame acts in the same transaction. Outside of a transaction it does
         nothing that lasts.
         """
+        nonce, text = self.signed(frame, nonce=nonce, reverses=reverses)
+        self.send_text(cursor, text)
+        return nonce
+
+    def signed(
+        self, frame: Frame | None, *, nonce: str | None = None, reverses: tuple[str, ...] = ()
+    ) -> tuple[str, str]:
+        """The nonce, a new one where None is given, and the text that says it and `frame`."""
         nonce = nonce or self._nonces.next()
         payload = payload_for(nonce, frame, reverses)
-        text = sign_context(self._key, self._incarnation, payload)
+        return nonce, sign_context(self._key, self._incarnation, payload)
+
+    def send_text(self, cursor: Cursor, text: str) -> None:
+        """Send what `signed` gave."""
         cursor.execute(_SEND, (CONTEXT, text))
-        return nonce
 
     def record(self, cursor: Cursor, draft: bytes, *, nonce: str) -> None:
         """Put an explicit event into the outbox: it commits with this transaction or never was.

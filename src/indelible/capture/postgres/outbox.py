@@ -1,8 +1,10 @@
 """Reading the outbox of a PostgreSQL database: bounded, and no further than what is settled.
 
 Ids are given out before their transactions commit, so a lower one may appear after a higher one.
-A *mark* is the highest id given out at a moment, and the transactions that had begun by then: once
-all of these have ended, nothing can appear at or below it any more. It is settled.
+A *mark* is the highest id given out at a moment, and the number of a transaction that began after it:
+once all up to that one have ended, nothing can appear at or below the id any more. It is settled.
+A snapshot alone can't tell: its `xmax` is one past the last transaction that *ended*, so younger
+ones may run (PostgreSQL's manual, 9.27.10).
 """
 
 from __future__ import annotations
@@ -26,11 +28,15 @@ _FORGET_ROWS: Final = 5_000
 
 
 class OutboxState(NamedTuple):
-    """`newest` is the highest id ever given out, whether or not its row is there."""
+    """`newest` is the highest id ever given out, whether or not its row is there.
+
+    Transactions with numbers below `ended` had ended before it was read.
+    """
 
     incarnation: str
     epoch: int
     newest: int
+    ended: int
 
 
 class OutboxRows(NamedTuple):
@@ -63,6 +69,12 @@ class Holder(msgspec.Struct, frozen=True):
         )
 
 
+class _Mark(NamedTuple):
+    newest: int
+    ended: int
+    last: int
+
+
 class Horizon:
     """Up to which id an outbox is settled. Pure."""
 
@@ -70,20 +82,23 @@ class Horizon:
         self.settled = 0
         self.oldest = 0
         """No row of a transaction with a lower number is above `settled`."""
-        self._marks: list[tuple[int, int, int]] = []
+        self._marks: list[_Mark] = []
 
-    def note(self, newest: int, xmin: int, xmax: int) -> None:
-        """`newest` was the highest id given out, before a snapshot in which all transactions below
-        `xmin` had ended and none from `xmax` on had begun."""
-        for mark, began, oldest in self._marks:
-            if xmin >= began and mark >= self.settled:
-                self.settled, self.oldest = mark, oldest
-        self._marks = [each for each in self._marks if each[1] > xmin]
-        if xmin >= xmax:
-            self.settled, self.oldest = max(self.settled, newest), xmin
-        elif len(self._marks) < _MARKS:
-            self._marks.append((newest, xmax, xmin))
-        # Else the marks that are there suffice: a later one settles no earlier.
+    def needs_mark(self, newest: int) -> bool:
+        """Whether something was given out that no mark covers yet; many marks suffice."""
+        last = self._marks[-1].newest if self._marks else self.settled
+        return newest > last and len(self._marks) < _MARKS
+
+    def mark(self, newest: int, *, ended: int, last: int) -> None:
+        """`newest` was the highest id given out when all transactions below `ended` had ended, and
+        before the transaction `last` began."""
+        self._marks.append(_Mark(newest, ended, last))
+
+    def note(self, ended: int) -> None:
+        """All transactions below `ended` have ended."""
+        while self._marks and self._marks[0].last < ended:
+            mark = self._marks.pop(0)
+            self.settled, self.oldest = mark.newest, mark.ended
 
 
 def outbox_state(connection: Connection) -> OutboxState:
@@ -96,15 +111,22 @@ def outbox_state(connection: Connection) -> OutboxState:
             "expected an incarnation and its epoch in indelible.meta, found neither: "
             "`indelible install` writes them"
         )
-    return OutboxState(row[0], int(row[1]), int(row[2]))
+    return OutboxState(row[0], *map(int, row[1:]))
 
 
-def note_horizon(connection: Connection, horizon: Horizon, newest: int) -> None:
-    """Look at the transactions that run, after `newest` was read."""
+def note_horizon(connection: Connection, horizon: Horizon, state: OutboxState) -> None:
+    """Look at the transactions that run, after `state` was read on this connection.
+
+    Takes a transaction number, only while there is something new.
+    """
     with connection.cursor() as cursor:
-        row = cursor.execute(_sql("snapshot")).fetchone()
+        if horizon.needs_mark(state.newest):
+            row = cursor.execute(_sql("last_begun")).fetchone()
+            if row is not None:
+                horizon.mark(state.newest, ended=state.ended, last=row[0])
+        row = cursor.execute(_sql("all_ended_below")).fetchone()
     if row is not None:
-        horizon.note(newest, row[0], row[1])
+        horizon.note(row[0])
 
 
 def read_outbox(

@@ -82,10 +82,12 @@ $indelible$
 SELECT
   (SELECT value FROM indelible.meta WHERE key = 'incarnation'),
   (SELECT value FROM indelible.meta WHERE key = 'epoch'),
-  (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM indelible.outbox_id_seq)
--- name: snapshot
-SELECT pg_catalog.pg_snapshot_xmin(s)::text::bigint, pg_catalog.pg_snapshot_xmax(s)::text::bigint
-FROM pg_catalog.pg_current_snapshot() s
+  (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM indelible.outbox_id_seq),
+  pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::bigint
+-- name: last_begun
+SELECT pg_catalog.pg_current_xact_id()::text::bigint
+-- name: all_ended_below
+SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::bigint
 -- name: read
 WITH sized AS (
   SELECT id, sum(
