@@ -395,16 +395,14 @@ class OutboxSources:
         ]
         return found[0].delivered_through if len(found) == 1 else 0
 
-    def restored(self) -> Sequence[tuple[Path, OutboxSource]]:
-        """The files that were put back to a backup; none that another file claims to be."""
+    def restored(self) -> Sequence[tuple[Path | str, OutboxSource]]:
+        """Files and servers that were put back to a backup; none that another claims to be."""
         known = list(self._sources.items())
         claimed = [source.producer_id for _, source in known]
         return [
-            (path, source)
-            for path, source in known
-            if isinstance(path, Path)
-            and source.is_restored
-            and claimed.count(source.producer_id) == 1
+            (where, source)
+            for where, source in known
+            if source.is_restored and claimed.count(source.producer_id) == 1
         ]
 
     def find_sources(self) -> Sequence[OutboxSource]:

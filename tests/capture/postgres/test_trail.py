@@ -17,6 +17,7 @@ from indelible import Actor, Target, Trail, acting_as
 from indelible.capture.postgres.context import ContextSender
 from indelible.capture.postgres.install import incarnation_of, install
 from indelible.events.context import current_frame
+from indelible.events.values import TypedValue
 from indelible.policy import Server, load_policy
 
 ALICE = Actor("staff", "alice")
@@ -215,7 +216,10 @@ def restored(site: Site) -> None:
 
 @pytest.mark.parametrize("written_after", [1, 5])
 def test_restored_from_an_older_backup(site: Site, written_after: int) -> None:
-    """Ids that are given out a second time are new events of a new epoch, and that is noticed."""
+    """Ids that are given out a second time are new events of a new epoch, and that is noticed; what
+    the database holds then is written down anew.
+    """
+    price = TypedValue("pg:numeric", "1.00")
     site.run("install")
 
     def write(*ids: int) -> None:
@@ -234,6 +238,17 @@ def test_restored_from_an_older_backup(site: Site, written_after: int) -> None:
         for n in (1, 2, 3, 4, 5, *range(10, 10 + written_after)):
             history = [each.event.kind for each in trail.history(Target("invoice", n))]
             assert history.count("change") == 1, n
+            states = list(trail.state(Target("invoice", n)))
+            found = [each.state.columns for each in states if each.state.present]
+            is_there = n not in (3, 4, 5)
+            assert found == ([{"id": n, "customer_id": None, "total": price}] if is_there else [])
+            assert all(each.certain for each in states)
+        written = [
+            (each.event.targets[0].kind, each.event.baseline.epoch)
+            for each in trail.events(action="table.restored", system=True)
+            if each.event.baseline is not None
+        ]
+        assert sorted(kind for kind, _ in written) == ["customer", "invoice"]
         assert "incarnation.opened" in [notice.action for notice in trail.notices()]
         trail.verify()
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from indelible.capture.host import Journal
-from indelible.capture.postgres.plan import TableWork
+from indelible.capture.outbox_layout import Layout
 from indelible.capture.postgres.rows import STAND_IN, Image, TableRows
-from indelible.capture.postgres.schema import PostgresSchema, named_sql
+from indelible.capture.postgres.schema import PostgresSchema, Relation, named_sql
 from indelible.capture.postgres.triggers import baseline_sql
 from indelible.events.codec import encode_draft
 from indelible.events.model import BaselineRows, Event, Subject, TargetRows
@@ -47,36 +47,35 @@ class Baseline:
     def write(
         self,
         schema: PostgresSchema,
-        work: TableWork,
+        root: Relation,
+        layout: Layout,
         policy: Policy,
         journal: Journal,
-        progress: Progress | None,
-    ) -> int:
-        """Append every row to `journal`; how many there were."""
-        rows = TableRows(work.layout)
-        is_full = policy.table(work.layout.table).baseline == "full"
-        total = self._estimate(work)
-        done = 0
-        for chunk in self._chunks(baseline_sql(schema, work.root, work.layout, policy)):
-            journal.append(self._draft(rows, chunk, is_full=is_full))
-            done += len(chunk)
-            if progress is not None:
-                progress(work.layout.table, done, max(done, total))
-        return done
+        *,
+        epoch: int | None = None,
+    ) -> Iterator[int]:
+        """Append every row to `journal`; how many there were in each chunk."""
+        rows = TableRows(layout)
+        is_full = policy.table(layout.table).baseline == "full"
+        for chunk in self._chunks(baseline_sql(schema, root, layout, policy)):
+            journal.append(self._draft(rows, chunk, is_full=is_full, epoch=epoch))
+            yield len(chunk)
+
+    def estimate(self, schema: PostgresSchema, root: Relation) -> int:
+        """How many rows there are, about."""
+        members = [one.oid for one in schema.relations.values() if one.root == root.oid]
+        self._cursor.execute(
+            "SELECT coalesce(sum(greatest(reltuples, 0)), 0)::bigint FROM pg_catalog.pg_class "
+            "WHERE oid = ANY (%s)",
+            (members,),
+        )
+        row = self._cursor.fetchone()
+        return int(row[0]) if row is not None else 0
 
     def close(self) -> None:
         """End the transaction."""
         self._cursor.execute("ROLLBACK")
         self._cursor.close()
-
-    def _estimate(self, work: TableWork) -> int:
-        self._cursor.execute(
-            "SELECT coalesce(sum(greatest(reltuples, 0)), 0)::bigint FROM pg_catalog.pg_class "
-            "WHERE oid = ANY (%s)",
-            ([each.relation.oid for each in work.captured],),
-        )
-        row = self._cursor.fetchone()
-        return int(row[0]) if row is not None else 0
 
     def _chunks(self, sql: str) -> Iterator[list[tuple[Any, ...]]]:
         self._cursor.execute(f"DECLARE indelible_baseline NO SCROLL CURSOR FOR {sql}")
@@ -94,7 +93,14 @@ class Baseline:
         if chunk:
             yield chunk
 
-    def _draft(self, rows: TableRows, chunk: Sequence[tuple[Any, ...]], *, is_full: bool) -> bytes:
+    def _draft(
+        self,
+        rows: TableRows,
+        chunk: Sequence[tuple[Any, ...]],
+        *,
+        is_full: bool,
+        epoch: int | None,
+    ) -> bytes:
         images: list[Image] = []
         subjects: dict[Subject, None] = {}
         for stored, text in chunk:
@@ -118,6 +124,7 @@ class Baseline:
                     self.position,
                     rows.columns if is_full else (),
                     tuple(image.values for image in images) if is_full else (),
+                    epoch,
                 ),
             )
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +13,9 @@ import msgspec
 from indelible.capture.host import Journal
 from indelible.capture.outbox_layout import encode_layout
 from indelible.capture.postgres.baseline import Baseline, Progress
-from indelible.capture.postgres.connecting import connect, load_driver, server_errors
+from indelible.capture.postgres.connecting import connect, server_errors
 from indelible.capture.postgres.installed import FORMAT, check_installed, read_installed
+from indelible.capture.postgres.locking import lock_target, locked
 from indelible.capture.postgres.names import quote_name
 from indelible.capture.postgres.plan import (
     Drift,
@@ -26,13 +26,12 @@ from indelible.capture.postgres.plan import (
 )
 from indelible.capture.postgres.schema import named_sql, read_schema
 from indelible.capture.schema import Unseen
-from indelible.errors import CaptureError, ConfigurationError
+from indelible.errors import CaptureError
 from indelible.policy.model import Policy, Server
 
 if TYPE_CHECKING:
     from indelible.capture.postgres.connecting import Connection
 
-_LOCK_MS: Final = 200
 _PATIENCE_S: Final = 60.0
 _SETTING_UP: Final = (
     "create_schema",
@@ -177,7 +176,7 @@ def uninstall(
                 if one.relation == relation.oid and is_ours(one)
             ]
             if drops:
-                with _locked(connection, f"ONLY {relation.quoted}", patience_s) as cursor:
+                with locked(connection, f"ONLY {relation.quoted}", patience_s) as cursor:
                     for statement in drops:
                         cursor.execute(statement)
         with connection.transaction(), connection.cursor() as cursor:
@@ -249,7 +248,7 @@ class _Installer:
                 self._connection.execute(statement)
                 continue
             table = statement.rpartition(" ON ")[2]
-            with _locked(self._connection, f"ONLY {table}", self._patience_s) as cursor:
+            with locked(self._connection, f"ONLY {table}", self._patience_s) as cursor:
                 cursor.execute(statement)
         if plan.gone:
             self._connection.execute(_sql("forget_captured"), (list(plan.gone),))
@@ -257,24 +256,38 @@ class _Installer:
     def table(self, work: TableWork, incarnation: str) -> None:
         """Triggers, and rows as they were when these were made."""
         with contextlib.closing(connect(self._server)) as other:
-            with _locked(self._connection, _lock_target(work), self._patience_s) as cursor:
+            with locked(self._connection, lock_target(work.root), self._patience_s) as cursor:
                 for statement in (*work.drops, *work.creates):
                     cursor.execute(statement)
                 if work.is_new_layout:
                     text = encode_layout(work.layout)
                     cursor.execute(_sql("put_layout"), (work.number, text))
                 self._write_down(cursor, work)
-                baseline = _Due(other, incarnation) if work.is_due else None
+                # Its snapshot is fixed while nobody else writes; the rows are read later.
+                baseline = Baseline(other, incarnation) if work.is_due else None
             if baseline is None:
                 return
-            written = baseline.write(
-                self._connection, work, self._policy, self._journal, self._progress
-            )
+            written = self._write(baseline, work)
             # The trail must hold the baseline before the database says that it does.
             self._journal.sync()
             self._connection.execute(_sql("put_baseline"), (baseline.position, work.root.oid))
             self.rows += written
             self.tables.append(work.layout.table)
+
+    def _write(self, baseline: Baseline, work: TableWork) -> int:
+        schema, name = read_schema(self._connection), work.layout.table
+        done = 0
+        try:
+            total = baseline.estimate(schema, work.root)
+            for count in baseline.write(
+                schema, work.root, work.layout, self._policy, self._journal
+            ):
+                done += count
+                if self._progress is not None:
+                    self._progress(name, done, max(done, total))
+        finally:
+            baseline.close()
+        return done
 
     def _write_down(self, cursor: Any, work: TableWork) -> None:
         cursor.execute(
@@ -289,27 +302,6 @@ class _Installer:
                 _sql("put_captured"),
                 (each.relation.oid, each.relation.display, work.root.oid, work.number, seen),
             )
-
-
-class _Due:
-    """A baseline of which the snapshot is fixed already."""
-
-    def __init__(self, connection: Connection, incarnation: str) -> None:
-        self._baseline = Baseline(connection, incarnation)
-        self.position = self._baseline.position
-
-    def write(
-        self,
-        reader: Connection,
-        work: TableWork,
-        policy: Policy,
-        journal: Journal,
-        progress: Progress | None,
-    ) -> int:
-        try:
-            return self._baseline.write(read_schema(reader), work, policy, journal, progress)
-        finally:
-            self._baseline.close()
 
 
 def _set_up(
@@ -362,39 +354,6 @@ def _statements(plan: InstallPlan) -> list[str]:
     for work in plan.works:
         found += [*work.drops, *work.creates]
     return found
-
-
-def _lock_target(work: TableWork) -> str:
-    # Of a partitioned table all partitions; of an inheritance tree this table alone.
-    return work.root.quoted if work.root.is_partitioned else f"ONLY {work.root.quoted}"
-
-
-@contextlib.contextmanager
-def _locked(connection: Connection, table: str, patience_s: float) -> Iterator[Any]:
-    """A transaction in which nobody else writes to `table`; never waits long for that at once."""
-    driver = load_driver()
-    deadline = time.monotonic() + patience_s
-    pause_s = 0.05
-    is_held = False
-    while True:
-        try:
-            transaction = connection.transaction()
-            with transaction, connection.cursor() as cursor:
-                cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_MS}ms'")
-                cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
-                is_held = True
-                yield cursor
-                return
-        except (driver.errors.LockNotAvailable, driver.errors.DeadlockDetected):
-            if is_held:
-                raise
-            if time.monotonic() > deadline:
-                raise ConfigurationError(
-                    f"expected {table} to be free for a moment within {patience_s:g} s, other "
-                    "transactions hold it: end those that are idle, and run this again"
-                ) from None
-        time.sleep(pause_s * (0.5 + random.random()))  # noqa: S311 - not for secrets
-        pause_s = min(1.0, pause_s * 1.5)
 
 
 def _open_to(connection: Connection, server: Server) -> list[Drift]:

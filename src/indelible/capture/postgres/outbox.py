@@ -1,7 +1,7 @@
 """Reading the outbox of a PostgreSQL database: bounded, and no further than what is settled.
 
 Ids are given out before their transactions commit, so a lower one may appear after a higher one.
-A *mark* is the highest id given out at a moment, and the number of a transaction that began after it:
+A *mark* is the highest id given out at a moment, and the number of a transaction that began later:
 once all up to that one have ended, nothing can appear at or below the id any more. It is settled.
 A snapshot alone can't tell: its `xmax` is one past the last transaction that *ended*, so younger
 ones may run (PostgreSQL's manual, 9.27.10).

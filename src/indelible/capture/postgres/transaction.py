@@ -123,10 +123,8 @@ class WritingTransaction:
     def _has_plain_protocol(self) -> bool:
         """Whether a command may be sent past psycopg: it is neither in a pipeline nor recoding."""
         driver = self._driver
-        return (
-            driver.pgconn.pipeline_status == load_driver().pq.PipelineStatus.OFF
-            and driver.info.encoding == "utf-8"
-        )
+        is_off = driver.pgconn.pipeline_status == load_driver().pq.PipelineStatus.OFF
+        return bool(is_off and driver.info.encoding == "utf-8")
 
     def _send(self, text: str, *, is_idle: bool) -> None:
         driver = load_driver()

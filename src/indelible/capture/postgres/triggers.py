@@ -4,9 +4,9 @@ Statement-level triggers copy whole transition tables into the outbox, old paire
 order; no differences are worked out. Tables of an inheritance tree have triggers for each row, as
 a parent's transition tables lack its children's columns.
 
-Before each statement's rows are copied, a look that reads nothing finds out whether the columns are
-still those that the function was made for. After `ALTER TABLE` they may not be: then what is left of
-the row is copied, and which columns are gone stands beside it. The application's statement goes on.
+Before a statement's rows are copied, a look that reads nothing finds out whether the columns are
+still those that the function was made for. After `ALTER TABLE` they may not be: then what is left
+of a row is copied, beside which columns are gone. The application's statement goes on.
 
 Where writes to a table can be nested in each other, what a nested statement did is recorded before
 the statement that it was nested in: triggers of a statement fire when it ends. `nest` notes, before
@@ -147,7 +147,8 @@ BEGIN
     PERFORM FROM (SELECT {self._looked_at()}
       FROM ONLY {self._relation.quoted} AS t LIMIT 0) AS looked;
   EXCEPTION WHEN OTHERS THEN
-    SELECT a.image, a.gone INTO _image, _gone FROM indelible.altered(TG_RELID, {self._names()}) AS a;
+    SELECT a.image, a.gone INTO _image, _gone
+      FROM indelible.altered(TG_RELID, {self._names()}) AS a;
   END;
   IF _image IS NOT NULL THEN
 {self._write_altered()}  ELSE
