@@ -151,6 +151,31 @@ def test_a_read_tells_nobody_anything(engine: Engine, trail: Trail) -> None:
             assert cursor.fetchone() in ((None,), ("",))
 
 
+def test_a_read_is_possible_of_the_tables_that_it_names(engine: Engine, trail: Trail) -> None:
+    """Which rows isn't known yet; that somebody read from these tables is."""
+    with acting_as(ALICE), Session(engine) as session:
+        list(session.scalars(select(Person).join(Bill, Bill.person_id == Person.id)))
+        session.execute(text("SELECT name, 'secret' FROM person WHERE id = 77 AND name = E'a\\'b'"))
+        session.execute(text("SELECT count(*) FROM pg_catalog.pg_class"))
+        session.execute(text("SELECT 1"))
+        with pytest.raises(Exception, match="nowhere"):
+            session.execute(text("SELECT * FROM person, nowhere"))
+    trail.flush()
+    answer = trail.access_events(by=ALICE)
+    assert list(answer.certain()) == []
+    read = [
+        (each.event.action, [target.kind for target in each.event.targets])
+        for each in answer.possible()
+    ]
+    assert read == [("person.read", ["person", "bill"]), ("person.read", ["person"])]
+    second = list(answer.possible())[1].event.statement
+    assert second is not None
+    assert second.text == "SELECT (not shown)"
+    (accessor,) = trail.accessors(of=Subject("person", "1"))
+    assert (accessor.actor, accessor.certain) == (ALICE, False)
+    assert list(trail.notices()) == []
+
+
 def test_what_a_transaction_was_told_ends_with_it(engine: Engine, trail: Trail) -> None:
     """The next to have the connection of the pool isn't taken for whoever had it before."""
     with acting_as(ALICE), engine.begin() as connection:

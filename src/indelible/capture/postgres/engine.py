@@ -2,7 +2,8 @@
 
 The server's triggers see every write; here the open transaction is told who acts before the first
 statement that isn't proven to only read, and again whenever somebody else does. Of a read the
-statement is recorded, not yet which rows it handed out. Unseen: the driver's own connection.
+statement is recorded, not yet which rows it handed out. Unseen: reads on the driver's own
+connection, what a statement that failed had read, and a result that is never fetched counts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sqlalchemy import Engine, event
 from indelible.capture.host import CaptureHost
 from indelible.capture.postgres.context import ContextSender
 from indelible.capture.postgres.install import incarnation_of
+from indelible.capture.postgres.reads import StatementReads
 from indelible.capture.postgres.transaction import WritingTransaction
 from indelible.capture.postgres.verbs import ends_something, is_proven_read
 from indelible.capture.recording import CAPTURED
@@ -37,6 +39,7 @@ def capture_engine(engine: Engine, trail: CaptureHost) -> None:
     captured = _EngineCapture(trail, server)
     setattr(engine.dialect, CAPTURED, captured)
     event.listen(engine, "before_cursor_execute", captured.before_statement)
+    event.listen(engine, "after_cursor_execute", captured.after_statement)
     event.listen(engine, "rollback_savepoint", captured.savepoint_rolled_back)
 
 
@@ -45,6 +48,7 @@ class _EngineCapture:
 
     def __init__(self, trail: CaptureHost, server: Server) -> None:
         self._senders = DatabaseSenders(trail, server)
+        self._reads = StatementReads(trail, server)
 
     def before_statement(
         self, connection: Any, cursor: Any, text: str, parameters: Any, context: Any, many: bool
@@ -55,6 +59,13 @@ class _EngineCapture:
         if ends_something(text):
             transaction.forget()
         transaction.before_write(current_frame())
+
+    def after_statement(
+        self, connection: Any, cursor: Any, text: str, parameters: Any, context: Any, many: bool
+    ) -> None:
+        known = connection.connection.info.get(CAPTURED)
+        transaction = known.written if known is not None else None
+        self._reads.record(text, current_frame(), transaction)
 
     def savepoint_rolled_back(self, connection: Any, name: str, context: Any) -> None:
         self.recorder(connection.connection).forget()

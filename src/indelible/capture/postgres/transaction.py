@@ -57,6 +57,12 @@ class WritingTransaction:
             self._nonce = NONCES.next()
         return self._nonce
 
+    @property
+    def written(self) -> str | None:
+        """The id of the open transaction if it was told who acts, as it is before any write."""
+        self._notice_end()
+        return self._nonce if self._was_told else None
+
     def before_write(self, frame: Frame | None) -> None:
         """A statement that isn't proven to be a read is about to run for `frame`'s actor.
 
