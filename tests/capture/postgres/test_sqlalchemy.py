@@ -185,9 +185,18 @@ def test_what_a_transaction_was_told_ends_with_it(engine: Engine, trail: Trail) 
     with acting_as(ALICE), engine.connect() as connection:
         connection.execute(text("INSERT INTO person VALUES (3, 'a')"))
         connection.execute(text("COMMIT"))
+        connection.execute(text("SELECT 1"))
         connection.execute(text("INSERT INTO person VALUES (4, 'a')"))
+        connection.exec_driver_sql("COMMIT; BEGIN")
+        connection.execute(text("INSERT INTO person VALUES (5, 'a')"))
         connection.commit()
-    assert done_by(trail, ALICE) == [f"person.insert person:{n}" for n in (1, 3, 4)]
+        connection.execute(text("SELECT 1"))
+        connection.execute(text("INSERT INTO person VALUES (6, 'a')"))
+        connection.commit()
+    assert done_by(trail, ALICE) == [f"person.insert person:{n}" for n in (1, 3, 4, 5, 6)]
+    found = [each.event for each in trail.changes(by=ALICE)]
+    assert len({event.transaction for event in found}) == 5
+    assert [notice.action for notice in trail.notices()] == ["changes.unattributed"]
 
 
 def test_isolation_and_read_only_are_kept(engine: Engine, trail: Trail) -> None:

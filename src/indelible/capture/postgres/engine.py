@@ -53,19 +53,19 @@ class _EngineCapture:
     def before_statement(
         self, connection: Any, cursor: Any, text: str, parameters: Any, context: Any, many: bool
     ) -> None:
+        transaction = self.recorder(connection.connection)
+        transaction.notice_end()
         if is_proven_read(text):
             return
-        transaction = self.recorder(connection.connection)
-        if ends_something(text):
-            transaction.forget()
         transaction.before_write(current_frame())
 
     def after_statement(
         self, connection: Any, cursor: Any, text: str, parameters: Any, context: Any, many: bool
     ) -> None:
-        known = connection.connection.info.get(CAPTURED)
-        transaction = known.written if known is not None else None
-        self._reads.record(text, current_frame(), transaction)
+        transaction = self.recorder(connection.connection)
+        self._reads.record(text, current_frame(), transaction.written)
+        if ends_something(text):
+            transaction.forget(is_over=";" in text)
 
     def savepoint_rolled_back(self, connection: Any, name: str, context: Any) -> None:
         self.recorder(connection.connection).forget()

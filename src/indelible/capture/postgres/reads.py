@@ -6,6 +6,7 @@ So that no answer is silent: each is an access of coverage `statement`, and coun
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -27,6 +28,7 @@ from indelible.policy.model import Durability, Server
 
 _WHY: Final = "reads on PostgreSQL aren't told by row yet"
 _LITERALS: Final = frozenset({Kind.STRING, Kind.BLOB, Kind.NUMBER})
+_READS: Final = re.compile(r"\b(?:select|table)\b", re.IGNORECASE)
 _CATALOGUES: Final = frozenset({"PG_CATALOG", "INFORMATION_SCHEMA"})
 _CHECK_S: Final = 30.0
 _MAX_PLANS: Final = 2_048
@@ -89,6 +91,8 @@ class StatementReads:
         """None where no application's table is read."""
         if time.monotonic() - self._looked_s > _CHECK_S:
             self._look()
+        if _READS.search(text) is None:
+            return None
         try:
             return self._plans[text]
         except KeyError:
@@ -101,7 +105,7 @@ class StatementReads:
     def _make(self, text: str) -> ReadPlan | None:
         tokens = tokenize(text)
         words = {token.upper for token in tokens}
-        if not words & {"SELECT", "TABLE"} or words & _CATALOGUES:
+        if words & _CATALOGUES:
             return None
         policies = [
             self._trail.policy.table(table.name)

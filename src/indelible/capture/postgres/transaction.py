@@ -52,7 +52,7 @@ class WritingTransaction:
 
         None in autocommit.
         """
-        self._notice_end()
+        self.notice_end()
         if self._nonce is None and not self._is_without_transaction():
             self._nonce = NONCES.next()
         return self._nonce
@@ -60,7 +60,7 @@ class WritingTransaction:
     @property
     def written(self) -> str | None:
         """The id of the open transaction if it was told who acts, as it is before any write."""
-        self._notice_end()
+        self.notice_end()
         return self._nonce if self._was_told else None
 
     def before_write(self, frame: Frame | None) -> None:
@@ -68,19 +68,22 @@ class WritingTransaction:
 
         Raises nothing: a connection that can't be told fails with the statement itself.
         """
-        self._notice_end()
+        self.notice_end()
         if self._is_told and frame is self._frame:
             return
         if frame is not None or self._nonce is not None:
             self._tell(frame)
 
-    def forget(self) -> None:
-        """A savepoint was rolled back, perhaps with what was told since."""
+    def forget(self, *, is_over: bool = False) -> None:
+        """A savepoint was rolled back, perhaps with what was told since; or with `is_over`, the
+        transaction may have ended and another begun."""
         self._is_told = False
+        if is_over:
+            self._nonce = None
 
     def record(self, draft: bytes, frame: Frame | None = None) -> None:
         """Put an explicit event into the outbox. Raises `CaptureError` and driver errors."""
-        self._notice_end()
+        self.notice_end()
         sender = self._senders.sender()
         if sender is None:
             raise CaptureError(_NOT_INSTALLED)
@@ -96,7 +99,8 @@ class WritingTransaction:
         finally:
             cursor.close()
 
-    def _notice_end(self) -> None:
+    def notice_end(self) -> None:
+        """To be called before each statement: what was told ended with its transaction."""
         if self._was_told and self._driver.pgconn.transaction_status == self._status.IDLE:
             self._nonce = self._frame = None
             self._is_told = self._was_told = False

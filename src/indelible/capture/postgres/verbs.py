@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Final
 
@@ -22,6 +23,7 @@ _ENDS: Final = frozenset(
         "START",
     }
 )
+_FIRST_WORD: Final = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*([A-Za-z]+)", re.DOTALL)
 _BEFORE_BRACKETS: Final = words("""
     all and any array as between by case cast distinct else except exists filter from group having
     in intersect join lateral like limit not offset on or order over partition row select some then
@@ -37,19 +39,22 @@ _BEFORE_BRACKETS: Final = words("""
     """)
 
 
-@lru_cache(maxsize=4_096)
 def is_proven_read(text: str) -> bool:
     """Whether `text` is one query that calls nothing but functions known to write nothing.
 
     A view may call one that does; what that writes is unattributed.
     """
+    # Most writes, and all very long ones, are told from their first word.
+    return _first_word(text) in _READS and _only_reads(text)
+
+
+@lru_cache(maxsize=4_096)
+def _only_reads(text: str) -> bool:
     if "\\" in text or "$" in text:  # may quote in ways that these tokens don't know
         return False
     tokens = tokenize(text)
     if tokens and text[tokens[-1].start] == ";":
         tokens = tokens[:-1]
-    if not tokens or tokens[0].upper not in _READS:
-        return False
     return all(
         _is_harmless(text, *three)
         for three in zip((None, *tokens[:-1]), tokens, (*tokens[1:], None), strict=True)
@@ -57,7 +62,10 @@ def is_proven_read(text: str) -> bool:
 
 
 def _is_harmless(text: str, before: Token | None, token: Token, after: Token | None) -> bool:
-    if token.kind is Kind.ILLEGAL or text[token.start] == ";":
+    if token.kind is Kind.ILLEGAL:
+        # `::type`, to SQLite's tokens a colon and a parameter.
+        return text.startswith("::", token.start) and after is not None
+    if text[token.start] == ";":
         return False
     if token.upper in _WRITES:
         # FOR UPDATE locks rows, and changes none.
@@ -68,10 +76,11 @@ def _is_harmless(text: str, before: Token | None, token: Token, after: Token | N
     return token.upper.lower() in _BEFORE_BRACKETS and not is_qualified
 
 
-@lru_cache(maxsize=1_024)
 def ends_something(text: str) -> bool:
     """Whether `text` may end a transaction or a savepoint, and what was told with it."""
-    tokens = tokenize(text)
-    return bool(tokens) and (
-        tokens[0].upper in _ENDS or any(text[token.start] == ";" for token in tokens[:-1])
-    )
+    return _first_word(text) in _ENDS or ";" in text.rstrip()[:-1]
+
+
+def _first_word(text: str) -> str:
+    found = _FIRST_WORD.match(text)
+    return found[1].upper() if found is not None else ""
