@@ -133,6 +133,12 @@ def insert_many(site: Site) -> None:
         session.commit()
 
 
+def insert_together(site: Site) -> None:
+    with site.engine.begin() as connection:
+        for start in range(10_000, 10_000 + ROWS, 1_000):
+            connection.execute(insert(Item).values([row(n) for n in range(start, start + 1_000)]))
+
+
 def update_many(site: Site) -> None:
     with site.engine.begin() as connection:
         connection.execute(update(Item).values(count=Item.count + 1))
@@ -141,8 +147,9 @@ def update_many(site: Site) -> None:
 WORKS: dict[str, tuple[Callable[[Site], None], int]] = {
     "insert, a transaction each": (insert_singly, SINGLES),
     "get, change, commit": (change_singly, SINGLES),
-    "bulk insert, a row": (insert_many, ROWS),
-    "bulk update, a row": (update_many, ROWS + SINGLES),
+    "executemany, a row": (insert_many, ROWS),
+    "1,000 rows a statement, a row": (insert_together, ROWS),
+    "bulk update, a row": (update_many, 2 * ROWS + SINGLES),
 }
 
 
