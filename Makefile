@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-long lint bench docs lock clean
+.PHONY: setup servers demo test test-long lint bench docs lock clean
 
 setup: .venv/.installed
 
@@ -18,10 +18,19 @@ setup: .venv/.installed
 demo: setup
 	$(BIN)/indelible demo
 
-test: setup
+# Tests start servers of their own; the binaries must be there.
+servers:
+	@{ ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && \
+	  PATH=$$PATH:/usr/sbin command -v pgbouncer >/dev/null; } || { \
+	  [ "$$(id -u)" = 0 ] || { \
+	    echo "expected PostgreSQL and PgBouncer: apt-get install postgresql pgbouncer"; exit 2; }; \
+	  apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends postgresql pgbouncer; }
+
+test: setup servers
 	$(BIN)/pytest -m "not long"
 
-test-long: setup
+test-long: setup servers
 	$(BIN)/pytest -m long
 
 lint: setup

@@ -16,9 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack, cast
 
-from indelible.capture.drift import DriftWatch
 from indelible.capture.recording import context_of, is_async
-from indelible.capture.restored_baseline import RestoreWatch
 from indelible.errors import CaptureError, DeliveryError, ReversalError
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
@@ -42,13 +40,9 @@ from indelible.reversal.gather import select_changes
 from indelible.reversal.reversal import Reversal, database_path
 from indelible.store.protocol import Notice, TrailReader
 from indelible.store.sqlite import SqliteTrail
+from indelible.transport.databases import CapturedDatabases
 from indelible.transport.journal import Journal
 from indelible.transport.journal_files import JournalDirectory
-from indelible.transport.outbox import OutboxSources
-from indelible.transport.outbox_reader import SqliteOutboxReader
-from indelible.transport.relay import SourceStatus
-from indelible.transport.source import Source
-from indelible.transport.watched import WatchedDatabases
 
 F = TypeVar("F", bound=Callable[..., Any])
 When = str | dt.date | None
@@ -72,21 +66,13 @@ class Trail:
         self._store = store
         self._keys = keys
         self._journal = Journal(policy.journals, buffer_events=policy.relay.buffer_events)
-        self._watched = WatchedDatabases(policy.journals)
-        self._outboxes = OutboxSources(self._open_outbox, store)
-        self._restores = RestoreWatch(policy, self._journal)
+        self._databases = CapturedDatabases(
+            policy, store, self._journal, keys.context_key, self.notice
+        )
         self._leader = Leader(
             store,
             keys.signing_key,
-            [
-                _WatchedOutboxes(
-                    self._watched,
-                    self._outboxes,
-                    DriftWatch(policy, self.notice),
-                    self._restores,
-                ),
-                JournalDirectory(policy.journals),
-            ],
+            [self._databases, JournalDirectory(policy.journals)],
             policy.relay,
             holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         )
@@ -179,11 +165,19 @@ class Trail:
 
     def watch_database(self, path: Path) -> None:
         """Have this database's outbox carried from now on, by whichever process relays."""
-        self._watched.add(path)
+        self._databases.known.add(path)
 
     def forget_database(self, path: Path) -> None:
         """Its outbox is gone: nobody looks for it any more."""
-        self._watched.remove(path)
+        self._databases.known.remove(path)
+
+    def watch_server(self) -> None:
+        """Have the outbox of the policy's server carried from now on."""
+        self._databases.known.add_server()
+
+    def forget_server(self) -> None:
+        """Its outbox is gone: nobody looks for it any more."""
+        self._databases.known.remove_server()
 
     def notice(self, action: str, message: str, **details: str) -> None:
         """Write a `system` entry that stays noticed until somebody acknowledges it."""
@@ -319,11 +313,7 @@ class Trail:
     @property
     def is_reading_restored(self) -> bool:
         """Whether this process relays and is still writing the baseline of a restored database."""
-        return self._leader.is_leading and self._restores.is_due
-
-    def relay_status(self) -> tuple[SourceStatus, ...]:
-        """How far each source is, while this process relays; else nothing."""
-        return self._leader.status()
+        return self._leader.is_leading and self._databases.is_writing_baseline
 
     def flush(self, timeout_s: float = 10.0) -> None:
         """When this returns, all that this process captured before the call is in the trail.
@@ -350,19 +340,14 @@ class Trail:
         return seq > 0 and seq not in self._store.received(producer_id, epoch)
 
     def _outboxes_behind(self) -> bool:
-        for path in self._watched.paths():
-            page = self._open_outbox(path).read_page(2**62, limit=1, max_bytes=1)
-            epoch = max(page.opened, self._store.last_epoch(page.incarnation))
-            if page.last_id and self._is_behind(page.incarnation, epoch, page.last_id):
-                return True
-        return False
-
-    def _open_outbox(self, path: Path) -> SqliteOutboxReader:
-        return SqliteOutboxReader(
-            path,
-            context_key=self._keys.context_key,
-            ledgers=self._policy.journals,
-            read_s=self._policy.relay.read_s,
+        return any(
+            end.last_id
+            and self._is_behind(
+                end.incarnation,
+                max(end.opened, self._store.last_epoch(end.incarnation)),
+                end.last_id,
+            )
+            for end in self._databases.ends()
         )
 
     # -- questions ------------------------------------------------------------------------------
@@ -468,7 +453,7 @@ class Trail:
             path,
             host=self,
             reader=self._store,
-            outbox=self._open_outbox(path),
+            outbox=self._databases.open_outbox(path),
             force=force,
         )
 
@@ -504,38 +489,6 @@ class Trail:
             details={"index": index},
         )
         return self._journal.append(encode_draft(event))
-
-
-class _WatchedOutboxes:
-    """The outboxes of all watched databases: a `SourceFinder`.
-
-    Looks at each database's schema too, so that a table that lost its triggers while applications
-    run is noticed within seconds, by whichever process relays; and writes the baseline that is due
-    after a restore, some pages between two passes of the relay.
-    """
-
-    def __init__(
-        self,
-        watched: WatchedDatabases,
-        outboxes: OutboxSources,
-        watch: DriftWatch,
-        restores: RestoreWatch,
-    ) -> None:
-        self._watched = watched
-        self._outboxes = outboxes
-        self._watch = watch
-        self._restores = restores
-
-    def find_sources(self) -> Sequence[Source]:
-        for path in self._watched.paths():
-            self._outboxes.watch(path)
-            self._watch.look(path)
-        for path, source in self._outboxes.restored():
-            self._restores.look(path, source.producer_id, source.epoch)
-        return self._outboxes.find_sources()
-
-    def close(self) -> None:
-        self._outboxes.close()
 
 
 def policy_of(source: str | Path | Policy) -> Policy:

@@ -10,7 +10,7 @@ import pytest
 
 from indelible import errors
 from indelible.cli.app import group
-from indelible.policy.load import _RELAY_KEYS, _TABLE_KEYS
+from indelible.policy.load import _DATABASE_KEYS, _RELAY_KEYS, _TABLE_KEYS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -31,7 +31,7 @@ def test_every_command_is_documented_as_it_helps_itself() -> None:
 def test_every_setting_is_documented() -> None:
     """No key of the configuration is a secret."""
     reference = (DOCS / "reference" / "configuration.md").read_text()
-    for key in (*_TABLE_KEYS, *_RELAY_KEYS, "url", "journals", "keys", "origin"):
+    for key in (*_TABLE_KEYS, *_RELAY_KEYS, *_DATABASE_KEYS, "journals", "keys", "origin"):
         assert f"`{key}`" in reference
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from indelible.errors import DeliveryError, MalformedEventError
 from indelible.events.codec import decode_event
 from indelible.events.model import Event
-from indelible.transport.delivery import Delivery, Gap, Received
+from indelible.transport.delivery import Delivery, Gap, Received, Void
 
 
 class HeldKey(NamedTuple):
@@ -29,6 +29,7 @@ class MemorySink:
         self.conflicts: list[Delivery] = []
         self.poison: list[Delivery] = []
         self.gaps: list[Gap] = []
+        self.void: list[Void] = []
         self.notices: list[tuple[str, str, dict[str, str]]] = []
         self.unattributed: list[tuple[str, str, dict[str, str]]] = []
         self.batches: list[int] = []
@@ -73,6 +74,9 @@ class MemorySink:
         if gap not in self.gaps:
             self.gaps.append(gap)
 
+    def report_void(self, void: Void) -> None:
+        self.void.append(void)
+
     def notice(self, action: str, message: str, **details: str) -> None:
         # Said of most databases here, where nobody acts: kept apart from what is rare.
         kept = self.unattributed if action == "changes.unattributed" else self.notices
@@ -82,6 +86,9 @@ class MemorySink:
 
     def last_epoch(self, producer_id: str) -> int:
         return max((epoch for held, epoch in self._held if held == producer_id), default=0)
+
+    def last_position(self, producer_id: str, epoch: int) -> int:
+        return max(self._held.get((producer_id, epoch), {}), default=0)
 
     def bodies_at(self, producer_id: str, epoch: int, seq: int) -> list[tuple[bytes, ...]]:
         return list(self._held.get((producer_id, epoch), {}).get(seq, []))

@@ -1,6 +1,7 @@
-"""Which transaction ids were used: each is good for one unbroken run of outbox rows. Pure.
+"""Which transaction ids were used: each is good for one transaction. Pure.
 
-A context text that was copied and used again is in a second run; that is what a ledger finds. It
+On SQLite, where one transaction writes at a time, that is one unbroken run of outbox rows. A
+context text that was copied and used again is in a second run; that is what a ledger finds. It
 can't find one that is used directly behind its own transaction, where nothing came between.
 """
 
@@ -16,7 +17,7 @@ Span = tuple[int, int]
 """Numbers from the first to the last, both included."""
 
 
-class _Process(msgspec.Struct, array_like=True):
+class Process(msgspec.Struct, array_like=True):
     """The highest counter of a process that came, and the ranges under it that didn't yet."""
 
     highest: int = 0
@@ -27,7 +28,14 @@ class _State(msgspec.Struct, omit_defaults=True):
     through: int = 0
     nonce: str | None = None
     is_contested: bool = False
-    processes: dict[str, _Process] = {}
+    processes: dict[str, Process] = {}
+    contested: list[Span] = []
+
+
+class _TransactionState(msgspec.Struct, omit_defaults=True):
+    through: int = 0
+    owners: dict[str, int] = {}
+    processes: dict[str, Process] = {}
     contested: list[Span] = []
 
 
@@ -62,34 +70,86 @@ class ContextLedger:
             return any(first <= seq <= last for first, last in state.contested)
         if nonce != state.nonce:
             state.nonce = nonce
-            state.is_contested = nonce is not None and not self._take(nonce)
+            state.is_contested = nonce is not None and not take_nonce(state.processes, nonce)
         if state.is_contested:
-            self._contest(seq)
+            add_to_spans(state.contested, seq)
         state.through = seq
         return state.is_contested
 
-    def _contest(self, seq: int) -> None:
-        spans = self._state.contested
-        if spans and spans[-1][1] == seq - 1:
-            spans[-1] = (spans[-1][0], seq)
-        else:
-            spans.append((seq, seq))
 
-    def _take(self, nonce: str) -> bool:
-        name, _, number = nonce.partition(":")
-        if not number.isdecimal():
+class TransactionLedger:
+    """The same where rows of concurrent transactions lie between each other, and name theirs.
+
+    A nonce belongs to the transaction that it came in first. Which one that was is remembered until
+    `forget`, then only that it was used.
+    """
+
+    def __init__(self, state: bytes | None = None) -> None:
+        """Begin with `state`, from `encode`. Raises `msgspec.MsgspecError` for anything else."""
+        self._state = (
+            msgspec.json.decode(state, type=_TransactionState) if state else _TransactionState()
+        )
+
+    @property
+    def through(self) -> int:
+        """The highest outbox id that was judged."""
+        return self._state.through
+
+    def encode(self) -> bytes:
+        """The state; see `ContextLedger.encode`."""
+        return msgspec.json.encode(self._state)
+
+    def is_contested(self, seq: int, nonce: str | None, transaction: int) -> bool:
+        """Whether the row `seq`, which names `nonce`, is of another transaction than it belongs to.
+
+        `transaction` is the number under which the database ran it.
+        """
+        state = self._state
+        if seq <= state.through:
+            return any(first <= seq <= last for first, last in state.contested)
+        state.through = seq
+        if nonce is None:
             return False
-        counter = int(number)
-        process = self._state.processes.setdefault(name, _Process(0, []))
-        if counter > process.highest:
-            if counter > process.highest + 1:
-                process.holes.append((process.highest + 1, counter - 1))
-                del process.holes[:-_MAX_HOLES]
-            process.highest = counter
-            return True
-        for place, (first, last) in enumerate(process.holes):
-            if first <= counter <= last:
-                rest = [(first, counter - 1), (counter + 1, last)]
-                process.holes[place : place + 1] = [(a, b) for a, b in rest if a <= b]
-                return True
+        owner = state.owners.get(nonce)
+        if owner is None and take_nonce(state.processes, nonce):
+            state.owners[nonce] = transaction
+            return False
+        if owner == transaction:
+            return False
+        add_to_spans(state.contested, seq)
+        return True
+
+    def forget(self, before: int) -> None:
+        """No row of a transaction with a lower number than `before` will come any more."""
+        owners = self._state.owners
+        for nonce in [nonce for nonce, owner in owners.items() if owner < before]:
+            del owners[nonce]
+
+
+def add_to_spans(spans: list[Span], seq: int) -> None:
+    """Add a number that is higher than all."""
+    if spans and spans[-1][1] == seq - 1:
+        spans[-1] = (spans[-1][0], seq)
+    else:
+        spans.append((seq, seq))
+
+
+def take_nonce(processes: dict[str, Process], nonce: str) -> bool:
+    """Whether `nonce` is used for the first time; it is used then."""
+    name, _, number = nonce.partition(":")
+    if not number.isdecimal():
         return False
+    counter = int(number)
+    process = processes.setdefault(name, Process(0, []))
+    if counter > process.highest:
+        if counter > process.highest + 1:
+            process.holes.append((process.highest + 1, counter - 1))
+            del process.holes[:-_MAX_HOLES]
+        process.highest = counter
+        return True
+    for place, (first, last) in enumerate(process.holes):
+        if first <= counter <= last:
+            rest = [(first, counter - 1), (counter + 1, last)]
+            process.holes[place : place + 1] = [(a, b) for a, b in rest if a <= b]
+            return True
+    return False

@@ -28,10 +28,14 @@ NOBODY: Final = b""
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """One pair of columns. `column` is None for the rowid; of a `changed` one only that is kept."""
+    """One pair of columns. `column` is None for the rowid; of a `changed` one only that is kept.
+
+    `type` is the column's type where rows hold it as the server's text.
+    """
 
     column: str | None
     mode: Literal["value", "changed"] = "value"
+    type: str = ""
 
 
 class LayoutSubject(msgspec.Struct, frozen=True):
@@ -69,13 +73,18 @@ def layout_for(schema: Schema, table: Table, policy: Policy) -> Layout:
     names = {column.name.lower() for column in table.columns}
     _check_rules(table, rules, names, is_listed=table.name.lower() in policy.tables)
     slots = [
-        Slot(column.name, "changed" if column.name.lower() in rules.without_values else "value")
+        Slot(
+            column.name,
+            "changed" if column.name.lower() in rules.without_values else "value",
+            column.type if schema.has_typed_text else "",
+        )
         for column in table.columns
         if column.name.lower() not in rules.mask
     ]
     places = {slot.column.lower(): place for place, slot in enumerate(slots) if slot.column}
+    exactly = {slot.column: place for place, slot in enumerate(slots)}
     rowid = None
-    if not table.key or table.key_can_be_null:
+    if not schema.has_typed_text and (not table.key or table.key_can_be_null):
         if table.rowid is None:
             raise ConfigurationError(
                 f"table {table.name}: expected a key or a rowid by which rows can be told apart, "
@@ -87,7 +96,7 @@ def layout_for(schema: Schema, table: Table, policy: Policy) -> Layout:
         table=table.name,
         kind=rules.kind,
         slots=tuple(slots),
-        key=tuple(places[name.lower()] for name in table.key),
+        key=tuple(exactly[name] for name in table.key),
         rowid=rowid,
         masked=tuple(c.name for c in table.columns if c.name.lower() in rules.mask),
         subject=_subject(schema, table, rules, places),

@@ -108,6 +108,7 @@ class Unseen(msgspec.Struct, frozen=True):
 class Schema(msgspec.Struct, frozen=True):
     """Every table of the application that a statement can name, by its name in lower case.
 
+    With `has_typed_text` rows are captured as the server's text of each column, by its type.
     `triggers` are all, ours too. `views` holds the text of each; `temporary` the names that
     temporary tables take (they go before others of that name); `functions` the kind of each that
     the application added: `s` scalar, `a` or `w` aggregate.
@@ -119,6 +120,7 @@ class Schema(msgspec.Struct, frozen=True):
     temporary: frozenset[str] = frozenset()
     functions: Mapping[str, str] = {}
     is_utf8: bool = True
+    has_typed_text: bool = False
 
     def table(self, name: str) -> Table | None:
         return self.tables.get(name.lower())

@@ -1,4 +1,6 @@
-"""Capture for SQLAlchemy 2 on SQLite: `capture(engine, trail)`, sync (pysqlite) or aiosqlite.
+"""Capture for SQLAlchemy 2: `capture(engine, trail)`; on SQLite sync (pysqlite) or aiosqlite.
+
+PostgreSQL's engines are captured in `capture.postgres.engine`.
 
 Statements are seen at the dialect's `do_execute`, rows where the result takes them from the
 driver's cursor. So errors show the application's own text, and the actor is read in the task that
@@ -43,21 +45,27 @@ _INFO: Final = CAPTURED
 def capture(engine: Any, trail: CaptureHost) -> None:
     """From here on, record every read and write through `engine` in `trail`.
 
-    `engine` is an `Engine` or an `AsyncEngine` on SQLite; engines made from it by
+    `engine` is an `Engine` or an `AsyncEngine` on SQLite, or on PostgreSQL with psycopg (writes; a
+    server that `indelible install` has set up); engines made from it by
     `execution_options` are captured with it. Results, errors and counts stay those of an engine
-    without capture. A database that isn't set up for capture yet is set up first. Raises
+    without capture. An SQLite database that isn't set up for capture yet is set up first. Raises
     `CaptureError` for another database or an engine captured before, and `ConfigurationError`
     where it can't be set up.
     """
     sync_engine: Engine = getattr(engine, "sync_engine", engine)
     dialect = sync_engine.dialect
-    if dialect.name != "sqlite" or dialect.driver not in ("pysqlite", "aiosqlite"):
-        raise CaptureError(
-            "expected an engine on sqlite+pysqlite or sqlite+aiosqlite, "
-            f"got {dialect.name}+{dialect.driver}"
-        )
     if getattr(dialect, _INFO, None) is not None:
         raise CaptureError("this engine is captured already: call capture() once for each engine")
+    if dialect.name == "postgresql" and dialect.driver == "psycopg":
+        from indelible.capture.postgres.engine import capture_engine
+
+        capture_engine(sync_engine, trail)
+        return
+    if dialect.name != "sqlite" or dialect.driver not in ("pysqlite", "aiosqlite"):
+        raise CaptureError(
+            "expected an engine on sqlite+pysqlite, sqlite+aiosqlite or postgresql+psycopg, "
+            f"got {dialect.name}+{dialect.driver}"
+        )
     captured = _EngineCapture(trail, dialect)
     file = sync_engine.url.database
     if file and not file.startswith("file:"):

@@ -22,8 +22,6 @@ What the layer above (SQLAlchemy, `sqlite3`) does with it::
 
 from __future__ import annotations
 
-import itertools
-import os
 import secrets
 import sqlite3
 import time
@@ -32,6 +30,7 @@ from typing import Final
 
 from indelible.capture.context_text import payload_for, sign_context, sign_event
 from indelible.capture.host import CaptureHost
+from indelible.capture.nonces import NONCES, Nonces
 from indelible.capture.sqlite_names import (
     ASK_CONTEXT,
     ASK_DELIVERED_THROUGH,
@@ -55,28 +54,6 @@ OP_EVENT: Final = 9
 _Authorize = Callable[[int, str | None, str | None, str | None, str | None], int]
 
 
-class Nonces:
-    """Ids of transactions, each given once: `<process>:<counter>`; a fork counts for itself."""
-
-    def __init__(self, rng: Callable[[int], str] = secrets.token_hex) -> None:
-        self._rng = rng
-        self._pid = 0
-        self._prefix = ""
-        self._counter: Iterator[int] = itertools.count(1)
-
-    def next(self) -> str:
-        pid = os.getpid()
-        if pid != self._pid:
-            self._counter = itertools.count(1)
-            self._prefix = self._rng(8)
-            self._pid = pid
-        return f"{self._prefix}:{next(self._counter)}"
-
-
-# Shared by all connections of a process: trails never meet in it, it only counts.
-_NONCES: Final = Nonces()
-
-
 class WriteContext:
     """The context of one connection; used by one statement at a time, from any thread.
 
@@ -90,7 +67,7 @@ class WriteContext:
         host: CaptureHost,
         *,
         clock_ns: Callable[[], int] = time.time_ns,
-        nonces: Nonces = _NONCES,
+        nonces: Nonces = NONCES,
     ) -> None:
         """Attach to `connection`, which must have no statement running.
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
+from indelible.capture.change_drafts import OutboxRow
 from indelible.capture.outbox_layout import Layout
-from indelible.capture.outbox_rows import OutboxRow
 from indelible.capture.sqlite_plan import layouts_of
 from indelible.capture.sqlite_schema import named_sql
 from indelible.errors import CaptureError, NotInstalledError

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import click
 
+from indelible.capture.schema import Unseen
 from indelible.capture.sqlite_install import install, suspend
 from indelible.cli.opening import database_of, open_trail
 from indelible.cli.options import CONFIG
 from indelible.cli.output import console, progress_bar
+from indelible.errors import ConfigurationError
+from indelible.policy import Server
+from indelible.trail import Trail
+
+
+class Report(Protocol):
+    """What both kinds of `install` report."""
+
+    @property
+    def tables(self) -> Sequence[str]: ...
+    @property
+    def is_first(self) -> bool: ...
+    @property
+    def drifts(self) -> Sequence[object]: ...
+    @property
+    def unseen(self) -> Sequence[Unseen]: ...
+    @property
+    def baseline_tables(self) -> Sequence[str]: ...
+    @property
+    def baseline_rows(self) -> int: ...
+    @property
+    def statements(self) -> Sequence[str]: ...
 
 
 @click.command("install")
@@ -28,6 +53,11 @@ def command(dry_run: bool, is_suspending: bool, config: Path) -> None:
     Interrupted, it goes on where it was.
     """
     with open_trail(config) as trail:
+        if trail.policy.server is not None:
+            if is_suspending:
+                raise ConfigurationError("--suspend is for SQLite: PostgreSQL's triggers stay")
+            _install_server(trail, trail.policy.server, dry_run=dry_run)
+            return
         database = database_of(trail.policy)
         if is_suspending:
             suspend(database, journal=trail.journal)
@@ -46,6 +76,38 @@ def command(dry_run: bool, is_suspending: bool, config: Path) -> None:
                 click.echo(f"{statement};")
             return
         trail.watch_database(database)
+    _print(report, str(database))
+
+
+def _install_server(trail: Trail, server: Server, *, dry_run: bool) -> None:
+    from indelible.capture.postgres.install import install as install_server
+    from indelible.capture.postgres.install import relay_rights
+
+    with progress_bar("baseline") as progress:
+        report = install_server(
+            server,
+            trail.policy,
+            journal=trail.journal,
+            dry_run=dry_run,
+            progress=lambda table, done, of: progress(done, of),
+        )
+    if dry_run:
+        for statement in report.statements:
+            click.echo(f"{statement};")
+        click.echo("-- A relay whose role isn't the owner's needs no more than:")
+        for statement in relay_rights():
+            click.echo(f"-- {statement};")
+        return
+    trail.watch_server()
+    _print(report, str(server))
+    for role in report.masters:
+        click.echo(
+            f"role {role} could take the triggers away: that is noticed, not prevented; "
+            "let the application connect as a role that doesn't own the tables"
+        )
+
+
+def _print(report: Report, database: str) -> None:
     out = console()
     out.print(f"captured: every write to {len(report.tables)} tables of {database}")
     for drift in report.drifts:

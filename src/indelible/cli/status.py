@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from indelible.capture.sqlite_install import check
 from indelible.cli.app import ANSWER_IS_NO
@@ -13,7 +14,7 @@ from indelible.cli.opening import open_trail
 from indelible.cli.options import CONFIG, JSON
 from indelible.cli.output import console, local, print_json, print_table
 from indelible.errors import IndelibleError
-from indelible.policy import Policy
+from indelible.policy import Policy, Server
 from indelible.trail import Trail
 
 
@@ -58,7 +59,12 @@ def _print(trail: Trail, drifts: list[str]) -> None:
     )
     for text in drifts:
         out.print(f"not captured as it should be: {text}: run `indelible install`", style="bold")
-    out.print("unseen on SQLite: blobopen, virtual tables, direct edits of the file", style="dim")
+    if trail.policy.server is None:
+        out.print(
+            "unseen on SQLite: blobopen, virtual tables, direct edits of the file", style="dim"
+        )
+    else:
+        _print_server(trail, trail.policy.server, out)
     print_table(
         out,
         ("index", "time (UTC)", "noticed", ""),
@@ -70,7 +76,36 @@ def _print(trail: Trail, drifts: list[str]) -> None:
     )
 
 
+def _print_server(trail: Trail, server: Server, out: Console) -> None:
+    from indelible.capture.postgres.looking import look_at
+
+    try:
+        look = look_at(server, trail.policy)
+    except IndelibleError:
+        return  # said among the drifts
+    for unseen in look.unseen:
+        out.print(f"not seen: {unseen.name}: {unseen.why}", style="dim")
+    if not server.roles:
+        out.print(
+            "as which roles the application connects isn't told: name them in [database] roles",
+            style="dim",
+        )
+    for role in look.masters:
+        out.print(
+            f"role {role} could take the triggers away: capture is detectable, not enforceable"
+        )
+    if look.holder is not None and trail.delivered_through(look.incarnation) < look.newest:
+        out.print(f"changes wait until it ends: {look.holder}")
+
+
 def _drifts(policy: Policy) -> list[str]:
+    if policy.server is not None:
+        try:
+            from indelible.capture.postgres.install import check as check_server
+
+            return [str(drift) for drift in check_server(policy.server, policy)]
+        except IndelibleError as error:
+            return [f"{policy.server}: {error}"]
     if policy.database is None:
         return []
     try:

@@ -14,6 +14,9 @@ from indelible.cli.opening import database_of, open_trail
 from indelible.cli.options import CONFIG
 from indelible.events.codec import encode_draft
 from indelible.events.model import Event
+from indelible.events.values import Value
+from indelible.policy import Server
+from indelible.trail import Trail
 
 
 @click.command("uninstall")
@@ -22,6 +25,9 @@ from indelible.events.model import Event
 def command(force: bool, config: Path) -> None:
     """Take triggers and outbox away. The trail stays, and so does the database's data."""
     with open_trail(config) as trail:
+        if trail.policy.server is not None:
+            _uninstall_server(trail, trail.policy.server, force=force)
+            return
         database = database_of(trail.policy)
         with contextlib.closing(sqlite3.connect(database)) as connection:
             incarnation = outbox_state(connection).incarnation
@@ -30,18 +36,31 @@ def command(force: bool, config: Path) -> None:
             delivered_through=trail.delivered_through(incarnation),
             force=force,
         )
-        trail.journal.append(
-            encode_draft(
-                Event(
-                    action="capture.uninstalled",
-                    kind="system",
-                    details={"incarnation": incarnation, "discarded": done.discarded},
-                )
-            )
-        )
+        _say(trail, incarnation, done.discarded)
         trail.forget_database(database)
     click.echo(f"uninstalled from {database}: nothing is captured there any more")
     if done.leaves_sequence:
         click.echo("an empty table sqlite_sequence stays until VACUUM: SQLite drops it only then")
     if done.discarded:
         click.echo(f"discarded: {done.discarded} changes that weren't carried")
+
+
+def _uninstall_server(trail: Trail, server: Server, *, force: bool) -> None:
+    from indelible.capture.postgres.install import incarnation_of
+    from indelible.capture.postgres.install import uninstall as uninstall_server
+
+    incarnation = incarnation_of(server)
+    delivered = trail.delivered_through(incarnation)
+    done = uninstall_server(server, delivered_through=delivered, force=force)
+    _say(trail, incarnation, done.discarded)
+    trail.forget_server()
+    click.echo(f"uninstalled from {server}: nothing is captured there any more")
+    if done.discarded:
+        click.echo(f"discarded: {done.discarded} changes that weren't carried")
+
+
+def _say(trail: Trail, incarnation: str, discarded: int) -> None:
+    details: dict[str, Value] = {"incarnation": incarnation, "discarded": discarded}
+    trail.journal.append(
+        encode_draft(Event(action="capture.uninstalled", kind="system", details=details))
+    )

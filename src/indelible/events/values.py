@@ -114,16 +114,27 @@ def to_native(value: Value) -> Native:
 def format_id(row_id: Id) -> str:
     """The text by which people and the index name an id.
 
-    A single text or integer is itself (`42`); anything else is its JSON (`[1,3]`). Rows 42 and
-    "42" therefore share a name; callers that must tell them apart compare the ids.
+    A single text or integer is itself (`42`), and so is a value in a server's text form (a UUID)
+    or an integer too large for JSON; anything else is its JSON (`[1,3]`). Rows 42 and "42"
+    therefore share a name; callers that must tell them apart compare the ids.
     """
     if len(row_id) == 1:
-        only = row_id[0]
+        only = _plainly(row_id[0])
         if type(only) is str:
             return only
         if type(only) is int:
             return str(only)
-    return _ENCODER.encode(row_id).decode()
+    return _ENCODER.encode(tuple(map(_plainly, row_id))).decode()
+
+
+def _plainly(value: Value) -> Value:
+    """What a person types for `value`, where that is a text."""
+    if type(value) is TypedValue and value.v is not None and value.t.startswith(_TYPED_AS_TEXT):
+        return value.v
+    return value
+
+
+_TYPED_AS_TEXT: Final = ("pg:", "my:", "int")
 
 
 _ENCODER = msgspec.json.Encoder()

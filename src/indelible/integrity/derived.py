@@ -5,12 +5,21 @@ Memory is bounded by one run of the index and one range set a source, not by the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from indelible.events.model import Event, Timestamp
+from indelible.events.values import Value
 from indelible.integrity.doubt import is_doubtful
 from indelible.integrity.faults import IndexMismatchError, NumberingError
-from indelible.integrity.numbering import ACKNOWLEDGED, BATCH, QUIET, acknowledged_by, digest_of
+from indelible.integrity.numbering import (
+    ACKNOWLEDGED,
+    BATCH,
+    QUIET,
+    VOID,
+    acknowledged_by,
+    digest_of,
+    parse_ranges,
+)
 from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.store.index import encode_directory, references
 from indelible.store.ranges import RangeSet
@@ -194,6 +203,8 @@ class Derived:
             lost = (details.get("first"), details.get("last"))
             if gap is None or (gap[0], str(gap[1])) != place or gap[2:] != lost:
                 raise NumberingError(index, "the gap that it tells of isn't among the gaps")
+        elif event.action == VOID:
+            self._add_void(index, details)
         elif event.action == "event.quarantined":
             kept = self._quarantined.pop(index, None)
             if kept is None or digest_of(kept[3]) != details.get("sha256"):
@@ -201,6 +212,17 @@ class Derived:
             source = self._source(kept[0], kept[1])
             source.ranges.add(kept[2], kept[2])
             source.last = max(source.last, kept[2])
+
+    def _add_void(self, index: int, details: Mapping[str, Value]) -> None:
+        try:
+            source = self._source(str(details["producer"]), int(str(details["epoch"])))
+            ranges = parse_ranges(details["ranges"])
+        except (KeyError, ValueError):
+            raise NumberingError(index, "it doesn't say which positions are void") from None
+        if self._since == 0:
+            for first, last in ranges:
+                source.ranges.add(first, last)
+                source.last = max(source.last, last)
 
     def _check_sources(self) -> None:
         stored = self._audit.sources()

@@ -18,7 +18,7 @@ from indelible.integrity.sequencer import Sequencer
 from indelible.policy.model import RelaySettings
 from indelible.store.protocol import Lease, TrailStore
 from indelible.tlog import SigningKey
-from indelible.transport.relay import Relay, SourceStatus
+from indelible.transport.relay import Relay
 from indelible.transport.source import SourceFinder
 
 _log = logging.getLogger(__name__)
@@ -72,11 +72,6 @@ class Leader:
         """The sequencer while this process leads."""
         leading = self._leading
         return leading[1] if leading else None
-
-    def status(self) -> tuple[SourceStatus, ...]:
-        """How far each source is, while this process leads; else nothing."""
-        leading = self._leading
-        return leading[2].status() if leading else ()
 
     def start(self) -> None:
         """Take the lease at once if it is free, else when it becomes so."""

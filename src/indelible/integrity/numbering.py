@@ -28,11 +28,16 @@ from indelible.store.protocol import Append, NewEntry, Notice, Quarantined, Sour
 from indelible.store.ranges import RangeSet
 from indelible.store.terms import term_hashes_of
 from indelible.tlog import Growth, Hash, Index, Size
-from indelible.transport.delivery import Delivery, Gap
+from indelible.transport.delivery import Delivery, Gap, Void
 
 ACKNOWLEDGED: Final = "notice.acknowledged"
 BATCH: Final = "batch.sequenced"
-QUIET: Final = frozenset({ACKNOWLEDGED, BATCH, "table.baseline", RESTORED, "capture.installed"})
+VOID: Final = "source.void"
+_VOID_RANGES: Final = 500
+"""So many an entry, so that it is never cut into parts."""
+QUIET: Final = frozenset(
+    {ACKNOWLEDGED, BATCH, VOID, "table.baseline", RESTORED, "capture.installed"}
+)
 """`system` actions that nobody has to see."""
 
 
@@ -108,6 +113,30 @@ class Numbering:
             last=gap.last,
         )
         self._gaps.append((gap, index))
+
+    def add_void(self, void: Void) -> None:
+        """Write down that nothing will come at positions that aren't held."""
+        source = (void.producer_id, void.epoch)
+        held = self._trail.held(*source)
+        known = RangeSet(held.ranges.ranges())
+        free = [
+            (first, last) for first, last in void.ranges if first not in known and last not in known
+        ]
+        for some in range(0, len(free), _VOID_RANGES):
+            self.add_own(
+                VOID,
+                "positions that were given out and rolled back",
+                producer=void.producer_id,
+                epoch=str(void.epoch),
+                ranges=format_ranges(free[some : some + _VOID_RANGES]),
+            )
+        if not free:
+            return
+        stretches = self._new.setdefault(source, [])
+        for first, last in free:
+            held.ranges.add(first, last)
+            held.last = max(held.last, last)
+            stretches.append(_Stretch(source, first, count=last - first + 1))
 
     def finish(self) -> None:
         """Add what is to be said about the deliveries, then the batch's own end."""
@@ -282,6 +311,20 @@ class Numbering:
         )
 
 
+def format_ranges(ranges: Sequence[tuple[int, int]]) -> str:
+    """Inclusive ranges as an entry says them: `3-7,9-9`."""
+    return ",".join(f"{first}-{last}" for first, last in ranges)
+
+
+def parse_ranges(text: object) -> list[tuple[int, int]]:
+    """What `format_ranges` wrote. Raises `ValueError` for anything else."""
+    found = []
+    for part in str(text).split(","):
+        first, _, last = part.partition("-")
+        found.append((int(first), int(last)))
+    return found
+
+
 def digest_of(bodies: Sequence[bytes]) -> str:
     """SHA-256 over all bodies, each behind its length, as hexadecimal."""
     digest = sha256()
@@ -305,11 +348,13 @@ class _Stretch:
 
     __slots__ = ("_count", "_first_index", "_first_seq", "_source")
 
-    def __init__(self, source: tuple[str, int], seq: int, index: int = 0) -> None:
+    def __init__(
+        self, source: tuple[str, int], seq: int, index: int = 0, *, count: int = 1
+    ) -> None:
         self._source = source
         self._first_seq = seq
         self._first_index = index
-        self._count = 1
+        self._count = count
 
     def goes_on(self, source: tuple[str, int], seq: int, index: int | None = None) -> bool:
         """Whether this position follows; then it is taken in."""

@@ -17,7 +17,7 @@ from indelible.integrity.numbering import Numbering
 from indelible.store.protocol import Lease, TrailStore
 from indelible.store.ranges import RangeSet
 from indelible.tlog import Checkpoint, Index, RightEdge, SigningKey, sign_checkpoint
-from indelible.transport.delivery import Delivery, Gap, Received
+from indelible.transport.delivery import Delivery, Gap, Received, Void
 
 
 class Sequencer:
@@ -62,6 +62,10 @@ class Sequencer:
             known = RangeSet(self._store.lost(gap.producer_id, gap.epoch))
             if gap.first not in known or gap.last not in known:
                 self._commit(lambda numbering: numbering.add_gap(gap))
+
+    def report_void(self, void: Void) -> None:
+        with self._sequencing:
+            self._commit(lambda numbering: numbering.add_void(void))
 
     def notice(self, action: str, message: str, **details: str) -> None:
         with self._sequencing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeVar, get_args
@@ -14,6 +15,7 @@ from indelible.policy.model import (
     Hop,
     Policy,
     RelaySettings,
+    Server,
     SubjectPath,
     TablePolicy,
 )
@@ -30,6 +32,8 @@ _TABLE_KEYS: Final = (
     "without_values",
     "subject",
 )
+_DATABASE_KEYS: Final = ("url", "roles")
+_SERVER_SCHEMES: Final = ("postgresql", "postgres")
 _RELAY_KEYS: Final = ("batch_events", "poll_s", "read_s", "retry_max_s", "buffer_events")
 
 
@@ -80,11 +84,7 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
     trail_path = _sqlite_path(trail_url, trail_at, directory)
     defaults = policy_for_url(trail_url)
     database = _section(document, "database", top)
-    _check_keys(database, ("url",), top.under("database"))
-    database_path = None
-    if "url" in database:
-        at = top.under("database")
-        database_path = _sqlite_path(_take(database, "url", str, "", at), at, directory)
+    database_path, server = _database(database, top.under("database"), directory)
     tables = _section(document, "tables", top)
     default = _table(
         _section(tables, "default", top.under("tables")),
@@ -113,6 +113,7 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
         keys=directory / _take(trail, "keys", str, str(defaults.keys), trail_at),
         origin=_take(trail, "origin", str, "", trail_at) or None,
         database=database_path,
+        server=server,
         default=default,
         tables=policies,
         relay=_relay(_section(document, "relay", top), top.under("relay")),
@@ -242,6 +243,35 @@ def _table(section: Mapping[str, object], base: TablePolicy, at: _Where) -> Tabl
         without_values=_names(section, "without_values", base.without_values, at),
         subject=subject,
     )
+
+
+def _database(
+    section: Mapping[str, object], at: _Where, directory: Path
+) -> tuple[Path | None, Server | None]:
+    """A file or a server. What the URL says is never in an error: it may hold a password."""
+    _check_keys(section, _DATABASE_KEYS, at)
+    if "url" not in section:
+        return None, None
+    url = _take(section, "url", str, "", at)
+    scheme = url.partition("://")[0] if "://" in url else ""
+    roles = section.get("roles", [])
+    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+        raise at.error("expected roles as a list of names", "roles")
+    if scheme in _SERVER_SCHEMES:
+        try:
+            urllib.parse.urlsplit(url)
+        except ValueError:
+            raise at.error("expected a URL like postgresql://host/name", "url") from None
+        return None, Server(url, tuple(roles))
+    if scheme != "sqlite":
+        raise at.error(
+            f"expected a URL like sqlite:///app.db or postgresql://host/name, got {scheme!r} "
+            "before its ://",
+            "url",
+        )
+    if roles:
+        raise at.error("expected roles only beside a URL like postgresql://host/name", "roles")
+    return _sqlite_path(url, at, directory), None
 
 
 def _relay(section: Mapping[str, object], at: _Where) -> RelaySettings:

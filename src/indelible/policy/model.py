@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from pathlib import Path
 from typing import Literal
 
@@ -53,12 +54,39 @@ class RelaySettings(msgspec.Struct, frozen=True):
     buffer_events: int = 10_000
 
 
+class Server(msgspec.Struct, frozen=True):
+    """A PostgreSQL database: `url` may hold a password, so that it is shown without.
+
+    `roles` are those as which the application connects; they may record explicit events.
+    """
+
+    url: str
+    roles: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = urllib.parse.urlsplit(self.url)
+        host = parts.netloc.rpartition("@")[2]
+        return f"{parts.scheme}://{host}{parts.path}"
+
+    __repr__ = __str__
+
+    def without_password(self, text: str) -> str:
+        """`text` with stars in place of the password."""
+        parts = urllib.parse.urlsplit(self.url)
+        given = [parts.netloc.rpartition("@")[0].partition(":")[2]]
+        given += urllib.parse.parse_qs(parts.query).get("password", [])
+        for secret in (*given, *map(urllib.parse.unquote, given)):
+            text = text.replace(secret, "***") if secret else text
+        return text
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `indelible.toml` decides.
 
     `trail` is the trail's SQLite file; `journals` the directory of journals and `keys` that of
     keys, beside it. `origin` is the name that a new trail gets; None: a random one, as verifiers
-    tell trails by it. `database` is the application's SQLite file, where the owner named it.
+    tell trails by it. The application's database, where the owner named it, is `database`, an
+    SQLite file, or `server`.
     """
 
     trail: Path
@@ -66,6 +94,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     keys: Path
     origin: str | None = None
     database: Path | None = None
+    server: Server | None = None
     default: TablePolicy = TablePolicy("default", "default")
     tables: dict[str, TablePolicy] = {}
     relay: RelaySettings = RelaySettings()

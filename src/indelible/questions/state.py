@@ -25,6 +25,7 @@ from indelible.tlog import Index
 _NOT_WHOLE: Final = (
     "its database was restored from a backup, and what it held then isn't written down yet"
 )
+_ALIKE: Final = "its table has no key, and rows of equal values can't be told apart"
 _KINDS: Final[frozenset[Kind]] = frozenset({"change", "system"})
 
 
@@ -108,6 +109,8 @@ def _gather(
                 waiting.append(change.id_before)
             if seen.event.kind == "change":
                 history.doubt = history.doubt or why or seen.doubt
+            if any(rows.keyless == "values" for rows in seen.event.targets):
+                history.doubt = history.doubt or _ALIKE
     restores = read_restores(reader, Window(None, at), size=size) if history.changes else ()
     for restore in restores:
         if not history.is_whole_since(restore):

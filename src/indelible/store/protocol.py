@@ -278,6 +278,9 @@ class TrailStore(TrailReader, Protocol):
     def last_epoch(self, producer_id: str) -> int:
         """The highest epoch that this producer had; 0 for none."""
 
+    def last_position(self, producer_id: str, epoch: int) -> int:
+        """The highest position of this source at which something was delivered; 0 for none."""
+
     def lost(self, producer_id: str, epoch: int) -> tuple[tuple[int, int], ...]:
         """The ranges reported as gaps of this source."""
 

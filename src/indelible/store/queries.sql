@@ -99,6 +99,11 @@ INSERT INTO conflict (idx, producer, epoch, seq) VALUES (?, ?, ?, ?)
 SELECT idx FROM conflict WHERE producer = ? AND epoch = ? AND seq = ? ORDER BY idx
 -- name: conflicts
 SELECT idx, producer, epoch, seq FROM conflict ORDER BY idx
+-- name: last_position
+SELECT max(
+  coalesce((SELECT max(first_seq + count - 1) FROM span WHERE producer = :producer AND epoch = :epoch), 0),
+  coalesce((SELECT max(seq) FROM quarantine WHERE producer = :producer AND epoch = :epoch), 0)
+)
 -- name: put_gap
 INSERT INTO gap (idx, producer, epoch, first, last) VALUES (?, ?, ?, ?, ?)
 -- name: gaps

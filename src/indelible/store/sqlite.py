@@ -122,6 +122,14 @@ class SqliteTrail(SqliteReader):
             epoch: int = connection.execute(self._sql["last_epoch"], (producer_id,)).fetchone()[0]
         return epoch
 
+    def last_position(self, producer_id: str, epoch: int) -> int:
+        with self._connections.snapshot() as connection:
+            found = connection.execute(
+                self._sql["last_position"], {"producer": producer_id, "epoch": epoch}
+            ).fetchone()
+        last: int = found[0]
+        return last
+
     def lost(self, producer_id: str, epoch: int) -> tuple[tuple[int, int], ...]:
         with self._connections.snapshot() as connection:
             return tuple(connection.execute(self._sql["gaps"], (producer_id, epoch)).fetchall())

@@ -33,8 +33,17 @@ class Gap(msgspec.Struct, frozen=True):
     why: str
 
 
+class Void(msgspec.Struct, frozen=True):
+    """Positions of a source that nothing stands at, and nothing ever will: what took them was
+    rolled back. `ranges` are inclusive."""
+
+    producer_id: str
+    epoch: int
+    ranges: tuple[tuple[int, int], ...]
+
+
 class Received(msgspec.Struct, frozen=True):
-    """What a sink durably holds of one source.
+    """What a sink durably holds of one source, void positions included.
 
     `ranges` are inclusive, ascending, disjoint and not adjacent. `last_time` is the claimed
     time of the event at the highest position.
@@ -69,6 +78,12 @@ class Sink(Protocol):
 
     def report_gap(self, gap: Gap) -> None:
         """Write down that these positions are lost, as an entry that is noticed; once."""
+
+    def report_void(self, void: Void) -> None:
+        """Write down that nothing will come at these positions: an entry that nobody has to see.
+
+        They count as received.
+        """
 
     def notice(self, action: str, message: str, **details: str) -> None:
         """Write a `system` entry that stays noticed until somebody acknowledges it."""

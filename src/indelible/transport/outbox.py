@@ -20,12 +20,12 @@ from typing import Final, Protocol, cast
 
 import msgspec
 
-from indelible.capture.outbox_rows import DecodedEvent, DecodedRows, OutboxRow
+from indelible.capture.change_drafts import DecodedEvent, DecodedRows, OutboxRow
 from indelible.errors import EventError, MalformedEventError
 from indelible.events.codec import decode_event, seal_parts
 from indelible.events.model import INCARNATION_OPENED, Producer
 from indelible.events.values import to_value
-from indelible.transport.delivery import Delivery, Gap, Sink
+from indelible.transport.delivery import Delivery, Gap, Sink, Void
 from indelible.transport.source import Fetched, Mark, Remark
 
 _ROWS_LOOKED_AT: Final = 100
@@ -37,7 +37,9 @@ class OutboxPage(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of one snapshot.
 
     `opened` is when the incarnation was opened, in microseconds since 1970; `last_id` the highest
-    number ever given out, `is_whole` that no rows follow.
+    number ever given out, `is_whole` that no rows follow. Where numbers are given out before their
+    transactions commit, rows come up to `settled`: nothing can appear at or below it any more, and
+    what isn't there was rolled back. None: numbers come without a gap, all are settled.
     """
 
     incarnation: str
@@ -45,18 +47,29 @@ class OutboxPage(msgspec.Struct, frozen=True, kw_only=True):
     last_id: int
     rows: tuple[OutboxRow, ...]
     is_whole: bool
+    settled: int | None = None
 
 
 class OutboxReader(Protocol):
-    """A database's outbox, as `indelible.capture` reads it. Never writes."""
+    """A database's outbox, as `indelible.capture` reads it."""
 
     def read_page(self, since: int, *, limit: int, max_bytes: int) -> OutboxPage:
         """The rows from number `since` on, ascending: at most `limit`, about `max_bytes`, but two
         at least where there are as many.
 
-        Holds a read lock for a short bounded time only. Raises `sqlite3.Error`
-        (`OperationalError` where the database is locked) and `NotInstalledError`.
+        The row `since` itself comes whether it is settled or not. Holds a read lock for a short
+        bounded time only. Raises `sqlite3.Error` (`OperationalError` where the database is locked),
+        `DeliveryError` and `NotInstalledError`.
         """
+
+    def forget(self, below: int) -> None:
+        """Rows with lower numbers are in the trail and may be deleted, by whoever does that.
+
+        May leave some for the next time. Raises as `read_page` does.
+        """
+
+    def close(self) -> None:
+        """Hold nothing any more; another call opens it again."""
 
     def decode(self, rows: Sequence[OutboxRow], epoch: int, delivered: int) -> DecodedRows:
         """What rows of the last pages say: one event for each, the same whenever asked.
@@ -84,6 +97,9 @@ class HeldEvents(Protocol):
 
     def last_epoch(self, producer_id: str) -> int:
         """The highest epoch of this producer; 0 for none."""
+
+    def last_position(self, producer_id: str, epoch: int) -> int:
+        """The highest position at which something was received; 0 for none."""
 
     def bodies_at(self, producer_id: str, epoch: int, seq: int) -> Sequence[tuple[bytes, ...]]:
         """What was received at this position."""
@@ -160,6 +176,7 @@ class OutboxSource:
         self._confirmed = self._fetched
         self._published = self._confirmed.last
         self._said_on_opening = ((), ())
+        self._reader.forget(self._published)
 
     def end(self) -> Mark:
         """See `Source.end`."""
@@ -175,6 +192,7 @@ class OutboxSource:
         self.producer_id = ""
         self._confirmed = self._fetched = _Place()
         self._said_on_opening = ((), ())
+        self._reader.close()
 
     # -- which database is it? ------------------------------------------------------------------
 
@@ -184,14 +202,17 @@ class OutboxSource:
         self.producer_id = page.incarnation
         self._opened = page.opened
         self.epoch = max(page.opened, self._held.last_epoch(page.incarnation))
-        last = sink.received(self.producer_id, self.epoch).last
-        self._confirmed = _Place(last, None, last + 1)
+        self._confirmed = self._held_place(sink)
+
+    def _held_place(self, sink: Sink) -> _Place:
+        last = self._held.last_position(self.producer_id, self.epoch)
+        return _Place(last, None, sink.received(self.producer_id, self.epoch).last + 1)
 
     def _catch_up(self, sink: Sink) -> bool:
-        last = sink.received(self.producer_id, self.epoch).last
-        if last <= self._confirmed.last:
+        place = self._held_place(sink)
+        if place.last <= self._confirmed.last:
             return False
-        self._confirmed = _Place(last, None, last + 1)
+        self._confirmed = place
         return True
 
     def _is_known(self, page: OutboxPage) -> bool:
@@ -282,19 +303,28 @@ class OutboxSource:
     def _take(self, page: OutboxPage, sink: Sink) -> Fetched:
         place = self._confirmed
         gaps = list(self._said_on_opening[0])
+        missing: list[tuple[int, int]] = []
         rows = [row for row in page.rows if _id(row) > place.last]
         received = sink.received(self.producer_id, self.epoch)
         decoded = self._reader.decode(rows, self.epoch, received.last)
         expected = place.next
         deliveries = []
         for row, event in zip(rows, decoded.events, strict=True):
-            gaps += self._missing(expected, event.seq - 1)
+            if expected < event.seq:
+                missing.append((expected, event.seq - 1))
             expected = max(expected, event.seq + 1)
             if event.seq not in received:
                 deliveries.append(self._delivery(row, event))
         if page.is_whole:
-            gaps += self._missing(expected, page.last_id)
-            expected = max(expected, page.last_id + 1)
+            end = page.last_id if page.settled is None else page.settled
+            if expected <= end:
+                missing.append((expected, end))
+            expected = max(expected, end + 1)
+        void = None
+        if page.settled is None:
+            gaps += [Gap(self.producer_id, self.epoch, *each, _GONE) for each in missing]
+        elif missing:
+            void = Void(self.producer_id, self.epoch, tuple(missing))
         anchor = page.rows[-1] if page.rows else place.anchor
         self._fetched = _Place(_id(anchor) if anchor else place.last, anchor, expected)
         told = [Remark(note.action, note.message, note.details) for note in decoded.notices]
@@ -303,6 +333,7 @@ class OutboxSource:
         return Fetched(
             deliveries=tuple(deliveries),
             gaps=tuple(gaps),
+            void=void,
             remarks=(*self._said_on_opening[1], *told),
             more=not page.is_whole,
             waiting=max(0, page.last_id - expected + 1),
@@ -324,11 +355,6 @@ class OutboxSource:
             bodies = (_raw(row),)
         return Delivery(self.producer_id, self.epoch, event.seq, bodies)
 
-    def _missing(self, first: int, last: int) -> list[Gap]:
-        if first > last:
-            return []
-        return [Gap(self.producer_id, self.epoch, first, last, _GONE)]
-
 
 class OutboxSources:
     """The outboxes that were asked to be watched: a `SourceFinder`. Safe for threads.
@@ -344,7 +370,7 @@ class OutboxSources:
     ) -> None:
         self._make_reader = make_reader
         self._held = held
-        self._sources: dict[Path, OutboxSource] = {}
+        self._sources: dict[Path | str, OutboxSource] = {}
 
     def watch(self, path: Path) -> None:
         """Carry this database's outbox from now on; nothing changes where it is already."""
@@ -353,6 +379,11 @@ class OutboxSources:
             name = f"outbox {path}"
             reader = self._make_reader(path)
             self._sources[path] = OutboxSource(name, reader, self._held)
+
+    def watch_server(self, server: str, reader: OutboxReader) -> None:
+        """Carry the outbox of this server's database, too; `server` names it."""
+        if server not in self._sources:
+            self._sources[server] = OutboxSource(f"outbox {server}", reader, self._held)
 
     def delivered_through(self, incarnation: str) -> int:
         """See `OutboxSource.delivered_through`; 0 for an incarnation that isn't known.
@@ -364,13 +395,13 @@ class OutboxSources:
         ]
         return found[0].delivered_through if len(found) == 1 else 0
 
-    def restored(self) -> Sequence[tuple[Path, OutboxSource]]:
-        """The databases that were put back to a backup; none that another file claims to be."""
+    def restored(self) -> Sequence[tuple[Path | str, OutboxSource]]:
+        """Files and servers that were put back to a backup; none that another claims to be."""
         known = list(self._sources.items())
         claimed = [source.producer_id for _, source in known]
         return [
-            (path, source)
-            for path, source in known
+            (where, source)
+            for where, source in known
             if source.is_restored and claimed.count(source.producer_id) == 1
         ]
 

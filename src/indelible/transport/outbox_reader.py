@@ -8,27 +8,23 @@ earlier can be used once more without being contested: that the file is lost is 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, cast
 
-import msgspec
-
-from indelible.capture.context_ledger import ContextLedger
-from indelible.capture.outbox_layout import Layout
-from indelible.capture.outbox_rows import (
+from indelible.capture.change_drafts import (
     DecodedEvent,
     DecodedRows,
-    OutboxDecoder,
-    OutboxNotice,
     OutboxRow,
 )
+from indelible.capture.context_ledger import ContextLedger
+from indelible.capture.outbox_layout import Layout
+from indelible.capture.outbox_rows import OutboxDecoder
 from indelible.capture.sqlite_outbox import OutboxRows, outbox_state, read_outbox
 from indelible.errors import CaptureError
-from indelible.transport.journal_writing import make_private_directory
+from indelible.transport.context_memory import ContextMemory
 from indelible.transport.outbox import OutboxPage
 
 _INCARNATION: Final = re.compile(r"[0-9a-f]{1,64}")
@@ -50,7 +46,7 @@ class SqliteOutboxReader:
         self._read_s = read_s
         self._incarnation = ""
         self._layouts: dict[int, Layout] = {}
-        self._judges: dict[int, _Judge] = {}
+        self._memories: dict[int, tuple[ContextMemory[ContextLedger], OutboxDecoder]] = {}
         self._unjudged = self._decoder(ContextLedger())
 
     def read_page(self, since: int, *, limit: int, max_bytes: int) -> OutboxPage:
@@ -78,14 +74,22 @@ class SqliteOutboxReader:
             is_whole=page.is_end,
         )
 
+    def forget(self, below: int) -> None:
+        """See `OutboxReader.forget`: the application's own triggers delete them."""
+
+    def close(self) -> None:
+        """See `OutboxReader.close`: nothing is held between pages."""
+
     def decode(self, rows: Sequence[OutboxRow], epoch: int, delivered: int) -> DecodedRows:
         """See `OutboxReader.decode`."""
-        judge = self._judges.get(epoch)
-        if judge is None:
+        found = self._memories.get(epoch)
+        if found is None:
             path = self._ledgers / f"{self._incarnation}.{epoch}.ledger"
-            judge = self._judges[epoch] = _Judge(path, self._decoder)
-        self._learn(judge.decoder)
-        return judge.decode(rows, delivered)
+            memory = ContextMemory(path, ContextLedger)
+            found = self._memories[epoch] = (memory, self._decoder(memory.ledger))
+        memory, decoder = found
+        self._learn(decoder)
+        return memory.judged(decoder.decode(rows), delivered)
 
     def decode_alone(self, row: OutboxRow) -> DecodedEvent:
         """See `OutboxReader.decode_alone`."""
@@ -105,7 +109,7 @@ class SqliteOutboxReader:
                 raise CaptureError("expected hexadecimal digits as incarnation in indelible_meta")
             self._incarnation = incarnation
             self._layouts.clear()
-            self._judges.clear()
+            self._memories.clear()
             self._unjudged = self._decoder(ContextLedger())
 
     def _read(
@@ -130,56 +134,3 @@ class SqliteOutboxReader:
             isolation_level=None,
             check_same_thread=False,
         )
-
-
-class _Judge:
-    """A decoder whose ledger is remembered in a file."""
-
-    def __init__(self, path: Path, make_decoder: Callable[[ContextLedger], OutboxDecoder]) -> None:
-        self._path = path
-        self._ledger = self._load()
-        self._saved_through = self._ledger.through
-        self._is_checked = False
-        self._lost_before: int | None = None
-        self.decoder = make_decoder(self._ledger)
-
-    def decode(self, rows: Sequence[OutboxRow], delivered: int) -> DecodedRows:
-        decoded = self.decoder.decode(rows)
-        if not decoded.events:
-            return decoded
-        first = decoded.events[0].seq
-        if not self._is_checked and self._saved_through < delivered:
-            self._lost_before = first
-        self._is_checked = True
-        if self._ledger.through > self._saved_through:
-            self._save()
-            self._saved_through = self._ledger.through
-        if first == self._lost_before:
-            # Again where the same rows are fetched again: they weren't delivered.
-            decoded.notices.append(_lost(first))
-        return decoded
-
-    def _load(self) -> ContextLedger:
-        try:
-            return ContextLedger(self._path.read_bytes())
-        except (FileNotFoundError, msgspec.MsgspecError):
-            return ContextLedger()
-
-    def _save(self) -> None:
-        make_private_directory(self._path.parent)
-        new = self._path.with_name(self._path.name + ".new")
-        fd = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(self._ledger.encode())
-            file.flush()
-            os.fdatasync(fd)
-        new.replace(self._path)
-
-
-def _lost(seq: int) -> OutboxNotice:
-    return OutboxNotice(
-        "context.memory_lost",
-        f"which contexts were used before row {seq} isn't known any more: one that was copied "
-        "then can be used again unseen",
-        {"outbox_id": str(seq)},
-    )

@@ -242,6 +242,8 @@ class Relay:
             try:
                 for gap in fetched.gaps:
                     self._sink.report_gap(gap)
+                if fetched.void is not None:
+                    self._sink.report_void(fetched.void)
                 for remark in fetched.remarks:
                     self._sink.notice(remark.action, remark.message, **remark.details)
                 track.source.confirm(self._sink)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from indelible.transport.delivery import Delivery, Gap, Sink
+from indelible.transport.delivery import Delivery, Gap, Sink, Void
 
 Mark = tuple[int, int]
 """A place in a source. Marks of one source are ordered; of two sources they aren't."""
@@ -24,12 +24,13 @@ class Remark(msgspec.Struct, frozen=True):
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     """What comes next in a source.
 
-    `gaps` lie before or between the deliveries. `more` says that there was more than was asked
-    for, `waiting` how many events that is, about.
+    `gaps` lie before or between the deliveries, `void` are positions that were rolled back. `more`
+    says that there was more than was asked for, `waiting` how many events that is, about.
     """
 
     deliveries: tuple[Delivery, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    void: Void | None = None
     remarks: tuple[Remark, ...] = ()
     more: bool = False
     waiting: int = 0

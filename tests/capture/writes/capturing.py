@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from indelible.capture.change_drafts import DecodedRows
 from indelible.capture.context_ledger import ContextLedger
-from indelible.capture.outbox_rows import DecodedRows, OutboxDecoder
+from indelible.capture.outbox_rows import OutboxDecoder
 from indelible.capture.sqlite_context import Nonces, WriteContext
 from indelible.capture.sqlite_install import InstallReport, install
 from indelible.capture.sqlite_outbox import outbox_state, read_layouts, read_outbox

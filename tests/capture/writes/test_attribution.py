@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from indelible.capture.change_drafts import DecodedRows
 from indelible.capture.context_ledger import ContextLedger
-from indelible.capture.outbox_rows import DecodedRows, OutboxDecoder
+from indelible.capture.outbox_rows import OutboxDecoder
 from indelible.capture.sqlite3 import connect
 from indelible.capture.sqlite_context import WriteContext
 from indelible.capture.sqlite_install import install

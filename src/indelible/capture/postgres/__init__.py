@@ -1,0 +1,1 @@
+"""Capture of writes on PostgreSQL, by triggers; needs the extra `postgres`."""

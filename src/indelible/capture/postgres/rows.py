@@ -1,0 +1,311 @@
+"""Outbox rows of PostgreSQL become draft events, one for each row and nothing else. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple, cast
+
+import msgspec
+
+from indelible.capture.change_drafts import (
+    INVALID_CONTEXT,
+    LAST_TIME,
+    NO_CONTEXT,
+    ContextPieces,
+    DecodedEvent,
+    DecodedRows,
+    OutboxNotice,
+    OutboxRow,
+    TableDraft,
+    contested_notice,
+    format_micros,
+    invalid_notice,
+    unreadable_event,
+    unreadable_notice,
+)
+from indelible.capture.context_ledger import TransactionLedger
+from indelible.capture.context_text import is_signed_event, verify_context
+from indelible.capture.outbox_layout import OP_DELETE, OP_EVENT, OP_INSERT, OP_UPDATE, Layout
+from indelible.capture.postgres.values import parse_record, value_of
+from indelible.errors import MalformedEventError
+from indelible.events.codec import encode_draft, format_time
+from indelible.events.model import Event
+from indelible.events.values import ABSENT, CHANGED, Id, Native, TypedValue, Value, format_id
+
+STAND_IN: Final = "values"
+"""What rows are called by in a table without a key: all of their values."""
+OP_STRAY: Final = 8
+
+_OLD, _NEW, _CHANGED, _XID, _BACKEND, _ROLE, _APPLICATION, _ADDRESS = range(7, 15)
+_WIDTH: Final = 15
+_ALTERED: Final = "!"
+"""Begins `changed` where the table is no longer as the layout says: the places that are gone."""
+_MAX_ID_CHARACTERS: Final = 1_000
+_VERBS: Final = {OP_INSERT: "insert", OP_UPDATE: "update", OP_DELETE: "delete"}
+_encode: Final = msgspec.json.Encoder().encode
+_CONTEXTS: Final = 64
+
+
+class Image(NamedTuple):
+    """A row as it was: its id, and the values of the columns that are kept."""
+
+    id: Id
+    values: tuple[Value, ...]
+    fields: list[str | None]
+
+
+class TableRows:
+    """Reads rows of one table under one layout from their text form."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        kept = [place for place, slot in enumerate(layout.slots) if slot.mode == "value"]
+        self.columns = tuple(layout.slots[place].column or "" for place in kept)
+        self.types = [layout.slots[place].type for place in kept]
+        index = {place: n for n, place in enumerate(kept)}
+        self._key = [index[place] for place in layout.key]
+        subject = layout.subject
+        self._subject = (
+            index[subject.slot] if subject is not None and subject.source == "slot" else 0
+        )
+
+    def read(self, text: str, gone: Collection[int] = ()) -> Image:
+        """The row of this text form, of which the columns at these places were dropped.
+
+        Raises `MalformedEventError` for any other text.
+        """
+        fields = parse_record(text, len(self.columns))
+        try:
+            values = tuple(map(value_of, self.types, fields))
+        except ValueError:
+            values = tuple(map(_value_of_altered, self.types, fields))
+        if gone:
+            values = tuple([ABSENT if n in gone else each for n, each in enumerate(values)])
+        return Image(self._id(values, text), values, fields)
+
+    def subject_of(self, image: Image, stored: Native) -> tuple[str, str | None] | None:
+        """Whose row it is; None for nobody's. `stored` is what the trigger found, if it looked."""
+        subject = self.layout.subject
+        if subject is None:
+            return None
+        if subject.source in ("self", "slot"):
+            named = image.id if subject.source == "self" else (image.values[self._subject],)
+            if ABSENT in named:
+                return subject.kind, None
+            return None if named == (None,) else (subject.kind, format_id(named))
+        if stored == "":
+            return None
+        return subject.kind, stored[1:] if type(stored) is str else None
+
+    def _id(self, values: tuple[Value, ...], text: str) -> Id:
+        if self._key:
+            return tuple([values[place] for place in self._key])
+        if len(text) <= _MAX_ID_CHARACTERS:
+            return values
+        return (TypedValue("pg:row-sha256", hashlib.sha256(text.encode()).hexdigest()),)
+
+
+class PostgresDecoder:
+    """Decodes the rows of one incarnation; `layouts` are those known of `indelible.layouts`.
+
+    Without a `ledger` no context counts as used before.
+    """
+
+    def __init__(
+        self,
+        incarnation: str,
+        layouts: Mapping[int, Layout],
+        context_key: bytes,
+        ledger: TransactionLedger | None,
+    ) -> None:
+        self._incarnation = incarnation
+        self._key = context_key
+        self._ledger = ledger
+        self._tables: dict[int, _TableDecoder] = {}
+        self._contexts: dict[Native, ContextPieces] = {}
+        self._time = format_time(0)
+        self.learn(layouts)
+
+    @property
+    def known(self) -> frozenset[int]:
+        """The numbers of the layouts that need not be read again."""
+        return frozenset(self._tables)
+
+    def learn(self, layouts: Mapping[int, Layout]) -> None:
+        """Know these, too: a migration was installed."""
+        for number, layout in layouts.items():
+            self._tables[number] = _TableDecoder(layout)
+
+    def decode(self, rows: Sequence[OutboxRow]) -> DecodedRows:
+        """The events of `rows`, in the order of their ids.
+
+        The same rows give the same bytes, however they are cut into batches. A row that can't be
+        read is an event that says so; this never raises for what is in a row.
+        """
+        events: list[DecodedEvent] = []
+        notices: list[OutboxNotice] = []
+        contested: set[str | None] = set()
+        unattributed = 0
+        for row in rows:
+            seq = cast("int", row[0])
+            context = self._context(row[2])
+            if self._ledger is not None and self._ledger.is_contested(
+                seq, context.nonce, cast("int", row[_XID])
+            ):
+                if context.nonce not in contested:
+                    contested.add(context.nonce)
+                    notices.append(contested_notice(seq, context.nonce))
+                context = context.contested
+            elif context.is_invalid:
+                notices.append(invalid_notice(seq))
+            time = row[1]
+            if type(time) is int and 0 <= time <= LAST_TIME:
+                self._time = format_micros(time)
+            unattributed += context.is_unattributed and row[4] != OP_STRAY
+            events.append(DecodedEvent(seq, self._time, self._draft(row, context, notices)))
+        return DecodedRows(events, notices, unattributed)
+
+    def _draft(self, row: OutboxRow, context: ContextPieces, notices: list[OutboxNotice]) -> bytes:
+        number, op = row[3], row[4]
+        table = self._tables.get(number) if type(number) is int else None
+        verb = _VERBS.get(op) if type(op) is int else None
+        try:
+            if table is not None and verb is not None:
+                return table.draft(verb, row, context)
+            if number == 0 and op == OP_EVENT:
+                return self._explicit(row, context)
+            if number == 0 and op == OP_STRAY:
+                return _stray(row)
+        except MalformedEventError:
+            pass
+        notices.append(unreadable_notice(row))
+        return unreadable_event(row)
+
+    def _explicit(self, row: OutboxRow, context: ContextPieces) -> bytes:
+        try:
+            draft = base64.b64decode(cast("str", row[_OLD]) or "")
+        except (TypeError, binascii.Error):
+            raise MalformedEventError("expected base64 in an explicit event") from None
+        if context.nonce is None or not is_signed_event(
+            self._key, self._incarnation, context.nonce, draft, row[_NEW]
+        ):
+            raise MalformedEventError("expected an explicit event that Indelible signed")
+        return draft
+
+    def _context(self, text: Native) -> ContextPieces:
+        if text is None:
+            return NO_CONTEXT
+        found = self._contexts.get(text)
+        if found is None:
+            payload = verify_context(self._key, self._incarnation, text)
+            found = INVALID_CONTEXT if payload is None else ContextPieces(payload)
+            if len(self._contexts) >= _CONTEXTS:
+                self._contexts.clear()
+            self._contexts[text] = found
+        return found
+
+
+class _TableDecoder:
+    """Drafts of one table's changes under one layout."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._rows = TableRows(layout)
+        self._frame = TableDraft(layout, stand_in=STAND_IN)
+        self._changed = [slot.column or "" for slot in layout.slots if slot.mode == "changed"]
+
+    def draft(self, verb: str, row: OutboxRow, context: ContextPieces) -> bytes:
+        """Raises `MalformedEventError` for a row that isn't of this layout."""
+        rows = self._rows
+        bits = str(row[_CHANGED] or "")
+        gone = frozenset[int]()
+        if bits.startswith(_ALTERED):
+            gone = _places(bits[1:])
+            # Which of these changed was not looked at.
+            bits = "1" * len(self._changed)
+        before = self._read(row[_OLD], gone) if verb != "insert" else None
+        after = self._read(row[_NEW], gone) if verb != "delete" else None
+        changes: dict[str, tuple[Value, Value]] = {}
+        if before is not None and after is not None:
+            for place, name in enumerate(rows.columns):
+                if before.fields[place] != after.fields[place]:
+                    changes[name] = (before.values[place], after.values[place])
+            for bit, name in zip(bits, self._changed, strict=False):
+                if bit == "1":
+                    changes[name] = (CHANGED, CHANGED)
+        elif after is not None:
+            changes = {
+                name: (ABSENT, value)
+                for name, value in zip(rows.columns, after.values, strict=True)
+            }
+            changes.update(self._frame.inserted)
+        elif before is not None:
+            changes = {
+                name: (value, ABSENT)
+                for name, value in zip(rows.columns, before.values, strict=True)
+            }
+            changes.update(self._frame.deleted)
+        subjects: list[tuple[str, str | None]] = []
+        for image, stored in ((before, row[5]), (after, row[6])):
+            if image is not None:
+                subject = rows.subject_of(image, stored)
+                if subject is not None and subject not in subjects:
+                    subjects.append(subject)
+        return self._frame.join(
+            verb,
+            before.id if before is not None else None,
+            after.id if after is not None else None,
+            subjects,
+            changes,
+            context.actor,
+            _tail(row, context),
+        )
+
+    def _read(self, text: Native, gone: Collection[int]) -> Image:
+        if type(text) is not str:
+            raise MalformedEventError("expected a row's text form")
+        return self._rows.read(text, gone)
+
+
+def _places(text: str) -> frozenset[int]:
+    """Which columns of a row `ALTER TABLE` took away, counted from 0."""
+    try:
+        return frozenset(int(place) - 1 for place in text.split(",") if place)
+    except ValueError:
+        raise MalformedEventError("expected the places of columns") from None
+
+
+def _value_of_altered(type_: str, text: str | None) -> Value:
+    """What a column holds that `ALTER TABLE` may have given another type: that type's text."""
+    try:
+        return value_of(type_, text)
+    except ValueError:
+        return TypedValue("pg:text", text)
+
+
+def _tail(row: OutboxRow, context: ContextPieces) -> bytes:
+    """Whoever acted, the role is kept; where it isn't told who did, where it came from, too."""
+    also = b',"database_role":' + _encode(row[_ROLE]) if row[_ROLE] is not None else b""
+    if context.nonce is None:
+        client = {"application": row[_APPLICATION], "address": row[_ADDRESS]}
+        client = {name: value for name, value in client.items() if value}
+        if client:
+            also += b',"context":' + _encode(client)
+    return also + context.tail
+
+
+def _stray(row: OutboxRow) -> bytes:
+    return encode_draft(
+        Event(
+            action="capture.stray",
+            kind="system",
+            database_role=cast("str | None", row[_ROLE]),
+            details={
+                "message": "a function of Indelible's is attached where it doesn't belong, or the "
+                "database was restored from a dump: run `indelible install`",
+                "relation": cast("str", row[_NEW]),
+            },
+        )
+    )

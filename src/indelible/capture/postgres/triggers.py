@@ -1,0 +1,449 @@
+"""Functions and triggers that capture one relation's writes: schema and layout in, SQL out. Pure.
+
+Statement-level triggers copy whole transition tables into the outbox, old paired with new by their
+order; no differences are worked out. Tables of an inheritance tree have triggers for each row, as
+a parent's transition tables lack its children's columns.
+
+Before a statement's rows are copied, a look that reads nothing finds out whether the columns are
+still those that the function was made for. After `ALTER TABLE` they may not be: then what is left
+of a row is copied, beside which columns are gone. The application's statement goes on.
+
+Where writes to a table can be nested in each other, what a nested statement did is recorded before
+the statement that it was nested in: triggers of a statement fire when it ends. `nest` notes, before
+anything nested can begin, where the outbox stood; what was recorded behind that by nested
+statements is moved behind the outer one's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from indelible.capture.outbox_layout import OP_DELETE, OP_INSERT, OP_UPDATE, Layout
+from indelible.capture.postgres.names import AFTER_PREFIX, NEST_TRIGGER, quote_name, quote_text
+from indelible.capture.postgres.schema import PostgresSchema, Relation
+from indelible.capture.postgres.values import settings_for
+from indelible.policy.model import Hop, Policy
+
+_ROW, _BEFORE, _INSERT, _DELETE, _UPDATE, _TRUNCATE = 1, 2, 4, 8, 16, 32
+_COLUMNS: Final = "layout, op, depth, ctx, database_role, application, address"
+_COMMON: Final = "_depth, _ctx, session_user, _application, _address"
+
+
+class TriggerSql(msgspec.Struct, frozen=True):
+    """One trigger of ours; `type` are the bits under which the catalogue has it."""
+
+    name: str
+    type: int
+    function: str
+    sql: str
+
+
+class FunctionSql(msgspec.Struct, frozen=True):
+    """One function of ours, by which a trigger is known."""
+
+    name: str
+    source: str
+    settings: tuple[str, ...]
+    sql: str
+
+
+class Captured(msgspec.Struct, frozen=True, kw_only=True):
+    """What captures one relation."""
+
+    relation: Relation
+    number: int
+    layout: Layout
+    function: FunctionSql
+    triggers: tuple[TriggerSql, ...]
+
+
+def capture_sql(
+    schema: PostgresSchema,
+    relation: Relation,
+    layout: Layout,
+    number: int,
+    policy: Policy,
+    *,
+    is_entangled: bool,
+) -> Captured:
+    """Function and triggers for the writes to `relation` under the layout `number`."""
+    writer = _Writer(schema, relation, layout, number, policy, is_entangled)
+    function = writer.function()
+    return Captured(
+        relation=relation,
+        number=number,
+        layout=layout,
+        function=function,
+        triggers=tuple(_triggers(relation, function.name, is_entangled)),
+    )
+
+
+class _Writer:
+    def __init__(
+        self,
+        schema: PostgresSchema,
+        relation: Relation,
+        layout: Layout,
+        number: int,
+        policy: Policy,
+        is_entangled: bool,
+    ) -> None:
+        self._schema = schema
+        self._relation = relation
+        self._layout = layout
+        self._number = number
+        self._policy = policy
+        self._is_entangled = is_entangled and not relation.inherits
+        self._values = [s.column or "" for s in layout.slots if s.mode == "value"]
+        self._changed = [s.column or "" for s in layout.slots if s.mode == "changed"]
+
+    def function(self) -> FunctionSql:
+        name = f"write_{self._relation.oid}"
+        settings = {
+            "search_path": "pg_catalog, pg_temp",
+            **settings_for(slot.type for slot in self._layout.slots),
+        }
+        if not self._relation.inherits:
+            # Plans are kept, and made for few rows: the next statement may have many.
+            settings["enable_nestloop"] = "off"
+            # What can't do without is then reckoned so dear that it would be compiled, for 0.2 s.
+            settings["jit"] = "off"
+        if not self._relation.is_partitioned:
+            settings["row_security"] = "off"
+        source = self._source()
+        clauses = "".join(
+            f"\nSET {quote_name(key)} = " + (value if key == "search_path" else quote_text(value))
+            for key, value in settings.items()
+        )
+        return FunctionSql(
+            name,
+            source,
+            tuple(f"{key}={value}" for key, value in settings.items()),
+            f"CREATE OR REPLACE FUNCTION indelible.{name}() RETURNS trigger LANGUAGE plpgsql "
+            f"SECURITY DEFINER{clauses}\nAS $indelible${source}$indelible$",
+        )
+
+    def _source(self) -> str:
+        write = self._write_rows if self._relation.inherits else self._write_statements
+        return f"""
+#variable_conflict use_variable
+DECLARE
+  _depth integer := pg_trigger_depth();
+  _ctx text := left(nullif(current_setting('indelible.ctx', true), ''), 65536);
+  _application text := current_setting('application_name');
+  _address text := host(inet_client_addr());
+  _mark text;
+  _image text;
+  _gone text;
+BEGIN
+  IF TG_RELID <> {self._relation.oid}::oid THEN
+    PERFORM indelible.stray(TG_RELID);
+    RETURN NULL;
+  END IF;
+  BEGIN
+    PERFORM FROM (SELECT {self._looked_at()}
+      FROM ONLY {self._relation.quoted} AS t LIMIT 0) AS looked;
+  EXCEPTION WHEN OTHERS THEN
+    SELECT a.image, a.gone INTO _image, _gone
+      FROM indelible.altered(TG_RELID, {self._names()}) AS a;
+  END;
+  IF _image IS NOT NULL THEN
+{self._write_altered()}  ELSE
+{write()}  END IF;
+{self._move_nested() if self._is_entangled else ""}  RETURN NULL;
+END
+"""
+
+    def select(self, alias: str) -> str:
+        return f"SELECT {self._subject(alias)}, {self._image(alias)}"
+
+    # -- one row at a time ----------------------------------------------------------------------
+
+    def _write_rows(self) -> str:
+        insert = self._put(OP_INSERT, ["s1", "new"], [self._subject("NEW"), self._image("NEW")])
+        delete = self._put(OP_DELETE, ["s0", "old"], [self._subject("OLD"), self._image("OLD")])
+        update = self._put(
+            OP_UPDATE,
+            ["s0", "s1", "old", "new", "changed"],
+            [
+                self._subject("OLD"),
+                self._subject("NEW"),
+                self._image("OLD"),
+                self._image("NEW"),
+                self._bits("ROW(OLD.{c})::text", "ROW(NEW.{c})::text"),
+            ],
+        )
+        return f"""  IF TG_OP = 'INSERT' THEN
+    {insert};
+  ELSIF TG_OP = 'UPDATE' THEN
+    {update};
+  ELSIF TG_OP = 'DELETE' THEN
+    {delete};
+  ELSE
+    {self._truncate()};
+  END IF;
+"""
+
+    # -- one statement at a time ----------------------------------------------------------------
+
+    def _write_statements(self) -> str:
+        insert = self._put(OP_INSERT, ["s1", "new"], [self._subject("n"), self._image("n")])
+        delete = self._put(OP_DELETE, ["s0", "old"], [self._subject("o"), self._image("o")])
+        single = self._put(
+            OP_UPDATE,
+            ["s0", "s1", "old", "new", "changed"],
+            [
+                self._subject("o"),
+                self._subject("n"),
+                self._image("o"),
+                self._image("n"),
+                self._bits("ROW(o.{c})::text", "ROW(n.{c})::text"),
+            ],
+        )
+        paired = self._put(
+            OP_UPDATE,
+            ["s0", "s1", "old", "new", "changed"],
+            [
+                "o.subject",
+                "n.subject",
+                "o.image",
+                "n.image",
+                self._bits("o.changed[{i}]", "n.changed[{i}]"),
+            ],
+        )
+        truncate = ""
+        if not self._relation.is_partitioned:
+            truncate = f"  ELSIF TG_OP = 'TRUNCATE' THEN\n    {self._truncate()};\n"
+        return f"""  IF TG_OP = 'INSERT' THEN
+    {insert} FROM new_rows AS n;
+  ELSIF TG_OP = 'DELETE' THEN
+    {delete} FROM old_rows AS o;
+{truncate}  ELSIF (SELECT count(*) FROM (SELECT FROM new_rows LIMIT 2) AS c) = 1
+    AND (SELECT count(*) FROM (SELECT FROM old_rows LIMIT 2) AS c) = 1 THEN
+    {single} FROM old_rows AS o, new_rows AS n;
+  ELSIF (SELECT count(*) FROM old_rows) = (SELECT count(*) FROM new_rows) THEN
+    {paired}
+    FROM ({self._numbered("old_rows")}) AS o
+    JOIN ({self._numbered("new_rows")}) AS n USING (place) ORDER BY place;
+  ELSE
+    -- A row left one partition and a trigger kept it out of the other: nothing tells which.
+    {delete} FROM old_rows AS o;
+    {insert} FROM new_rows AS n;
+  END IF;
+"""
+
+    # -- after ALTER TABLE, until `install` runs again -------------------------------------------
+
+    def _looked_at(self) -> str:
+        changed = [f"t.{quote_name(name)}" for name in self._changed]
+        return ", ".join([self._subject("t"), self._image("t"), *changed])
+
+    def _names(self) -> str:
+        return f"ARRAY[{', '.join(map(quote_text, self._values))}]::text[]"
+
+    def _write_altered(self) -> str:
+        def put(op: int, columns: str, values: str, rows: str) -> str:
+            return (
+                f"    EXECUTE 'INSERT INTO indelible.outbox ({_COLUMNS}, {columns}, changed) "
+                f"SELECT {self._number}, {op}, $1, $2, session_user, $3, $4, ' || {values} || "
+                f"', $5 FROM ' || {rows} USING _depth, _ctx, _application, _address, _gone"
+            )
+
+        if self._relation.inherits:
+            row = "'(SELECT ($6).*) AS t'"
+            pair = " || ', ' || ".join(
+                f"'(SELECT ' || _image || ' AS image FROM (SELECT ({row}).*) AS t) AS {alias}'"
+                for row, alias in (("$6", "o"), ("$7", "n"))
+            )
+            insert = put(OP_INSERT, "new", "_image", row) + ", NEW"
+            delete = put(OP_DELETE, "old", "_image", row) + ", OLD"
+            update = put(OP_UPDATE, "old, new", "'o.image, n.image'", pair) + ", OLD, NEW"
+        else:
+            insert = put(OP_INSERT, "new", "_image", "'new_rows AS t'")
+            delete = put(OP_DELETE, "old", "_image", "'old_rows AS t'")
+            update = put(
+                OP_UPDATE,
+                "old, new",
+                "'o.image, n.image'",
+                "'(SELECT row_number() OVER () AS place, ' || _image || ' AS image FROM old_rows "
+                "AS t) AS o FULL JOIN (SELECT row_number() OVER () AS place, ' || _image || "
+                "' AS image FROM new_rows AS t) AS n USING (place) ORDER BY place'",
+            )
+        truncate = put(OP_DELETE, "old", "_image", "'ONLY ' || TG_RELID::regclass || ' AS t'")
+        return f"""    IF TG_OP = 'INSERT' THEN
+{insert};
+    ELSIF TG_OP = 'UPDATE' THEN
+{update};
+    ELSIF TG_OP = 'DELETE' THEN
+{delete};
+    ELSE
+{truncate};
+    END IF;
+"""
+
+    def _numbered(self, table: str) -> str:
+        changed = ", ".join(f"ROW(r.{quote_name(name)})::text" for name in self._changed)
+        also = f", ARRAY[{changed}] AS changed" if self._changed else ""
+        return (
+            f"SELECT row_number() OVER () AS place, {self._image('r')} AS image, "
+            f"{self._subject('r')} AS subject{also} FROM {table} AS r"
+        )
+
+    def _move_nested(self) -> str:
+        columns = (
+            "time, layout, op, depth, ctx, s0, s1, old, new, changed, database_role, application, "
+            "address"
+        )
+        # Of columns named like these PL/pgSQL would take its own variables.
+        moved = ", ".join(f"moved.{name}" for name in columns.split(", "))
+        name = f"'indelible.m{self._relation.root}d' || _depth"
+        # A mark that is closed serves the other triggers of the same statement (of MERGE, say); the
+        # next statement's first row opens another.
+        return f"""  _mark := current_setting({name}, true);
+  IF _mark <> '' THEN
+    PERFORM set_config({name}, 'c' || substr(_mark, 2), true);
+    WITH moved AS (
+      DELETE FROM indelible.outbox AS b
+      WHERE b.id > substr(_mark, 2)::bigint AND b.xid = pg_current_xact_id()
+        AND b.layout = {self._number}
+        AND (b.depth > _depth OR (b.depth = _depth AND b.op = {OP_DELETE} AND TG_OP = 'UPDATE'))
+      RETURNING *)
+    INSERT INTO indelible.outbox ({columns})
+    SELECT {moved} FROM moved ORDER BY moved.id;
+  END IF;
+"""
+
+    # -- parts ----------------------------------------------------------------------------------
+
+    def _truncate(self) -> str:
+        put = self._put(OP_DELETE, ["s0", "old"], [self._subject("t"), self._image("t")])
+        return f"{put} FROM ONLY {self._relation.quoted} AS t"
+
+    def _put(self, op: int, columns: Sequence[str], values: Sequence[str]) -> str:
+        return (
+            f"INSERT INTO indelible.outbox ({_COLUMNS}, {', '.join(columns)})\n"
+            f"    SELECT {self._number}, {op}, {_COMMON},\n      "
+            + ",\n      ".join(values)
+            + "\n   "
+        )
+
+    def _image(self, alias: str) -> str:
+        return f"ROW({', '.join(f'{alias}.{quote_name(name)}' for name in self._values)})::text"
+
+    def _bits(self, old: str, new: str) -> str:
+        """A digit for each column of which only that is kept."""
+        if not self._changed:
+            return "NULL"
+        bits = (
+            f"({old.format(c=quote_name(name), i=place)} "
+            f"IS DISTINCT FROM {new.format(c=quote_name(name), i=place)})::integer"
+            for place, name in enumerate(self._changed, start=1)
+        )
+        return f"concat({', '.join(bits)})"
+
+    def _subject(self, alias: str) -> str:
+        """`=` and whose row it is; empty for nobody's, NULL for one that can't be found."""
+        subject = self._layout.subject
+        if subject is None or subject.source != "stored":
+            return "NULL"
+        path = self._policy.table(self._layout.table).subject
+        return self._path(alias, path.hops, 0) if path is not None else "NULL"
+
+    def _path(self, alias: str, hops: Sequence[Hop], depth: int) -> str:
+        column = f"{alias}.{quote_name(self._exact(alias, hops, depth))}"
+        if depth == len(hops) - 1:
+            found = f"format('=%s', {column})"
+        else:
+            parent = self._schema.tables.table(hops[depth].table)
+            oid = next(
+                oid
+                for oid, name in self._schema.table_of.items()
+                if parent is not None and self._schema.tables.tables[name] is parent
+            )
+            row = f"p{depth}"
+            key = quote_name(parent.key[0]) if parent is not None else ""
+            found = (
+                f"(SELECT {self._path(row, hops, depth + 1)} "
+                f"FROM {self._schema.relations[oid].quoted} AS {row} WHERE {row}.{key} = {column})"
+            )
+        return f"CASE WHEN {column} IS NULL THEN '' ELSE {found} END"
+
+    def _exact(self, alias: str, hops: Sequence[Hop], depth: int) -> str:
+        """The column as the table has it: policies don't tell upper from lower case."""
+        name = self._layout.table if depth == 0 else hops[depth - 1].table
+        table = self._schema.tables.table(name)
+        column = table.column(hops[depth].column) if table is not None else None
+        return column.name if column is not None else hops[depth].column
+
+
+def _triggers(relation: Relation, function: str, is_entangled: bool) -> list[TriggerSql]:
+    found = []
+    for event, bit, tables in (
+        ("INSERT", _INSERT, "NEW TABLE AS new_rows"),
+        ("UPDATE", _UPDATE, "OLD TABLE AS old_rows NEW TABLE AS new_rows"),
+        ("DELETE", _DELETE, "OLD TABLE AS old_rows"),
+    ):
+        scope = "FOR EACH ROW" if relation.inherits else f"REFERENCING {tables} FOR EACH STATEMENT"
+        found.append(
+            _trigger(
+                f"{AFTER_PREFIX}{event.lower()}",
+                bit | (_ROW if relation.inherits else 0),
+                relation,
+                f"AFTER {event}",
+                scope,
+                function,
+            )
+        )
+    if not relation.is_partitioned:
+        found.append(
+            _trigger(
+                f"{AFTER_PREFIX}truncate",
+                _BEFORE | _TRUNCATE,
+                relation,
+                "BEFORE TRUNCATE",
+                "FOR EACH STATEMENT",
+                function,
+            )
+        )
+        if is_entangled and not relation.inherits:
+            found.append(
+                _trigger(
+                    NEST_TRIGGER,
+                    _ROW | _INSERT | _UPDATE | _DELETE,
+                    relation,
+                    "AFTER INSERT OR UPDATE OR DELETE",
+                    "FOR EACH ROW",
+                    "nest",
+                    str(relation.root),
+                )
+            )
+    return found
+
+
+def _trigger(
+    name: str,
+    bits: int,
+    relation: Relation,
+    event: str,
+    scope: str,
+    function: str,
+    argument: str = "",
+) -> TriggerSql:
+    said = quote_text(argument) if argument else ""
+    return TriggerSql(
+        name,
+        bits,
+        function,
+        f"CREATE TRIGGER {quote_name(name)} {event} ON {relation.quoted} {scope} "
+        f"EXECUTE FUNCTION indelible.{function}({said})",
+    )
+
+
+def baseline_sql(schema: PostgresSchema, relation: Relation, layout: Layout, policy: Policy) -> str:
+    """Every row of `relation`, as triggers would write it: its subject and its image."""
+    writer = _Writer(schema, relation, layout, 0, policy, False)
+    only = "ONLY " if relation.inherits else ""
+    return writer.select("t") + f" FROM {only}{relation.quoted} AS t"

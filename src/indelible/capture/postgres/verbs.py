@@ -1,0 +1,86 @@
+"""Whether a statement is proven to only read: then nobody has to be told who runs it. Pure."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from indelible.capture.statements.syntax import words
+from indelible.capture.statements.tokens import Kind, Token, tokenize
+
+_READS: Final = frozenset({"SELECT", "VALUES", "TABLE", "WITH", "SHOW"})
+_WRITES: Final = frozenset({"INSERT", "DELETE", "MERGE", "INTO", "CALL", "UPDATE"})
+_ENDS: Final = frozenset(
+    {
+        "ABORT",
+        "BEGIN",
+        "COMMIT",
+        "END",
+        "PREPARE",
+        "RELEASE",
+        "ROLLBACK",
+        "START",
+    }
+)
+_FIRST_WORD: Final = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*([A-Za-z]+)", re.DOTALL)
+_BEFORE_BRACKETS: Final = words("""
+    all and any array as between by case cast distinct else except exists filter from group having
+    in intersect join lateral like limit not offset on or order over partition row select some then
+    union using values when where with within
+    bit char character decimal interval numeric time timestamp timestamptz varchar
+    abs array_agg avg bool_and bool_or ceil char_length coalesce concat concat_ws count cume_dist
+    date_part date_trunc dense_rank every extract first_value floor format greatest json_agg
+    json_build_array json_build_object jsonb_agg jsonb_build_array jsonb_build_object lag
+    last_value lead least left length lower lpad ltrim max min mod now nth_value ntile nullif
+    octet_length percent_rank position power rank regexp_replace replace right round row_number
+    row_to_json rpad rtrim split_part sqrt stddev strpos substr substring sum string_agg to_char
+    to_date to_json to_jsonb to_timestamp trim unnest upper variance
+    """)
+
+
+def is_proven_read(text: str) -> bool:
+    """Whether `text` is one query that calls nothing but functions known to write nothing.
+
+    A view may call one that does; what that writes is unattributed.
+    """
+    # Most writes, and all very long ones, are told from their first word.
+    return _first_word(text) in _READS and _only_reads(text)
+
+
+@lru_cache(maxsize=4_096)
+def _only_reads(text: str) -> bool:
+    if "\\" in text or "$" in text:  # may quote in ways that these tokens don't know
+        return False
+    tokens = tokenize(text)
+    if tokens and text[tokens[-1].start] == ";":
+        tokens = tokens[:-1]
+    return all(
+        _is_harmless(text, *three)
+        for three in zip((None, *tokens[:-1]), tokens, (*tokens[1:], None), strict=True)
+    )
+
+
+def _is_harmless(text: str, before: Token | None, token: Token, after: Token | None) -> bool:
+    if token.kind is Kind.ILLEGAL:
+        # `::type`, to SQLite's tokens a colon and a parameter.
+        return text.startswith("::", token.start) and after is not None
+    if text[token.start] == ";":
+        return False
+    if token.upper in _WRITES:
+        # FOR UPDATE locks rows, and changes none.
+        return token.upper == "UPDATE" and before is not None and before.upper in ("FOR", "KEY")
+    if after is None or text[after.start] != "(" or token.kind not in (Kind.WORD, Kind.QUOTED):
+        return True
+    is_qualified = before is not None and text[before.start] == "."
+    return token.upper.lower() in _BEFORE_BRACKETS and not is_qualified
+
+
+def ends_something(text: str) -> bool:
+    """Whether `text` may end a transaction or a savepoint, and what was told with it."""
+    return _first_word(text) in _ENDS or ";" in text.rstrip()[:-1]
+
+
+def _first_word(text: str) -> str:
+    found = _FIRST_WORD.match(text)
+    return found[1].upper() if found is not None else ""

@@ -1,0 +1,120 @@
+"""Random schemas under random histories, held to what PostgreSQL itself ends up with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg import sql
+from tests.capture.writes.folding import fold
+from tests.servers import Database, PostgresServer
+
+from .capturing import Captured
+from .histories import chance, make_control, make_schema, make_statement
+
+_STATEMENTS = 20
+
+
+def run(connection: psycopg.Connection, statement: str) -> object:
+    """What came of it, as the application would see it."""
+    try:
+        cursor = connection.execute(statement)
+        rows = cursor.fetchall() if cursor.description else None
+        return repr(rows), cursor.rowcount, cursor.statusmessage, connection.info.transaction_status
+    except psycopg.Error as error:
+        return type(error), error.diag.message_primary, connection.info.transaction_status
+
+
+def tables_of(connection: psycopg.Connection) -> object:
+    """Every row of every table, bit by bit."""
+    names = connection.execute(
+        "SELECT relname FROM pg_class c WHERE relkind IN ('r', 'p') AND NOT relispartition "
+        "AND relnamespace = 'public'::regnamespace ORDER BY 1"
+    ).fetchall()
+    return {
+        name: connection.execute(
+            sql.SQL("SELECT ROW(x.*)::text FROM {} AS x ORDER BY 1").format(sql.Identifier(name))
+        ).fetchall()
+        for (name,) in names
+    }
+
+
+class Twins:
+    """Two databases that are made empty again for each history: one is captured."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.databases = [Database(server, f"twin{n}_{os.getpid()}") for n in range(2)]
+
+    def check(self, rng: random.Random) -> None:
+        tables, schema = make_schema(rng)
+        before = [make_statement(rng, tables) for _ in range(rng.randrange(6))]
+        after = [
+            make_control(rng) if chance(rng, 15) else make_statement(rng, tables)
+            for _ in range(rng.randrange(1, _STATEMENTS + 1))
+        ]
+        for database in self.databases:
+            database.execute(
+                "DROP SCHEMA IF EXISTS indelible CASCADE",
+                "DROP SCHEMA public CASCADE",
+                "CREATE SCHEMA public",
+                *schema,
+                role="owner",
+            )
+        with contextlib.ExitStack() as stack:
+            twins = [
+                stack.enter_context(contextlib.closing(one.connect())) for one in self.databases
+            ]
+            for twin in twins:
+                for statement in before:
+                    run(twin, statement)
+            captured = Captured(self.databases[0])
+            for statement in (*after, "COMMIT", "ROLLBACK"):
+                one, other = (run(twin, statement) for twin in twins)
+                assert one == other, statement
+            assert tables_of(twins[0]) == tables_of(twins[1])
+            try:
+                folded = fold(captured.drafts())
+            except AssertionError as error:
+                raise AssertionError(
+                    "\n".join([str(error), *schema, *before, "--", *after])
+                ) from error
+            assert folded == captured.live(), "\n".join([*schema, *before, "--", *after])
+
+
+@pytest.fixture(scope="module")
+def twins(postgres: PostgresServer) -> Twins:
+    found = Twins(postgres)
+    with postgres.connect("postgres", "postgres") as connection:
+        for database in found.databases:
+            connection.execute(f"ALTER DATABASE {database.name} SET client_min_messages = error")
+    for database in found.databases:
+        database.execute("ALTER SCHEMA public OWNER TO owner", role="postgres")
+    return found
+
+
+@settings(
+    max_examples=int(os.environ.get("INDELIBLE_EXAMPLES", "35")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(st.integers(0, 1 << 32))
+def test_folding_the_trail_gives_the_live_database(twins: Twins, seed: int) -> None:
+    """Whatever a schema and a history are made of, baseline plus changes are the database, bit
+    by bit, and no statement's result differs from what it is without capture."""
+    twins.check(random.Random(seed))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("start", range(0, 2_000, 250))
+def test_folding_many_histories(twins: Twins, start: int) -> None:
+    """The same over two thousand seeds."""
+    for seed in range(start, start + 250):
+        try:
+            twins.check(random.Random(seed))
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}") from error

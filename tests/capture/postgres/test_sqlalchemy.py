@@ -1,0 +1,337 @@
+"""SQLAlchemy engines on PostgreSQL: whoever acts when a transaction writes is who changed it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, ForeignKey, create_engine, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from tests.servers import Database, PgBouncer
+
+from indelible import Actor, Subject, Target, Trail, acting_as
+from indelible.capture.sqlalchemy import capture
+from indelible.errors import CaptureError
+
+from .test_trail import Site
+
+ALICE, BOB = Actor("staff", "alice"), Actor("staff", "bob")
+TASKS, THREADS, ROUNDS = 200, 16, 5
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Person(Base):
+    __tablename__ = "person"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+
+class Bill(Base):
+    __tablename__ = "bill"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"))
+    total: Mapped[int]
+
+
+@pytest.fixture
+def site(database: Database, tmp_path: Path) -> Site:
+    owner = create_engine(url_of(database, "owner"))
+    Base.metadata.create_all(owner)
+    owner.dispose()
+    database.grant()
+    site = Site(
+        database,
+        tmp_path,
+        "[tables.person]\nsubject = 'self'\n[tables.bill]\nsubject = 'person_id -> person'\n",
+    )
+    site.run("install")
+    return site
+
+
+@pytest.fixture
+def trail(site: Site) -> Iterator[Trail]:
+    with site.trail() as trail:
+        yield trail
+
+
+@pytest.fixture
+def engine(site: Site, trail: Trail) -> Iterator[Engine]:
+    engine = create_engine(url_of(site.database, "app"))
+    capture(engine, trail)
+    yield engine
+    engine.dispose()
+
+
+def url_of(database: Database, role: str) -> str:
+    return database.url(role).replace("postgresql://", "postgresql+psycopg://")
+
+
+def done_by(trail: Trail, actor: Actor) -> list[str]:
+    trail.flush()
+    return [f"{each.event.action} {each.target_text}" for each in trail.changes(by=actor)]
+
+
+def test_a_unit_of_work_is_whose_it_was(engine: Engine, trail: Trail) -> None:
+    with acting_as(ALICE, reason="ticket 1"), Session(engine) as session:
+        session.add(Person(id=1, name="Zara"))
+        session.flush()
+        session.add(Bill(id=1, person_id=1, total=5))
+        session.commit()
+        bill = session.get(Bill, 1)
+        assert bill is not None
+        bill.total = 6
+        session.commit()
+    assert done_by(trail, ALICE) == [
+        "person.insert person:1",
+        "bill.insert bill:1",
+        "bill.update bill:1",
+    ]
+    transactions = [each.event.transaction for each in trail.changes(by=ALICE)]
+    assert transactions[0] == transactions[1] != transactions[2]
+    assert {each.event.reason for each in trail.changes(by=ALICE)} == {"ticket 1"}
+    assert list(trail.notices()) == []
+
+
+def test_two_in_one_transaction(engine: Engine, trail: Trail) -> None:
+    """Each statement is whose it was when it ran; nobody's follows nobody's."""
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO person VALUES (1, 'nobody')"))
+        with acting_as(ALICE):
+            connection.execute(text("INSERT INTO person VALUES (2, 'a')"))
+            with acting_as(BOB):
+                connection.execute(text("INSERT INTO person VALUES (3, 'b')"))
+            connection.execute(text("INSERT INTO person VALUES (4, 'a')"))
+        connection.execute(text("INSERT INTO person VALUES (5, 'nobody')"))
+    assert done_by(trail, ALICE) == ["person.insert person:2", "person.insert person:4"]
+    assert done_by(trail, BOB) == ["person.insert person:3"]
+    # One for each pass of the relay that carried some.
+    counts = [re.search(r"nobody that is known: (\d)", n.message) for n in trail.notices()]
+    assert sum(int(count[1]) for count in counts if count is not None) == 2
+
+
+def test_a_savepoint_that_is_rolled_back_takes_nobody_along(engine: Engine, trail: Trail) -> None:
+    """Told inside of it, told again behind it: by SQLAlchemy's savepoints and by the text's own."""
+    with acting_as(ALICE), engine.begin() as connection:
+        for n in (1, 3):
+            connection.execute(text("SELECT 1"))
+            inner = connection.begin_nested()
+            connection.execute(text(f"INSERT INTO person VALUES ({n}, 'gone')"))
+            inner.rollback()
+            connection.execute(text(f"INSERT INTO person VALUES ({n + 1}, 'stays')"))
+        connection.execute(text("SAVEPOINT mine"))
+        with acting_as(BOB):
+            connection.execute(text("INSERT INTO person VALUES (5, 'gone')"))
+        connection.execute(text("ROLLBACK TO SAVEPOINT mine"))
+        with acting_as(BOB):
+            connection.execute(text("INSERT INTO person VALUES (6, 'stays')"))
+    assert done_by(trail, ALICE) == ["person.insert person:2", "person.insert person:4"]
+    assert done_by(trail, BOB) == ["person.insert person:6"]
+    assert list(trail.notices()) == []
+
+
+def test_a_read_tells_nobody_anything(engine: Engine, trail: Trail) -> None:
+    with acting_as(ALICE), engine.connect() as connection:
+        list(connection.execute(select(Person)))
+        told = connection.execute(text("SELECT current_setting('indelible.ctx', true)"))
+        # `current_setting` isn't known to write nothing, so this very statement tells.
+        assert (told.scalar() or "").find("alice") > 0
+        connection.rollback()
+        list(connection.execute(select(Person).with_for_update()))
+        with contextlib.closing(connection.connection.cursor()) as cursor:
+            cursor.execute("SELECT current_setting('indelible.ctx', true)")
+            assert cursor.fetchone() in ((None,), ("",))
+
+
+def test_a_read_is_possible_of_the_tables_that_it_names(engine: Engine, trail: Trail) -> None:
+    """Which rows isn't known yet; that somebody read from these tables is."""
+    with acting_as(ALICE), Session(engine) as session:
+        list(session.scalars(select(Person).join(Bill, Bill.person_id == Person.id)))
+        session.execute(text("SELECT name, 'secret' FROM person WHERE id = 77 AND name = E'a\\'b'"))
+        session.execute(text("SELECT count(*) FROM pg_catalog.pg_class"))
+        session.execute(text("SELECT 1"))
+        with pytest.raises(Exception, match="nowhere"):
+            session.execute(text("SELECT * FROM person, nowhere"))
+    trail.flush()
+    answer = trail.access_events(by=ALICE)
+    assert list(answer.certain()) == []
+    read = [
+        (each.event.action, [target.kind for target in each.event.targets])
+        for each in answer.possible()
+    ]
+    assert read == [("person.read", ["person", "bill"]), ("person.read", ["person"])]
+    second = list(answer.possible())[1].event.statement
+    assert second is not None
+    assert second.text == "SELECT (not shown)"
+    (accessor,) = trail.accessors(of=Subject("person", "1"))
+    assert (accessor.actor, accessor.certain) == (ALICE, False)
+    assert list(trail.notices()) == []
+
+
+def test_what_a_transaction_was_told_ends_with_it(engine: Engine, trail: Trail) -> None:
+    """The next to have the connection of the pool isn't taken for whoever had it before."""
+    with acting_as(ALICE), engine.begin() as connection:
+        connection.execute(text("INSERT INTO person VALUES (1, 'a')"))
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO person VALUES (2, 'nobody')"))
+    with acting_as(ALICE), engine.connect() as connection:
+        connection.execute(text("INSERT INTO person VALUES (3, 'a')"))
+        connection.execute(text("COMMIT"))
+        connection.execute(text("SELECT 1"))
+        connection.execute(text("INSERT INTO person VALUES (4, 'a')"))
+        connection.exec_driver_sql("COMMIT; BEGIN")
+        connection.execute(text("INSERT INTO person VALUES (5, 'a')"))
+        connection.commit()
+        connection.execute(text("SELECT 1"))
+        connection.execute(text("INSERT INTO person VALUES (6, 'a')"))
+        connection.commit()
+    assert done_by(trail, ALICE) == [f"person.insert person:{n}" for n in (1, 3, 4, 5, 6)]
+    found = [each.event for each in trail.changes(by=ALICE)]
+    assert len({event.transaction for event in found}) == 5
+    assert [notice.action for notice in trail.notices()] == ["changes.unattributed"]
+
+
+def test_isolation_and_read_only_are_kept(engine: Engine, trail: Trail) -> None:
+    """BEGIN, which is sent along, is the one that the application asked for."""
+    serializable = engine.execution_options(isolation_level="SERIALIZABLE")
+    with acting_as(ALICE), serializable.begin() as connection:
+        connection.execute(text("INSERT INTO person VALUES (1, 'a')"))
+        level = connection.execute(text("SHOW transaction_isolation")).scalar()
+        assert level == "serializable"
+    assert done_by(trail, ALICE) == ["person.insert person:1"]
+
+
+def test_in_autocommit_changes_are_nobodys(engine: Engine, trail: Trail) -> None:
+    """There is no transaction to tell; the changes are seen, and noticed as nobody's."""
+    with (
+        acting_as(ALICE),
+        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+    ):
+        connection.execute(text("INSERT INTO person VALUES (1, 'a')"))
+        with pytest.raises(CaptureError, match="autocommit"):
+            trail.record("person.greeted", on=connection)
+    assert done_by(trail, ALICE) == []
+    (notice,) = trail.notices()
+    assert notice.action == "changes.unattributed"
+
+
+def test_an_event_shares_its_transactions_fate(engine: Engine, trail: Trail) -> None:
+    zara = {"target": Target("person", "1"), "subject": Subject("person", "1")}
+    with acting_as(ALICE), Session(engine) as session:
+        session.add(Person(id=1, name="Zara"))
+        trail.record("person.welcomed", on=session, **zara)
+        session.commit()
+        trail.record("person.forgotten", on=session, **zara)
+        session.rollback()
+    trail.flush()
+    events = list(trail.events(by=ALICE))
+    assert [each.event.action for each in events] == ["person.welcomed"]
+    (change,) = trail.changes(by=ALICE)
+    assert change.event.transaction == events[0].event.transaction
+
+
+def test_errors_are_the_applications_own(engine: Engine, site: Site) -> None:
+    plain = create_engine(url_of(site.database, "app"))
+    said = []
+    for one in (plain, engine):
+        with acting_as(ALICE), one.connect() as connection:
+            for statement in (
+                "INSERT INTO person VALUES (1, NULL)",
+                "SELECT 1",  # in a transaction that failed
+                "INSERT INTO nowhere VALUES (1)",
+            ):
+                with contextlib.suppress(Exception):
+                    try:
+                        connection.execute(text(statement))
+                    except Exception as error:
+                        said.append((one is plain, str(error)))
+                        raise
+    plain.dispose()
+    assert [text for is_plain, text in said if is_plain] == [
+        text for is_plain, text in said if not is_plain
+    ]
+    assert len(said) == 6
+
+
+def test_without_an_outbox_the_application_goes_on(database: Database, tmp_path: Path) -> None:
+    """Capture that isn't installed is noticed, once, and breaks nothing."""
+    database.execute("CREATE TABLE person (id integer PRIMARY KEY, name text)")
+    database.grant()
+    site = Site(database, tmp_path)
+    engine = create_engine(url_of(database, "app"))
+    with site.trail() as trail:
+        capture(engine, trail)
+        for n in (1, 2):
+            with acting_as(ALICE), engine.begin() as connection:
+                connection.execute(text(f"INSERT INTO person VALUES ({n}, 'a')"))
+        trail.flush()
+        (notice,) = trail.notices()
+        assert "indelible install" in notice.message
+    engine.dispose()
+
+
+@pytest.fixture(params=["direct", "pgbouncer"])
+def reached_at(request: pytest.FixtureRequest, site: Site) -> Iterator[str]:
+    """Where the application's role reaches the database: straight, or pooled by transaction."""
+    url = url_of(site.database, "app")
+    if request.param == "direct":
+        yield url
+        return
+    bouncer = PgBouncer(site.database, pool_size=3)
+    try:
+        yield bouncer.url("app").replace("postgresql://", "postgresql+psycopg://")
+    finally:
+        bouncer.remove()
+
+
+def test_nobody_is_taken_for_another(reached_at: str, trail: Trail) -> None:
+    """200 tasks and 16 threads over pools of few connections, each as somebody else."""
+    pool = {"pool_size": 5, "max_overflow": 0, "connect_args": {"prepare_threshold": None}}
+    engine = create_engine(reached_at, **pool)
+    async_engine = create_async_engine(reached_at, **pool)
+    capture(engine, trail)
+    capture(async_engine, trail)
+    with engine.begin() as connection:
+        people = range(1, TASKS + THREADS + 1)
+        connection.execute(Person.__table__.insert(), [{"id": n, "name": ""} for n in people])
+
+    async def task(n: int) -> None:
+        for round_ in range(ROUNDS):
+            with acting_as(Actor("staff", f"number {n}")):
+                async with AsyncSession(async_engine) as session:
+                    person = await session.get_one(Person, n)
+                    person.name = f"round {round_}"
+                    await session.commit()
+
+    async def all_tasks() -> None:
+        await asyncio.gather(*(task(n) for n in range(1, TASKS + 1)))
+        await async_engine.dispose()
+
+    def work(n: int) -> None:
+        for round_ in range(ROUNDS):
+            with acting_as(Actor("staff", f"number {n}")), engine.begin() as connection:
+                connection.execute(
+                    update(Person).where(Person.id == n).values(name=f"round {round_}")
+                )
+
+    threads = [
+        threading.Thread(target=work, args=(n,)) for n in range(TASKS + 1, TASKS + THREADS + 1)
+    ]
+    for thread in threads:
+        thread.start()
+    asyncio.run(all_tasks())
+    for thread in threads:
+        thread.join()
+    engine.dispose()
+    for n in people:
+        assert (
+            done_by(trail, Actor("staff", f"number {n}")) == [f"person.update person:{n}"] * ROUNDS
+        )

@@ -1,0 +1,60 @@
+"""Which statements are proven to only read; anything else counts as a write."""
+
+from __future__ import annotations
+
+import pytest
+
+from indelible.capture.postgres.verbs import ends_something, is_proven_read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 1",
+        "  -- a remark; DELETE\n select name from person where id = %(id_1)s::INTEGER;",
+        "(SELECT a FROM b) UNION ALL (SELECT c FROM d) ORDER BY 1",
+        "SELECT count(*), max(coalesce(a, 'x; DELETE FROM t')) FROM t GROUP BY b HAVING sum(c) > 2",
+        "SELECT * FROM t WHERE id IN (%(a)s, %(b)s) FOR NO KEY UPDATE",
+        "WITH x AS (SELECT a FROM t) SELECT row_number() OVER (PARTITION BY a) FROM x",
+        "SELECT a FROM t JOIN (SELECT b FROM u) AS v ON (v.b = t.a) FOR UPDATE",
+        "VALUES (1, 2)",
+        "SHOW transaction_isolation",
+    ],
+)
+def test_these_only_read(text: str) -> None:
+    assert is_proven_read(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "INSERT INTO t VALUES (1)",
+        "WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone",
+        "SELECT pay(1)",
+        "SELECT evil.lower('x')",
+        'SELECT "Pay"(1)',
+        "SELECT 1; DELETE FROM t",
+        "SELECT a INTO b FROM t",
+        "SELECT E'\\'', pay(1), '",
+        "SELECT $$'$$, pay(1), $$'$$",
+        "/* /* */ SELECT 1 */ ; DELETE FROM t",
+        "SELECT nextval('s')",
+        "EXPLAIN ANALYZE DELETE FROM t",
+        "EXECUTE prepared",
+        "CALL pay(1)",
+        "COPY t FROM STDIN",
+        "MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE",
+        "SELECT * FROM t FOR SHARE; UPDATE t SET a = 1",
+    ],
+)
+def test_these_may_write(text: str) -> None:
+    assert not is_proven_read(text)
+
+
+def test_what_may_take_back_what_was_told() -> None:
+    assert ends_something("rollback to savepoint a")
+    assert ends_something("SELECT 1; ROLLBACK TO a")
+    assert ends_something("/* x */ COMMIT")
+    assert not ends_something("SELECT 1;")
+    assert not ends_something("UPDATE t SET a = 1")
