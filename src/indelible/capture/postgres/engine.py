@@ -25,6 +25,7 @@ from indelible.errors import CaptureError, IndelibleError, NotInstalledError
 from indelible.events.context import current_frame
 from indelible.policy.model import Server
 
+_ALONE: Final = "_indelible_alone"
 _ASK_AGAIN_S: Final = 5.0
 
 
@@ -40,6 +41,7 @@ def capture_engine(engine: Engine, trail: CaptureHost) -> None:
     setattr(engine.dialect, CAPTURED, captured)
     event.listen(engine, "before_cursor_execute", captured.before_statement)
     event.listen(engine, "after_cursor_execute", captured.after_statement)
+    event.listen(engine, "handle_error", captured.failed)
     event.listen(engine, "rollback_savepoint", captured.savepoint_rolled_back)
 
 
@@ -57,15 +59,29 @@ class _EngineCapture:
         transaction.notice_end()
         if is_proven_read(text):
             return
-        transaction.before_write(current_frame())
+        frame = current_frame()
+        if transaction.begin_alone(text, frame):
+            setattr(context, _ALONE, transaction)
+        else:
+            transaction.before_write(frame)
 
     def after_statement(
         self, connection: Any, cursor: Any, text: str, parameters: Any, context: Any, many: bool
     ) -> None:
         transaction = self.recorder(connection.connection)
+        if getattr(context, _ALONE, None) is not None:
+            setattr(context, _ALONE, None)
+            transaction.end_alone()
         self._reads.record(text, current_frame(), transaction.written)
         if ends_something(text):
             transaction.forget(is_over=";" in text)
+
+    def failed(self, context: Any) -> None:
+        """A statement failed: so did the transaction that was begun for it alone."""
+        alone = getattr(context.execution_context, _ALONE, None)
+        if alone is not None:
+            setattr(context.execution_context, _ALONE, None)
+            alone.end_alone(is_failed=True)
 
     def savepoint_rolled_back(self, connection: Any, name: str, context: Any) -> None:
         self.recorder(connection.connection).forget()
