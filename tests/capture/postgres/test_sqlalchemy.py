@@ -242,6 +242,24 @@ def test_in_autocommit_each_statement_is_whose_it_was(engine: Engine, trail: Tra
     assert "nobody that is known: 1" in notice.message
 
 
+def test_in_autocommit_through_the_async_driver_changes_are_nobodys(
+    site: Site, trail: Trail
+) -> None:
+    engine = create_async_engine(url_of(site.database, "app"), isolation_level="AUTOCOMMIT")
+    capture(engine, trail)
+
+    async def write() -> None:
+        with acting_as(ALICE):
+            async with engine.connect() as connection:
+                await connection.execute(text("INSERT INTO person VALUES (1, 'a')"))
+        await engine.dispose()
+
+    asyncio.run(write())
+    assert done_by(trail, ALICE) == []
+    (notice,) = trail.notices()
+    assert notice.action == "changes.unattributed"
+
+
 def test_a_constraint_that_is_checked_at_the_end_fails_the_statement(
     engine: Engine, site: Site, trail: Trail
 ) -> None:

@@ -33,13 +33,13 @@ class Senders(Protocol):
 class WritingTransaction:
     """What the transaction that is open now was told. Used as the connection is: by one at a time.
 
-    `pooled` is SQLAlchemy's connection of the pool, over psycopg's `Connection` or
-    `AsyncConnection`.
+    `driver` is psycopg's `Connection` or `AsyncConnection`, `dbapi` what stands for it where it is
+    used synchronously.
     """
 
-    def __init__(self, pooled: Any, senders: Senders) -> None:
-        self._dbapi = pooled.dbapi_connection
-        self._driver = pooled.driver_connection
+    def __init__(self, dbapi: Any, driver: Any, senders: Senders) -> None:
+        self._dbapi = dbapi
+        self._driver = driver
         self._senders = senders
         self._is_async = self._driver is not self._dbapi
         self._status = load_driver().pq.TransactionStatus
@@ -82,7 +82,9 @@ class WritingTransaction:
         Then `end_alone` has to be called. Anything but a single statement that changes rows is
         left alone: some can't run in a transaction, and of others nobody has to be told.
         """
-        if frame is None or not self._is_without_transaction() or not changes_rows(text):
+        if frame is None or self._is_async or not self._is_without_transaction():
+            return False
+        if not changes_rows(text):
             return False
         sender = self._senders.sender()
         if sender is None or not self._has_plain_protocol():
