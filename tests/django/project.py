@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.management import call_command
@@ -11,6 +12,8 @@ import django
 
 PLAIN = "django.db.backends.sqlite3"
 CAPTURED = "indelible.django.sqlite3"
+PLAIN_SERVER = "django.db.backends.postgresql"
+CAPTURED_SERVER = "indelible.django.postgresql"
 POLICY = """
 [trail]
 url = "sqlite:///trail.db"
@@ -33,15 +36,32 @@ writes = false
 """
 
 
-def start(directory: Path, engine: str, **more: object) -> None:
-    """Settings, applications and an empty, migrated database."""
+def start(directory: Path, engine: str, url: str = "", **more: object) -> None:
+    """Settings, applications and an empty, migrated database.
+
+    `url` is a server's; SQLite has a second database, `archive`.
+    """
+    options = {"trail": directory / "indelible.toml"} if engine.startswith("indelible") else {}
 
     def database(name: str) -> dict[str, object]:
-        options = {"trail": directory / "indelible.toml"} if engine == CAPTURED else {}
         return {"ENGINE": engine, "NAME": directory / name, "OPTIONS": options}
 
+    if url:
+        parts = urlsplit(url)
+        databases: dict[str, object] = {
+            "default": {
+                "ENGINE": engine,
+                "NAME": parts.path[1:],
+                "HOST": parts.hostname,
+                "PORT": parts.port,
+                "USER": parts.username,
+                "OPTIONS": options,
+            }
+        }
+    else:
+        databases = {"default": database("db.sqlite3"), "archive": database("archive.sqlite3")}
     settings.configure(
-        DATABASES={"default": database("db.sqlite3"), "archive": database("archive.sqlite3")},
+        DATABASES=databases,
         INSTALLED_APPS=["django.contrib.contenttypes", "tests.django.shop.Shop"],
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         USE_TZ=True,

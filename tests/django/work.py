@@ -1,4 +1,4 @@
-"""`python -m tests.django.work DIRECTORY ENGINE`: everything once, on one engine.
+"""`python -m tests.django.work DIRECTORY ENGINE [URL]`: everything once, on one engine.
 
 Prints JSON: what each shape and write returned, and what the tables hold at the end.
 """
@@ -8,11 +8,18 @@ import sys
 from pathlib import Path
 
 from indelible import Actor, acting_as
-from tests.django.project import start
+from indelible.capture.postgres.install import install
+from indelible.django.trails import trail_at
+from tests.django.project import CAPTURED_SERVER, start
 
 if __name__ == "__main__":
     directory, engine = Path(sys.argv[1]), sys.argv[2]
-    start(directory, engine)
+    start(directory, engine, *sys.argv[3:])
+    if engine == CAPTURED_SERVER:
+        trail = trail_at(directory / "indelible.toml")
+        assert trail.policy.server is not None
+        install(trail.policy.server, trail.policy, journal=trail.journal)
+        trail.watch_server()
 
     from django.db import connections
 
@@ -22,6 +29,8 @@ if __name__ == "__main__":
     with acting_as(Actor("staff", "filler")):
         fill()
     said = {}
+    if "archive" not in connections.settings:
+        del SHAPES["other_database"]
     for name, run in {**SHAPES, **WRITES}.items():
         with acting_as(Actor("staff", name)):
             said[name] = repr(run())

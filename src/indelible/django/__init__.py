@@ -10,6 +10,8 @@ DATABASES = {
 }
 ```
 
+On PostgreSQL it is `indelible.django.postgresql`, for which `indelible.toml` names the server.
+
 Everything that Django's own backend runs is seen, by the ORM or beneath it: managers, raw SQL,
 bulk and asynchronous queries, migrations, the admin. Results and errors are Django's own.
 """

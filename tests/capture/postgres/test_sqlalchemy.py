@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, ForeignKey, create_engine, select, text, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from tests.servers import Database, PgBouncer
@@ -209,18 +210,75 @@ def test_isolation_and_read_only_are_kept(engine: Engine, trail: Trail) -> None:
     assert done_by(trail, ALICE) == ["person.insert person:1"]
 
 
-def test_in_autocommit_changes_are_nobodys(engine: Engine, trail: Trail) -> None:
-    """There is no transaction to tell; the changes are seen, and noticed as nobody's."""
-    with (
-        acting_as(ALICE),
-        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
-    ):
-        connection.execute(text("INSERT INTO person VALUES (1, 'a')"))
+def test_in_autocommit_each_statement_is_whose_it_was(engine: Engine, trail: Trail) -> None:
+    """It gets the transaction that the server would have made; errors are the statement's own."""
+    options = {"isolation_level": "AUTOCOMMIT"}
+    with engine.connect().execution_options(**options) as connection:
+        with acting_as(ALICE):
+            connection.execute(text("INSERT INTO person VALUES (1, 'a')"))
+            with pytest.raises(IntegrityError, match="duplicate key"):
+                connection.execute(text("INSERT INTO person VALUES (1, 'again')"))
+            returned = connection.execute(
+                text("UPDATE person SET name = 'b' WHERE id = 1 RETURNING name")
+            )
+            assert returned.scalar_one() == "b"
+            many = [{"id": n, "person_id": 1, "total": n} for n in (1, 2)]
+            connection.execute(Bill.__table__.insert(), many)
+            connection.execute(text("VACUUM person"))
+        with acting_as(BOB):
+            connection.execute(text("DELETE FROM bill WHERE id = 1"))
+            connection.execute(text("SELECT 1"))
+        connection.execute(text("DELETE FROM bill WHERE id = 2"))
         with pytest.raises(CaptureError, match="autocommit"):
             trail.record("person.greeted", on=connection)
+    assert done_by(trail, ALICE) == [
+        "person.insert person:1",
+        "person.update person:1",
+        "bill.insert bill:1",
+        "bill.insert bill:2",
+    ]
+    assert done_by(trail, BOB) == ["bill.delete bill:1"]
+    (notice,) = trail.notices()
+    assert "nobody that is known: 1" in notice.message
+
+
+def test_in_autocommit_through_the_async_driver_changes_are_nobodys(
+    site: Site, trail: Trail
+) -> None:
+    engine = create_async_engine(url_of(site.database, "app"), isolation_level="AUTOCOMMIT")
+    capture(engine, trail)
+
+    async def write() -> None:
+        with acting_as(ALICE):
+            async with engine.connect() as connection:
+                await connection.execute(text("INSERT INTO person VALUES (1, 'a')"))
+        await engine.dispose()
+
+    asyncio.run(write())
     assert done_by(trail, ALICE) == []
     (notice,) = trail.notices()
     assert notice.action == "changes.unattributed"
+
+
+def test_a_constraint_that_is_checked_at_the_end_fails_the_statement(
+    engine: Engine, site: Site, trail: Trail
+) -> None:
+    """In autocommit the end is the statement's: the application gets the server's own error."""
+    site.database.execute(
+        "ALTER TABLE bill ALTER CONSTRAINT bill_person_id_fkey DEFERRABLE INITIALLY DEFERRED"
+    )
+    plain = create_engine(url_of(site.database, "app"))
+    said = []
+    for one in (plain, engine):
+        with acting_as(ALICE), one.connect() as connection:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            with pytest.raises(IntegrityError) as caught:
+                connection.execute(text("INSERT INTO bill VALUES (1, 99, 1)"))
+            said.append(str(caught.value))
+            assert connection.execute(text("SELECT count(*) FROM bill")).scalar() == 0
+    plain.dispose()
+    assert said[0] == said[1]
+    assert done_by(trail, ALICE) == []
 
 
 def test_an_event_shares_its_transactions_fate(engine: Engine, trail: Trail) -> None:

@@ -6,6 +6,7 @@ So that no answer is silent: each is an access of coverage `statement`, and coun
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import threading
 import time
@@ -21,7 +22,7 @@ from indelible.capture.postgres.connecting import connect, server_errors
 from indelible.capture.postgres.schema import read_schema
 from indelible.capture.schema import Schema
 from indelible.capture.statements.shown import mentioned_tables
-from indelible.capture.statements.tokens import Kind, Token, tokenize
+from indelible.capture.statements.tokens import Kind, Token, tokenize, unquote
 from indelible.errors import DeliveryError, IndelibleError
 from indelible.events.context import Frame
 from indelible.policy.model import Durability, Server
@@ -31,6 +32,8 @@ _LITERALS: Final = frozenset({Kind.STRING, Kind.BLOB, Kind.NUMBER})
 _READS: Final = re.compile(r"\b(?:select|table)\b", re.IGNORECASE)
 _CATALOGUES: Final = frozenset({"PG_CATALOG", "INFORMATION_SCHEMA"})
 _CHECK_S: Final = 30.0
+_LOOKS: Final = 20
+"""So often in between, at most, a text that reads from what isn't known lets us look again."""
 _MAX_PLANS: Final = 2_048
 
 
@@ -53,6 +56,8 @@ class StatementReads:
         self._looking = threading.Lock()
         self._schema = Schema({})
         self._looked_s = float("-inf")
+        self._looks_left = _LOOKS
+        self._must_sync = False
         self._plans: OrderedDict[str, ReadPlan | None] = OrderedDict()
 
     def record(self, text: str, frame: Frame | None, transaction: str | None) -> None:
@@ -71,6 +76,15 @@ class StatementReads:
         )
         self._append(draft, plan.durability, frame)
 
+    def check_in(self) -> None:
+        """A connection goes back, or a request has ended: what nobody read is on disk, too."""
+        if self._must_sync:
+            self._must_sync = False
+            try:
+                self._trail.journal.sync()
+            except DeliveryError as problem:
+                self._shared.lost(problem)
+
     def _append(self, draft: bytes, durability: Durability, frame: Frame | None) -> None:
         journal = self._trail.journal
         if durability == "async":
@@ -78,8 +92,10 @@ class StatementReads:
             return
         try:
             journal.append(draft)
-            if durability == "strict" or frame is None:
+            if durability == "strict":
                 journal.sync()
+            elif frame is None:
+                self._must_sync = True
             else:
                 self._shared.scope(frame.scope).must_sync = True
         except DeliveryError as problem:
@@ -89,21 +105,25 @@ class StatementReads:
 
     def _plan(self, text: str) -> ReadPlan | None:
         """None where no application's table is read."""
-        if time.monotonic() - self._looked_s > _CHECK_S:
-            self._look()
         if _READS.search(text) is None:
             return None
+        if time.monotonic() - self._looked_s > _CHECK_S:
+            self._looks_left = _LOOKS
+            self._look()
         try:
             return self._plans[text]
         except KeyError:
-            plan = self._plans[text] = self._make(text)
+            tokens = tokenize(text)
+            if self._looks_left and _reads_from_unknown(text, tokens, self._schema):
+                self._looks_left -= 1
+                self._look()
+            plan = self._plans[text] = self._make(text, tokens)
             while len(self._plans) > _MAX_PLANS:
                 with contextlib.suppress(KeyError):
                     self._plans.popitem(last=False)
             return plan
 
-    def _make(self, text: str) -> ReadPlan | None:
-        tokens = tokenize(text)
+    def _make(self, text: str, tokens: tuple[Token, ...]) -> ReadPlan | None:
         words = {token.upper for token in tokens}
         if words & _CATALOGUES:
             return None
@@ -125,8 +145,6 @@ class StatementReads:
     def _look(self) -> None:
         """Read which tables there are; what can't be read now stays as it was known."""
         with self._looking:
-            if time.monotonic() - self._looked_s <= _CHECK_S:
-                return
             with contextlib.suppress(IndelibleError), server_errors(self._server):
                 with contextlib.closing(connect(self._server)) as connection:
                     schema = read_schema(connection).tables
@@ -134,6 +152,16 @@ class StatementReads:
                     self._schema = schema
                     self._plans.clear()
             self._looked_s = time.monotonic()
+
+
+def _reads_from_unknown(text: str, tokens: tuple[Token, ...], schema: Schema) -> bool:
+    """Whether a name behind FROM or JOIN is no table's: that of a new one, perhaps."""
+    return any(
+        before.upper in ("FROM", "JOIN")
+        and token.kind in (Kind.WORD, Kind.QUOTED)
+        and unquote(text[token.start : token.end]).lower() not in schema.tables
+        for before, token in itertools.pairwise(tokens)
+    )
 
 
 _ORDER: Final[tuple[Durability, ...]] = ("async", "request", "strict")

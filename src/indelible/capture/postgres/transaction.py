@@ -1,7 +1,8 @@
 """Who acts, told to one connection's open transaction, once for each actor and only if it writes.
 
 It goes along with BEGIN where psycopg would send that next, which saves a round trip; inside of a
-transaction it is a statement of its own. Nothing of it outlives the transaction.
+transaction it is a statement of its own. In autocommit a statement that changes rows gets the
+transaction that the server would have made for it anyhow. Nothing outlives the transaction.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from indelible.capture.nonces import NONCES
 from indelible.capture.postgres.connecting import load_driver
 from indelible.capture.postgres.context import ContextSender
 from indelible.capture.postgres.names import CONTEXT
+from indelible.capture.postgres.verbs import changes_rows
 from indelible.errors import CaptureError
 from indelible.events.context import Frame
 
@@ -31,13 +33,13 @@ class Senders(Protocol):
 class WritingTransaction:
     """What the transaction that is open now was told. Used as the connection is: by one at a time.
 
-    `pooled` is SQLAlchemy's connection of the pool, over psycopg's `Connection` or
-    `AsyncConnection`.
+    `driver` is psycopg's `Connection` or `AsyncConnection`, `dbapi` what stands for it where it is
+    used synchronously.
     """
 
-    def __init__(self, pooled: Any, senders: Senders) -> None:
-        self._dbapi = pooled.dbapi_connection
-        self._driver = pooled.driver_connection
+    def __init__(self, dbapi: Any, driver: Any, senders: Senders) -> None:
+        self._dbapi = dbapi
+        self._driver = driver
         self._senders = senders
         self._is_async = self._driver is not self._dbapi
         self._status = load_driver().pq.TransactionStatus
@@ -73,6 +75,33 @@ class WritingTransaction:
             return
         if frame is not None or self._nonce is not None:
             self._tell(frame)
+
+    def begin_alone(self, text: str, frame: Frame | None) -> bool:
+        """Whether a transaction was begun for one statement that runs in autocommit.
+
+        Then `end_alone` has to be called. Anything but a single statement that changes rows is
+        left alone: some can't run in a transaction, and of others nobody has to be told.
+        """
+        if frame is None or self._is_async or not self._is_without_transaction():
+            return False
+        if not changes_rows(text):
+            return False
+        sender = self._senders.sender()
+        if sender is None or not self._has_plain_protocol():
+            return False
+        self._nonce, signed = sender.signed(frame)
+        self._send(signed, begin=b"BEGIN")
+        self._frame = frame
+        self._is_told = self._was_told = True
+        return True
+
+    def end_alone(self, *, is_failed: bool = False) -> None:
+        """Commit what `begin_alone` began, or take it back. Raises what the commit raises."""
+        driver = load_driver()
+        result = self._driver.pgconn.exec_(b"ROLLBACK" if is_failed else b"COMMIT")
+        self.notice_end()
+        if not is_failed and result.status != driver.pq.ExecStatus.COMMAND_OK:
+            raise driver.errors.error_from_result(result)
 
     def forget(self, *, is_over: bool = False) -> None:
         """A savepoint was rolled back, perhaps with what was told since; or with `is_over`, the
@@ -122,7 +151,8 @@ class WritingTransaction:
             if self._is_async or not self._has_plain_protocol():
                 sender.send_text(self._dbapi.cursor(), text)
             else:
-                self._send(text, is_idle=is_idle)
+                # psycopg sends its BEGIN with the next statement, unless one is open by then.
+                self._send(text, begin=self._driver._get_tx_start_command() if is_idle else b"")
         except load_driver().Error as error:
             # The application's own statement fails next, and says why in the server's words.
             _log.warning("who acts could not be told to the database: %s", type(error).__name__)
@@ -136,14 +166,13 @@ class WritingTransaction:
         is_off = driver.pgconn.pipeline_status == load_driver().pq.PipelineStatus.OFF
         return bool(is_off and driver.info.encoding == "utf-8")
 
-    def _send(self, text: str, *, is_idle: bool) -> None:
+    def _send(self, text: str, *, begin: bytes) -> None:
         driver = load_driver()
         connection = self._driver.pgconn
         literal = driver.pq.Escaping(connection).escape_literal(text.encode())
         command = b"SET LOCAL %s = %s" % (CONTEXT.encode(), bytes(literal))
-        if is_idle:
-            # psycopg sends its BEGIN with the next statement, unless a transaction is open by then.
-            command = self._driver._get_tx_start_command() + b"; " + command
+        if begin:
+            command = begin + b"; " + command
         result = connection.exec_(command)
         if result.status != driver.pq.ExecStatus.COMMAND_OK:
             raise driver.OperationalError(result.error_message.decode("utf-8", "replace"))

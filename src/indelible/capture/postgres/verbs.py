@@ -11,6 +11,7 @@ from indelible.capture.statements.tokens import Kind, Token, tokenize
 
 _READS: Final = frozenset({"SELECT", "VALUES", "TABLE", "WITH", "SHOW"})
 _WRITES: Final = frozenset({"INSERT", "DELETE", "MERGE", "INTO", "CALL", "UPDATE"})
+_CHANGES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "WITH"})
 _ENDS: Final = frozenset(
     {
         "ABORT",
@@ -74,6 +75,11 @@ def _is_harmless(text: str, before: Token | None, token: Token, after: Token | N
         return True
     is_qualified = before is not None and text[before.start] == "."
     return token.upper.lower() in _BEFORE_BRACKETS and not is_qualified
+
+
+def changes_rows(text: str) -> bool:
+    """Whether `text` is one statement that changes rows, as far as its first word tells."""
+    return _first_word(text) in _CHANGES and ";" not in text.rstrip()[:-1]
 
 
 def ends_something(text: str) -> bool:

@@ -1,0 +1,50 @@
+"""Who signs contexts for a database: found out when needed, from a server that may be away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Final
+
+from indelible.capture.host import CaptureHost
+from indelible.capture.postgres.context import ContextSender
+from indelible.capture.postgres.install import incarnation_of
+from indelible.errors import IndelibleError, NotInstalledError
+from indelible.policy.model import Server
+
+_ASK_AGAIN_S: Final = 5.0
+
+
+class DatabaseSenders:
+    """The sender of one database, found out when it is first needed. Safe for threads."""
+
+    def __init__(self, trail: CaptureHost, server: Server) -> None:
+        self._trail = trail
+        self._server = server
+        self._asking = threading.Lock()
+        self._sender: ContextSender | None = None
+        self._asked_s = float("-inf")
+        self._has_noticed = False
+
+    def sender(self) -> ContextSender | None:
+        """See `transaction.Senders`."""
+        if self._sender is None:
+            with self._asking:
+                if self._sender is None and time.monotonic() - self._asked_s > _ASK_AGAIN_S:
+                    self._sender = self._ask()
+                    self._asked_s = time.monotonic()
+        return self._sender
+
+    def _ask(self) -> ContextSender | None:
+        try:
+            return ContextSender(self._trail.context_key, incarnation_of(self._server))
+        except NotInstalledError:
+            self._notice("writes aren't captured: run `indelible install`")
+        except IndelibleError as problem:
+            self._notice(f"changes have no actor: {problem}")
+        return None
+
+    def _notice(self, message: str) -> None:
+        if not self._has_noticed:
+            self._has_noticed = True
+            self._trail.notice("capture.not_installed", message, database=str(self._server))

@@ -1,0 +1,1 @@
+"""The name of the backend for PostgreSQL: `"ENGINE": "indelible.django.postgresql"`."""

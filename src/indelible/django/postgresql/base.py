@@ -1,0 +1,136 @@
+"""Django's backend for PostgreSQL (psycopg 3), which tells the server who acts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import request_finished
+from django.db.backends.postgresql import base
+from django.db.backends.utils import CursorWrapper
+
+from indelible.capture.postgres.reads import StatementReads
+from indelible.capture.postgres.senders import DatabaseSenders
+from indelible.capture.postgres.transaction import WritingTransaction
+from indelible.capture.postgres.verbs import ends_something, is_proven_read
+from indelible.django.trails import trail_at
+from indelible.events.context import current_frame
+from indelible.policy import Server
+from indelible.trail import Trail
+
+
+class _Capture:
+    """What all connections to one database share."""
+
+    def __init__(self, trail: Trail, server: Server) -> None:
+        self.senders = DatabaseSenders(trail, server)
+        self.reads = StatementReads(trail, server)
+
+
+_captures: dict[tuple[int, str], _Capture] = {}
+
+
+class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # Django has no types
+    """`django.db.backends.postgresql`, captured into the trail that `OPTIONS["trail"]` names.
+
+    Every statement goes through here, by the ORM or beneath it, `callproc` and server-side cursors
+    included; COPY doesn't, and changes that it makes are nobody's.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._told: WritingTransaction | None = None
+        self._told_on: object = None
+        self._capture: _Capture | None = None
+        self.execute_wrappers.append(self._run)
+
+    def get_connection_params(self) -> dict[str, Any]:
+        """Raises `ImproperlyConfigured` where no trail is named, or none with a server."""
+        parameters: dict[str, Any] = super().get_connection_params()
+        source = parameters.pop("trail", None)
+        if not source:
+            raise ImproperlyConfigured(
+                f"expected DATABASES[{self.alias!r}]['OPTIONS']['trail'] to name an "
+                "indelible.toml, found nothing"
+            )
+        trail = trail_at(source)
+        server = trail.policy.server
+        if server is None:
+            raise ImproperlyConfigured(
+                f"expected [database] url in {source} to name the PostgreSQL server, found none"
+            )
+        key = (id(trail), server.url)
+        self._capture = _captures.get(key) or _captures.setdefault(key, _Capture(trail, server))
+        return parameters
+
+    def make_cursor(self, cursor: Any) -> Any:
+        return _Cursor(cursor, self)
+
+    def make_debug_cursor(self, cursor: Any) -> Any:
+        return _DebugCursor(cursor, self)
+
+    def run_captured(self, sql: Any, run: Callable[[], Any]) -> Any:
+        """Run one statement by way of `run`, for whoever acts now."""
+        capture = self._capture
+        if capture is None or self.connection is None:
+            return run()
+        text = sql if isinstance(sql, str) else self.ops.compose_sql(sql, None)
+        if self._told is None or self._told_on is not self.connection:
+            self._told = WritingTransaction(self.connection, self.connection, capture.senders)
+            self._told_on = self.connection
+        told = self._told
+        frame = current_frame()
+        told.notice_end()
+        is_alone = False
+        if not is_proven_read(text):
+            is_alone = told.begin_alone(text, frame)
+            if not is_alone:
+                told.before_write(frame)
+        try:
+            found = run()
+        except BaseException:
+            if is_alone:
+                told.end_alone(is_failed=True)
+            raise
+        if is_alone:
+            with self.wrap_database_errors:
+                told.end_alone()
+        capture.reads.record(text, frame, told.written)
+        if ends_something(text):
+            told.forget(is_over=";" in text)
+        return found
+
+    def _run(
+        self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
+    ) -> Any:
+        return self.run_captured(sql, lambda: execute(sql, params, many, context))
+
+
+class _CallsProcedures:
+    """Django hands a procedure's call past its own wrappers."""
+
+    db: DatabaseWrapper
+
+    def callproc(
+        self, procname: str, params: Sequence[Any] | None = None, kparams: Any = None
+    ) -> Any:
+        call: Callable[..., Any] = super().callproc  # type: ignore[misc]
+        return self.db.run_captured(f"CALL {procname}", lambda: call(procname, params, kparams))
+
+
+class _Cursor(_CallsProcedures, CursorWrapper):  # type: ignore[misc]
+    pass
+
+
+class _DebugCursor(_CallsProcedures, base.CursorDebugWrapper):  # type: ignore[misc]
+    pass
+
+
+def _write_down(**_: object) -> None:
+    """A request has ended: reads by nobody are on disk, though connections stay open."""
+    for capture in list(_captures.values()):
+        capture.reads.check_in()
+
+
+request_finished.connect(_write_down, dispatch_uid="indelible.postgresql.write_down")

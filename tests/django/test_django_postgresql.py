@@ -1,0 +1,45 @@
+"""Django on PostgreSQL: the same results, every change whose it was, every read possible."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from indelible import Actor, Trail
+from tests.django.expected import READS, WRITES
+from tests.django.project import CAPTURED_SERVER, PLAIN_SERVER, POLICY
+from tests.django.test_django import run_module
+from tests.servers import Database, PostgresServer
+
+
+def test_everything_on_postgresql(
+    postgres: PostgresServer, database: Database, tmp_path: Path
+) -> None:
+    plain = Database(postgres, f"{database.name}_plain")
+    config = tmp_path / "indelible.toml"
+    config.write_text(f"{POLICY}[database]\nurl = '{database.url()}'\n")
+    Trail.create(config).close()
+    said = []
+    for engine, url in ((PLAIN_SERVER, plain.url()), (CAPTURED_SERVER, database.url())):
+        done = run_module("work", tmp_path, engine, url)
+        assert done.returncode == 0, done.stderr
+        said.append(json.loads(done.stdout))
+    plain.drop()
+    assert said[0] == said[1]
+
+    with Trail.open(config) as trail:
+        trail.flush()
+        for write, expected in WRITES.items():
+            found = [
+                f"{each.event.action} {each.target_text.partition(':')[2]}"
+                for each in trail.changes(by=Actor("staff", write))
+            ]
+            assert sorted(found) == sorted(expected), write
+        for read, handed_out in READS.items():
+            if read in ("other_database", "missing", "exists"):
+                continue
+            kinds = {name.partition(":")[0].rstrip("~") for name in handed_out}
+            possible = trail.access_events(by=Actor("staff", read)).possible()
+            seen = {target.kind for each in possible for target in each.event.targets}
+            assert kinds <= seen, read
+        trail.verify()
