@@ -37,12 +37,13 @@ from indelible.questions.findings import AccessFinding, AccessorFinding, Finding
 from indelible.questions.state import state
 from indelible.questions.window import Window, parse_instant, parse_window
 from indelible.reversal.gather import select_changes
-from indelible.reversal.reversal import Reversal, database_path
+from indelible.reversal.reversal import Database, Reversal, SqliteDatabase, database_path
 from indelible.store.protocol import Notice, TrailReader
 from indelible.store.sqlite import SqliteTrail
 from indelible.transport.databases import CapturedDatabases
 from indelible.transport.journal import Journal
 from indelible.transport.journal_files import JournalDirectory
+from indelible.transport.outbox import OutboxReader
 
 F = TypeVar("F", bound=Callable[..., Any])
 When = str | dt.date | None
@@ -438,24 +439,31 @@ class Trail:
         With `force`, what others changed since is overwritten. Carries what was captured first, so
         that nothing is missed. Raises `ReversalError` and `DeliveryError`.
         """
-        if database is None and self._policy.database is None:
-            raise ReversalError(
-                "expected a database to reverse in: name one in [database], or here"
-            )
-        path = database_path(database if database is not None else self._policy.database)
         if self._relays:
             self.flush()
         selection = select_changes(
             self._store, by=by, window=self.window(since, until), also_as=also_as
         )
-        return Reversal(
-            selection,
-            path,
-            host=self,
-            reader=self._store,
-            outbox=self._databases.open_outbox(path),
-            force=force,
-        )
+        where, outbox = self._reversible(database)
+        return Reversal(selection, where, reader=self._store, outbox=outbox, force=force)
+
+    def _reversible(self, database: object) -> tuple[Database, OutboxReader]:
+        server = self._policy.server
+        if database is None and server is not None:
+            # Not imported above: most trails have no server, and need no driver.
+            from indelible.reversal.postgres_writer import PostgresDatabase
+
+            found = PostgresDatabase(server, self._keys.context_key, self._kind_of)
+            return found, self._databases.open_server(server, waits=False)
+        if database is None and self._policy.database is None:
+            raise ReversalError(
+                "expected a database to reverse in: name one in [database], or here"
+            )
+        path = database_path(database if database is not None else self._policy.database)
+        return SqliteDatabase(path, self), self._databases.open_outbox(path)
+
+    def _kind_of(self, table: str) -> str:
+        return self._policy.table(table).kind
 
     def window(self, since: When, until: When) -> Window:
         """The instants that these mean here and now; raises `WindowError`."""

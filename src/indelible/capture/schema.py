@@ -37,13 +37,17 @@ class UniqueIndex(msgspec.Struct, frozen=True):
 
 
 class ForeignKey(msgspec.Struct, frozen=True):
-    """`columns` refer to `parents` of `table`; actions are SQL's words (`CASCADE`, …)."""
+    """`columns` refer to `parents` of `table`; actions are SQL's words (`CASCADE`, …).
+
+    `is_immediate`: checked with each statement, and can't be put off to the commit.
+    """
 
     table: str
     columns: tuple[str, ...]
     parents: tuple[str | None, ...]
     on_update: str
     on_delete: str
+    is_immediate: bool = False
 
 
 class Trigger(msgspec.Struct, frozen=True):

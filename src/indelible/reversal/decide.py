@@ -52,7 +52,7 @@ def decide_row(
 
 def withheld(value: Value) -> str | None:
     """Why `value` can't be written back; None for one that can."""
-    if not isinstance(value, TypedValue) or value.t in _NATIVE:
+    if not isinstance(value, TypedValue) or value.t in _NATIVE or value.t.startswith("pg:"):
         return None
     if value == MASKED:
         return "it was never captured (masked)"

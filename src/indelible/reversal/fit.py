@@ -174,6 +174,9 @@ class _Fitting:
                 yield _Misfit(place, written, f"it refers to {named}, which is gone")
             elif (key.parent_kind, key.parent_columns, values) in self._lost:
                 yield _Misfit(place, written, f"it refers to {named}, which is another row now")
+            elif key.is_immediate and not self._is_there(key, values):
+                makers = self._made_rows(key.parent_kind, key.parent_columns)[values]
+                self._waits.setdefault(place, set()).update(set(makers) - {place})
 
     def _referred_to(self, place: int, step: Step) -> Iterator[_Misfit]:
         """Others may refer to what is to be deleted, or to a key that is to change."""
@@ -213,12 +216,16 @@ class _Fitting:
 
     def _will_be(self, key: ForeignKey, values: tuple[Value, ...]) -> bool:
         """Whether a parent of these values is there once every step was carried out."""
+        made = self._made_rows(key.parent_kind, key.parent_columns)
+        return values in made or self._is_there(key, values)
+
+    def _is_there(self, key: ForeignKey, values: tuple[Value, ...]) -> bool:
+        """Whether a parent of these values is there now, and stays."""
         for holder in self._live.find(key.parent_kind, key.parent_columns, values):
             other = self._places.get((key.parent_kind, holder))
             if other is None or not self._leaves(other, key.parent_columns):
                 return True
-        made = self._made_rows(key.parent_kind, key.parent_columns)
-        return values in made
+        return False
 
     def _made_rows(self, kind: str, columns: tuple[str, ...]) -> dict[tuple[Value, ...], list[int]]:
         """What these columns will be in the rows that steps write them in, and those steps."""

@@ -16,6 +16,7 @@ class ForeignKey(msgspec.Struct, frozen=True, kw_only=True):
     """`columns` of a child refer to `parent_columns` of the table of kind `parent_kind`.
 
     `follows_update`: the database itself changes the child when the parent's columns change.
+    `is_immediate`: a parent has to be there before a child can refer to it.
     """
 
     child_kind: str
@@ -23,6 +24,7 @@ class ForeignKey(msgspec.Struct, frozen=True, kw_only=True):
     parent_kind: str
     parent_columns: tuple[str, ...]
     follows_update: bool = False
+    is_immediate: bool = False
 
 
 class TableShape(msgspec.Struct, frozen=True, kw_only=True):

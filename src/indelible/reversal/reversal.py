@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from indelible.capture.host import CaptureHost
 from indelible.capture.sqlite_context import WriteContext
 from indelible.capture.sqlite_schema import path_of_database
 from indelible.errors import ReversalError
 from indelible.events.codec import decode_event, seal
-from indelible.events.context import current_frame
+from indelible.events.context import Frame, current_frame
 from indelible.events.model import Producer
 from indelible.questions.restores import read_restores
 from indelible.questions.row_change import RowChange, row_change_of
@@ -25,40 +25,47 @@ from indelible.reversal.sqlite_rows import query
 from indelible.reversal.steps import Plan, Step
 from indelible.reversal.writer import apply_reversal, plan_on
 from indelible.store.protocol import TrailReader
-from indelible.transport.outbox import OutboxPage
-from indelible.transport.outbox_reader import SqliteOutboxReader
+from indelible.transport.outbox import OutboxPage, OutboxReader
 
 _BUSY_TIMEOUT_S = 10.0
 _PAGE_ROWS = 1_000
 _PAGE_BYTES = 8 << 20
 
 
-class Reversal:
-    """What reversing `selection` would do to the database at `path`; nothing is written before
-    `apply`.
+class Database(Protocol):
+    """Where a reversal is carried out. Every method raises `ReversalError`."""
 
-    Foreign keys are enforced, whether or not the application does.
-    """
+    def plan(self, selection: Selection, *, force: bool) -> Plan:
+        """The plan against the database as it is now; writes nothing."""
+
+    def apply(
+        self, select: Callable[[], Selection], frame: Frame, before: Selection, *, force: bool
+    ) -> Plan:
+        """Reverse what `select` gives, called under the database's lock, as `frame`'s changes."""
+
+
+class Reversal:
+    """What reversing `selection` would do to `database`; nothing is written before `apply`."""
 
     def __init__(
         self,
         selection: Selection,
-        path: Path,
+        database: Database,
         *,
-        host: CaptureHost,
         reader: TrailReader,
-        outbox: SqliteOutboxReader,
+        outbox: OutboxReader,
         force: bool = False,
     ) -> None:
-        """Makes the plan against the database as it is. Raises `ReversalError`."""
+        """Makes the plan against the database as it is. Raises `ReversalError`.
+
+        `outbox` gives rows as soon as they are committed.
+        """
         self._selection = selection
-        self._path = path
-        self._host = host
+        self._database = database
         self._reader = reader
         self._outbox = outbox
         self._force = force
-        with self._connection() as connection:
-            self.plan: Plan = plan_on(connection, selection, kind_of=self._kind_of, force=force)
+        self.plan: Plan = database.plan(selection, force=force)
 
     @property
     def restorable(self) -> tuple[Step, ...]:
@@ -76,24 +83,22 @@ class Reversal:
     def apply(self, database: object = None) -> Plan:
         """Carry it out as whoever is acting (`acting_as`), and return the plan that was.
 
-        Each row is decided again under the database's write lock; applying twice changes nothing
-        more. `database` (an engine, a connection) only says which file, where it moved. Raises
+        Each row is decided again under the database's lock; applying twice changes nothing more.
+        `database` (an engine, a connection) only says which file, where it moved. Raises
         `ReversalError`; the database is then as it was.
         """
-        if database is not None:
-            self._path = database_path(database)
+        if database is not None and isinstance(self._database, SqliteDatabase):
+            self._database.path = database_path(database)
         frame = current_frame()
         if frame is None:
             raise ReversalError(
                 "expected somebody to reverse as: with acting_as(Actor(...), reason=...)"
             )
-        with self._connection() as connection:
-            return apply_reversal(
-                connection,
-                lambda _: refresh_selection(self._reader, self._selection, self._pending()),
-                kind_of=self._kind_of,
-                context_of=lambda borrowed: WriteContext(borrowed, self._host),
-                frame=frame,
+        with contextlib.closing(self._outbox):
+            return self._database.apply(
+                lambda: refresh_selection(self._reader, self._selection, self._pending()),
+                frame,
+                self._selection,
                 force=self._force,
             )
 
@@ -131,13 +136,40 @@ class Reversal:
         ]
         return max([page.opened, *known])
 
+
+class SqliteDatabase:
+    """The file at `path`. Foreign keys are enforced, whether or not the application does."""
+
+    def __init__(self, path: Path, host: CaptureHost) -> None:
+        self.path = path
+        self._host = host
+
+    def plan(self, selection: Selection, *, force: bool) -> Plan:
+        """See `Database.plan`."""
+        with self._connection() as connection:
+            return plan_on(connection, selection, kind_of=self._kind_of, force=force)
+
+    def apply(
+        self, select: Callable[[], Selection], frame: Frame, before: Selection, *, force: bool
+    ) -> Plan:
+        """See `Database.apply`."""
+        with self._connection() as connection:
+            return apply_reversal(
+                connection,
+                lambda _: select(),
+                kind_of=self._kind_of,
+                context_of=lambda borrowed: WriteContext(borrowed, self._host),
+                frame=frame,
+                force=force,
+            )
+
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         # One of our own: the application's has a context of its own, which must stay.
-        if not self._path.is_file():
-            raise ReversalError(f"expected the application's database at {self._path}, none there")
+        if not self.path.is_file():
+            raise ReversalError(f"expected the application's database at {self.path}, none there")
         with contextlib.closing(
-            sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+            sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         ) as connection:
             connection.execute("PRAGMA foreign_keys = ON")
             yield connection

@@ -103,20 +103,21 @@ class CapturedDatabases:
         for path in self.known.paths():
             yield _end_of(self.open_outbox(path))
         if self._policy.server is not None and self.known.has_server():
-            yield _end_of(self._open_server(self._policy.server))
+            yield _end_of(self.open_server(self._policy.server))
 
-    def _open_server(self, server: Server) -> PostgresOutboxReader:
+    def open_server(self, server: Server, *, waits: bool = True) -> PostgresOutboxReader:
+        """A reader of its own for the server's outbox; see there for `waits`."""
         # Not imported above: most trails have no server, and need no driver.
         from indelible.transport.postgres_reader import PostgresOutboxReader
 
         return PostgresOutboxReader(
-            server, context_key=self._context_key, ledgers=self._policy.journals
+            server, context_key=self._context_key, ledgers=self._policy.journals, waits=waits
         )
 
     def _watch(self, server: Server) -> _Watched:
         from indelible.transport.postgres_watch import PostgresWatch
 
-        reader = self._open_server(server)
+        reader = self.open_server(server)
         watch = PostgresWatch(server, self._policy, reader, self._notice)
         return _Watched(server, reader, watch)
 

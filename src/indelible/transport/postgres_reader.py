@@ -53,9 +53,15 @@ class PostgresOutboxReader:
         *,
         context_key: bytes,
         ledgers: Path,
+        waits: bool = True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`ledgers` is the directory for the memory of used contexts."""
+        """`ledgers` is the directory for the memory of used contexts.
+
+        With `waits=False` pages have every row that is committed, although others may still appear
+        between them: for who holds a lock against those.
+        """
+        self._waits = waits
         self._server = server
         self._key = context_key
         self._ledgers = ledgers
@@ -74,8 +80,9 @@ class PostgresOutboxReader:
         with self._errors() as connection:
             state = outbox_state(connection)
             self._begin(state.incarnation)
-            note_horizon(connection, self._horizon, state)
-            settled = min(self._horizon.settled, state.newest)
+            if self._waits:
+                note_horizon(connection, self._horizon, state)
+            settled = min(self._horizon.settled, state.newest) if self._waits else state.newest
             page = read_outbox(
                 connection,
                 since,

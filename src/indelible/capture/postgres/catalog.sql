@@ -28,7 +28,7 @@ WHERE i.indrelid = ANY (%s) AND i.indisvalid AND i.indpred IS NULL
 -- name: inherits
 SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits
 -- name: foreign_keys
-SELECT conrelid, confrelid, conkey, confkey, confupdtype, confdeltype
+SELECT conrelid, confrelid, conkey, confkey, confupdtype, confdeltype, condeferrable
 FROM pg_catalog.pg_constraint WHERE contype = 'f' AND conparentid = 0
 -- name: triggers
 SELECT t.tgrelid, t.oid, t.tgname, t.tgtype, t.tgenabled, t.tgfoid, t.xmin::text,

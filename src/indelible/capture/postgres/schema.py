@@ -225,7 +225,9 @@ class _Reader:
     ) -> defaultdict[int, list[ForeignKey]]:
         found: defaultdict[int, list[ForeignKey]] = defaultdict(list)
         self._edges: list[tuple[int, int]] = []
-        for child, parent, ours, theirs, on_update, on_delete in self._fetch("foreign_keys"):
+        for child, parent, ours, theirs, on_update, on_delete, can_wait in self._fetch(
+            "foreign_keys"
+        ):
             if child not in relations or parent not in relations:
                 continue
             child_names, parent_names = (
@@ -238,6 +240,7 @@ class _Reader:
                     tuple(parent_names[number] for number in theirs),
                     _ACTIONS[on_update],
                     _ACTIONS[on_delete],
+                    is_immediate=not can_wait,
                 )
             )
             if {on_update, on_delete} & set("cnd"):

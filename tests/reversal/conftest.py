@@ -1,0 +1,3 @@
+from tests.servers import database, postgres
+
+__all__ = ["database", "postgres"]
