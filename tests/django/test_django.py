@@ -149,3 +149,24 @@ def test_capture_follows_a_migration(tmp_path: Path) -> None:
         assert made["after"] == [{"size": (10, 1)}, {"id": (1, ABSENT), "size": (8, ABSENT)}]
         noticed = [notice.message for notice in trail.notices() if "moving_box" in notice.message]
         assert noticed
+
+
+def test_a_request_is_whose_it_is(tmp_path: Path) -> None:
+    """Sync and async, streamed responses included, authenticated behind the middleware."""
+    directory = make_trail(tmp_path / "served")
+    done = run_module("serve", directory)
+    assert done.returncode == 0, done.stderr
+    with Trail.open(directory / "indelible.toml") as trail:
+        trail.flush()
+        expected = {
+            1: ["plain"],
+            2: ["streamed"],
+            3: ["task", "chunk"],
+            4: ["task", "chunk"],
+        }
+        for n, towns in expected.items():
+            found = [each.event for each in trail.changes(by=Actor("user", f"number {n}"))]
+            assert [(event.changes or {})["town"][1] for event in found] == towns
+        context = next(iter(trail.changes(by=Actor("user", "number 1")))).event.context or {}
+        assert context["ip"] == "203.0.113.9"
+        assert len(context["session"]) == 16

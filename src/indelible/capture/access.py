@@ -24,7 +24,7 @@ from indelible.capture.statement_parameters import (
     shown_parameters,
 )
 from indelible.capture.statements.plan import Plan
-from indelible.events.context import Frame
+from indelible.events.context import Frame, Scope
 from indelible.events.model import Part
 from indelible.events.values import Value
 from indelible.policy.model import Durability
@@ -105,6 +105,11 @@ class Access:
         self.is_over = False
         """Whether all rows were handed over, or no more will be."""
         self.companion_rows: Sequence[list[Row]] = ()
+
+    @property
+    def scope(self) -> Scope | None:
+        """The scope that it ran in."""
+        return None if self._who.frame is None else self._who.frame.scope
 
     def announce(self) -> None:
         """Under `strict`: the statement is on disk before it runs, without rows so far."""

@@ -72,14 +72,17 @@ def who_is(frame: Frame | None) -> Who:
     """The encoded form of `frame`; `NOBODY` outside of any."""
     if frame is None:
         return NOBODY
-    actor = _encode(frame.actor)
+    actor = None if frame.actor is None else _encode(frame.actor)
     reason = None if frame.reason is None else _clean(frame.reason)
     reason_json = b"" if reason is None else b',"reason":' + _encoder.encode(reason)
     context = None
     if frame.context:
         context = msgspec.Raw(_encode(frame.context))
         reason_json += b',"context":' + bytes(context)
-    return Who(frame, msgspec.Raw(actor), reason, context, b',"actor":' + actor, reason_json)
+    raw, actor_json = None, b""
+    if actor is not None:
+        raw, actor_json = msgspec.Raw(actor), b',"actor":' + actor
+    return Who(frame, raw, reason, context, actor_json, reason_json)
 
 
 def encode_access(

@@ -24,8 +24,8 @@ _MAX_SCHEMAS: Final = 16
 class OpenReads(Protocol):
     """A connection that may have handed out rows whose keys aren't written yet."""
 
-    def flush(self) -> None:
-        """Write them."""
+    def flush(self, scope: Scope) -> None:
+        """Write those that were handed out in `scope`."""
 
 
 class DatabaseReads:
@@ -115,6 +115,6 @@ class ScopeReads:
         """Write what is pending, then make everything durable before the request is answered."""
         self._shared.forget_scope(self._scope)
         for connection in list(self.connections):
-            connection.flush()
+            connection.flush(self._scope)
         if self.must_sync:
             self._shared.host.journal.sync()

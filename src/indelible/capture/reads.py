@@ -198,10 +198,14 @@ class ConnectionReads:
             access.announce()
             access.hand_over((), exhausted=True)
 
-    def flush(self) -> None:
-        """Write the keys of all rows handed over so far."""
+    def flush(self, scope: Scope) -> None:
+        """Write the keys of all rows handed over in `scope` so far.
+
+        The connection may be another request's by now, which is about to be handed its own.
+        """
         for access in list(self.open_accesses):
-            access.flush()
+            if access.scope is scope:
+                access.flush()
 
     def check_in(self) -> None:
         """The connection goes back or is closed: no open result outlives this."""

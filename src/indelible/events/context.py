@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextvars
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, ParamSpec, TypeVar
 
@@ -52,22 +53,60 @@ class Scope:
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """One `acting_as`: never changed in place, so an event may keep it."""
+    """One `acting_as`: never changed in place, so an event may keep it.
 
-    actor: Actor
+    Without an `actor` only the circumstances are known.
+    """
+
+    actor: Actor | None
     reason: str | None
     context: dict[str, str]
     scope: Scope
 
 
-_current: contextvars.ContextVar[Frame | None] = contextvars.ContextVar(
+class RequestFrame:
+    """The frame of a request whose actor is found out when it is first needed.
+
+    So what authenticates the request may run later, and may itself be captured: then by nobody.
+    `resolve` is asked until it knows somebody; what it raises is logged, and is nobody.
+    """
+
+    __slots__ = ("_frame", "_is_known", "_is_resolving", "_resolve", "context", "scope")
+
+    def __init__(self, resolve: Callable[[], Actor | None], context: dict[str, str]) -> None:
+        self.context = context
+        self.scope = Scope()
+        self._resolve = resolve
+        self._frame = Frame(None, None, context, self.scope)
+        self._is_known = False
+        self._is_resolving = False
+
+    @property
+    def frame(self) -> Frame:
+        """The request's frame as it is known now."""
+        if not self._is_known and not self._is_resolving:
+            self._is_resolving = True
+            try:
+                actor = self._resolve()
+                if actor is not None:
+                    self._frame = Frame(actor, None, self.context, self.scope)
+                    self._is_known = True
+            except Exception as problem:  # noqa: BLE001 - capture must not break the request
+                _log.warning("who makes a request could not be told: %s", type(problem).__name__)
+            finally:
+                self._is_resolving = False
+        return self._frame
+
+
+_current: contextvars.ContextVar[Frame | RequestFrame | None] = contextvars.ContextVar(
     "indelible_frame", default=None
 )
 
 
 def current_frame() -> Frame | None:
-    """The innermost `acting_as` of this task or thread; None outside of any."""
-    return _current.get()
+    """The innermost `acting_as` or request of this task or thread; None outside of any."""
+    found = _current.get()
+    return found.frame if type(found) is RequestFrame else found  # type: ignore[return-value]
 
 
 class acting_as:
@@ -108,7 +147,7 @@ class acting_as:
             context={**outer.context, **context} if outer else context,
             scope=outer.scope if outer else Scope(),
         )
-        self._token: contextvars.Token[Frame | None] | None = None
+        self._token: contextvars.Token[Frame | RequestFrame | None] | None = None
 
     def __enter__(self) -> Frame:
         self._token = _current.set(self._frame)
@@ -127,6 +166,18 @@ class acting_as:
         self._token = None
         if outer is contextvars.Token.MISSING or outer is None:
             self._frame.scope.close()
+
+
+@contextmanager
+def during_request(request: RequestFrame, *, is_end: bool = True) -> Iterator[None]:
+    """Everything done inside belongs to `request`, which ends with it where `is_end`."""
+    token = _current.set(request)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+        if is_end:
+            request.scope.close()
 
 
 def carry(function: Callable[P, R]) -> Callable[P, R]:

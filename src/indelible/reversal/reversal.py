@@ -90,7 +90,7 @@ class Reversal:
         if database is not None and isinstance(self._database, SqliteDatabase):
             self._database.path = database_path(database)
         frame = current_frame()
-        if frame is None:
+        if frame is None or frame.actor is None:
             raise ReversalError(
                 "expected somebody to reverse as: with acting_as(Actor(...), reason=...)"
             )
