@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -13,6 +14,20 @@ from indelible.trail import Trail
 
 _opening = threading.Lock()
 _open: dict[str, Trail] = {}
+
+
+def take_trail(parameters: dict[str, Any], alias: str) -> Trail:
+    """The trail that the options of the database `alias` name; they are a driver's from here on.
+
+    Raises `ImproperlyConfigured` where they name none, or there is none.
+    """
+    source = parameters.pop("trail", None)
+    if not source:
+        raise ImproperlyConfigured(
+            f"expected DATABASES[{alias!r}]['OPTIONS']['trail'] to name an indelible.toml, "
+            "found nothing"
+        )
+    return trail_at(source)
 
 
 def trail_at(source: str | Path) -> Trail:

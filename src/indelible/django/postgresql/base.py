@@ -14,7 +14,7 @@ from indelible.capture.postgres.reads import StatementReads
 from indelible.capture.postgres.senders import DatabaseSenders
 from indelible.capture.postgres.transaction import WritingTransaction
 from indelible.capture.postgres.verbs import ends_something, is_proven_read
-from indelible.django.trails import trail_at
+from indelible.django.trails import take_trail
 from indelible.events.context import current_frame
 from indelible.policy import Server
 from indelible.trail import Trail
@@ -48,17 +48,12 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # Django has
     def get_connection_params(self) -> dict[str, Any]:
         """Raises `ImproperlyConfigured` where no trail is named, or none with a server."""
         parameters: dict[str, Any] = super().get_connection_params()
-        source = parameters.pop("trail", None)
-        if not source:
-            raise ImproperlyConfigured(
-                f"expected DATABASES[{self.alias!r}]['OPTIONS']['trail'] to name an "
-                "indelible.toml, found nothing"
-            )
-        trail = trail_at(source)
+        trail = take_trail(parameters, self.alias)
         server = trail.policy.server
         if server is None:
             raise ImproperlyConfigured(
-                f"expected [database] url in {source} to name the PostgreSQL server, found none"
+                "expected [database] url to name the PostgreSQL server in the indelible.toml of "
+                f"DATABASES[{self.alias!r}], found none"
             )
         key = (id(trail), server.url)
         self._capture = _captures.get(key) or _captures.setdefault(key, _Capture(trail, server))

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_finished
 from django.db import connections
 from django.db.backends.sqlite3 import base, introspection
@@ -14,7 +13,7 @@ from django.db.models.signals import post_migrate
 
 from indelible.capture.sqlite3 import Connection, Cursor, connect
 from indelible.capture.sqlite_names import is_ours
-from indelible.django.trails import trail_at
+from indelible.django.trails import take_trail
 from indelible.trail import Trail
 
 
@@ -37,14 +36,10 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # Django has
     def get_connection_params(self) -> dict[str, Any]:
         """Raises `ImproperlyConfigured` where no trail is named, or there is none."""
         parameters: dict[str, Any] = super().get_connection_params()
-        source = parameters.pop("trail", None)
-        if not source:
-            raise ImproperlyConfigured(
-                f"expected DATABASES[{self.alias!r}]['OPTIONS']['trail'] to name an "
-                "indelible.toml, found nothing"
-            )
-        if not self.is_in_memory_db():
-            trail = trail_at(source)
+        if self.is_in_memory_db():
+            parameters.pop("trail", None)
+        else:
+            trail = take_trail(parameters, self.alias)
             own = parameters.pop("factory", None)
             parameters["factory"] = partial(_connect, trail, own)
         return parameters
