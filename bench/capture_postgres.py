@@ -65,6 +65,9 @@ class Host:
     def watch_database(self, path: Path) -> None:
         pass
 
+    def watch_server(self) -> None:
+        pass
+
     def notice(self, action: str, message: str, **details: str) -> None:
         raise SystemExit(f"{action}: {message}")
 

@@ -54,5 +54,8 @@ class CaptureHost(Protocol):
     def watch_database(self, path: Path) -> None:
         """Read this database's outbox from now on (by whichever process holds the lease)."""
 
+    def watch_server(self) -> None:
+        """Read the outbox of the server that the policy names, likewise."""
+
     def notice(self, action: str, message: str, **details: str) -> None:
         """Something that capture couldn't see or keep: an entry, noticed until acknowledged."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, ForeignKey, create_engine, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from tests.servers import Database, PgBouncer
@@ -348,6 +348,28 @@ def reached_at(request: pytest.FixtureRequest, site: Site) -> Iterator[str]:
         yield bouncer.url("app").replace("postgresql://", "postgresql+psycopg://")
     finally:
         bouncer.remove()
+
+
+def test_a_server_that_goes_away_is_the_statements_own_error(
+    engine: Engine, site: Site, trail: Trail
+) -> None:
+    """In a transaction and in autocommit: what SQLAlchemy says is what it says without capture."""
+    plain = create_engine(url_of(site.database, "app"))
+    said = []
+    for one in (plain, engine):
+        for options in ({}, {"isolation_level": "AUTOCOMMIT"}):
+            with acting_as(ALICE), one.connect().execution_options(**options) as connection:
+                pid = connection.execute(text("SELECT pg_backend_pid()")).scalar()
+                connection.rollback()
+                with contextlib.closing(site.database.connect("postgres")) as other:
+                    other.execute("SELECT pg_terminate_backend(%s)", (pid,))
+                with pytest.raises(OperationalError) as caught:
+                    connection.execute(text("INSERT INTO person VALUES (1, 'a')"))
+                said.append((type(caught.value.orig), caught.value.statement))
+                assert connection.invalidated
+    plain.dispose()
+    assert [statement for _, statement in said] == ["INSERT INTO person VALUES (1, 'a')"] * 4
+    assert done_by(trail, ALICE) == []
 
 
 def test_nobody_is_taken_for_another(reached_at: str, trail: Trail) -> None:

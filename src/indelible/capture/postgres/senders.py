@@ -37,7 +37,10 @@ class DatabaseSenders:
 
     def _ask(self) -> ContextSender | None:
         try:
-            return ContextSender(self._trail.context_key, incarnation_of(self._server))
+            sender = ContextSender(self._trail.context_key, incarnation_of(self._server))
+            # Installed from elsewhere, perhaps: who writes there sees to it that it is carried.
+            self._trail.watch_server()
+            return sender
         except NotInstalledError:
             self._notice("writes aren't captured: run `indelible install`")
         except IndelibleError as problem:

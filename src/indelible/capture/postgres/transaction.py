@@ -89,9 +89,15 @@ class WritingTransaction:
         sender = self._senders.sender()
         if sender is None or not self._has_plain_protocol():
             return False
-        self._nonce, signed = sender.signed(frame)
-        self._send(signed, begin=b"BEGIN")
-        self._frame = frame
+        nonce, signed = sender.signed(frame)
+        try:
+            self._send(signed, begin=b"BEGIN")
+        except load_driver().Error:
+            # The statement fails next, and says why; it must not find half a transaction.
+            if self._driver.pgconn.transaction_status != self._status.IDLE:
+                self._driver.pgconn.exec_(b"ROLLBACK")
+            return False
+        self._nonce, self._frame = nonce, frame
         self._is_told = self._was_told = True
         return True
 
