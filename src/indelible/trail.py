@@ -20,6 +20,7 @@ from indelible.capture.recording import context_of, is_async
 from indelible.errors import CaptureError, DeliveryError, ReversalError
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
+from indelible.events.decisions import Decision, DecisionTarget, decision_event
 from indelible.events.explicit import ExplicitArguments, explicit_event
 from indelible.events.model import Actor, Event, Kind, Outcome, Subject, Target
 from indelible.events.values import Native, Value
@@ -303,6 +304,56 @@ class Trail:
             return cast("F", call)
 
         return decorate
+
+    def decide(
+        self,
+        action: str,
+        *,
+        allowed: bool | None,
+        target: DecisionTarget | Sequence[DecisionTarget] | None = None,
+        subject: Subject | Sequence[Subject] | None = None,
+        actor: Actor | None = None,
+        policy: str | None = None,
+        rule: str | None = None,
+        reason: str | None = None,
+        details: Mapping[str, Native | Value] | None = None,
+    ) -> Decision:
+        """Write down that this was allowed (or denied), and put it in force.
+
+        What is read and changed from here on refers to it: in this task or thread and those begun
+        from it, until the innermost `acting_as` or request is left, or as `with trail.decide(…):`
+        until the block is. An inner `acting_as` begins without. Outside of any it is in force in a
+        block only.
+
+        It covers the rows of `target`, by the same actor, whatever else is in force. A kind's name
+        is any row of that kind (a row's own decision comes first), and without `target` it covers
+        what no other names. Of several alike the latest counts. The action isn't compared.
+
+        `actor` is for whom it was decided, where that isn't whoever acts; `policy` and `rule` say
+        by what; `allowed=None` that what was to decide failed. The event is in this process's
+        journal when this returns, whatever happens to any transaction. Nothing is enforced here:
+        an application that goes on after a deny is found by `unauthorised`.
+
+        Raises `EventError`, and `DeliveryError`: then what follows is under a decision that the
+        trail doesn't have, not under an earlier one.
+        """
+        event = decision_event(
+            action,
+            allowed=allowed,
+            target=target,
+            subject=subject,
+            actor=actor,
+            policy=policy,
+            rule=rule,
+            reason=reason,
+            details=details,
+        )
+        try:
+            event_id = self._journal.append(encode_draft(event))
+        except DeliveryError:
+            Decision(None, allowed=allowed, rule=rule)
+            raise
+        return Decision(event_id, allowed=allowed, rule=rule)
 
     # -- carrying -------------------------------------------------------------------------------
 

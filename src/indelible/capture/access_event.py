@@ -51,6 +51,7 @@ class _Wire(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     context: msgspec.Raw | None = None
     statement: AccessStatement | None = None
     transaction: str | None = None
+    decision: msgspec.Raw | None = None
     part: Part | None = None
 
 
@@ -63,6 +64,8 @@ class Who(msgspec.Struct, frozen=True):
     context: msgspec.Raw | None
     actor_json: bytes = b""
     reason_json: bytes = b""
+    decision: msgspec.Raw | None = None
+    decision_json: bytes = b""
 
 
 NOBODY: Final = Who(None, None, None, None)
@@ -82,7 +85,12 @@ def who_is(frame: Frame | None) -> Who:
     raw, actor_json = None, b""
     if actor is not None:
         raw, actor_json = msgspec.Raw(actor), b',"actor":' + actor
-    return Who(frame, raw, reason, context, actor_json, reason_json)
+    decision, decision_json = None, b""
+    if frame.decision is not None:
+        # Of text that has UTF-8: `events.decisions` sees to that.
+        decision = msgspec.Raw(_encoder.encode(frame.decision))
+        decision_json = b',"decision":' + bytes(decision)
+    return Who(frame, raw, reason, context, actor_json, reason_json, decision, decision_json)
 
 
 def encode_access(
@@ -107,6 +115,7 @@ def encode_access(
             context=who.context,
             statement=statement,
             transaction=transaction,
+            decision=who.decision,
             part=part,
         )
     )

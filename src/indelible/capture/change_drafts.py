@@ -65,6 +65,8 @@ class ContextPieces:
             tail = {"reason": payload.reason, "context": payload.context}
             tail = {name: part for name, part in tail.items() if part is not None}
             tail["transaction"] = payload.nonce
+            if payload.decision is not None and note is None:
+                tail["decision"] = payload.decision
             if payload.reverses and note is None:
                 tail["reverses"] = payload.reverses
         if note is not None:

@@ -29,6 +29,7 @@ class ContextPayload(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
     context: dict[str, str] | None = None
     reverses: tuple[str, ...] = ()
+    decision: dict[str, str] | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -60,7 +61,9 @@ def payload_for(nonce: str, frame: Frame | None, reverses: tuple[str, ...] = ())
     """What is said of a write in `frame`; without one only which transaction it was in."""
     if frame is None:
         return ContextPayload(nonce, reverses=reverses)
-    return ContextPayload(nonce, frame.actor, frame.reason, frame.context or None, reverses)
+    return ContextPayload(
+        nonce, frame.actor, frame.reason, frame.context or None, reverses, frame.decision
+    )
 
 
 def sign_event(key: bytes, incarnation: str, nonce: str, draft: bytes) -> str:

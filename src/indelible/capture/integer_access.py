@@ -106,7 +106,9 @@ class IntegerAccess:
                 after,
                 shown,
                 self._statement_end,
-                b',"transaction":%s}' % _encode(transaction) if transaction else b"}",
+                b',"transaction":%s' % _encode(transaction) if transaction else b"",
+                who.decision_json,
+                b"}",
             )
         )
 

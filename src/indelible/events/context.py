@@ -55,13 +55,15 @@ class Scope:
 class Frame(msgspec.Struct, frozen=True):
     """One `acting_as`: never changed in place, so an event may keep it.
 
-    Without an `actor` only the circumstances are known.
+    Without an `actor` only the circumstances are known. `decision` is the one in force, as events
+    refer to it (`indelible.events.decisions`).
     """
 
     actor: Actor | None
     reason: str | None
     context: dict[str, str]
     scope: Scope
+    decision: dict[str, str] | None = None
 
 
 class RequestFrame:
@@ -98,7 +100,41 @@ class RequestFrame:
         return self._frame
 
 
-_current: contextvars.ContextVar[Frame | RequestFrame | None] = contextvars.ContextVar(
+class DecidedFrame:
+    """A frame or request from the moment on at which a decision was made in it.
+
+    It stands in the other's place, so that concurrent tasks of one request each have their own.
+    """
+
+    __slots__ = ("_made", "base", "decision")
+
+    def __init__(self, base: Frame | RequestFrame, decision: dict[str, str]) -> None:
+        self.base = base
+        self.decision = decision
+        self._made: tuple[Frame | None, Frame | None] = (None, None)
+
+    @property
+    def context(self) -> dict[str, str]:
+        return self.base.context
+
+    @property
+    def scope(self) -> Scope:
+        return self.base.scope
+
+    @property
+    def frame(self) -> Frame:
+        """Always the same object for the same actor: capture encodes a frame once."""
+        base = self.base
+        plain = base.frame if isinstance(base, RequestFrame) else base
+        of, made = self._made
+        if made is None or of is not plain:
+            made = msgspec.structs.replace(plain, decision=self.decision)
+            self._made = (plain, made)
+        return made
+
+
+AnyFrame = Frame | RequestFrame | DecidedFrame
+_current: contextvars.ContextVar[AnyFrame | None] = contextvars.ContextVar(
     "indelible_frame", default=None
 )
 
@@ -106,7 +142,44 @@ _current: contextvars.ContextVar[Frame | RequestFrame | None] = contextvars.Cont
 def current_frame() -> Frame | None:
     """The innermost `acting_as` or request of this task or thread; None outside of any."""
     found = _current.get()
-    return found.frame if type(found) is RequestFrame else found  # type: ignore[return-value]
+    return found if found is None or isinstance(found, Frame) else found.frame
+
+
+class Holding:
+    """A decision in force from when this is made: until the innermost frame is left, or as a
+    context manager until the block is.
+
+    Outside of any frame there is nothing that would end it, so it is in force in a block only. An
+    inner `acting_as` begins without. Tasks and threads that were begun earlier don't see it.
+    """
+
+    __slots__ = ("_before", "_held", "_token")
+
+    def __init__(self, decision: dict[str, str]) -> None:
+        self._before = _current.get()
+        self._token: contextvars.Token[AnyFrame | None] | None = None
+        base = self._before.base if isinstance(self._before, DecidedFrame) else self._before
+        self._held = DecidedFrame(base or Frame(None, None, {}, Scope()), decision)
+        if base is not None:
+            _current.set(self._held)
+
+    def __enter__(self) -> None:
+        """Raises `EventError` anywhere but where the decision was just made, and a second time."""
+        expected = None if self._before is None else self._held
+        if self._token is not None or self._held.scope.closed or _current.get() is not expected:
+            raise EventError(
+                "expected a decision to be entered once, right where it is made: "
+                "`with trail.decide(...):`"
+            )
+        self._token = _current.set(self._held)
+
+    def __exit__(self, *raised: object) -> None:
+        if self._token is None:
+            raise EventError("a decision's block was left without having been entered")
+        _current.reset(self._token)
+        _current.set(self._before)
+        if self._before is None:
+            self._held.scope.close()
 
 
 class acting_as:
@@ -147,7 +220,7 @@ class acting_as:
             context={**outer.context, **context} if outer else context,
             scope=outer.scope if outer else Scope(),
         )
-        self._token: contextvars.Token[Frame | RequestFrame | None] | None = None
+        self._token: contextvars.Token[AnyFrame | None] | None = None
 
     def __enter__(self) -> Frame:
         self._token = _current.set(self._frame)

@@ -72,6 +72,7 @@ def explicit_event(
         reason=reason if reason is not None else frame.reason if frame else None,
         context=frame.context or None if frame else None,
         transaction=transaction,
+        decision=frame.decision if frame else None,
         details={name: _value(value) for name, value in details.items()} if details else None,
     )
 
