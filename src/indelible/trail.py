@@ -36,6 +36,7 @@ from indelible.questions.answer import Answer
 from indelible.questions.events import access_events, changes, events, history
 from indelible.questions.findings import AccessFinding, AccessorFinding, Finding, StateFinding
 from indelible.questions.state import state
+from indelible.questions.unauthorised import UnauthorisedFinding, unauthorised
 from indelible.questions.window import Window, parse_instant, parse_window
 from indelible.reversal.gather import select_changes
 from indelible.reversal.reversal import Database, Reversal, SqliteDatabase, database_path
@@ -426,6 +427,18 @@ class Trail:
     ) -> Answer[Finding]:
         """Every event in which `by` read or changed records in the window."""
         return access_events(self._store, by=by, window=self.window(since, until), also_as=also_as)
+
+    def unauthorised(
+        self,
+        *,
+        by: Actor | None = None,
+        since: When = None,
+        until: When = None,
+        also_as: bool = False,
+    ) -> Answer[UnauthorisedFinding]:
+        """Every access and change, by anybody or by `by`, under no decision or one that denied."""
+        window = self.window(since, until)
+        return unauthorised(self._store, window=window, by=by, also_as=also_as)
 
     def accessors(
         self, *, of: Subject, since: When = None, until: When = None, also_as: bool = False

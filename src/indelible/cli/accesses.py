@@ -12,22 +12,31 @@ from indelible.cli.output import local
 from indelible.cli.questions import show_answer
 from indelible.events.model import Actor
 from indelible.questions.findings import AccessFinding, Finding
+from indelible.questions.unauthorised import UnauthorisedFinding
 
 RECORDS = ("record", "first (UTC)", "last (UTC)", "reads", "changes")
-EVENTS = ("index", "time (UTC)", "action", "target", "subject", "reason")
+EVENTS = ("index", "time (UTC)", "action", "target", "subject", "decision", "reason")
+UNAUTHORISED = ("index", "time (UTC)", "actor", "action", "target", "under", "reason")
 
 
 @click.command("accesses")
-@click.option("--by", type=ACTOR, required=True, help="The actor.", metavar="KIND:ID")
+@click.option("--by", type=ACTOR, help="The actor.", metavar="KIND:ID")
 @click.option("--also-as", is_flag=True, help="Also what others did on their behalf.")
 @click.option("--events", "each", is_flag=True, help="One line an event instead of a record.")
+@click.option(
+    "--unauthorised",
+    "only_unauthorised",
+    is_flag=True,
+    help="What was under no decision or a deny, by anybody or by --by; one line an event.",
+)
 @window
 @JSON
 @CONFIG
 def command(
-    by: Actor,
+    by: Actor | None,
     also_as: bool,
     each: bool,
+    only_unauthorised: bool,
     since: str | None,
     until: str | None,
     as_json: bool,
@@ -37,6 +46,11 @@ def command(
 
     For example: indelible accesses --by staff:trudy --since "yesterday 02:30"
     """
+    if only_unauthorised:
+        _show_unauthorised(by, also_as, since, until, as_json, config)
+        return
+    if by is None:
+        raise click.UsageError("expected --by KIND:ID: whose accesses? (or --unauthorised)")
     unknown = f"nothing: the trail has never heard of {by}"
     with open_trail(config) as trail:
         if each:
@@ -55,6 +69,38 @@ def command(
                 as_json=as_json,
                 unknown=unknown,
             )
+
+
+def _show_unauthorised(
+    by: Actor | None,
+    also_as: bool,
+    since: str | None,
+    until: str | None,
+    as_json: bool,
+    config: Path,
+) -> None:
+    with open_trail(config) as trail:
+        show_answer(
+            trail.unauthorised(by=by, since=since, until=until, also_as=also_as),
+            UNAUTHORISED,
+            unauthorised_row,
+            as_json=as_json,
+            unknown=f"nothing: the trail has never heard of {by}",
+        )
+
+
+def unauthorised_row(finding: UnauthorisedFinding) -> list[str]:
+    """What wasn't allowed of one event as a table shows it."""
+    event = finding.event
+    return [
+        str(finding.index),
+        local(finding.time),
+        "(unattributed)" if event.actor is None else str(event.actor),
+        event.action,
+        finding.target_text,
+        finding.lack_text,
+        event.reason or "",
+    ]
 
 
 def record_row(finding: AccessFinding) -> list[str]:
@@ -76,5 +122,6 @@ def event_row(finding: Finding) -> list[str]:
         finding.event.action,
         finding.target_text,
         finding.subject_text,
+        finding.decision_text,
         finding.event.reason or "",
     ]

@@ -13,7 +13,17 @@ from indelible.cli.questions import show_answer
 from indelible.events.model import Actor
 from indelible.questions.findings import Finding
 
-COLUMNS = ("index", "time (UTC)", "actor", "action", "outcome", "target", "from", "reason")
+COLUMNS = (
+    "index",
+    "time (UTC)",
+    "actor",
+    "action",
+    "outcome",
+    "target",
+    "decision",
+    "from",
+    "reason",
+)
 
 
 @click.command("events")
@@ -61,6 +71,7 @@ def row(finding: Finding) -> list[str]:
         event.action,
         event.outcome.value + committed[finding.committed],
         finding.target_text,
+        finding.decision_text,
         (event.context or {}).get("ip", ""),
         event.reason or "",
     ]

@@ -15,6 +15,7 @@ from indelible.events.model import INCARNATION_OPENED, RESTORED, Actor, Event, K
 from indelible.events.values import Id, format_id
 from indelible.questions.answer import Answer
 from indelible.questions.commits import Commits
+from indelible.questions.decisions import Decisions, Ruling, ruling_of
 from indelible.questions.findings import Finding
 from indelible.questions.judging import (
     NOT_COMMITTED,
@@ -216,7 +217,7 @@ def _answer(
     size = reader.size
 
     def find() -> Iterator[Finding]:
-        commits = Commits(reader)
+        commits, decisions = Commits(reader), Decisions(reader, size)
         for seen in read_events(
             reader,
             search.terms,
@@ -227,12 +228,21 @@ def _answer(
         ):
             found, why = judge(seen.event)
             if found:
-                yield _finding(seen, why, commits.committed(seen.event))
+                rulings = _rulings(seen, decisions)
+                yield _finding(seen, why, commits.committed(seen.event), rulings)
 
     return Answer(reader, searched=search.window, size=size, find=find, is_known=is_known)
 
 
-def _finding(seen: Seen, why: str | None, committed: bool | None) -> Finding:
+def _rulings(seen: Seen, decisions: Decisions) -> tuple[Ruling, ...]:
+    if seen.event.kind == "decision":
+        return (ruling_of(seen.event, seen.indexes[0]),)
+    return decisions.rulings(seen.event) if seen.event.decision is not None else ()
+
+
+def _finding(
+    seen: Seen, why: str | None, committed: bool | None, rulings: tuple[Ruling, ...]
+) -> Finding:
     event = seen.event
     why = seen.doubt or why
     if why is None and committed is False and event.kind == "change":
@@ -244,4 +254,5 @@ def _finding(seen: Seen, why: str | None, committed: bool | None) -> Finding:
         certain=why is None,
         why=why,
         committed=committed,
+        rulings=rulings,
     )

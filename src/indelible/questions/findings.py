@@ -11,6 +11,7 @@ import msgspec
 
 from indelible.events.model import Actor, Event, TargetRows, Timestamp
 from indelible.events.values import Id, format_id
+from indelible.questions.decisions import Ruling
 from indelible.questions.fold import RowState
 from indelible.tlog import Index
 
@@ -19,7 +20,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One event. `indexes` are its entries: more than one where it was cut into parts.
 
     `committed` is None except for an event that was made inside of a transaction: True when the
-    trail has something that only a commit lets out, False when nothing of it is known.
+    trail has something that only a commit lets out, False when nothing of it is known. `rulings`
+    are the decisions that cover what it touched; a decision's own event has its own.
     """
 
     event: Event
@@ -28,6 +30,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     certain: bool = True
     why: str | None = None
     committed: bool | None = None
+    rulings: tuple[Ruling, ...] = ()
 
     @property
     def index(self) -> Index:
@@ -40,7 +43,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def target_text(self) -> str:
         """The things acted on, as a person names them: `invoice:93`, `customer:(some)`."""
-        return ", ".join(name for target in self.event.targets for name in _target_names(target))
+        decided = self.event.kind == "decision"
+        return ", ".join(
+            name for target in self.event.targets for name in target_names(target, decided=decided)
+        )
+
+    @property
+    def decision_text(self) -> str:
+        """Under which decisions, as a person reads them."""
+        return "; ".join(ruling.text for ruling in self.rulings)
 
     @property
     def subject_text(self) -> str:
@@ -122,7 +133,9 @@ def describe_deed(reads: int, changes: int) -> str:
     return "changed" if changes else "read"
 
 
-def _target_names(target: TargetRows) -> Iterable[str]:
+def target_names(target: TargetRows, *, decided: bool = False) -> Iterable[str]:
+    """The rows of one target by their names; a decision without rows is about any of that kind."""
     if not target.ids:
-        return (f"{target.kind}:{'(none)' if target.coverage == 'exact' else '(some)'}",)
+        nameless = "(any)" if decided else "(none)" if target.coverage == "exact" else "(some)"
+        return (f"{target.kind}:{nameless}",)
     return (f"{target.kind}:{format_id(row_id)}" for row_id in target.ids)
