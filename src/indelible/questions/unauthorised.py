@@ -132,12 +132,13 @@ def _lacks_of(place: int, rows: RowIdsView, who: Who, in_force: InForce) -> Iter
     kind = rows.kind
     ids = rows.ids_before or rows.ids
     general = in_force.general(who, kind)
-    covering: dict[Id | None, Ruling | None] = {each: general for each in ids}
+    covering: dict[Id | None, Ruling | None] = {**dict.fromkeys(ids, general)}
     unsure: set[Id | None] = set(ids) if in_force.doubt else set()
-    if in_force.names_rows(who, kind):
-        named = {each: in_force.of_row(who, kind, each) for each in ids}
-        covering |= {each: ruling for each, ruling in named.items() if ruling is not None}
-        unsure = {each for each in unsure if named[each] is None}
+    for each in ids if in_force.names_rows(who, kind) else ():
+        named = in_force.of_row(who, kind, each)
+        if named is not None:
+            covering[each] = named
+            unsure.discard(each)
     if rows.coverage != "exact" and (rows.coverage == "statement" or not ids):
         # It may be any row: also one that was denied.
         denies = [one for one in in_force.of_rows(who, kind) if one.effect != "allow"]

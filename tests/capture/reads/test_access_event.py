@@ -23,6 +23,9 @@ FRAMES = [
         {"ip": "192.0.2.7", "request": "r\ud800"},
         Scope(),
     ),
+    Frame(
+        Actor("staff", "bob"), None, {}, Scope(), {"id": "j.1.1", "effect": "deny", "rule": 'a"\nb'}
+    ),
 ]
 
 
@@ -42,6 +45,7 @@ def test_an_access_has_the_bytes_of_the_event(frame: Frame | None, transaction: 
         context=frame.context or None if frame else None,
         statement=Statement(statement.text, (5, "ä"), ("Invoice",)),
         transaction=transaction,
+        decision=frame.decision if frame else None,
     )
     expected = encode_draft(event)
 

@@ -23,6 +23,7 @@ FRAMES = [
     None,
     Frame(Actor("staff", 'al"ice'), None, {}, Scope()),
     Frame(Actor("staff", "bob"), "ticket \udc80 4411", {"ip": "192.0.2.7"}, Scope()),
+    Frame(Actor("staff", "bob"), None, {}, Scope(), {"id": "j.1.1", "effect": "allow"}),
 ]
 INTEGERS = st.one_of(
     st.integers(-3, 20),
