@@ -328,7 +328,9 @@ class Trail:
 
         It covers the rows of `target`, by the same actor, whatever else is in force. A kind's name
         is any row of that kind (a row's own decision comes first), and without `target` it covers
-        what no other names. Of several alike the latest counts. The action isn't compared.
+        what no other names. Of several alike the latest counts. Where the action's verb is one of
+        reading (`view`, `list`, `export` …), `create`, `change` or `delete` it covers only that (an
+        allow to write also reading what is written); any other verb covers everything.
 
         `actor` is for whom it was decided, where that isn't whoever acts; `policy` and `rule` say
         by what; `allowed=None` that what was to decide failed. The event is in this process's

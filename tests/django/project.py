@@ -36,8 +36,15 @@ writes = false
 """
 
 
-def start(directory: Path, engine: str, url: str = "", **more: object) -> None:
-    """Settings, applications and an empty, migrated database.
+def start(
+    directory: Path,
+    engine: str,
+    url: str = "",
+    *,
+    applications: tuple[str, ...] = (),
+    **more: object,
+) -> None:
+    """Settings, applications (`applications` besides) and an empty, migrated database.
 
     `url` is a server's; SQLite has a second database, `archive`.
     """
@@ -62,7 +69,7 @@ def start(directory: Path, engine: str, url: str = "", **more: object) -> None:
         databases = {"default": database("db.sqlite3"), "archive": database("archive.sqlite3")}
     settings.configure(
         DATABASES=databases,
-        INSTALLED_APPS=["django.contrib.contenttypes", "tests.django.shop.Shop"],
+        INSTALLED_APPS=["django.contrib.contenttypes", *applications, "tests.django.shop.Shop"],
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         USE_TZ=True,
         SECRET_KEY="not one",

@@ -131,6 +131,45 @@ def test_a_database_in_memory_is_djangos_own(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "(1,)\n"), done.stderr
 
 
+def test_what_has_perm_answers_is_a_decision(tmp_path: Path) -> None:
+    """By a permission, a superuser, nobody; for a model and for an object; sync and async."""
+    directory = make_trail(tmp_path / "authorising")
+    done = run_module("authorising", directory)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["recorded"] == said["plain"], "the answers are Django's own"
+    with Trail.open(directory / "indelible.toml") as trail:
+        trail.flush()
+        found = [
+            (str(each.event.actor), each.event.action, each.target_text, each.decision_text)
+            for each in trail.events()
+            if each.event.kind == "decision"
+        ]
+        assert found == [
+            ("user:1", "shop.view_customer", "customer:(any)", "allow by django permissions"),
+            ("user:1", "shop.delete_customer", "customer:(any)", "deny by django permissions"),
+            ("user:1", "shop.view_customer", "customer:(any)", "allow by django permissions"),
+            ("user:1", "shop.view_customer", "customer:1", "deny by django permissions"),
+            (
+                "user:2",
+                "shop.delete_customer",
+                "customer:(any)",
+                "allow by django permissions superuser",
+            ),
+            ("None", "shop.view_customer", "customer:(any)", "deny by django permissions"),
+            ("user:1", "unnamed.unnamed", "", "deny by django permissions"),
+        ]
+        by = Actor("user", "1")
+        lacking = [
+            (each.event.action, each.target_text, each.lack_text)
+            for each in trail.unauthorised(by=by)
+            if each.targets and each.targets[0].kind == "customer"
+        ]
+        assert lacking == [
+            ("customer.read", "customer:1", "deny by django permissions"),
+        ]
+
+
 def test_capture_follows_a_migration(tmp_path: Path) -> None:
     """What the migration did to the rows while their table was new is in a baseline after it."""
     directory = make_trail(tmp_path / "moving")

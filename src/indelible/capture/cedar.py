@@ -31,6 +31,7 @@ from indelible.errors import EventError
 from indelible.events.model import Actor, Target
 
 _ESCAPE: Final = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_POLICY: Final = re.compile(r"policy `([^`]*)`")
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
 
 
@@ -112,7 +113,7 @@ class _Requests:
             allowed=answer.allowed if decided else None,
             policy="cedar",
             rule=", ".join(sorted(named.get(id_) or id_ for id_ in diagnostics.reasons)) or None,
-            errors=tuple(map(str, diagnostics.errors)),
+            errors=tuple(_failed_policy(str(each)) for each in diagnostics.errors),
         )
 
     def _kind(self, type_: str) -> str | None:
@@ -121,6 +122,12 @@ class _Requests:
             if name in self._kinds:
                 return self._kinds[name]
         return last.lower()
+
+
+def _failed_policy(error: str) -> str:
+    """Which policy failed; what else Cedar says of it quotes ids and values of the request."""
+    named = _POLICY.search(error)
+    return f"policy {named[1]}" if named else "a policy that Cedar doesn't name"
 
 
 def parse_entity(given: object) -> Entity:

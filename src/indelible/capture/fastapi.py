@@ -64,8 +64,16 @@ def recorded_dependency(
         return await recorder.call_async(functools.partial(run_in_threadpool, dependency), **given)
 
     functools.update_wrapper(call, dependency)
-    call.__signature__ = inspect.signature(dependency)  # type: ignore[attr-defined]
+    call.__signature__ = _signature(dependency)  # type: ignore[attr-defined]
     return call
+
+
+def _signature(dependency: Callable[..., Any]) -> inspect.Signature:
+    """Annotations that are text are looked up where the dependency was written, not here."""
+    try:
+        return inspect.signature(dependency, eval_str=True)
+    except NameError:
+        return inspect.signature(dependency)
 
 
 class _Calls:

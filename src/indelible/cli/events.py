@@ -13,17 +13,7 @@ from indelible.cli.questions import show_answer
 from indelible.events.model import Actor
 from indelible.questions.findings import Finding
 
-COLUMNS = (
-    "index",
-    "time (UTC)",
-    "actor",
-    "action",
-    "outcome",
-    "target",
-    "decision",
-    "from",
-    "reason",
-)
+COLUMNS = ("index", "time (UTC)", "actor", "action", "outcome", "target", "from", "reason")
 
 
 @click.command("events")
@@ -63,15 +53,15 @@ def command(
 def row(finding: Finding) -> list[str]:
     """One event as a table shows it."""
     event = finding.event
+    outcome = finding.decision_text if event.kind == "decision" else event.outcome.value
     committed = {None: "", True: " (committed)", False: " (not known to have committed)"}
     return [
         str(finding.index),
         local(finding.time),
         "(unattributed)" if event.actor is None else str(event.actor),
         event.action,
-        event.outcome.value + committed[finding.committed],
+        outcome + committed[finding.committed],
         finding.target_text,
-        finding.decision_text,
         (event.context or {}).get("ip", ""),
         event.reason or "",
     ]

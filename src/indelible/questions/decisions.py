@@ -3,6 +3,9 @@
 An event refers to the latest decision before it, and that one's event to the one before. Rows are
 covered by what names them, then by what names their kind, then by what names nothing; of several
 alike the latest counts, and all of that for the same actor only.
+
+A decision whose verb says what it is about (`invoice.view`, `invoice.delete`) covers only that; an
+allow to write also covers reading what is to be written. Any other verb covers everything.
 """
 
 from __future__ import annotations
@@ -31,6 +34,19 @@ _NOT_KEPT: Final = "it was made under a decision that could not be recorded"
 _TOO_MANY: Final = "so many decisions came before it in its context that not all are looked at"
 
 Who = tuple[str, str] | None
+Deed = tuple[Who, str]
+"""By whom, and which of `OPERATIONS`."""
+
+READ: Final = "read"
+WRITES: Final = ("insert", "update", "delete")
+OPERATIONS: Final = (READ, *WRITES)
+_OPERATIONS_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("read", "view", "list", "get", "show", "search", "export"), (READ,)),
+    **dict.fromkeys(("insert", "add", "create"), ("insert",)),
+    **dict.fromkeys(("update", "change", "edit"), ("update",)),
+    **dict.fromkeys(("delete", "remove"), ("delete",)),
+    "write": WRITES,
+}
 
 
 class Ruling(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -51,10 +67,11 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class _Node(NamedTuple):
-    """One decision: for whom, about which rows and kinds, and the reference to the one before."""
+    """One decision: for whom to do what, with which rows and kinds, and the one before."""
 
     ruling: Ruling
-    who: Who
+    deeds: tuple[Deed, ...]
+    implied: tuple[Deed, ...]
     rows: tuple[tuple[str, str], ...]
     kinds: tuple[str, ...]
     before: Mapping[str, str] | None
@@ -66,8 +83,8 @@ class InForce:
     def __init__(self, base: InForce | None = None, *, doubt: str | None = None) -> None:
         self.doubt: str | None = doubt
         self.count: int = 1
-        self._rows: dict[tuple[Who, str], dict[str, Ruling]] = {}
-        self._general: dict[tuple[Who, str | None], Ruling] = {}
+        self._rows: dict[tuple[Deed, str], dict[str, Ruling]] = {}
+        self._general: dict[tuple[Deed, str | None], Ruling] = {}
         if base is not None:
             self.doubt, self.count = base.doubt, base.count
             self._rows = {key: dict(rows) for key, rows in base._rows.items()}
@@ -75,33 +92,39 @@ class InForce:
 
     def add(self, node: _Node) -> None:
         """A later decision."""
-        for kind, name in node.rows:
-            self._rows.setdefault((node.who, kind), {})[name] = node.ruling
-        for kind in node.kinds:
-            self._general[(node.who, kind)] = node.ruling
-        if not node.rows and not node.kinds:
-            self._general[(node.who, None)] = node.ruling
+        ruling = node.ruling
+        kinds = node.kinds if node.rows or node.kinds else (None,)
+        for deed in node.deeds:
+            for kind, name in node.rows:
+                self._rows.setdefault((deed, kind), {})[name] = ruling
+            for general in kinds:
+                self._general[(deed, general)] = ruling
+        for deed in node.implied:
+            for kind, name in node.rows:
+                self._rows.setdefault((deed, kind), {}).setdefault(name, ruling)
+            for general in kinds:
+                self._general.setdefault((deed, general), ruling)
         self.count += len(node.rows) + len(node.kinds) + 1
         if self.count > _MAX_ROWS:
             self._rows.clear()
             self.count = 1 + len(self._general)
             self.doubt = self.doubt or _TOO_MANY
 
-    def general(self, who: Who, kind: str | None) -> Ruling | None:
+    def general(self, deed: Deed, kind: str | None) -> Ruling | None:
         """What covers rows of `kind` that no decision names."""
-        return self._general.get((who, kind)) or self._general.get((who, None))
+        return self._general.get((deed, kind)) or self._general.get((deed, None))
 
-    def names_rows(self, who: Who, kind: str) -> bool:
+    def names_rows(self, deed: Deed, kind: str) -> bool:
         """Whether some decision names rows of `kind`."""
-        return (who, kind) in self._rows
+        return (deed, kind) in self._rows
 
-    def of_row(self, who: Who, kind: str, row_id: Id) -> Ruling | None:
+    def of_row(self, deed: Deed, kind: str, row_id: Id) -> Ruling | None:
         """What covers this row because it names it."""
-        return self._rows.get((who, kind), {}).get(format_id(row_id))
+        return self._rows.get((deed, kind), {}).get(format_id(row_id))
 
-    def of_rows(self, who: Who, kind: str) -> Iterable[Ruling]:
+    def of_rows(self, deed: Deed, kind: str) -> Iterable[Ruling]:
         """Everything that names rows of `kind`."""
-        return self._rows.get((who, kind), {}).values()
+        return self._rows.get((deed, kind), {}).values()
 
 
 NOTHING: Final = InForce()
@@ -140,16 +163,16 @@ class Decisions:
     def rulings(self, event: Event) -> tuple[Ruling, ...]:
         """The decisions that cover what the event touched, each once; for people to look at."""
         in_force = self.in_force(event.decision)
-        who = who_of(event.actor)
+        deed = deed_of(event.actor, event.kind, event.action)
         found: dict[Ruling, None] = {}
         for target in event.targets:
-            general = in_force.general(who, target.kind)
+            general = in_force.general(deed, target.kind)
             for row_id in target.ids_before or target.ids or (None,):
-                named = None if row_id is None else in_force.of_row(who, target.kind, row_id)
+                named = None if row_id is None else in_force.of_row(deed, target.kind, row_id)
                 covering = named or general
                 if covering is not None:
                     found[covering] = None
-        if not event.targets and (blanket := in_force.general(who, None)) is not None:
+        if not event.targets and (blanket := in_force.general(deed, None)) is not None:
             found[blanket] = None
         return tuple(found)
 
@@ -187,9 +210,14 @@ class Decisions:
         event = whole_event(self._reader, entry, decode_event(entry.body)).event
         if event.kind != "decision":
             return None
+        ruling = ruling_of(event, index)
+        who = who_of(event.actor)
+        operations = _OPERATIONS_OF.get(_verb(event.action), OPERATIONS)
+        implies_reading = ruling.effect == "allow" and READ not in operations
         return _Node(
-            ruling=ruling_of(event, index),
-            who=who_of(event.actor),
+            ruling=ruling,
+            deeds=tuple((who, operation) for operation in operations),
+            implied=((who, READ),) if implies_reading else (),
             rows=tuple((rows.kind, format_id(one)) for rows in event.targets for one in rows.ids),
             kinds=tuple(rows.kind for rows in event.targets if not rows.ids),
             before=event.decision,
@@ -213,6 +241,23 @@ def ruling_of(event: Event, index: Index) -> Ruling:
         policy=_text(details.get("policy")),
         rule=_text(details.get("rule")),
     )
+
+
+def deed_of(actor: Actor | None, kind: str, action: str) -> Deed:
+    """What an event of this kind and action did, as decisions are about it."""
+    verb = _verb(action)
+    if kind == "access":
+        operation = READ
+    elif kind == "change":
+        operation = verb if verb in WRITES else "delete" if verb == "truncate" else "update"
+    else:
+        operation = _OPERATIONS_OF.get(verb, ("update",))[0]
+    return who_of(actor), operation
+
+
+def _verb(action: str) -> str:
+    """`view` of `shop.view` and of Django's `shop.view_invoice`."""
+    return action.rpartition(".")[2].partition("_")[0]
 
 
 def who_of(actor: Actor | None) -> Who:

@@ -13,7 +13,7 @@ from indelible.events.model import Actor, TargetRows
 from indelible.events.values import Id
 from indelible.questions.answer import Answer
 from indelible.questions.commits import Commits, doubt_of_view
-from indelible.questions.decisions import Decisions, InForce, Ruling, Who, who_of
+from indelible.questions.decisions import Decisions, Deed, InForce, Ruling, deed_of
 from indelible.questions.events import ACCESSES, actor_terms, knower
 from indelible.questions.findings import Finding, target_names
 from indelible.questions.judging import coverage_doubt, is_by, is_done
@@ -112,36 +112,36 @@ def _view(body: bytes) -> _View:
 
 
 def _lacks(view: _View, in_force: InForce) -> list[_Lack]:
-    who = who_of(view.actor)
+    deed = deed_of(view.actor, view.kind, view.action)
     if view.targets:
         return [
             lack
             for place, rows in enumerate(view.targets)
-            for lack in _lacks_of(place, rows, who, in_force)
+            for lack in _lacks_of(place, rows, deed, in_force)
         ]
     if view.statement:
         return []  # tables were consulted, and no row was handed out
-    general, doubt = in_force.general(who, None), in_force.doubt
+    general, doubt = in_force.general(deed, None), in_force.doubt
     if general is not None and general.effect == "allow" and not doubt:
         return []
     return [_Lack(None, (), (general,) if general else (), general is None, doubt)]
 
 
-def _lacks_of(place: int, rows: RowIdsView, who: Who, in_force: InForce) -> Iterator[_Lack]:
+def _lacks_of(place: int, rows: RowIdsView, deed: Deed, in_force: InForce) -> Iterator[_Lack]:
     """Those rows whose decision is known first, then those of which it may be another."""
     kind = rows.kind
     ids = rows.ids_before or rows.ids
-    general = in_force.general(who, kind)
+    general = in_force.general(deed, kind)
     covering: dict[Id | None, Ruling | None] = {**dict.fromkeys(ids, general)}
     unsure: set[Id | None] = set(ids) if in_force.doubt else set()
-    for each in ids if in_force.names_rows(who, kind) else ():
-        named = in_force.of_row(who, kind, each)
+    for each in ids if in_force.names_rows(deed, kind) else ():
+        named = in_force.of_row(deed, kind, each)
         if named is not None:
             covering[each] = named
             unsure.discard(each)
     if rows.coverage != "exact" and (rows.coverage == "statement" or not ids):
         # It may be any row: also one that was denied.
-        denies = [one for one in in_force.of_rows(who, kind) if one.effect != "allow"]
+        denies = [one for one in in_force.of_rows(deed, kind) if one.effect != "allow"]
         covering[None] = denies[0] if denies else general
         if in_force.doubt:
             unsure.add(None)

@@ -102,6 +102,30 @@ def test_a_unit_of_work_is_whose_it_was(engine: Engine, trail: Trail) -> None:
     assert list(trail.notices()) == []
 
 
+def test_a_change_refers_to_the_decision_that_it_was_made_under(
+    engine: Engine, trail: Trail
+) -> None:
+    """A row each statement; one transaction may be under several, one after the other."""
+    with acting_as(ALICE), engine.begin() as connection:
+        trail.decide("person.create", allowed=True, target="person", rule='o"wners\n')
+        connection.execute(text("INSERT INTO person VALUES (1, 'a')"))
+        trail.decide("person.create", allowed=False, target=Target("person", 2), rule="hold")
+        connection.execute(text("INSERT INTO person VALUES (2, 'a'), (3, 'a')"))
+        connection.execute(text("UPDATE person SET name = 'b' WHERE id = 3"))
+    trail.flush()
+    assert list(trail.notices()) == []
+    assert [each.decision_text for each in trail.changes(by=ALICE)] == [
+        'allow by o"wners\n',
+        "deny by hold",
+        'allow by o"wners\n',
+        "",
+    ]
+    assert [(each.target_text, each.lack_text) for each in trail.unauthorised(by=ALICE)] == [
+        ("person:2", "deny by hold"),
+        ("person:3", "no decision"),
+    ]
+
+
 def test_two_in_one_transaction(engine: Engine, trail: Trail) -> None:
     """Each statement is whose it was when it ran; nobody's follows nobody's."""
     with engine.begin() as connection:
