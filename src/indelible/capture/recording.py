@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any, Final, Protocol, cast
 
 from indelible.errors import CaptureError
@@ -29,8 +28,9 @@ class Recorders(Protocol):
 
 
 def context_of(on: object) -> TransactionContext:
-    """The write context under `on`: a captured `sqlite3` connection, or SQLAlchemy's `Session` or
-    `Connection` on a captured engine, of which the transaction has begun when this returns.
+    """The write context under `on`: a captured `sqlite3` or psycopg connection, or SQLAlchemy's
+    `Session` or `Connection` on a captured engine, of which the transaction has begun when this
+    returns.
 
     Raises `CaptureError` for anything else: an event that isn't in the transaction that it was
     meant for would be a lie.
@@ -40,10 +40,8 @@ def context_of(on: object) -> TransactionContext:
             f"expected a synchronous Session or Connection, got {type(on).__qualname__}: "
             "`await trail.record_async(…, on=…)` takes it"
         )
-    found: Any = None
-    if isinstance(on, sqlite3.Connection):
-        found = getattr(on, "context", None)
-    else:
+    found: Any = getattr(on, "context", None)
+    if not hasattr(found, "record"):
         connect = getattr(on, "connection", None)
         connection: Any = connect() if callable(connect) else on
         captured = getattr(getattr(connection, "dialect", None), CAPTURED, None)
@@ -54,8 +52,9 @@ def context_of(on: object) -> TransactionContext:
             found = cast("Recorders", captured).recorder(connection.connection)
     if not hasattr(found, "record"):
         raise CaptureError(
-            "expected a captured sqlite3 connection, or a SQLAlchemy Session or Connection on a "
-            f"captured engine, got {type(on).__module__}.{type(on).__qualname__}: call "
+            "expected a captured sqlite3 or psycopg connection, or a SQLAlchemy Session or "
+            "Connection on a captured engine, got "
+            f"{type(on).__module__}.{type(on).__qualname__}: call "
             "capture(engine, trail) first"
         )
     return cast("TransactionContext", found)

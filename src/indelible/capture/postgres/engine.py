@@ -1,9 +1,7 @@
 """Capture for SQLAlchemy 2 on PostgreSQL (psycopg, sync and async).
 
-The server's triggers see every write; here the open transaction is told who acts before the first
-statement that isn't proven to only read, and again whenever somebody else does. Of a read the
-statement is recorded, not yet which rows it handed out. Unseen: reads on the driver's own
-connection, what a statement that failed had read, and a result that is never fetched counts.
+Unseen: reads on the driver's own connection, what a statement that failed had read; a result that
+is never fetched counts.
 """
 
 from __future__ import annotations
@@ -13,27 +11,16 @@ from typing import Any, Final
 from sqlalchemy import Engine, event
 
 from indelible.capture.host import CaptureHost
-from indelible.capture.postgres.reads import StatementReads
-from indelible.capture.postgres.senders import DatabaseSenders
+from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
 from indelible.capture.postgres.transaction import WritingTransaction
-from indelible.capture.postgres.verbs import ends_something, is_proven_read
 from indelible.capture.recording import CAPTURED
-from indelible.errors import CaptureError
-from indelible.events.context import current_frame
-from indelible.policy.model import Server
 
 _ALONE: Final = "_indelible_alone"
 
 
 def capture_engine(engine: Engine, trail: CaptureHost) -> None:
     """See `indelible.capture.sqlalchemy.capture`."""
-    server = trail.policy.server
-    if server is None:
-        raise CaptureError(
-            "expected [database] url in indelible.toml to name the PostgreSQL server, found none: "
-            "its triggers are what captures writes"
-        )
-    captured = _EngineCapture(trail, server)
+    captured = _EngineCapture(ServerCapture(trail))
     setattr(engine.dialect, CAPTURED, captured)
     event.listen(engine, "before_cursor_execute", captured.before_statement)
     event.listen(engine, "after_cursor_execute", captured.after_statement)
@@ -45,52 +32,50 @@ def capture_engine(engine: Engine, trail: CaptureHost) -> None:
 class _EngineCapture:
     """The listeners of one engine (`recording.Recorders`)."""
 
-    def __init__(self, trail: CaptureHost, server: Server) -> None:
-        self._senders = DatabaseSenders(trail, server)
-        self._reads = StatementReads(trail, server)
+    def __init__(self, server: ServerCapture) -> None:
+        self._server = server
 
     def before_statement(
         self, connection: Any, cursor: Any, text: str, parameters: Any, context: Any, many: bool
     ) -> None:
-        transaction = self.recorder(connection.connection)
-        transaction.notice_end()
-        if is_proven_read(text):
-            return
-        frame = current_frame()
-        if transaction.begin_alone(text, frame):
-            setattr(context, _ALONE, transaction)
-        else:
-            transaction.before_write(frame)
+        statements = self._statements(connection.connection)
+        if statements.before(text):
+            setattr(context, _ALONE, statements)
 
     def after_statement(
         self, connection: Any, cursor: Any, text: str, parameters: Any, context: Any, many: bool
     ) -> None:
-        transaction = self.recorder(connection.connection)
-        if getattr(context, _ALONE, None) is not None:
-            setattr(context, _ALONE, None)
-            transaction.end_alone()
-        self._reads.record(text, current_frame(), transaction.written)
-        if ends_something(text):
-            transaction.forget(is_over=";" in text)
+        statements = self._statements(connection.connection)
+        statements.committed(is_alone=_take_alone(context) is not None)
+        statements.after(text)
 
     def check_in(self, connection: Any, record: Any) -> None:
-        self._reads.check_in()
+        self._server.reads.check_in()
 
     def failed(self, context: Any) -> None:
-        """A statement failed: so did the transaction that was begun for it alone."""
-        alone = getattr(context.execution_context, _ALONE, None)
+        alone = _take_alone(context.execution_context)
         if alone is not None:
-            setattr(context.execution_context, _ALONE, None)
-            alone.end_alone(is_failed=True)
+            alone.failed(is_alone=True)
 
     def savepoint_rolled_back(self, connection: Any, name: str, context: Any) -> None:
         self.recorder(connection.connection).forget()
 
     def recorder(self, pooled: Any) -> WritingTransaction:
         """See `recording.Recorders`."""
-        found: WritingTransaction | None = pooled.info.get(CAPTURED)
+        return self._statements(pooled).transaction
+
+    def _statements(self, pooled: Any) -> ConnectionStatements:
+        found: ConnectionStatements | None = pooled.info.get(CAPTURED)
         if found is None:
-            found = pooled.info[CAPTURED] = WritingTransaction(
-                pooled.dbapi_connection, pooled.driver_connection, self._senders
+            found = pooled.info[CAPTURED] = self._server.statements(
+                pooled.dbapi_connection, pooled.driver_connection
             )
         return found
+
+
+def _take_alone(context: Any) -> ConnectionStatements | None:
+    """The connection on which a transaction was begun for this statement alone, once."""
+    found: ConnectionStatements | None = getattr(context, _ALONE, None)
+    if found is not None:
+        setattr(context, _ALONE, None)
+    return found

@@ -29,7 +29,7 @@ from indelible.policy.model import Durability, Server
 
 _WHY: Final = "reads on PostgreSQL aren't told by row yet"
 _LITERALS: Final = frozenset({Kind.STRING, Kind.BLOB, Kind.NUMBER})
-_READS: Final = re.compile(r"\b(?:select|table)\b", re.IGNORECASE)
+_READS: Final = re.compile(r"\b(?:select|table)\b|\bcopy\b.*\bto\b", re.IGNORECASE | re.DOTALL)
 _CATALOGUES: Final = frozenset({"PG_CATALOG", "INFORMATION_SCHEMA"})
 _CHECK_S: Final = 30.0
 _LOOKS: Final = 20

@@ -41,7 +41,7 @@ class WritingTransaction:
         self._dbapi = dbapi
         self._driver = driver
         self._senders = senders
-        self._is_async = self._driver is not self._dbapi
+        self._is_async = isinstance(driver, load_driver().AsyncConnection)
         self._status = load_driver().pq.TransactionStatus
         self._nonce: str | None = None
         self._frame: Frame | None = None

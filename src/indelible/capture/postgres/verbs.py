@@ -11,7 +11,7 @@ from indelible.capture.statements.tokens import Kind, Token, tokenize
 
 _READS: Final = frozenset({"SELECT", "VALUES", "TABLE", "WITH", "SHOW"})
 _WRITES: Final = frozenset({"INSERT", "DELETE", "MERGE", "INTO", "CALL", "UPDATE"})
-_CHANGES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "WITH"})
+_CHANGES: Final = frozenset({"COPY", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH"})
 _ENDS: Final = frozenset(
     {
         "ABORT",

@@ -10,25 +10,10 @@ from django.core.signals import request_finished
 from django.db.backends.postgresql import base
 from django.db.backends.utils import CursorWrapper
 
-from indelible.capture.postgres.reads import StatementReads
-from indelible.capture.postgres.senders import DatabaseSenders
-from indelible.capture.postgres.transaction import WritingTransaction
-from indelible.capture.postgres.verbs import ends_something, is_proven_read
+from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
 from indelible.django.trails import take_trail
-from indelible.events.context import current_frame
-from indelible.policy import Server
-from indelible.trail import Trail
 
-
-class _Capture:
-    """What all connections to one database share."""
-
-    def __init__(self, trail: Trail, server: Server) -> None:
-        self.senders = DatabaseSenders(trail, server)
-        self.reads = StatementReads(trail, server)
-
-
-_captures: dict[tuple[int, str], _Capture] = {}
+_captures: dict[tuple[int, str], ServerCapture] = {}
 
 
 class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # Django has no types
@@ -40,9 +25,9 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # Django has
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._told: WritingTransaction | None = None
-        self._told_on: object = None
-        self._capture: _Capture | None = None
+        self._statements: ConnectionStatements | None = None
+        self._statements_of: object = None
+        self._capture: ServerCapture | None = None
         self.execute_wrappers.append(self._run)
 
     def get_connection_params(self) -> dict[str, Any]:
@@ -56,7 +41,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # Django has
                 f"DATABASES[{self.alias!r}], found none"
             )
         key = (id(trail), server.url)
-        self._capture = _captures.get(key) or _captures.setdefault(key, _Capture(trail, server))
+        self._capture = _captures.get(key) or _captures.setdefault(key, ServerCapture(trail))
         return parameters
 
     def make_cursor(self, cursor: Any) -> Any:
@@ -71,30 +56,11 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # Django has
         if capture is None or self.connection is None:
             return run()
         text = sql if isinstance(sql, str) else self.ops.compose_sql(sql, None)
-        if self._told is None or self._told_on is not self.connection:
-            self._told = WritingTransaction(self.connection, self.connection, capture.senders)
-            self._told_on = self.connection
-        told = self._told
-        frame = current_frame()
-        told.notice_end()
-        is_alone = False
-        if not is_proven_read(text):
-            is_alone = told.begin_alone(text, frame)
-            if not is_alone:
-                told.before_write(frame)
-        try:
-            found = run()
-        except BaseException:
-            if is_alone:
-                told.end_alone(is_failed=True)
-            raise
-        if is_alone:
-            with self.wrap_database_errors:
-                told.end_alone()
-        capture.reads.record(text, frame, told.written)
-        if ends_something(text):
-            told.forget(is_over=";" in text)
-        return found
+        statements = self._statements
+        if statements is None or self._statements_of is not self.connection:
+            statements = capture.statements(self.connection, self.connection)
+            self._statements, self._statements_of = statements, self.connection
+        return statements.run(text, run, committing=self.wrap_database_errors)
 
     def _run(
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any

@@ -1,0 +1,105 @@
+"""The statements of one connection to PostgreSQL: who acts is told before, reads recorded after.
+
+Every driver and framework goes this one way. The server's triggers see each write; here the open
+transaction is told who acts before the first statement that isn't proven to only read, and again
+whenever somebody else does. Of a read the statement is recorded, not yet which rows it handed out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from indelible.capture.host import CaptureHost
+from indelible.capture.postgres.reads import StatementReads
+from indelible.capture.postgres.senders import DatabaseSenders
+from indelible.capture.postgres.transaction import WritingTransaction
+from indelible.capture.postgres.verbs import ends_something, is_proven_read
+from indelible.errors import CaptureError
+from indelible.events.context import current_frame
+
+T = TypeVar("T")
+
+
+class ServerCapture:
+    """What all connections of one engine, alias or class share. Safe for threads.
+
+    Raises `CaptureError` where the trail's configuration names no server.
+    """
+
+    def __init__(self, trail: CaptureHost) -> None:
+        server = trail.policy.server
+        if server is None:
+            raise CaptureError(
+                "expected [database] url in indelible.toml to name the PostgreSQL server, found "
+                "none: its triggers are what captures writes"
+            )
+        self.senders = DatabaseSenders(trail, server)
+        self.reads = StatementReads(trail, server)
+
+    def statements(self, dbapi: Any, driver: Any) -> ConnectionStatements:
+        """Those of one connection; both are as `WritingTransaction` has them."""
+        return ConnectionStatements(WritingTransaction(dbapi, driver, self.senders), self.reads)
+
+
+class ConnectionStatements:
+    """Used as its connection is: by one at a time."""
+
+    def __init__(self, transaction: WritingTransaction, reads: StatementReads) -> None:
+        self.transaction = transaction
+        self._reads = reads
+
+    def before(self, text: str) -> bool:
+        """`text` is about to run. True where a transaction was begun for it alone: `after` or
+        `failed` have to be told so."""
+        transaction = self.transaction
+        transaction.notice_end()
+        if is_proven_read(text):
+            return False
+        frame = current_frame()
+        if transaction.begin_alone(text, frame):
+            return True
+        transaction.before_write(frame)
+        return False
+
+    def failed(self, *, is_alone: bool) -> None:
+        """It raised: so did the transaction that was begun for it alone."""
+        if is_alone:
+            self.transaction.end_alone(is_failed=True)
+
+    def committed(self, *, is_alone: bool) -> None:
+        """It ran. Raises what committing the transaction that was begun for it alone raises."""
+        if is_alone:
+            self.transaction.end_alone()
+
+    def after(self, text: str) -> None:
+        """It ran, and is committed if that was to be done. Raises `DeliveryError` under `strict`
+        only."""
+        self._reads.record(text, current_frame(), self.transaction.written)
+        if ends_something(text):
+            self.transaction.forget(is_over=";" in text)
+
+    def run(
+        self,
+        text: str,
+        run: Callable[[], T],
+        *,
+        committing: contextlib.AbstractContextManager[object] | None = None,
+    ) -> T:
+        """What `run`, which runs `text`, returns or raises. `committing` is entered for a commit
+        of ours."""
+        is_alone = self.before(text)
+        try:
+            found = run()
+        except BaseException:
+            self.failed(is_alone=is_alone)
+            raise
+        with committing or contextlib.nullcontext():
+            self.committed(is_alone=is_alone)
+        self.after(text)
+        return found
+
+    def check_in(self) -> None:
+        """The connection goes back or is closed: what nobody read is on disk, too."""
+        self._reads.check_in()

@@ -1,0 +1,259 @@
+"""Plain psycopg connections: whose each change was, and every statement that read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import dict_row
+from tests.servers import Database, PgBouncer
+
+from indelible import Actor, Target, Trail, acting_as
+from indelible.capture.psycopg import Connection, connect, connection_class
+from indelible.errors import CaptureError
+
+from .test_trail import Site
+
+ALICE, BOB = Actor("staff", "alice"), Actor("staff", "bob")
+THREADS, ROUNDS = 16, 5
+SCHEMA = (
+    "CREATE TABLE person (id integer PRIMARY KEY, name text)",
+    "CREATE FUNCTION named(integer) RETURNS text LANGUAGE sql AS "
+    "'SELECT name FROM person WHERE id = $1'",
+)
+
+
+@pytest.fixture
+def site(database: Database, tmp_path: Path) -> Site:
+    database.execute(*SCHEMA, role="owner")
+    database.grant()
+    site = Site(database, tmp_path, "[tables.person]\nsubject = 'self'\n")
+    site.run("install")
+    return site
+
+
+@pytest.fixture
+def trail(site: Site) -> Iterator[Trail]:
+    with site.trail() as trail:
+        yield trail
+
+
+@pytest.fixture
+def connection(site: Site, trail: Trail) -> Iterator[Connection]:
+    with connect(site.database.url("app"), trail=trail) as connection:
+        yield connection
+
+
+def done_by(trail: Trail, actor: Actor) -> list[str]:
+    trail.flush()
+    return sorted(f"{each.event.action} {each.target_text}" for each in trail.changes(by=actor))
+
+
+def reads_by(trail: Trail, actor: Actor) -> int:
+    trail.flush()
+    return sum(
+        each.event.action == "person.read" for each in trail.access_events(by=actor).possible()
+    )
+
+
+def test_every_way_to_write(connection: Connection, trail: Trail) -> None:
+    """Text, bytes, composed; one, many, in a pipeline; COPY, with rows handed back."""
+    with acting_as(ALICE, reason="ticket 1"):
+        connection.execute("INSERT INTO person VALUES (%s, %s)", (1, "a"))
+        connection.execute(b"INSERT INTO person VALUES (2, 'b')")
+        name = sql.Identifier("person")
+        connection.execute(sql.SQL("INSERT INTO {} VALUES (3, 'c')").format(name))
+        connection.commit()
+        cursor = connection.cursor()
+        cursor.executemany("INSERT INTO person VALUES (%s, %s)", [(4, "d"), (5, "e")])
+        connection.commit()
+        with connection.pipeline():
+            connection.execute("INSERT INTO person VALUES (6, 'f')")
+            connection.execute("UPDATE person SET name = 'F' WHERE id = 6")
+            connection.commit()
+            connection.execute("INSERT INTO person VALUES (7, 'g')")
+        connection.commit()
+        with cursor.copy("COPY person FROM STDIN") as copy:
+            copy.write_row((8, "h"))
+        connection.commit()
+        changed = list(cursor.stream("UPDATE person SET name = 'A' WHERE id < 2 RETURNING id"))
+        assert changed == [(1,)]
+        connection.commit()
+    assert done_by(trail, ALICE) == [
+        *(f"person.insert person:{n}" for n in range(1, 9)),
+        "person.update person:1",
+        "person.update person:6",
+    ]
+    assert list(trail.notices()) == []
+
+
+def test_every_way_to_read(connection: Connection, trail: Trail) -> None:
+    """Each is one access, also by a cursor of the server's, a stream, and COPY TO."""
+    with acting_as(BOB):
+        connection.execute("INSERT INTO person VALUES (1, 'a'), (2, 'b')")
+        connection.commit()
+    with acting_as(ALICE):
+        assert connection.execute("SELECT * FROM person WHERE id = 1").fetchall() == [(1, "a")]
+        assert reads_by(trail, ALICE) == 1
+        with connection.cursor("named") as named:
+            named.execute("SELECT id FROM person ORDER BY id")
+            assert named.fetchmany(1) == [(1,)]
+        assert reads_by(trail, ALICE) == 2
+        cursor = connection.cursor(row_factory=dict_row)
+        assert list(cursor.stream("SELECT id FROM person WHERE id = 2")) == [{"id": 2}]
+        assert reads_by(trail, ALICE) == 3
+        for rows in cursor.stream("SELECT id FROM person ORDER BY id"):
+            assert rows == {"id": 1}
+            break
+        connection.rollback()
+        with cursor.copy("COPY person TO STDOUT") as copy:
+            assert [bytes(each) for each in copy] == [b"1\ta\n", b"2\tb\n"]
+        with cursor.copy("COPY (SELECT name FROM person) TO STDOUT") as copy:
+            assert [bytes(each) for each in copy] == [b"a\n", b"b\n"]
+        assert reads_by(trail, ALICE) >= 5
+        connection.execute("SELECT 1")
+        before = reads_by(trail, ALICE)
+        assert connection.execute("SELECT 2").fetchone() == (2,)
+        assert reads_by(trail, ALICE) == before
+
+
+def test_autocommit(site: Site, trail: Trail) -> None:
+    """Each statement has the transaction that it would have had anyhow, and its actor."""
+    with connect(site.database.url("app"), trail=trail, autocommit=True) as connection:
+        status = connection.info.transaction_status
+        with acting_as(ALICE):
+            connection.execute("INSERT INTO person VALUES (1, 'a')")
+            assert connection.info.transaction_status == status
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                connection.execute("INSERT INTO person VALUES (1, 'a')")
+            assert connection.info.transaction_status == status
+            with connection.cursor().copy("COPY person FROM STDIN") as copy:
+                copy.write_row((2, "b"))
+            assert connection.info.transaction_status == status
+            with pytest.raises(RuntimeError), connection.cursor().copy("COPY person FROM STDIN"):
+                raise RuntimeError
+            assert connection.info.transaction_status == status
+            with connection.transaction():
+                connection.execute("INSERT INTO person VALUES (3, 'c')")
+        with acting_as(BOB):
+            connection.execute("UPDATE person SET name = 'B' WHERE id = 2")
+    assert done_by(trail, ALICE) == [f"person.insert person:{n}" for n in (1, 2, 3)]
+    assert done_by(trail, BOB) == ["person.update person:2"]
+    assert list(trail.notices()) == []
+
+
+def test_a_savepoint_that_is_rolled_back_takes_nobody_along(
+    connection: Connection, trail: Trail
+) -> None:
+    with acting_as(ALICE), connection.transaction():
+        with pytest.raises(RuntimeError), connection.transaction():
+            connection.execute("INSERT INTO person VALUES (1, 'gone')")
+            raise RuntimeError
+        connection.execute("INSERT INTO person VALUES (2, 'stays')")
+        with connection.transaction(force_rollback=True), acting_as(BOB):
+            connection.execute("INSERT INTO person VALUES (3, 'gone')")
+        connection.execute("INSERT INTO person VALUES (4, 'stays')")
+        connection.execute("SAVEPOINT mine")
+        with acting_as(BOB):
+            connection.execute("INSERT INTO person VALUES (5, 'gone')")
+        connection.execute("ROLLBACK TO SAVEPOINT mine")
+        connection.execute("INSERT INTO person VALUES (6, 'stays')")
+    assert done_by(trail, ALICE) == [f"person.insert person:{n}" for n in (2, 4, 6)]
+    assert done_by(trail, BOB) == []
+    assert list(trail.notices()) == []
+
+
+def test_an_explicit_event_shares_the_transactions_fate(
+    connection: Connection, trail: Trail
+) -> None:
+    with acting_as(ALICE):
+        trail.record("person.merged", target=Target("person", 1), on=connection)
+        connection.execute("INSERT INTO person VALUES (1, 'a')")
+        connection.commit()
+        trail.record("person.split", target=Target("person", 1), on=connection)
+        connection.rollback()
+    trail.flush()
+    assert [each.event.action for each in trail.events(by=ALICE)] == ["person.merged"]
+
+
+def test_results_are_those_without_capture(site: Site, trail: Trail) -> None:
+    """Rows, counts, messages, errors and transaction states, one after the other."""
+    texts = [
+        "SELECT count(*) FROM person",
+        "INSERT INTO person VALUES (1, 'a') RETURNING *",
+        "SELECT named(1)",
+        "ROLLBACK",
+        "INSERT INTO person VALUES (2, 'b')",
+        "INSERT INTO person VALUES (2, 'b')",
+        "SELECT 1",
+        "ROLLBACK",
+        "no statement",
+        "ROLLBACK",
+        "INSERT INTO nowhere VALUES (1)",
+        "ROLLBACK",
+        "",
+        7,
+        None,
+        "ROLLBACK",
+        "INSERT INTO person VALUES (3, 'c'); DELETE FROM person",
+        "ROLLBACK",
+        "SELECT current_setting('transaction_isolation')",
+    ]
+
+    def say(connection: psycopg.Connection[Any]) -> Iterator[object]:
+        for text in texts:
+            try:
+                cursor = connection.execute(text)  # type: ignore[arg-type]
+                columns = [(c.name, c.type_code) for c in cursor.description or ()]
+                rows = cursor.fetchall() if cursor.description else None
+                said: object = (columns, rows, cursor.rowcount, cursor.statusmessage)
+            except Exception as error:
+                said = (type(error), str(error))
+            yield text, said, connection.info.transaction_status
+        connection.close()
+
+    plain = list(say(psycopg.connect(site.database.url("app"))))
+    with acting_as(ALICE):
+        captured = list(say(connect(site.database.url("app"), trail=trail)))
+    assert captured == plain
+
+
+def test_sixteen_threads_through_a_pooler(site: Site, trail: Trail) -> None:
+    """Each is somebody else, on server connections that they share: none mixed, none lost."""
+    make = connection_class(trail)
+    bouncer = PgBouncer(site.database, pool_size=3)
+    try:
+
+        def work(n: int) -> None:
+            with make.connect(bouncer.url("app"), prepare_threshold=None) as connection:
+                for step in range(ROUNDS):
+                    with acting_as(Actor("staff", f"number {n}")):
+                        key = n * ROUNDS + step
+                        connection.execute("INSERT INTO person VALUES (%s, %s)", (key, str(key)))
+                        connection.commit()
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        bouncer.remove()
+    for n in range(THREADS):
+        assert done_by(trail, Actor("staff", f"number {n}")) == sorted(
+            f"person.insert person:{n * ROUNDS + step}" for step in range(ROUNDS)
+        )
+
+
+def test_a_trail_without_a_server(tmp_path: Path) -> None:
+    (tmp_path / "indelible.toml").write_text("[trail]\nurl = 'sqlite:///trail.db'\n")
+    with (
+        Trail.create(tmp_path / "indelible.toml") as trail,
+        pytest.raises(CaptureError, match=r"expected \[database\] url"),
+    ):
+        connect("postgresql://nowhere", trail=trail)
