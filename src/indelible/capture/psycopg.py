@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, ClassVar, Final
 
 try:
@@ -33,6 +34,7 @@ from indelible.capture.recording import TransactionContext
 _CLASSES: Final[weakref.WeakKeyDictionary[CaptureHost, type[Connection]]] = (
     weakref.WeakKeyDictionary()
 )
+_NO_ROW: Final = object()
 
 
 def connect(conninfo: str = "", *, trail: CaptureHost, **kwargs: Any) -> Connection:
@@ -65,16 +67,17 @@ class _Cursor:
 
     def stream(self, query: Any, params: Any = None, **kwargs: Any) -> Iterator[Any]:
         statements, text = self._statements(query)
-        is_alone = statements.before(text)
-        is_handed = False
+        rows: Generator[Any, None, None] = super().stream(query, params, **kwargs)  # type: ignore[misc]
+        with self._starting(statements, text) as is_alone:
+            first = next(rows, _NO_ROW)
         try:
-            for row in super().stream(query, params, **kwargs):  # type: ignore[misc]
-                is_handed = True
-                yield row
+            with contextlib.closing(rows):
+                if first is not _NO_ROW:
+                    yield first
+                    yield from rows
         except BaseException:
             statements.failed(is_alone=is_alone)
-            if is_handed:
-                statements.after(text)
+            statements.after(text)  # rows were handed out
             raise
         statements.committed(is_alone=is_alone)
         statements.after(text)
@@ -82,9 +85,12 @@ class _Cursor:
     @contextlib.contextmanager
     def copy(self, statement: Any, params: Any = None, **kwargs: Any) -> Iterator[Any]:
         statements, text = self._statements(statement)
-        is_alone = statements.before(text)
+        copying = super().copy(statement, params, **kwargs)  # type: ignore[misc]
+        with self._starting(statements, text) as is_alone:
+            copy = copying.__enter__()
         try:
-            with super().copy(statement, params, **kwargs) as copy:  # type: ignore[misc]
+            with contextlib.ExitStack() as stack:
+                stack.push(copying)
                 yield copy
         except BaseException:
             statements.failed(is_alone=is_alone)
@@ -93,9 +99,25 @@ class _Cursor:
         statements.committed(is_alone=is_alone)
         statements.after(text)
 
+    @contextlib.contextmanager
+    def _starting(self, statements: ConnectionStatements, text: str) -> Iterator[bool]:
+        """The statement is sent inside; True where a transaction was begun for it alone."""
+        with self._sharing():
+            is_alone = statements.before(text)
+            try:
+                yield is_alone
+            except BaseException:
+                statements.failed(is_alone=is_alone)
+                raise
+
     def _run(self, query: Any, run: Callable[[], Any]) -> Any:
         statements, text = self._statements(query)
-        return statements.run(text, run)
+        with self._sharing():
+            return statements.run(text, run)
+
+    def _sharing(self) -> threading.RLock:
+        """Held between telling who acts and the statement: threads may share a connection."""
+        return self.connection.sharing  # type: ignore[attr-defined, no-any-return]
 
     def _statements(self, query: Any) -> tuple[ConnectionStatements, str]:
         connection: Connection = self.connection  # type: ignore[attr-defined]
@@ -107,6 +129,10 @@ class Connection(psycopg.Connection[Any]):
 
     _server: ClassVar[ServerCapture]
     _captured: ConnectionStatements | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sharing = threading.RLock()
 
     @property
     def captured(self) -> ConnectionStatements:

@@ -250,6 +250,41 @@ def test_sixteen_threads_through_a_pooler(site: Site, trail: Trail) -> None:
         )
 
 
+def test_threads_that_share_a_connection(site: Site, trail: Trail) -> None:
+    """Who acts and the statement go together, whatever the others say meanwhile."""
+    with connect(site.database.url("app"), trail=trail, autocommit=True) as connection:
+
+        def work(n: int) -> None:
+            with acting_as(Actor("staff", f"number {n}")):
+                for step in range(ROUNDS):
+                    key = n * ROUNDS + step
+                    connection.execute("INSERT INTO person VALUES (%s, %s)", (key, str(key)))
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for n in range(THREADS):
+        assert done_by(trail, Actor("staff", f"number {n}")) == sorted(
+            f"person.insert person:{n * ROUNDS + step}" for step in range(ROUNDS)
+        )
+
+
+def test_many_in_autocommit_are_all_or_none_as_without_capture(site: Site, trail: Trail) -> None:
+    url = site.database.url("app")
+    people = [(1, "a"), (2, "b"), (2, "again")]
+    left = []
+    with acting_as(ALICE):
+        for make in (psycopg.connect, connection_class(trail).connect):
+            with make(url, autocommit=True) as connection:
+                connection.execute("DELETE FROM person")
+                with pytest.raises(psycopg.errors.UniqueViolation):
+                    connection.cursor().executemany("INSERT INTO person VALUES (%s, %s)", people)
+                left.append(connection.execute("SELECT id FROM person").fetchall())
+    assert left[0] == left[1]
+
+
 def test_a_trail_without_a_server(tmp_path: Path) -> None:
     (tmp_path / "indelible.toml").write_text("[trail]\nurl = 'sqlite:///trail.db'\n")
     with (
