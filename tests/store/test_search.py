@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from indelible.events.codec import decode_event, format_time
 from indelible.events.model import Actor, Event, TargetRows, Timestamp
+from indelible.store.errors import MalformedBlockError
 from indelible.store.index import MERGED_REFS
 from indelible.store.protocol import StoredEntry
 from indelible.store.sqlite import SqliteTrail
@@ -128,4 +129,21 @@ def test_a_search_isn_t_disturbed_by_what_is_appended_and_merged_meanwhile(
     slowly = [next(search) for _ in range(min(read_before, len(before)))]
     fill(maker, random.Random(1), 12)
     assert [*slowly, *search] == before
+    maker.store.close()
+
+
+@pytest.mark.parametrize("what", ["block", "page"])
+def test_what_is_missing_is_an_error_and_not_an_answer(tmp_path: Path, what: str) -> None:
+    """A block or a page of the index that somebody deleted: the search ends by naming it."""
+    maker = Maker(tmp_path / "trail.db")
+    fill(maker, random.Random(3), 12)
+    everybody = [actor_term(actor) for actor in ACTORS]
+    assert len(list(maker.store.search(everybody))) > 0
+    with contextlib.closing(open_connection(maker.store.path)) as connection:
+        keys = connection.execute(f"SELECT rowid FROM {what} ORDER BY 1").fetchall()
+        # Of an index's page only those are read that may hold one of the terms.
+        doomed = [keys[1]] if what == "block" else keys
+        connection.executemany(f"DELETE FROM {what} WHERE rowid = ?", doomed)
+    with pytest.raises(MalformedBlockError, match=r"expected (entry|page)"):
+        list(maker.store.search(everybody))
     maker.store.close()

@@ -29,8 +29,11 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 SELECT n, count, min_time, max_time, doubtful, stems, salts, frame0, frame1, frame2, frame3
 FROM block WHERE n = ?
 -- name: frame
-SELECT CASE ? WHEN 0 THEN frame0 WHEN 1 THEN frame1 WHEN 2 THEN frame2 ELSE frame3 END, doubtful
-FROM block WHERE n = ? AND max_time >= ? AND min_time < ?
+SELECT
+  CASE WHEN max_time < ?3 OR min_time >= ?4 THEN NULL ELSE
+    CASE ?1 WHEN 0 THEN frame0 WHEN 1 THEN frame1 WHEN 2 THEN frame2 ELSE frame3 END END,
+  doubtful, max_time < ?3 OR min_time >= ?4
+FROM block WHERE n = ?2
 -- name: blocks_in
 SELECT n FROM block
 WHERE n BETWEEN ? AND ? AND max_time >= ? AND min_time < ? ORDER BY n LIMIT ?

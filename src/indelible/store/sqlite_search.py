@@ -141,9 +141,10 @@ class Search:
         found: set[int] = set()
         for page, some in pages_with(directory, hashes):
             row = connection.execute(self._sql["page"], (run << 16 | page,)).fetchone()
-            if row is not None:
-                distances = find_in_page(row[0], some, self._decompressor)
-                found.update([first + distance for distance in distances])
+            if row is None:
+                raise MalformedBlockError(f"expected page {page} of the index's run {run}: no page")
+            distances = find_in_page(row[0], some, self._decompressor)
+            found.update([first + distance for distance in distances])
         return found - self._known
 
     # -- the entries ----------------------------------------------------------------------------
@@ -169,9 +170,9 @@ class Search:
     ) -> _Frame | None:
         n, at = divmod(number, FRAMES)
         row = connection.execute(self._sql["frame"], (at, n, self._since, self._until)).fetchone()
-        if row is None:
-            return None
-        if row[0] is None:
+        if row is not None and row[2]:
+            return None  # all of it is outside of the window
+        if row is None or row[0] is None:
             raise MalformedBlockError(f"expected entry {indexes[0]} in block {n}, it isn't there")
         received = [self._received(connection, index) for index in indexes]
         return _Frame(row[0], indexes, received, row[1])
