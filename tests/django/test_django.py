@@ -170,6 +170,49 @@ def test_what_has_perm_answers_is_a_decision(tmp_path: Path) -> None:
         ]
 
 
+def test_what_happens_to_users_is_an_event_each(tmp_path: Path) -> None:
+    """By OWASP's names; nothing that was typed in, and nothing that was rolled back."""
+    directory = make_trail(tmp_path / "logging_in")
+    done = run_module("logging_in", directory)
+    assert done.returncode == 0, done.stderr
+    with Trail.open(directory / "indelible.toml") as trail:
+        trail.flush()
+        events = [each.event for each in trail.events()]
+        said = [
+            " ".join([str(each.actor), each.action, each.outcome.value, *map(str, targets)])
+            for each in events
+            for targets in [[target.ids[0][0] for target in each.targets]]
+        ]
+        assert said == [
+            "staff:admin user.created success 1",
+            "staff:admin user.created success 2",
+            "staff:admin user.deleted success 2",
+            "staff:admin privilege.permissions_changed success 1",
+            "staff:admin privilege.permissions_changed success 1",
+            "staff:admin privilege.permissions_changed success 1",
+            "staff:admin privilege.permissions_changed success 1",
+            "staff:admin privilege.permissions_changed success 1",
+            "staff:admin authn.password_change success 1",
+            "None authn.login_fail failure 1",
+            "None authn.login_fail failure",
+            "None authn.login_fail failure 1",
+            "user:1 authn.login_success success 1",
+            "user:1 session.expired success 1",
+        ]
+        changed = [each for each in events if each.action == "privilege.permissions_changed"]
+        assert [
+            (each.targets[0].kind, (each.details or {})["change"], (each.details or {})["of"])
+            for each in changed
+        ] == [
+            ("auth_user", "added", "group"),
+            ("auth_user", "removed", "group"),
+            ("auth_group", "added", "permission"),
+            ("auth_user", "added", "permission"),
+            ("auth_user", "cleared", "permission"),
+        ]
+        assert "secret" not in repr(events)
+
+
 def test_capture_follows_a_migration(tmp_path: Path) -> None:
     """What the migration did to the rows while their table was new is in a baseline after it."""
     directory = make_trail(tmp_path / "moving")

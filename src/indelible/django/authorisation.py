@@ -20,15 +20,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeVar
 
 from django.apps import apps
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
 
 from indelible.capture.authorisation import Answered, Asked, Recorder, action_name, failed
-from indelible.django.trails import trail_at
+from indelible.django.trails import first_database, first_trail, is_on_disk, stored_key
 from indelible.events.decisions import Decision
 from indelible.events.model import Actor, Target
-from indelible.trail import Trail
 
 M = TypeVar("M", bound=type)
 
@@ -94,7 +90,7 @@ def record_permissions(
 def _once(user: Any, perm: str, obj: Any) -> Iterator[bool]:
     """Whether this is to be recorded: not what a recorded method asks of the one it overrides."""
     question = (id(user), perm, id(obj))
-    is_first = _asking.get() != question and _is_on_disk()
+    is_first = _asking.get() != question and is_on_disk()
     token = _asking.set(question)
     try:
         yield is_first
@@ -139,16 +135,14 @@ def _targets(perm: str, obj: Any) -> list[Target | str] | None:
         if model is None:
             return None
         meta, obj = model._meta, None
-    policy = _trail().policy
+    policy = first_trail().policy
     targets: list[Target | str] = []
     for each in (meta.concrete_model, *meta.get_parent_list()):
         kind = policy.table(each._meta.db_table).kind
         if obj is None or obj.pk is None:
             targets.append(kind)
         else:
-            connection = connections[obj._state.db or _first_database()]
-            stored = meta.pk.get_db_prep_value(obj.pk, connection)
-            targets.append(Target(kind, stored if isinstance(stored, int) else str(stored)))
+            targets.append(Target(kind, stored_key(obj)))
     return targets
 
 
@@ -165,30 +159,11 @@ class _FirstTrail:
     """The trail of the first database that names one, opened when it is needed."""
 
     def __init__(self) -> None:
-        _first_database()
+        first_database()
 
     @property
     def decide(self) -> Callable[..., Decision]:
-        return _trail().decide
+        return first_trail().decide
 
     def notice(self, action: str, message: str, **details: str) -> None:
-        _trail().notice(action, message, **details)
-
-
-def _trail() -> Trail:
-    return trail_at(settings.DATABASES[_first_database()]["OPTIONS"]["trail"])
-
-
-def _first_database() -> str:
-    for alias, database in settings.DATABASES.items():
-        if database.get("OPTIONS", {}).get("trail"):
-            return str(alias)
-    raise ImproperlyConfigured(
-        "expected a database with OPTIONS['trail'] to record permissions to, found none"
-    )
-
-
-def _is_on_disk() -> bool:
-    """False for the database in memory that Django's test runner makes: nothing of it is kept."""
-    in_memory = getattr(connections[_first_database()], "is_in_memory_db", None)
-    return in_memory is None or not in_memory()
+        first_trail().notice(action, message, **details)

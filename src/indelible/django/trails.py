@@ -7,7 +7,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 
 from indelible.errors import ConfigurationError, NoTrailError
 from indelible.trail import Trail
@@ -46,3 +48,34 @@ def trail_at(source: str | Path) -> Trail:
             _open[name] = trail
             atexit.register(trail.close)
         return trail
+
+
+def first_trail() -> Trail:
+    """The trail of the first database that names one: where what is no row's is recorded.
+
+    Raises `ImproperlyConfigured` where none does.
+    """
+    return trail_at(settings.DATABASES[first_database()]["OPTIONS"]["trail"])
+
+
+def first_database() -> str:
+    """The alias of that database. Raises `ImproperlyConfigured` where there is none."""
+    for alias, database in settings.DATABASES.items():
+        if database.get("OPTIONS", {}).get("trail"):
+            return str(alias)
+    raise ImproperlyConfigured(
+        "expected a database with OPTIONS['trail'], to record to its trail, found none"
+    )
+
+
+def is_on_disk() -> bool:
+    """False for the database in memory that Django's test runner makes: nothing of it is kept."""
+    in_memory = getattr(connections[first_database()], "is_in_memory_db", None)
+    return in_memory is None or not in_memory()
+
+
+def stored_key(row: Any) -> int | str:
+    """The primary key of a model's instance as its table has it, and so as its accesses name it."""
+    connection = connections[row._state.db or first_database()]
+    stored = row._meta.pk.get_db_prep_value(row.pk, connection)
+    return stored if isinstance(stored, int) else str(stored)
