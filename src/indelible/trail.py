@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 import inspect
 import logging
@@ -10,7 +9,6 @@ import os
 import secrets
 import socket
 import time
-import zoneinfo
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -30,17 +28,10 @@ from indelible.integrity.numbering import ACKNOWLEDGED
 from indelible.integrity.verifier import Progress, Seen, Verification, verify_trail
 from indelible.policy import Policy, load_policy
 from indelible.policy.load import policy_for_url
-from indelible.questions.accesses import accesses
-from indelible.questions.accessors import accessors
-from indelible.questions.answer import Answer
-from indelible.questions.events import access_events, changes, events, history
-from indelible.questions.findings import AccessFinding, AccessorFinding, Finding, StateFinding
-from indelible.questions.state import state
-from indelible.questions.unauthorised import UnauthorisedFinding, unauthorised
-from indelible.questions.window import Window, parse_instant, parse_window
+from indelible.questions.asking import Questions, When
 from indelible.reversal.gather import select_changes
 from indelible.reversal.reversal import Database, Reversal, SqliteDatabase, database_path
-from indelible.store.protocol import Notice, TrailReader
+from indelible.store.protocol import Notice
 from indelible.store.sqlite import SqliteTrail
 from indelible.transport.databases import CapturedDatabases
 from indelible.transport.journal import Journal
@@ -48,14 +39,12 @@ from indelible.transport.journal_files import JournalDirectory
 from indelible.transport.outbox import OutboxReader
 
 F = TypeVar("F", bound=Callable[..., Any])
-When = str | dt.date | None
-"""A time as a person types it, a date, or an aware datetime; None leaves the side open."""
 _POLL_S: Final = 0.02
 _DELIVERED_S: Final = 0.5
 _log = logging.getLogger(__name__)
 
 
-class Trail:
+class Trail(Questions):
     """A trail under one policy: what captures feed, and what questions are asked of.
 
     Opening takes part in relaying: one process at a time, whichever holds the lease, carries what
@@ -65,6 +54,7 @@ class Trail:
 
     def __init__(self, policy: Policy, store: SqliteTrail, keys: TrailKeys, *, relay: bool) -> None:
         """Wire the parts; use `create` or `open`."""
+        super().__init__(store, policy)
         self._policy = policy
         self._store = store
         self._keys = keys
@@ -405,89 +395,7 @@ class Trail:
             for end in self._databases.ends()
         )
 
-    # -- questions ------------------------------------------------------------------------------
-
-    @property
-    def reader(self) -> TrailReader:
-        """The trail's entries, for questions and proofs of one's own."""
-        return self._store
-
-    def changes(
-        self, *, by: Actor, since: When = None, until: When = None, also_as: bool = False
-    ) -> Answer[Finding]:
-        """Every change that `by` made in the window."""
-        return changes(self._store, by=by, window=self.window(since, until), also_as=also_as)
-
-    def accesses(
-        self, *, by: Actor, since: When = None, until: When = None, also_as: bool = False
-    ) -> Answer[AccessFinding]:
-        """Every record that `by` read or changed in the window, one finding a record."""
-        return accesses(self._store, by=by, window=self.window(since, until), also_as=also_as)
-
-    def access_events(
-        self, *, by: Actor, since: When = None, until: When = None, also_as: bool = False
-    ) -> Answer[Finding]:
-        """Every event in which `by` read or changed records in the window."""
-        return access_events(self._store, by=by, window=self.window(since, until), also_as=also_as)
-
-    def unauthorised(
-        self,
-        *,
-        by: Actor | None = None,
-        since: When = None,
-        until: When = None,
-        also_as: bool = False,
-    ) -> Answer[UnauthorisedFinding]:
-        """Every access and change, by anybody or by `by`, under no decision or one that denied."""
-        window = self.window(since, until)
-        return unauthorised(self._store, window=window, by=by, also_as=also_as)
-
-    def accessors(
-        self, *, of: Subject, since: When = None, until: When = None, also_as: bool = False
-    ) -> Answer[AccessorFinding]:
-        """Everybody who read or changed `of`'s data in the window, one finding an actor."""
-        kinds = [
-            table.kind
-            for table in self._policy.tables.values()
-            if table.subject is not None and table.subject.kind == of.kind
-        ]
-        return accessors(
-            self._store, of=of, window=self.window(since, until), kinds=kinds, also_as=also_as
-        )
-
-    def events(
-        self,
-        *,
-        by: Actor | None = None,
-        action: str | None = None,
-        since: When = None,
-        until: When = None,
-        also_as: bool = False,
-        system: bool = False,
-    ) -> Answer[Finding]:
-        """Explicit events and decisions of the window, of any outcome, by `by` and of `action`.
-
-        `action` is one, or all of a noun's (`user.*`). With `system` the trail's own entries too.
-        """
-        return events(
-            self._store,
-            window=self.window(since, until),
-            by=by,
-            action=action,
-            kinds=frozenset(("event", "decision", "system") if system else ("event", "decision")),
-            also_as=also_as,
-        )
-
-    def history(self, target: Target, *, since: When = None, until: When = None) -> Answer[Finding]:
-        """Everything that was done to `target` in the window, reads included, by anybody."""
-        return history(self._store, target=target, window=self.window(since, until))
-
-    def state(self, target: Target, at: When = None) -> Answer[StateFinding]:
-        """What `target` was after all that happened before `at`; None is now."""
-        instant = None
-        if at is not None:
-            instant = parse_instant(at, "until", now=_now(), zone=_local_zone())
-        return state(self._store, target=target, at=instant)
+    # -- reversal -------------------------------------------------------------------------------
 
     def plan_reversal(
         self,
@@ -531,10 +439,6 @@ class Trail:
     def _kind_of(self, table: str) -> str:
         return self._policy.table(table).kind
 
-    def window(self, since: When, until: When) -> Window:
-        """The instants that these mean here and now; raises `WindowError`."""
-        return parse_window(since, until, now=_now(), zone=_local_zone())
-
     # -- trust ----------------------------------------------------------------------------------
 
     def verify(self, *, seen: Seen | None = None, progress: Progress | None = None) -> Verification:
@@ -572,16 +476,3 @@ def policy_of(source: str | Path | Policy) -> Policy:
     if isinstance(source, str) and "://" in source:
         return policy_for_url(source)
     return load_policy(source)
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
-
-
-def _local_zone() -> dt.tzinfo:
-    # A fixed offset wouldn't know when clocks are changed.
-    try:
-        with Path("/etc/localtime").open("rb") as rules:
-            return zoneinfo.ZoneInfo.from_file(rules)
-    except (OSError, ValueError):
-        return dt.datetime.now().astimezone().tzinfo or dt.UTC
