@@ -22,7 +22,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 from django.apps import apps
 
 from indelible.capture.authorisation import Answered, Asked, Recorder, action_name, failed
-from indelible.django.trails import first_database, first_trail, is_on_disk, stored_key
+from indelible.django.naming import name_of, stored_key
+from indelible.django.trails import first_database, first_trail, is_on_disk
 from indelible.events.decisions import Decision
 from indelible.events.model import Actor, Target
 
@@ -32,11 +33,6 @@ _RECORDED: Final = "_indelible_is_recorded"
 _asking: contextvars.ContextVar[tuple[int, str, int] | None] = contextvars.ContextVar(
     "indelible_permission", default=None
 )
-
-
-def name_of(user: Any) -> Actor | None:
-    """`user:<primary key>`, as the middleware names who is logged in."""
-    return Actor("user", str(user.pk)) if getattr(user, "is_authenticated", False) else None
 
 
 def record_permissions(

@@ -25,10 +25,11 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out, user_lo
 from django.db import DatabaseError, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
-from indelible.django.trails import first_database, first_trail, is_on_disk, stored_key
+from indelible.django.naming import name_of, stored_key
+from indelible.django.trails import first_database, first_trail, is_on_disk
 from indelible.errors import IndelibleError
 from indelible.events.context import acting_as, carry, current_frame
-from indelible.events.model import Actor, Outcome, Target
+from indelible.events.model import Outcome, Target
 from indelible.events.values import Value
 
 _log = logging.getLogger(__name__)
@@ -135,8 +136,9 @@ def _record(
     targets = [Target(policy.table(row._meta.db_table).kind, stored_key(row)) for row in rows]
     frame = current_frame()
     who: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
-    if by is not None and (frame is None or frame.actor is None):
-        who = acting_as(Actor("user", str(by.pk)))
+    actor = name_of(by)
+    if actor is not None and (frame is None or frame.actor is None):
+        who = acting_as(actor)
 
     def write() -> None:
         try:

@@ -16,16 +16,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from indelible.capture.request_facts import RequestFacts
+from indelible.django.naming import name_of
 from indelible.events.context import RequestFrame, during_request
 from indelible.events.model import Actor
 
 
 def user_of(request: Any) -> Actor | None:
     """The user who is logged in, as `user:<primary key>`."""
-    user = getattr(request, "user", None)
-    if user is None or not user.is_authenticated:
-        return None
-    return Actor("user", str(user.pk))
+    return name_of(getattr(request, "user", None))
 
 
 class AuditMiddleware:

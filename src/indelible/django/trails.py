@@ -72,10 +72,3 @@ def is_on_disk() -> bool:
     """False for the database in memory that Django's test runner makes: nothing of it is kept."""
     in_memory = getattr(connections[first_database()], "is_in_memory_db", None)
     return in_memory is None or not in_memory()
-
-
-def stored_key(row: Any) -> int | str:
-    """The primary key of a model's instance as its table has it, and so as its accesses name it."""
-    connection = connections[row._state.db or first_database()]
-    stored = row._meta.pk.get_db_prep_value(row.pk, connection)
-    return stored if isinstance(stored, int) else str(stored)
