@@ -29,6 +29,7 @@ except ImportError as missing:
 
 from indelible.capture.host import CaptureHost
 from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
+from indelible.capture.postgres.wires import PsycopgWire
 from indelible.capture.recording import TransactionContext
 
 _CLASSES: Final[weakref.WeakKeyDictionary[CaptureHost, type[Connection]]] = (
@@ -138,7 +139,7 @@ class Connection(psycopg.Connection[Any]):
     def captured(self) -> ConnectionStatements:
         """What is captured of this connection."""
         if self._captured is None:
-            self._captured = self._server.statements(_Unseen(self), self)
+            self._captured = self._server.statements(PsycopgWire(_Unseen(self), self))
         return self._captured
 
     @property

@@ -45,8 +45,8 @@ _INFO: Final = CAPTURED
 def capture(engine: Any, trail: CaptureHost) -> None:
     """From here on, record every read and write through `engine` in `trail`.
 
-    `engine` is an `Engine` or an `AsyncEngine` on SQLite, or on PostgreSQL with psycopg (writes; a
-    server that `indelible install` has set up); engines made from it by
+    `engine` is an `Engine` or an `AsyncEngine` on SQLite, or on PostgreSQL (psycopg, asyncpg or
+    psycopg2; a server that `indelible install` has set up); engines made from it by
     `execution_options` are captured with it. Results, errors and counts stay those of an engine
     without capture. An SQLite database that isn't set up for capture yet is set up first. Raises
     `CaptureError` for another database or an engine captured before, and `ConfigurationError`
@@ -56,14 +56,14 @@ def capture(engine: Any, trail: CaptureHost) -> None:
     dialect = sync_engine.dialect
     if getattr(dialect, _INFO, None) is not None:
         raise CaptureError("this engine is captured already: call capture() once for each engine")
-    if dialect.name == "postgresql" and dialect.driver == "psycopg":
+    if dialect.name == "postgresql":
         from indelible.capture.postgres.engine import capture_engine
 
         capture_engine(sync_engine, trail)
         return
     if dialect.name != "sqlite" or dialect.driver not in ("pysqlite", "aiosqlite"):
         raise CaptureError(
-            "expected an engine on sqlite+pysqlite, sqlite+aiosqlite or postgresql+psycopg, "
+            "expected an engine on sqlite+pysqlite, sqlite+aiosqlite or postgresql, "
             f"got {dialect.name}+{dialect.driver}"
         )
     captured = _EngineCapture(trail, dialect)

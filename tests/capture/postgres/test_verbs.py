@@ -19,6 +19,8 @@ from indelible.capture.postgres.verbs import ends_something, is_proven_read
         "SELECT a FROM t JOIN (SELECT b FROM u) AS v ON (v.b = t.a) FOR UPDATE",
         "VALUES (1, 2)",
         "SHOW transaction_isolation",
+        "SELECT a FROM t WHERE a = $1::INTEGER AND b = ANY (ARRAY[$2, 3]) LIMIT $3",
+        "SELECT a::varchar(3) FROM t",
     ],
 )
 def test_these_only_read(text: str) -> None:
@@ -46,6 +48,14 @@ def test_these_only_read(text: str) -> None:
         "COPY t FROM STDIN",
         "MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE",
         "SELECT * FROM t FOR SHARE; UPDATE t SET a = 1",
+        "SELECT a FROM t WHERE a = $1 AND pay(1)",
+        "SELECT $1 $$'$$, pay(1), $$'$$",
+        "SELECT (ARRAY[1, 2])[pay(1)]",
+        "SELECT a[1:pay(1)] FROM t",
+        "SELECT a [ pay ( 1 ) ] FROM t",
+        "SELECT @pay(1), 1 #pay(2)",
+        "SELECT 1 ` pay(1) ` 2",
+        "SELECT 1 -- nothing\r, pay(1)",
     ],
 )
 def test_these_may_write(text: str) -> None:

@@ -24,6 +24,9 @@ class Cursor(Protocol):
     @property
     def execute(self) -> Callable[..., Any]: ...
 
+    @property
+    def close(self) -> Callable[[], Any]: ...
+
 
 class ContextSender:
     """Signs contexts for one database and sends them. Safe for threads."""

@@ -1,4 +1,4 @@
-"""Capture for SQLAlchemy 2 on PostgreSQL (psycopg, sync and async).
+"""Capture for SQLAlchemy 2 on PostgreSQL (psycopg sync and async, asyncpg, psycopg2).
 
 Unseen: reads on the driver's own connection, what a statement that failed had read; a result that
 is never fetched counts.
@@ -6,6 +6,7 @@ is never fetched counts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import Engine, event
@@ -13,16 +14,39 @@ from sqlalchemy import Engine, event
 from indelible.capture.host import CaptureHost
 from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
 from indelible.capture.postgres.transaction import WritingTransaction
+from indelible.capture.postgres.wires import (
+    AsyncpgWire,
+    AsyncPsycopgWire,
+    Psycopg2Wire,
+    PsycopgWire,
+    Wire,
+)
 from indelible.capture.recording import CAPTURED
+from indelible.errors import CaptureError
 
+_WIRES: Final[Mapping[tuple[str, bool], type[Wire]]] = {
+    ("asyncpg", True): AsyncpgWire,
+    ("psycopg", False): PsycopgWire,
+    ("psycopg", True): AsyncPsycopgWire,
+    ("psycopg2", False): Psycopg2Wire,
+}
+"""By SQLAlchemy's name of the driver, and whether it is used asynchronously."""
 _ALONE: Final = "_indelible_alone"
+_BROKEN: Final = "_indelible_broken"
 
 
 def capture_engine(engine: Engine, trail: CaptureHost) -> None:
     """See `indelible.capture.sqlalchemy.capture`."""
-    captured = _EngineCapture(ServerCapture(trail))
-    setattr(engine.dialect, CAPTURED, captured)
+    dialect = engine.dialect
+    wire = _WIRES.get((dialect.driver, dialect.is_async))
+    if wire is None:
+        known = ", ".join(sorted({driver for driver, _ in _WIRES}))
+        raise CaptureError(f"expected PostgreSQL through {known}, got {dialect.driver}")
+    captured = _EngineCapture(ServerCapture(trail), wire)
+    setattr(dialect, CAPTURED, captured)
     event.listen(engine, "before_cursor_execute", captured.before_statement)
+    for each in ("do_execute", "do_execute_no_params", "do_executemany"):
+        event.listen(engine, each, _raise_broken, named=True)
     event.listen(engine, "after_cursor_execute", captured.after_statement)
     event.listen(engine, "checkin", captured.check_in)
     event.listen(engine, "handle_error", captured.failed)
@@ -32,15 +56,21 @@ def capture_engine(engine: Engine, trail: CaptureHost) -> None:
 class _EngineCapture:
     """The listeners of one engine (`recording.Recorders`)."""
 
-    def __init__(self, server: ServerCapture) -> None:
+    def __init__(self, server: ServerCapture, wire: type[Wire]) -> None:
         self._server = server
+        self._wire = wire
 
     def before_statement(
         self, connection: Any, cursor: Any, text: str, parameters: Any, context: Any, many: bool
     ) -> None:
         statements = self._statements(connection.connection)
-        if statements.before(text):
-            setattr(context, _ALONE, statements)
+        try:
+            is_alone = statements.before(text)
+        except Exception as error:  # noqa: BLE001 - raised where it is taken for the statement's
+            setattr(context, _BROKEN, error)
+        else:
+            if is_alone:
+                setattr(context, _ALONE, statements)
 
     def after_statement(
         self, connection: Any, cursor: Any, text: str, parameters: Any, context: Any, many: bool
@@ -68,9 +98,16 @@ class _EngineCapture:
         found: ConnectionStatements | None = pooled.info.get(CAPTURED)
         if found is None:
             found = pooled.info[CAPTURED] = self._server.statements(
-                pooled.dbapi_connection, pooled.driver_connection
+                self._wire(pooled.dbapi_connection, pooled.driver_connection)
             )
         return found
+
+
+def _raise_broken(*, context: Any, **_: object) -> None:
+    """What telling who acts found out of a connection that can't say it any more."""
+    broken: Exception | None = getattr(context, _BROKEN, None)
+    if broken is not None:
+        raise broken
 
 
 def _take_alone(context: Any) -> ConnectionStatements | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from indelible.capture.host import CaptureHost
 from indelible.capture.postgres.reads import StatementReads
 from indelible.capture.postgres.senders import DatabaseSenders
 from indelible.capture.postgres.transaction import WritingTransaction
 from indelible.capture.postgres.verbs import ends_something, is_proven_read
+from indelible.capture.postgres.wires import Wire
 from indelible.errors import CaptureError
 from indelible.events.context import current_frame
 
@@ -38,9 +39,9 @@ class ServerCapture:
         self.senders = DatabaseSenders(trail, server)
         self.reads = StatementReads(trail, server)
 
-    def statements(self, dbapi: Any, driver: Any) -> ConnectionStatements:
-        """Those of one connection; both are as `WritingTransaction` has them."""
-        return ConnectionStatements(WritingTransaction(dbapi, driver, self.senders), self.reads)
+    def statements(self, wire: Wire) -> ConnectionStatements:
+        """Those of one connection."""
+        return ConnectionStatements(WritingTransaction(wire, self.senders), self.reads)
 
 
 class ConnectionStatements:

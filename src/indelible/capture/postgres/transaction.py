@@ -1,20 +1,19 @@
 """Who acts, told to one connection's open transaction, once for each actor and only if it writes.
 
-It goes along with BEGIN where psycopg would send that next, which saves a round trip; inside of a
-transaction it is a statement of its own. In autocommit a statement that changes rows gets the
-transaction that the server would have made for it anyhow. Nothing outlives the transaction.
+In autocommit a statement that changes rows gets the transaction that the server would have made
+for it anyhow. Nothing outlives the transaction.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from indelible.capture.nonces import NONCES
-from indelible.capture.postgres.connecting import load_driver
 from indelible.capture.postgres.context import ContextSender
-from indelible.capture.postgres.names import CONTEXT
 from indelible.capture.postgres.verbs import changes_rows
+from indelible.capture.postgres.wires import Wire
 from indelible.errors import CaptureError
 from indelible.events.context import Frame
 
@@ -31,18 +30,11 @@ class Senders(Protocol):
 
 
 class WritingTransaction:
-    """What the transaction that is open now was told. Used as the connection is: by one at a time.
+    """What the open transaction was told. Used as its connection is: by one at a time."""
 
-    `driver` is psycopg's `Connection` or `AsyncConnection`, `dbapi` what stands for it where it is
-    used synchronously.
-    """
-
-    def __init__(self, dbapi: Any, driver: Any, senders: Senders) -> None:
-        self._dbapi = dbapi
-        self._driver = driver
+    def __init__(self, wire: Wire, senders: Senders) -> None:
+        self._wire = wire
         self._senders = senders
-        self._is_async = isinstance(driver, load_driver().AsyncConnection)
-        self._status = load_driver().pq.TransactionStatus
         self._nonce: str | None = None
         self._frame: Frame | None = None
         self._is_told = False
@@ -68,7 +60,8 @@ class WritingTransaction:
     def before_write(self, frame: Frame | None) -> None:
         """A statement that isn't proven to be a read is about to run for `frame`'s actor.
 
-        Raises nothing: a connection that can't be told fails with the statement itself.
+        A connection that can't be told fails with the statement itself: this raises only what
+        that can't say any more (`Wire.is_broken`).
         """
         self.notice_end()
         if self._is_told and frame is self._frame:
@@ -82,20 +75,20 @@ class WritingTransaction:
         Then `end_alone` has to be called. Anything but a single statement that changes rows is
         left alone: some can't run in a transaction, and of others nobody has to be told.
         """
-        if frame is None or self._is_async or not self._is_without_transaction():
+        if frame is None or not self._is_without_transaction() or not changes_rows(text):
             return False
-        if not changes_rows(text):
-            return False
+        wire = self._wire
         sender = self._senders.sender()
-        if sender is None or not self._has_plain_protocol():
+        if sender is None or not wire.can_begin:
             return False
         nonce, signed = sender.signed(frame)
         try:
-            self._send(signed, begin=b"BEGIN")
-        except load_driver().Error:
+            wire.begin(sender, signed)
+        except Exception:
             # The statement fails next, and says why; it must not find half a transaction.
-            if self._driver.pgconn.transaction_status != self._status.IDLE:
-                self._driver.pgconn.exec_(b"ROLLBACK")
+            self._take_back()
+            if wire.is_broken:
+                raise
             return False
         self._nonce, self._frame = nonce, frame
         self._is_told = self._was_told = True
@@ -103,11 +96,16 @@ class WritingTransaction:
 
     def end_alone(self, *, is_failed: bool = False) -> None:
         """Commit what `begin_alone` began, or take it back. Raises what the commit raises."""
-        driver = load_driver()
-        result = self._driver.pgconn.exec_(b"ROLLBACK" if is_failed else b"COMMIT")
+        if is_failed:
+            self._take_back()
+        else:
+            self._wire.commit()
         self.notice_end()
-        if not is_failed and result.status != driver.pq.ExecStatus.COMMAND_OK:
-            raise driver.errors.error_from_result(result)
+
+    def _take_back(self) -> None:
+        with contextlib.suppress(Exception):  # a connection that broke has none left
+            if not self._wire.is_idle:
+                self._wire.rollback()
 
     def forget(self, *, is_over: bool = False) -> None:
         """A savepoint was rolled back, perhaps with what was told since; or with `is_over`, the
@@ -128,57 +126,33 @@ class WritingTransaction:
             raise CaptureError(
                 "expected a transaction to record the event in, got a connection in autocommit"
             )
-        cursor = self._dbapi.cursor()
-        try:
+        with contextlib.closing(self._wire.cursor()) as cursor:
             sender.record(cursor, draft, nonce=self._nonce)
-        finally:
-            cursor.close()
 
     def notice_end(self) -> None:
         """To be called before each statement: what was told ended with its transaction."""
-        if self._was_told and self._driver.pgconn.transaction_status == self._status.IDLE:
+        if self._was_told and self._wire.is_idle:
             self._nonce = self._frame = None
             self._is_told = self._was_told = False
 
     def _is_without_transaction(self) -> bool:
-        is_idle = self._driver.pgconn.transaction_status == self._status.IDLE
-        return is_idle and bool(self._driver.autocommit)
+        return self._wire.is_idle and self._wire.is_autocommit
 
     def _tell(self, frame: Frame | None) -> None:
         sender = self._senders.sender()
-        status = self._driver.pgconn.transaction_status
+        wire = self._wire
         if sender is None or self._is_without_transaction():
             return
-        is_idle = status == self._status.IDLE
-        if not is_idle and status != self._status.INTRANS:
+        if not wire.is_idle and not wire.is_open:
             return
         nonce, text = sender.signed(frame, nonce=self._nonce)
         try:
-            if self._is_async or not self._has_plain_protocol():
-                sender.send_text(self._dbapi.cursor(), text)
-            else:
-                # psycopg sends its BEGIN with the next statement, unless one is open by then.
-                self._send(text, begin=self._driver._get_tx_start_command() if is_idle else b"")
-        except load_driver().Error as error:
+            wire.tell(sender, text)
+        except Exception as error:
+            if wire.is_broken:
+                raise
             # The application's own statement fails next, and says why in the server's words.
             _log.warning("who acts could not be told to the database: %s", type(error).__name__)
             return
         self._nonce, self._frame = nonce, frame
         self._is_told = self._was_told = True
-
-    def _has_plain_protocol(self) -> bool:
-        """Whether a command may be sent past psycopg: it is neither in a pipeline nor recoding."""
-        driver = self._driver
-        is_off = driver.pgconn.pipeline_status == load_driver().pq.PipelineStatus.OFF
-        return bool(is_off and driver.info.encoding == "utf-8")
-
-    def _send(self, text: str, *, begin: bytes) -> None:
-        driver = load_driver()
-        connection = self._driver.pgconn
-        literal = driver.pq.Escaping(connection).escape_literal(text.encode())
-        command = b"SET LOCAL %s = %s" % (CONTEXT.encode(), bytes(literal))
-        if begin:
-            command = begin + b"; " + command
-        result = connection.exec_(command)
-        if result.status != driver.pq.ExecStatus.COMMAND_OK:
-            raise driver.OperationalError(result.error_message.decode("utf-8", "replace"))

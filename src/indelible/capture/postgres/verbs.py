@@ -6,8 +6,9 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from indelible.capture.postgres.tokens import has_unknown_quotes, tokens_of
 from indelible.capture.statements.syntax import words
-from indelible.capture.statements.tokens import Kind, Token, tokenize
+from indelible.capture.statements.tokens import Kind, Token
 
 _READS: Final = frozenset({"SELECT", "VALUES", "TABLE", "WITH", "SHOW"})
 _WRITES: Final = frozenset({"INSERT", "DELETE", "MERGE", "INTO", "CALL", "UPDATE"})
@@ -51,9 +52,9 @@ def is_proven_read(text: str) -> bool:
 
 @lru_cache(maxsize=4_096)
 def _only_reads(text: str) -> bool:
-    if "\\" in text or "$" in text:  # may quote in ways that these tokens don't know
+    if has_unknown_quotes(text):
         return False
-    tokens = tokenize(text)
+    tokens = tokens_of(text)
     if tokens and text[tokens[-1].start] == ";":
         tokens = tokens[:-1]
     return all(
@@ -71,7 +72,12 @@ def _is_harmless(text: str, before: Token | None, token: Token, after: Token | N
     if token.upper in _WRITES:
         # FOR UPDATE locks rows, and changes none.
         return token.upper == "UPDATE" and before is not None and before.upper in ("FOR", "KEY")
-    if after is None or text[after.start] != "(" or token.kind not in (Kind.WORD, Kind.QUOTED):
+    if after is None or text[after.start] not in "([":
+        return True
+    if token.kind is Kind.PARAMETER:
+        # A type and its length, or `a[1:pay()]`, to these tokens a parameter in brackets.
+        return text[token.start - 1] == ":"
+    if token.kind not in (Kind.WORD, Kind.QUOTED):
         return True
     is_qualified = before is not None and text[before.start] == "."
     return token.upper.lower() in _BEFORE_BRACKETS and not is_qualified

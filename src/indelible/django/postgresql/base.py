@@ -11,6 +11,7 @@ from django.db.backends.postgresql import base
 from django.db.backends.utils import CursorWrapper
 
 from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
+from indelible.capture.postgres.wires import PsycopgWire
 from indelible.django.trails import take_trail
 
 _captures: dict[tuple[int, str], ServerCapture] = {}
@@ -58,7 +59,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # Django has
         text = sql if isinstance(sql, str) else self.ops.compose_sql(sql, None)
         statements = self._statements
         if statements is None or self._statements_of is not self.connection:
-            statements = capture.statements(self.connection, self.connection)
+            statements = capture.statements(PsycopgWire(self.connection, self.connection))
             self._statements, self._statements_of = statements, self.connection
         return statements.run(text, run, committing=self.wrap_database_errors)
 
