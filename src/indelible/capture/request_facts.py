@@ -1,4 +1,4 @@
-"""What of a web request is written beside what it did: from where, with what, which session. Pure.
+"""What of a web request is written beside what it did: from where, with what, which session.
 
 Headers are whatever a client sends: nothing of them is believed but what a trusted proxy added, and
 nothing is kept that could break a line or hide in one.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -59,7 +60,7 @@ class RequestFacts:
             found["user_agent"] = user_agent
         if session:
             found["session"] = session_reference(session)
-        return found
+        return found | current_span()
 
     def _client(self, peer: str | None, forwarded: str | None) -> str | None:
         """The nearest address that no trusted proxy has: what stands left of it may be made up."""
@@ -74,6 +75,18 @@ class RequestFacts:
                 break
             address = further
         return str(address)
+
+
+def current_span() -> dict[str, str]:
+    """The OpenTelemetry span that is open where this is called, in the digits of W3C's
+    `traceparent`; nothing where there is none, or the application doesn't use OpenTelemetry."""
+    tracing = sys.modules.get("opentelemetry.trace")
+    if tracing is None:
+        return {}
+    span = tracing.get_current_span().get_span_context()
+    if not span.is_valid:
+        return {}
+    return {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
 
 
 def session_reference(key: str) -> str:

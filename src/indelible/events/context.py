@@ -23,7 +23,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
 
-CONTEXT_KEYS: Final = ("request", "session", "ip", "user_agent", "trace_id", "service")
+CONTEXT_KEYS: Final = (
+    "request",
+    "session",
+    "ip",
+    "user_agent",
+    "trace_id",
+    "span_id",
+    "service",
+)
 
 
 class Scope:
@@ -189,9 +197,9 @@ class acting_as:
     ...     ...
 
     `on_behalf_of` keeps both: who acts, and as whom. `context` takes `request`, `session`,
-    `ip`, `user_agent`, `trace_id` and `service`; an inner frame inherits what it doesn't set,
-    but neither actor nor reason. Leaving restores the outer frame, also on an exception. May be
-    entered once; make a new one for each use.
+    `ip`, `user_agent`, `trace_id`, `span_id` and `service`; an inner frame inherits what it
+    doesn't set, but neither actor nor reason. Leaving restores the outer frame, also on an
+    exception. May be entered once; make a new one for each use.
     """
 
     __slots__ = ("_frame", "_token")

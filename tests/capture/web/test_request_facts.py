@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace import TracerProvider
 
 from indelible.capture.request_facts import RequestFacts, cleaned, session_reference
 
@@ -54,6 +55,19 @@ def test_what_is_no_address_is_none(peer: str | None) -> None:
 )
 def test_a_request_id_is_taken_only_if_it_looks_like_one(sent: str, kept: str) -> None:
     assert facts("192.0.2.1", x_request_id=sent)["request"] == kept
+
+
+def test_the_trace_that_is_open_is_named_as_its_exporters_name_it() -> None:
+    """A trace in the client's own header is none until the application's tracing takes it on."""
+    header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert set(facts("192.0.2.1", traceparent=header)) == {"request", "ip"}
+    tracer = TracerProvider().get_tracer("a shop")
+    with tracer.start_as_current_span("GET /invoices") as span:
+        found = facts("192.0.2.1")
+        described = span.get_span_context()
+    assert int(found["trace_id"], 16) == described.trace_id
+    assert int(found["span_id"], 16) == described.span_id
+    assert (len(found["trace_id"]), len(found["span_id"])) == (32, 16)
 
 
 @given(st.text(max_size=3_000), st.text(max_size=3_000), st.text(max_size=3_000))
