@@ -161,7 +161,7 @@ def test_four_processes_of_eight_threads_and_the_leaseholder_killed(site: Path) 
 def test_a_leaseholder_that_slept_is_deposed(site: Path) -> None:
     """Stopped for longer than its lease, it wakes up, commits nothing, and nothing is double."""
     names = ["a", "b"]
-    with workers(site, names, threads=4, seconds=12) as running:
+    with workers(site, names, threads=4, seconds=20) as running:
         first = wait_for_leader(site, running)
         time.sleep(1)
         running[first].send_signal(signal.SIGSTOP)
