@@ -1,20 +1,23 @@
 """What capture costs on PostgreSQL: processor time of client and backend, captured beside plain.
 
 `python -m bench capture_postgres`. Two databases of one server of its own, written to through
-SQLAlchemy 2 on psycopg by the same work in blocks in turn (A B B A …); median of the ratios of
-neighbouring blocks. The relay isn't in it.
+SQLAlchemy 2 by the same work in blocks in turn (A B B A …); median of the ratios of neighbouring
+blocks. All works through psycopg, then one through each driver. The relay isn't in it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import Engine, create_engine, insert, text, update
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from tests.servers import Database, PostgresServer
 
@@ -29,6 +32,7 @@ from indelible.transport.journal import Journal
 ROWS = 5_000
 SINGLES = 100
 BLOCKS = 12
+S = TypeVar("S", "Site", "AsyncSite")
 
 
 class Base(DeclarativeBase):
@@ -75,10 +79,12 @@ class Host:
 class Site:
     """One database, its engine, and how much processor time both sides have used."""
 
-    def __init__(self, database: Database, directory: Path, *, is_captured: bool) -> None:
+    def __init__(
+        self, database: Database, directory: Path, *, is_captured: bool, driver: str = "psycopg"
+    ) -> None:
         url = database.url()
         self.engine: Engine = create_engine(
-            url.replace("postgresql:", "postgresql+psycopg:"), pool_size=1, max_overflow=0
+            url.replace("postgresql:", f"postgresql+{driver}:"), pool_size=1, max_overflow=0
         )
         Base.metadata.create_all(self.engine)
         if is_captured:
@@ -87,17 +93,42 @@ class Site:
             install(host.policy.server, host.policy, journal=host.journal)
             capture(self.engine, host)
         with self.engine.connect() as connection:
-            self._pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            self.pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
         self._clean = "TRUNCATE item" + (", indelible.outbox" if is_captured else "")
 
     def used_s(self) -> float:
-        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         ticks = int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK") + time.process_time()
 
     def clean(self) -> None:
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text(self._clean))
+
+
+class AsyncSite:
+    """The same, of an asynchronous engine."""
+
+    def __init__(
+        self, database: Database, directory: Path, *, is_captured: bool, driver: str
+    ) -> None:
+        self._site = Site(database, directory, is_captured=is_captured)
+        self.loop = asyncio.new_event_loop()
+        self.engine: AsyncEngine = create_async_engine(
+            database.url().replace("postgresql:", f"postgresql+{driver}:"),
+            pool_size=1,
+            max_overflow=0,
+        )
+        if is_captured:
+            capture(self.engine, Host(directory / driver, database.url()))
+        self._site.pid = self.loop.run_until_complete(self._find_pid())
+        self.used_s = self._site.used_s
+        self.clean = self._site.clean
+
+    async def _find_pid(self) -> int:
+        async with self.engine.connect() as connection:
+            found: int = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+            return found
 
 
 def row(n: int) -> dict[str, object]:
@@ -147,6 +178,25 @@ def update_many(site: Site) -> None:
         connection.execute(update(Item).values(count=Item.count + 1))
 
 
+def change_async(site: AsyncSite) -> None:
+    async def work() -> None:
+        for n in range(1, SINGLES + 1):
+            async with AsyncSession(site.engine) as session:
+                session.add(Item(**row(n)))
+                await session.commit()
+            async with AsyncSession(site.engine) as session:
+                item = await session.get_one(Item, n)
+                item.count += 1
+                await session.commit()
+
+    site.loop.run_until_complete(work())
+
+
+def change_sync(site: Site) -> None:
+    insert_singly(site)
+    change_singly(site)
+
+
 WORKS: dict[str, tuple[Callable[[Site], None], int]] = {
     "insert, a transaction each": (insert_singly, SINGLES),
     "get, change, commit": (change_singly, SINGLES),
@@ -159,34 +209,53 @@ WORKS: dict[str, tuple[Callable[[Site], None], int]] = {
 def main() -> None:
     print(describe_machine())
     server = PostgresServer(shared_buffers="512MB")
+    print(f"{'':40}{'ratio':>8}{'plain':>12}{'added':>12}")
     try:
         with tempfile.TemporaryDirectory(prefix="indelible-bench-") as directory:
-            sites = [
-                Site(Database(server, name), Path(directory), is_captured=name == "captured")
-                for name in ("plain", "captured")
-            ]
-            measure(sites)
+            measure(sites_of(Site, server, Path(directory), "psycopg"), WORKS)
+            name = "insert; get, change, commit: {}"
+            for driver in ("psycopg", "psycopg2"):
+                found = sites_of(Site, server, Path(directory), driver)
+                measure(found, {name.format(driver): (change_sync, 2 * SINGLES)})
+            for driver in ("psycopg", "asyncpg"):
+                found_async = sites_of(AsyncSite, server, Path(directory), driver)
+                work = {name.format(f"{driver}, async"): (change_async, 2 * SINGLES)}
+                measure(found_async, work)
     finally:
         server.remove()
 
 
-def measure(sites: list[Site]) -> None:
-    used: dict[str, list[list[float]]] = {name: [[], []] for name in WORKS}
+def sites_of(
+    kind: Callable[..., S], server: PostgresServer, directory: Path, driver: str
+) -> list[S]:
+    """One plain, one captured, in databases of their own."""
+    number = len(list(directory.iterdir()))
+    own = directory / str(number)
+    own.mkdir(mode=0o700)
+    return [
+        kind(
+            Database(server, f"{name}_{number}"), own, is_captured=name == "captured", driver=driver
+        )
+        for name in ("plain", "captured")
+    ]
+
+
+def measure(sites: list[S], works: dict[str, tuple[Callable[[S], None], int]]) -> None:
+    used: dict[str, list[list[float]]] = {name: [[], []] for name in works}
     for block in range(-1, BLOCKS):
         for place in (0, 1) if block % 2 else (1, 0):
             site = sites[place]
             site.clean()
-            for name, (work, count) in WORKS.items():
+            for name, (work, count) in works.items():
                 before = site.used_s()
                 with acting_as(Actor("staff", "alice")):
                     work(site)
                 if block >= 0:  # the first warms up
                     used[name][place].append((site.used_s() - before) / count * 1e6)
-    print(f"{'':32}{'ratio':>8}{'plain':>12}{'added':>12}")
     for name, (plain, captured) in used.items():
         ratio = statistics.median(c / p for p, c in zip(plain, captured, strict=True))
         base = statistics.median(plain)
-        print(f"{name:<32}{ratio:>7.2f}x{base:>9.1f} us{base * (ratio - 1):>+9.1f} us")
+        print(f"{name:<40}{ratio:>7.2f}x{base:>9.1f} us{base * (ratio - 1):>+9.1f} us")
 
 
 if __name__ == "__main__":
