@@ -56,14 +56,14 @@ class _Carrier:
         """A task is about to be sent."""
         frame = current_frame()
         if frame is None or frame.actor is None:
-            headers.pop(_HEADER, None)  # a retry of nobody's
+            headers.pop(_HEADER, None)  # a retry keeps what its message had, forged or not
             return
         payload = payload_for(NONCES.next(), frame)
         headers[_HEADER] = sign_context(self._trail.context_key, _scope(headers["id"]), payload)
 
     def begin(self, *, task_id: str, task: Any, **_: object) -> None:
         """A task is about to run here."""
-        text = (task.request.headers or {}).get(_HEADER) or task.request.get(_HEADER)
+        text = task.request.get(_HEADER)
         if text is None:
             return
         payload = verify_context(self._trail.context_key, _scope(task_id), text)
