@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import NullPool, select, text
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 from tests.servers import PgBouncer
 
 from indelible import Actor, Trail, acting_as
+from indelible.capture.postgres.wires import Wire
 from indelible.capture.sqlalchemy import capture
 
 from .test_sqlalchemy import ALICE, BOB, Bill, Person, done_by, site, trail, url_of
@@ -270,3 +272,71 @@ def test_nobody_is_taken_for_another(
         assert (
             done_by(trail, Actor("staff", f"number {n}")) == [f"person.update person:{n}"] * rounds
         )
+
+
+def test_cancelled_wherever_it_is_no_task_leaves_its_transaction_to_another(
+    site: Site, trail: Trail, driver: str
+) -> None:
+    """The next to have the connection commits, as itself; in autocommit and in a transaction."""
+    engine = create_async_engine(url_of(site.database, "app", driver), pool_size=1, max_overflow=0)
+    capture(engine, trail)
+    rounds = 120
+
+    async def write(id_: int, actor: Actor, **options: str) -> None:
+        with acting_as(actor):
+            async with engine.execution_options(**options).begin() as connection:
+                await connection.execute(text(f"INSERT INTO person VALUES ({id_}, 'x')"))
+
+    async def all_rounds() -> None:
+        for n in range(rounds):
+            options = AUTOCOMMIT if n % 2 else {}
+            task = asyncio.create_task(write(1_000 + n, ALICE, **options))
+            await asyncio.sleep(n * 0.00005)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await write(n, BOB, **AUTOCOMMIT)
+        await engine.dispose()
+
+    asyncio.run(all_rounds())
+    assert done_by(trail, BOB) == [f"person.insert person:{n}" for n in range(rounds)]
+    with contextlib.closing(site.database.connect("postgres")) as connection:
+        rows = connection.execute("SELECT id FROM person ORDER BY id").fetchall()
+    ids = [id_ for (id_,) in rows]
+    assert ids[:rounds] == list(range(rounds))
+    assert done_by(trail, ALICE) == [f"person.insert person:{id_}" for id_ in ids[rounds:]]
+    assert list(trail.notices()) == []
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_cancelled_while_who_acts_is_told(
+    site: Site, trail: Trail, driver: str, monkeypatch: pytest.MonkeyPatch, *, is_told: bool
+) -> None:
+    """Between BEGIN and the statement, before or after the server knows: nothing is left open."""
+    engine = create_async_engine(
+        url_of(site.database, "app", driver), pool_size=1, max_overflow=0, **AUTOCOMMIT
+    )
+    capture(engine, trail)
+    tell = Wire.tell
+
+    def cancelled(wire: Wire, *arguments: Any) -> None:
+        monkeypatch.undo()
+        if is_told:
+            tell(wire, *arguments)
+        raise asyncio.CancelledError
+
+    async def write(id_: int, actor: Actor) -> None:
+        with acting_as(actor):
+            async with engine.begin() as connection:
+                await connection.execute(text(f"INSERT INTO person VALUES ({id_}, 'x')"))
+
+    async def work() -> None:
+        await write(1, BOB)
+        monkeypatch.setattr(Wire, "tell", cancelled)
+        with pytest.raises(asyncio.CancelledError):
+            await write(2, ALICE)
+        await write(3, BOB)
+        await engine.dispose()
+
+    asyncio.run(work())
+    assert done_by(trail, ALICE) == []
+    assert done_by(trail, BOB) == ["person.insert person:1", "person.insert person:3"]

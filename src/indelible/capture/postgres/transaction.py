@@ -84,10 +84,11 @@ class WritingTransaction:
         nonce, signed = sender.signed(frame)
         try:
             wire.begin(sender, signed)
-        except Exception:
-            # The statement fails next, and says why; it must not find half a transaction.
+        except BaseException as error:
+            # The statement fails next, and says why; it must not find half a transaction. Nor must
+            # whoever has the connection after a task that was cancelled here.
             self._take_back()
-            if wire.is_broken:
+            if wire.is_broken or not isinstance(error, Exception):
                 raise
             return False
         self._nonce, self._frame = nonce, frame
@@ -103,9 +104,9 @@ class WritingTransaction:
         self.notice_end()
 
     def _take_back(self) -> None:
+        # Whatever the driver says: a BEGIN that was cancelled may have reached the server.
         with contextlib.suppress(Exception):  # a connection that broke has none left
-            if not self._wire.is_idle:
-                self._wire.rollback()
+            self._wire.rollback()
 
     def forget(self, *, is_over: bool = False) -> None:
         """A savepoint was rolled back, perhaps with what was told since; or with `is_over`, the
@@ -146,6 +147,8 @@ class WritingTransaction:
         if not wire.is_idle and not wire.is_open:
             return
         nonce, text = sender.signed(frame, nonce=self._nonce)
+        # Cancelled from here on it may have been told: then the next has to say that it's another.
+        self._nonce, self._is_told, self._was_told = nonce, False, True
         try:
             wire.tell(sender, text)
         except Exception as error:
