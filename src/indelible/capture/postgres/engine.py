@@ -66,7 +66,7 @@ class _EngineCapture:
         statements = self._statements(connection.connection)
         try:
             is_alone = statements.before(text)
-        except Exception as error:  # noqa: BLE001 - raised where it is taken for the statement's
+        except BaseException as error:  # noqa: BLE001 - raised where it is the statement's own
             setattr(context, _BROKEN, error)
         else:
             if is_alone:
@@ -105,7 +105,7 @@ class _EngineCapture:
 
 def _raise_broken(*, context: Any, **_: object) -> None:
     """What telling who acts found out of a connection that can't say it any more."""
-    broken: Exception | None = getattr(context, _BROKEN, None)
+    broken: BaseException | None = getattr(context, _BROKEN, None)
     if broken is not None:
         raise broken
 
