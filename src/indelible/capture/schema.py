@@ -113,14 +113,16 @@ class Schema(msgspec.Struct, frozen=True):
     """Every table of the application that a statement can name, by its name in lower case.
 
     With `has_typed_text` rows are captured as the server's text of each column, by its type.
-    `triggers` are all, ours too. `views` holds the text of each; `temporary` the names that
-    temporary tables take (they go before others of that name); `functions` the kind of each that
-    the application added: `s` scalar, `a` or `w` aggregate.
+    `triggers` are all, ours too. `views` holds the names that each mentions; `aliases` what else
+    tables and views may be called by; `temporary` the names that temporary tables take (they go
+    before others of that name); `functions` the kind of each that the application added: `s`
+    scalar, `a` or `w` aggregate.
     """
 
     tables: Mapping[str, Table]
     triggers: tuple[Trigger, ...] = ()
-    views: Mapping[str, str] = {}
+    views: Mapping[str, tuple[str, ...]] = {}
+    aliases: Mapping[str, tuple[str, ...]] = {}
     temporary: frozenset[str] = frozenset()
     functions: Mapping[str, str] = {}
     is_utf8: bool = True

@@ -24,6 +24,7 @@ from indelible.capture.schema import (
 )
 from indelible.capture.sqlite_definitions import parse_index
 from indelible.capture.sqlite_names import ROWID_NAMES, is_ours, quote_name
+from indelible.capture.statements.tokens import names_in
 from indelible.errors import ConfigurationError
 from indelible.named_sql import load_statements
 
@@ -76,7 +77,7 @@ def read_schema(query: Query) -> Schema:
     for kind, name, table, sql, age in query(named["objects"]):
         match _text(kind):
             case "view":
-                views[_text(name).lower()] = _text(sql)
+                views[_text(name).lower()] = names_in(_text(sql))
             case "index":
                 index_texts[_text(name)] = _text(sql)
             case "trigger":

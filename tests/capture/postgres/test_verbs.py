@@ -21,6 +21,8 @@ from indelible.capture.postgres.verbs import ends_something, is_proven_read
         "SHOW transaction_isolation",
         "SELECT a FROM t WHERE a = $1::INTEGER AND b = ANY (ARRAY[$2, 3]) LIMIT $3",
         "SELECT a::varchar(3) FROM t",
+        "SELECT tags[1], E'it\\'s; pay(' || $x$ ; pay('$x$ FROM t WHERE a %% 2 = 0 AND b=%(b)s",
+        "/* /* a */ ; pay() */ SELECT 1 /**/",
     ],
 )
 def test_these_only_read(text: str) -> None:
@@ -56,6 +58,9 @@ def test_these_only_read(text: str) -> None:
         "SELECT @pay(1), 1 #pay(2)",
         "SELECT 1 ` pay(1) ` 2",
         "SELECT 1 -- nothing\r, pay(1)",
+        "SELECT 'a\\', pay(1), '",
+        "SELECT U&'a', 1",
+        "SELECT 1 /* /* */ , 2",
     ],
 )
 def test_these_may_write(text: str) -> None:

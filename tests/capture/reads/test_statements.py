@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from indelible.capture.schema import Column, Schema, Table
 from indelible.capture.statements import keys
 from indelible.capture.statements.plan import Verb
-from indelible.capture.statements.planner import Planner, verb_of
+from indelible.capture.statements.planner import Planner
 from indelible.capture.statements.shown import shown_text
+from indelible.capture.statements.sqlite import SQLITE
 from indelible.capture.statements.tokens import (
     collapse,
     expand,
@@ -79,7 +80,7 @@ SCHEMA = Schema(
 )
 def test_only_what_is_proven_to_be_a_read_counts_as_one(text: str, verb: Verb) -> None:
     """Anything not recognised is treated as a write, also one behind a WITH or a semicolon."""
-    assert verb_of(text, tokenize(text)) is verb
+    assert SQLITE.verb_of(text, tokenize(text)) is verb
 
 
 @given(st.text(alphabet="?, \n'x1(\"-*/\x01", max_size=40))
@@ -147,7 +148,7 @@ def test_texts_that_differ_in_the_length_of_a_list_share_a_plan() -> None:
 def test_literals_and_comments_are_not_written_down(text: str, shown: str) -> None:
     """What stands in a text as a value, in whatever quotes, isn't in the trail."""
     collapsed = collapse(text)
-    assert shown_text(collapsed, tokenize(collapsed), SCHEMA) == shown
+    assert shown_text(collapsed, tokenize(collapsed), SCHEMA, SQLITE) == shown
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from indelible.capture.database_reads import DatabaseReads
 from indelible.capture.host import CaptureHost
 from indelible.capture.postgres.connecting import connect, server_errors
 from indelible.capture.postgres.schema import read_schema
-from indelible.capture.postgres.tokens import has_unknown_quotes, tokens_of
+from indelible.capture.postgres.tokens import has_unknown_quotes, tokenize
 from indelible.capture.schema import Schema
 from indelible.capture.statements.shown import mentioned_tables
 from indelible.capture.statements.tokens import Kind, Token, unquote
@@ -114,7 +114,7 @@ class StatementReads:
         try:
             return self._plans[text]
         except KeyError:
-            tokens = tokens_of(text)
+            tokens = tokenize(text)
             if self._looks_left and _reads_from_unknown(text, tokens, self._schema):
                 self._looks_left -= 1
                 self._look()
@@ -170,7 +170,7 @@ _ORDER: Final[tuple[Durability, ...]] = ("async", "request", "strict")
 
 def shown(text: str, tokens: tuple[Token, ...]) -> str:
     """`text` with `?` for literals; nothing of one that may quote in ways that we don't know."""
-    if has_unknown_quotes(text):
+    if has_unknown_quotes(tokens):
         return f"{tokens[0].upper if tokens else ''} (not shown)"
     pieces = []
     end = 0

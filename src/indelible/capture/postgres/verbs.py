@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from indelible.capture.postgres.tokens import has_unknown_quotes, tokens_of
+from indelible.capture.postgres.tokens import has_unknown_quotes, tokenize
 from indelible.capture.statements.syntax import words
 from indelible.capture.statements.tokens import Kind, Token
 
@@ -52,9 +52,9 @@ def is_proven_read(text: str) -> bool:
 
 @lru_cache(maxsize=4_096)
 def _only_reads(text: str) -> bool:
-    if has_unknown_quotes(text):
+    tokens = tokenize(text)
+    if has_unknown_quotes(tokens):
         return False
-    tokens = tokens_of(text)
     if tokens and text[tokens[-1].start] == ";":
         tokens = tokens[:-1]
     return all(
@@ -64,21 +64,15 @@ def _only_reads(text: str) -> bool:
 
 
 def _is_harmless(text: str, before: Token | None, token: Token, after: Token | None) -> bool:
-    if token.kind is Kind.ILLEGAL:
-        # `::type`, to SQLite's tokens a colon and a parameter.
-        return text.startswith("::", token.start) and after is not None
     if text[token.start] == ";":
         return False
     if token.upper in _WRITES:
         # FOR UPDATE locks rows, and changes none.
         return token.upper == "UPDATE" and before is not None and before.upper in ("FOR", "KEY")
-    if after is None or text[after.start] not in "([":
+    if after is None or text[after.start] != "(" or token.kind not in (Kind.WORD, Kind.QUOTED):
         return True
-    if token.kind is Kind.PARAMETER:
-        # A type and its length, or `a[1:pay()]`, to these tokens a parameter in brackets.
-        return text[token.start - 1] == ":"
-    if token.kind not in (Kind.WORD, Kind.QUOTED):
-        return True
+    if before is not None and text.startswith("::", before.start):
+        return True  # a type and its length
     is_qualified = before is not None and text[before.start] == "."
     return token.upper.lower() in _BEFORE_BRACKETS and not is_qualified
 

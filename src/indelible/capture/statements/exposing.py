@@ -10,8 +10,8 @@ from msgspec.structs import replace as replace_fields
 from sqlglot import exp
 
 from indelible.capture.schema import Table
-from indelible.capture.sqlite_names import quote_name
-from indelible.capture.statements import keys
+from indelible.capture.statements.carried import Carried
+from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.plan import Taken
 from indelible.capture.statements.shown import tables_behind
 from indelible.capture.statements.sources import Items, Scope, Source, read_items, resolve_scope
@@ -28,25 +28,6 @@ from indelible.events.model import Coverage
 
 _WHOLE_TABLE: Final = "an aggregate over every row"
 _FILTERED: Final = "an aggregate that passes over some rows of its group"
-
-
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """The key of one base table in the scope of one SELECT.
-
-    `key` and `subject` are SQL expressions there. `guarded`: they give what
-    `keys.guarded_column` gives. `array` says how the array is read that the one expression in
-    `key` gives. `alias` is the base table's own, None once it came through a derived table.
-    """
-
-    table: Table
-    columns: frozenset[str]
-    key: tuple[str, ...]
-    subject: str | None
-    alias: str | None = None
-    guarded: bool = False
-    array: Taken | None = None
-    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +72,7 @@ class Exposing:
         add_companion: Callable[[exp.Expr, Mapping[str, NamedQuery], bool], None],
     ) -> None:
         self._statement = statement
+        self._dialect = statement.dialect
         self._with_subjects = with_subjects
         self._add_companion = add_companion
         self._carried_by: dict[int, list[Carried]] = {}
@@ -111,7 +93,7 @@ class Exposing:
         converted: bool,
     ) -> list[tuple[Carried, Taken]]:
         """Where the keys of each base table will stand in the rows of `select`."""
-        scope = resolve_scope(select, self._statement.schema, named)
+        scope = resolve_scope(select, self._statement.names(named))
         items = read_items(select, scope)
         aggregated = is_aggregated(select)
         carried = self._carried(select, scope, items, named, is_only=self._is_sole(select, scope))
@@ -120,7 +102,7 @@ class Exposing:
         for one in carried:
             selected = None
             if not converted and not aggregated:
-                selected = _selected(one, items)
+                selected = _selected(one, items, self._dialect)
             found.append((one, self._taken(one, selected, columns, aggregated)))
         self.starred = items.starred and bool(self.edits.made)
         self._check_stars(select, items)
@@ -133,7 +115,11 @@ class Exposing:
             self.checked_names = tuple(
                 (place, name) for place, name in items.names.items() if place in used
             )
-        is_unique = len(scope.sources) == 1 and scope.sources[0].table is not None
+        is_unique = (
+            len(scope.sources) == 1
+            and scope.sources[0].table is not None
+            and not self._dialect.multiplies_rows(self._statement)
+        )
         return [
             (one, replace_fields(_from_the_end(taken, len(columns)), unique=is_unique))
             for one, taken in found
@@ -146,11 +132,10 @@ class Exposing:
         if selected is not None:
             if one.subject is None or selected.subject is not None:
                 return selected
-            columns.append(keys.guarded_column(one.subject))
-            return replace_fields(
-                selected, subject=_HIDDEN + len(columns) - 1, guarded_subject=True
-            )
-        expressions, taken = _columns(one, aggregated)
+            column, taken = self._dialect.with_hidden_subject(one, selected, _HIDDEN + len(columns))
+            columns.append(column)
+            return taken
+        expressions, taken = self._dialect.hidden_columns(one, aggregated=aggregated)
         start = _HIDDEN + len(columns)
         columns += expressions
         places = tuple(range(start, start + len(expressions)))
@@ -196,12 +181,14 @@ class Exposing:
         policy = self._statement.policy.table(table.name)
         if not policy.reads:
             return
-        if not table.id_columns:
-            self._note(table, "statement", "a virtual table, of whose keys we know nothing")
+        why = self._dialect.why_unnamed(table)
+        if why is not None:
+            self._note(table, "statement", why)
             return
         if any(column.lower() in policy.mask for column in table.id_columns):
             self._note(table, "statement", "its key is masked")
             return
+        quote_name = self._dialect.quote_name
         alias = quote_name(source.alias)
         subject = self._subject_column(table)
         yield Carried(
@@ -209,6 +196,7 @@ class Exposing:
             columns=frozenset(items.columns.get(source.alias, ())),
             key=tuple(f"{alias}.{quote_name(column)}" for column in table.id_columns),
             subject=None if subject is None else f"{alias}.{quote_name(subject)}",
+            subject_name=subject,
             alias=source.alias,
             optional=source.optional,
         )
@@ -222,7 +210,8 @@ class Exposing:
         column = path.hops[0].column.lower()
         if column in policy.mask or column in policy.without_values:
             return None
-        return next((name for name in table.names if name.lower() == column), None)
+        name = next((name for name in table.names if name.lower() == column), None)
+        return name if name is not None and self._dialect.can_carry(table, name) else None
 
     def _from_query(
         self, source: Source, named: Mapping[str, NamedQuery], *, is_only: bool
@@ -238,7 +227,7 @@ class Exposing:
         else:
             assert source.query is not None  # noqa: S101 - what resolve_scope promises
             tree = source.query
-        qualifier = f"{quote_name(source.alias)}." if source.alias else ""
+        qualifier = f"{self._dialect.quote_name(source.alias)}." if source.alias else ""
         if id(tree) not in self._carried_by:
             self._carried_by[id(tree)] = self._expose(tree, named, columns_end, is_only)
         return [
@@ -280,7 +269,7 @@ class Exposing:
         self, select: exp.Select, named: Mapping[str, NamedQuery], columns_end: int | None
     ) -> list[Carried]:
         named = self._statement.named_queries(select, self._statement.query(select), named)
-        scope = resolve_scope(select, self._statement.schema, named)
+        scope = resolve_scope(select, self._statement.names(named))
         items = read_items(select, scope)
         carried = self._carried(select, scope, items, named, is_only=False)
         if items.has_star and any(one.alias is None for one in carried):
@@ -292,7 +281,7 @@ class Exposing:
         names: list[str] = []
         exposed = []
         for one in carried:
-            expressions, taken = _columns(one, aggregated)
+            expressions, taken = self._dialect.hidden_columns(one, aggregated=aggregated)
             inner = [self._name() for _ in expressions]
             columns += expressions
             names += inner
@@ -320,7 +309,7 @@ class Exposing:
 
     def _name(self) -> str:
         self._names += 1
-        return quote_name(f"{self._statement.prefix}{self._names}")
+        return self._dialect.quote_name(f"{self._statement.prefix}{self._names}")
 
     def _check_stars(self, select: exp.Select, items: Items) -> None:
         """Raises where a star elsewhere would show what was spliced into a derived table."""
@@ -337,7 +326,7 @@ class Exposing:
                 for item in other.expressions
             ):
                 for table in _tables_from(other):
-                    if self._statement.schema.table(table.name) is None:
+                    if not self._statement.is_base_table(table):
                         raise NotUnderstoodError("a star over a derived table")
                 if any(True for _ in _queries_from(other)):
                     raise NotUnderstoodError("a star over a derived table")
@@ -376,62 +365,21 @@ def _derivable(tree: exp.Expr, statement: Statement) -> exp.Select:
         raise NotUnderstoodError("DISTINCT in a derived table")
     if has_value_windows(tree):
         raise NotUnderstoodError("a window function in a derived table")
-    if has_bare_extreme(tree):
+    if statement.dialect.has_bare_columns and has_bare_extreme(tree):
         raise NotUnderstoodError("columns beside min or max in a derived table")
     return tree
 
 
-def _columns(one: Carried, aggregated: bool) -> tuple[list[str], Taken]:
-    """The hidden columns that hand `one` out, and how their values are read (no positions yet)."""
-    if one.array is not None:
-        array = one.key[0]
-        return [f"CAST(group_concat({array}) AS BLOB)" if aggregated else array], one.array
-    integers = one.table.has_integer_ids
-    if aggregated:
-        taken = Taken((), array=True, optional=one.optional)
-        if one.subject is not None:
-            pieces = (*one.key, one.subject)
-            taken = replace_fields(taken, array_subject=True)
-        elif integers:
-            return [keys.integer_array(one.key)], replace_fields(taken, integers=True)
-        else:
-            pieces = one.key
-        missing = one.key if one.optional else ()
-        return [keys.any_array(pieces, guarded=one.guarded, missing=missing)], taken
-    plain = keys.plain_column if one.guarded or integers else keys.guarded_column
-    expressions = [plain(expression) for expression in one.key]
-    if one.subject is not None:
-        expressions.append(one.subject if one.guarded else keys.guarded_column(one.subject))
-    return expressions, Taken(
-        (),
-        guarded_key=not integers,
-        guarded_subject=one.subject is not None,
-        integers=integers,
-        optional=one.optional,
-    )
-
-
-def _selected(one: Carried, items: Items) -> Taken | None:
+def _selected(one: Carried, items: Items, dialect: Dialect) -> Taken | None:
     """The key where the select list has it already; the subject too, if it is there."""
     if one.alias is None:
         return None
     places = [items.positions.get((one.alias, column.lower())) for column in one.table.id_columns]
-    if any(place is None for place in places):
-        return None
     subject = None
-    if one.subject is not None:
-        name = next(
-            column
-            for column in one.table.names
-            if one.subject == f"{quote_name(one.alias)}.{quote_name(column)}"
-        )
-        subject = items.positions.get((one.alias, name.lower()))
-    return Taken(
-        tuple(place for place in places if place is not None),
-        subject=subject,
-        integers=one.table.has_integer_ids,
-        optional=one.optional,
-    )
+    if one.subject_name is not None:
+        subject = items.positions.get((one.alias, one.subject_name.lower()))
+    known = tuple(place for place in places if place is not None)
+    return dialect.selected(one, known, subject) if len(known) == len(places) else None
 
 
 def _from_the_end(taken: Taken, hidden: int) -> Taken:

@@ -8,34 +8,21 @@ from collections.abc import Sequence
 from typing import Final
 
 from indelible.capture.schema import Schema
+from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.plan import Plan, TargetPlan, Verb
 from indelible.capture.statements.queries import can_go_beside, plan_query
 from indelible.capture.statements.shown import mentioned_tables, shown_text
 from indelible.capture.statements.spans import NotAQueryError
+from indelible.capture.statements.sqlite import SQLITE
 from indelible.capture.statements.statement import Statement
-from indelible.capture.statements.syntax import NotUnderstoodError, words
-from indelible.capture.statements.tokens import Kind, Token, collapse, tokenize
+from indelible.capture.statements.syntax import NotUnderstoodError
+from indelible.capture.statements.tokens import Token, collapse
 from indelible.policy.model import Policy
 
 _log = logging.getLogger(__name__)
 
 MAX_PLANS: Final = 2_048
 _MAX_TEXT: Final = 200_000
-_HARMLESS_PRAGMAS: Final = words("""
-    application_id auto_vacuum automatic_index busy_timeout cache_size cache_spill
-    collation_list compile_options data_version database_list defer_foreign_keys encoding
-    foreign_key_check foreign_key_list foreign_keys freelist_count function_list index_info
-    index_list index_xinfo integrity_check journal_mode journal_size_limit locking_mode
-    max_page_count mmap_size module_list page_count page_size pragma_list query_only quick_check
-    read_uncommitted recursive_triggers schema_version secure_delete soft_heap_limit synchronous
-    table_info table_list table_xinfo temp_store threads trusted_schema user_version
-    wal_autocheckpoint
-    """)
-_WITH_ARGUMENT: Final = words("""
-    foreign_key_check foreign_key_list index_info index_list index_xinfo integrity_check
-    quick_check table_info table_list table_xinfo
-    """)
-_SCHEMA_VERBS: Final = frozenset({"CREATE", "DROP", "ALTER", "ATTACH", "DETACH"})
 _READ_BY_A_WRITE: Final = "read by a write"
 
 
@@ -70,9 +57,17 @@ class Entry:
 class Planner:
     """Plans for one schema. Safe for threads: at worst a text is planned twice."""
 
-    def __init__(self, schema: Schema, policy: Policy, *, max_plans: int = MAX_PLANS) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        policy: Policy,
+        dialect: Dialect = SQLITE,
+        *,
+        max_plans: int = MAX_PLANS,
+    ) -> None:
         self.schema = schema
         self._policy = policy
+        self._dialect = dialect
         self._max_plans = max_plans
         self._by_text: OrderedDict[tuple[str, bool], Entry] = OrderedDict()
         self._by_collapsed: OrderedDict[tuple[str, bool], Entry] = OrderedDict()
@@ -115,19 +110,18 @@ class Planner:
         )
 
     def _candidates(self, text: str, converted: bool) -> list[Plan]:
-        tokens = tokenize(text)
-        heads = [token.upper for token in tokens]
-        verb = verb_of(text, tokens)
+        tokens = self._dialect.tokenize(text)
+        verb = self._dialect.verb_of(text, tokens)
         if verb is not Verb.READ:
             return [self._of_write(text, tokens, verb)]
-        if heads[:1] in (["EXPLAIN"], ["PRAGMA"]):
+        if self._dialect.hands_out_nothing(tokens):
             return [Plan(verb=verb)]
         candidates: list[Plan] = []
         why = "" if self.schema.is_utf8 else "a database in UTF-16"
         try:
             if why:
                 raise NotUnderstoodError(why)
-            statement = Statement(text, tokens, self.schema, self._policy)
+            statement = Statement(text, tokens, self.schema, self._policy, self._dialect)
             full = plan_query(statement, converted=converted, with_subjects=True)
             candidates.append(full)
             if full.text is not None:
@@ -157,7 +151,7 @@ class Planner:
         return self._unnamed(Verb.READ, text, tokens, why, 0, None)
 
     def _of_write(self, text: str, tokens: tuple[Token, ...], verb: Verb) -> Plan:
-        spans = _read_part(text, tokens)
+        spans = self._dialect.read_part(text, tokens)
         if spans is None:
             return Plan(verb=verb)
         return self._unnamed(verb, text, tokens, _READ_BY_A_WRITE, *spans)
@@ -178,7 +172,7 @@ class Planner:
         ]
         return Plan(
             verb=verb,
-            shown_text=shown_text(text, tokens, self.schema),
+            shown_text=shown_text(text, tokens, self.schema, self._dialect),
             targets=tuple(
                 TargetPlan(self._policy.table(table.name), (), coverage="statement", why=why)
                 for table in tables
@@ -189,89 +183,10 @@ class Planner:
 
 def unplanned(text: str) -> Entry:
     """Of a text on a schema that couldn't be read: it runs as it is, and is all that's recorded."""
-    tokens = tokenize(text)
-    verb = verb_of(text, tokens)
-    shown = shown_text(text, tokens, Schema({}))
+    tokens = SQLITE.tokenize(text)
+    verb = SQLITE.verb_of(text, tokens)
+    shown = shown_text(text, tokens, Schema({}), SQLITE)
     return Entry([Plan(verb=verb, shown_text=shown, unknown=verb is Verb.READ)])
-
-
-def verb_of(text: str, tokens: tuple[Token, ...]) -> Verb:
-    """What the statement may do. What isn't recognised is a write.
-
-    SQLite has no writes inside of a SELECT, so the first word decides, or with a WITH clause
-    the first that stands outside of brackets.
-    """
-    heads = [token.upper for token in tokens]
-    first = heads[0] if heads else ""
-    if first in ("SELECT", "VALUES", "EXPLAIN", ""):
-        return Verb.READ if not _has_more(text, tokens) else Verb.WRITE
-    if first == "PRAGMA":
-        return _verb_of_pragma(text, tokens)
-    if first == "WITH":
-        depth = 0
-        for token in tokens:
-            character = text[token.start]
-            if token.kind is Kind.PUNCTUATION:
-                depth += (character == "(") - (character == ")")
-            elif depth == 0 and token.upper in ("SELECT", "VALUES"):
-                return Verb.READ
-            elif depth == 0 and token.upper in ("INSERT", "UPDATE", "DELETE", "REPLACE"):
-                return Verb.WRITE
-        return Verb.WRITE
-    return Verb.SCHEMA if first in _SCHEMA_VERBS else Verb.WRITE
-
-
-def _has_more(text: str, tokens: tuple[Token, ...]) -> bool:
-    """Whether something stands after a semicolon (the driver will refuse it)."""
-    return any(token.kind is Kind.PUNCTUATION and text[token.start] == ";" for token in tokens[:-1])
-
-
-def _verb_of_pragma(text: str, tokens: tuple[Token, ...]) -> Verb:
-    names = [text[token.start : token.end].lower() for token in tokens[1:]]
-    if len(names) > 2 and names[1] == ".":
-        names = names[2:]
-    if not names or names[0] not in _HARMLESS_PRAGMAS:
-        return Verb.WRITE
-    if len(names) == 1 or names[1] == ";":
-        return Verb.READ
-    if names[1] == "(" and names[0] in _WITH_ARGUMENT:
-        return Verb.READ
-    return Verb.WRITE
-
-
-def _read_part(text: str, tokens: tuple[Token, ...]) -> tuple[int, int | None] | None:
-    """From where to where a write takes other rows' values; None where it doesn't.
-
-    An INSERT takes them in its SELECT, an UPDATE in its SET and FROM; what a WHERE tests is only
-    consulted. A WITH clause before counts as taken too: better one table too many.
-    """
-    heads = [token.upper for token in tokens]
-    verbs = ("INSERT", "REPLACE", "UPDATE", "DELETE", "CREATE")
-    verb = next((word for word in heads if word in verbs), "")
-    if verb in ("INSERT", "REPLACE") and "INTO" in heads:
-        if heads[0] == "WITH" and "SELECT" in heads:
-            return 0, None
-        for place in range(heads.index("INTO") + 2, len(heads)):
-            if heads[place] in ("SELECT", "WITH"):
-                return tokens[place].start, None
-    elif verb == "UPDATE" and ("SELECT" in heads or "FROM" in heads):
-        return _between_set_and_where(text, tokens)
-    elif verb == "CREATE" and "TABLE" in heads[:3] and "AS" in heads[:10]:
-        return tokens[heads.index("AS")].start, None
-    return None
-
-
-def _between_set_and_where(text: str, tokens: tuple[Token, ...]) -> tuple[int, int | None] | None:
-    depth = 0
-    start = None
-    for token in tokens:
-        if token.kind is Kind.PUNCTUATION:
-            depth += (text[token.start] == "(") - (text[token.start] == ")")
-        elif depth == 0 and token.upper == "SET" and start is None:
-            start = token.end
-        elif depth == 0 and token.upper in ("WHERE", "RETURNING") and start is not None:
-            return start, token.start
-    return None if start is None else (start, None)
 
 
 def _remember(

@@ -9,14 +9,13 @@ from typing import Final
 from sqlglot import exp
 
 from indelible.capture.schema import Table
-from indelible.capture.statements.exposing import Carried, Exposing, Inexact
+from indelible.capture.statements.carried import Carried
+from indelible.capture.statements.exposing import Exposing, Inexact
 from indelible.capture.statements.plan import Companion, Plan, Taken, TargetPlan, Verb
 from indelible.capture.statements.shown import kept_parameters, shown_text
 from indelible.capture.statements.statement import NamedQuery, Statement
 from indelible.capture.statements.syntax import (
-    AGGREGATES,
     NotUnderstoodError,
-    has_bare_columns,
     has_bare_extreme,
     has_value_windows,
     is_aggregated,
@@ -27,8 +26,6 @@ from indelible.events.model import Coverage
 from indelible.policy.model import Policy
 
 _ORDER: Final[dict[Coverage, int]] = {"exact": 0, "superset": 1, "statement": 2}
-_FRAGILE_WORDS: Final = frozenset({"LIMIT", "OVER"})
-_FRAGILE_FUNCTIONS: Final = AGGREGATES - {"count"} | {"min", "max"}
 
 
 def plan_query(
@@ -40,7 +37,7 @@ def plan_query(
     stands in the table. Without `with_subjects` no column is fetched to name subjects. `beside`:
     an aggregate whose own text must stay as it is.
     """
-    statement.check_functions()
+    statement.dialect.check(statement)
     root = statement.root
     targets = Targets(statement)
     companions = Companions(statement, targets, with_subjects=with_subjects)
@@ -51,7 +48,7 @@ def plan_query(
             beside
             or statement.arm(root).distinct
             or has_value_windows(root)
-            or has_bare_extreme(root)
+            or (statement.dialect.has_bare_columns and has_bare_extreme(root))
         )
         if needs_companion:
             companions.add(root, named, is_whole=True)
@@ -81,13 +78,13 @@ def _finished(
     tables = _captured_tables(statement.tables_under(statement.root), statement.policy)
     return Plan(
         verb=Verb.READ,
-        shown_text=shown_text(text, statement.tokens, statement.schema),
+        shown_text=shown_text(text, statement.tokens, statement.schema, statement.dialect),
         text=exposing.edits.apply(text, 0, len(text)) if exposing and is_spliced else None,
         hidden=exposing.hidden if exposing else 0,
         starred=exposing.starred if exposing else False,
         prefix=statement.prefix,
         checked_names=exposing.checked_names if exposing else (),
-        fragile=_is_fragile(statement),
+        fragile=statement.dialect.is_fragile(statement),
         targets=targets.finish(),
         companions=tuple(companions),
         tables=tables,
@@ -109,15 +106,6 @@ def can_go_beside(statement: Statement) -> bool:
     root = statement.root
     return (
         isinstance(root, exp.Select) and is_aggregated(root) and not statement.spans.query.limited
-    )
-
-
-def _is_fragile(statement: Statement) -> bool:
-    """Whether the result hangs on the order in which the database happens to find rows."""
-    return bool(
-        statement.words & _FRAGILE_WORDS
-        or statement.functions & _FRAGILE_FUNCTIONS
-        or any(has_bare_columns(select) for select in statement.root.find_all(exp.Select))
     )
 
 
@@ -195,7 +183,7 @@ class Companions:
         `is_whole`: all rows of `tree` are handed out in the end; otherwise these keys are a
         superset. Raises `NotUnderstoodError`.
         """
-        self._statement.check_repeatable()
+        self._statement.dialect.check_repeatable(self._statement)
         arms = list(_arms(tree))
         if not arms:
             return
@@ -213,7 +201,9 @@ class Companions:
                 continue
             self._add_arm(select, named, why=why, end=self._statement.arm(select).end)
 
-    def add_value(self, subquery: exp.Subquery, named: Mapping[str, NamedQuery]) -> None:
+    def add_value(
+        self, subquery: exp.Subquery | exp.Query, named: Mapping[str, NamedQuery]
+    ) -> None:
         """Fetch the keys of the row that a scalar subquery in the select list hands out."""
         select = subquery.unnest()
         try:
@@ -221,7 +211,7 @@ class Companions:
                 raise NotUnderstoodError("a set operation as a value")
             if self._is_correlated(select, named):
                 raise NotUnderstoodError("a correlated subquery")
-            self._statement.check_repeatable()
+            self._statement.dialect.check_repeatable(self._statement)
             if self._statement.arm(select).distinct or has_value_windows(select):
                 raise NotUnderstoodError("DISTINCT or a window function in a value")
             self._add_arm(
@@ -293,8 +283,7 @@ class Companions:
         columns: set[str] = {"rowid", "_rowid_", "oid"}
         for table in select.find_all(exp.Table):
             aliases.add(table.alias_or_name.lower())
-            shape = self._statement.schema.table(table.name)
-            if shape is not None:
+            for shape in self._statement.dialect.tables_behind(table, self._statement.schema):
                 columns.update(name.lower() for name in shape.names)
         for subquery in select.find_all(exp.Subquery):
             aliases.add(subquery.alias.lower())

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlglot import exp
 
 from indelible.capture.schema import Schema, Table
 from indelible.capture.statements.syntax import Marks
-from indelible.capture.statements.tokens import COLLAPSED, Kind, Token, tokenize, unquote
+from indelible.capture.statements.tokens import COLLAPSED, Kind, Token, unquote
 from indelible.policy.model import Policy
+
+if TYPE_CHECKING:
+    from indelible.capture.statements.dialect import Dialect
 
 _LITERALS: Final = frozenset({Kind.STRING, Kind.BLOB, Kind.NUMBER})
 _NAMES: Final = (Kind.WORD, Kind.QUOTED)
 
 
-def shown_text(text: str, tokens: tuple[Token, ...], schema: Schema) -> str:
+def shown_text(text: str, tokens: tuple[Token, ...], schema: Schema, dialect: Dialect) -> str:
     """`text` on one line, without comments, with `?` for literals and `?…` for lists of them.
 
     A word in double quotes that names nothing is a string to SQLite, so it is a literal here.
     """
-    known = schema.words() | _names_given(text, tokens)
+    if dialect.hides_unread and any(token.kind is Kind.ILLEGAL for token in tokens):
+        return f"{tokens[0].upper} (not shown)".strip()
+    known = None
+    if dialect.quotes_text_as_names:
+        known = schema.words() | _names_given(text, tokens)
     shown = ""
     end = 0
     for token in tokens:
@@ -31,7 +38,7 @@ def shown_text(text: str, tokens: tuple[Token, ...], schema: Schema) -> str:
             raw = "?"
         elif raw == COLLAPSED:
             raw = "?…"
-        elif raw[0] == '"' and unquote(raw).lower() not in known:
+        elif known is not None and raw[0] == '"' and unquote(raw).lower() not in known:
             raw = "?"
         shown += raw if token.start == end or not shown else f" {raw}"
         end = token.end
@@ -54,18 +61,13 @@ def mentioned_tables(
 
 
 def tables_behind(name: str, schema: Schema, passed: frozenset[str] = frozenset()) -> list[Table]:
-    """The table of that name; for a view all tables that its text mentions."""
+    """Every table that may be of that name; for a view all tables that it mentions."""
     folded = name.lower()
-    if folded in schema.tables:
-        return [schema.tables[folded]]
-    text = schema.views.get(folded)
-    if text is None or folded in passed:
+    if folded in passed:
         return []
-    behind = []
-    for token in tokenize(text):
-        if token.kind in _NAMES:
-            inner = unquote(text[token.start : token.end])
-            behind += tables_behind(inner, schema, passed | {folded})
+    behind = [schema.tables[folded]] if folded in schema.tables else []
+    for inner in (*schema.views.get(folded, ()), *schema.aliases.get(folded, ())):
+        behind += tables_behind(inner, schema, passed | {folded})
     return behind
 
 

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlglot import exp
 
 from indelible.capture.schema import Schema, Table
 from indelible.capture.sqlite_names import ROWID_NAMES
-from indelible.capture.statements.syntax import TABLE_FUNCTIONS, NotUnderstoodError, walk_own
+from indelible.capture.statements.syntax import NotUnderstoodError, walk_own
 
-_CATALOGUES: Final = frozenset(
-    {
-        "sqlite_master",
-        "sqlite_schema",
-        "sqlite_temp_master",
-        "sqlite_temp_schema",
-        "sqlite_sequence",
-    }
-)
+if TYPE_CHECKING:
+    from indelible.capture.statements.dialect import Dialect
 
 
 @dataclass(slots=True)
@@ -43,10 +36,11 @@ class Source:
 
 @dataclass(slots=True)
 class Scope:
-    """The sources of one SELECT."""
+    """The sources of one SELECT. `has_row_values`: an alias by itself may mean the whole row."""
 
     sources: list[Source]
     natural: bool = False
+    has_row_values: bool = False
 
     def tables(self) -> Iterator[tuple[Source, Table]]:
         for source in self.sources:
@@ -75,8 +69,12 @@ class Scope:
         return found[0] if len(found) == 1 else None
 
     def possible_owners(self, column: exp.Column) -> Iterator[tuple[Source, str]]:
-        """Every base table that `column` may mean."""
+        """Every base table that `column` may mean, with its column."""
         qualifier = column.table.lower()
+        if self.has_row_values and not qualifier:
+            for source, table in self.tables():
+                if source.alias.lower() == column.name.lower():
+                    yield from ((source, name) for name in table.names)
         for source, table in self.tables():
             if not qualifier or source.alias.lower() == qualifier:
                 name = declared_name(table, column.name)
@@ -95,24 +93,35 @@ def declared_name(table: Table, name: str) -> str | None:
     return None
 
 
-def resolve_scope(select: exp.Select, schema: Schema, ctes: Mapping[str, object]) -> Scope:
+class Names(NamedTuple):
+    """What a name in a FROM clause may mean: a named query of `ctes`, or what `schema` has."""
+
+    dialect: Dialect
+    schema: Schema
+    ctes: Mapping[str, object]
+
+    def alias(self, node: exp.Expr) -> str:
+        """The alias of a derived table; empty where it has none."""
+        alias = node.args.get("alias")
+        return self.dialect.fold(alias.this) if alias is not None and alias.this else ""
+
+
+def resolve_scope(select: exp.Select, names: Names) -> Scope:
     """The sources of `select`. Raises `NotUnderstoodError` naming what isn't one we know."""
-    scope = Scope([])
+    scope = Scope([], has_row_values=names.dialect.has_row_values)
     from_ = select.args.get("from_")
     if from_ is not None:
-        scope.sources += _resolve(from_.this, schema, ctes)
-        _join(scope, from_.this.args.get("joins") or (), schema, ctes)
-    _join(scope, select.args.get("joins") or (), schema, ctes)
+        scope.sources += _resolve(from_.this, names)
+        _join(scope, from_.this.args.get("joins") or (), names)
+    _join(scope, select.args.get("joins") or (), names)
     if select.args.get("laterals"):
         raise NotUnderstoodError("a FROM clause of another dialect")
     return scope
 
 
-def _join(
-    scope: Scope, joins: Sequence[exp.Join], schema: Schema, ctes: Mapping[str, object]
-) -> None:
+def _join(scope: Scope, joins: Sequence[exp.Join], names: Names) -> None:
     for join in joins:
-        right = _resolve(join.this, schema, ctes)
+        right = _resolve(join.this, names)
         side = (join.side or "").upper()
         if side in ("LEFT", "FULL"):
             for source in right:
@@ -128,49 +137,30 @@ def _join(
         scope.sources += right
 
 
-def _resolve(node: exp.Expr, schema: Schema, ctes: Mapping[str, object]) -> list[Source]:
+def _resolve(node: exp.Expr, names: Names) -> list[Source]:
     if isinstance(node, exp.Table):
-        return [_resolve_table(node, schema, ctes)]
+        return [names.dialect.resolve(node, names.schema, names.ctes)]
+    alias = names.alias(node)
+    if isinstance(node, exp.Lateral) and isinstance(node.this, exp.Subquery):
+        node = node.this
     if isinstance(node, exp.Subquery):
         inner = node.this
-        if isinstance(inner, exp.Table | exp.Subquery) and not node.alias:
-            nested = Scope(_resolve(inner, schema, ctes))
-            _join(nested, inner.args.get("joins") or (), schema, ctes)
+        if isinstance(inner, exp.Table | exp.Subquery) and not alias:
+            nested = Scope(_resolve(inner, names))
+            _join(nested, inner.args.get("joins") or (), names)
             if nested.natural:
                 raise NotUnderstoodError("a NATURAL join in brackets")
             return nested.sources
         query = node.unnest()
         if isinstance(query, exp.Values):
-            return [Source(node.alias)]
+            return [Source(alias)]
         if isinstance(query, exp.Query):
-            return [Source(node.alias, query=query)]
+            return [Source(alias, query=query)]
     if isinstance(node, exp.Values):
-        return [Source(node.alias)]
+        return [Source(alias)]
+    if isinstance(node, exp.Lateral | exp.Unnest) and names.dialect.has_row_values:
+        return [Source(alias)]  # a function's, of which `Dialect.check` knows that it reads none
     raise NotUnderstoodError("a FROM clause of another dialect")
-
-
-def _resolve_table(node: exp.Table, schema: Schema, ctes: Mapping[str, object]) -> Source:
-    alias = node.alias_or_name
-    if not isinstance(node.this, exp.Identifier):
-        function = node.this
-        name = (function.name or getattr(function, "sql_name", str)()).lower()
-        if name in TABLE_FUNCTIONS or name.startswith("pragma_"):
-            return Source(node.alias or name)
-        raise NotUnderstoodError("a table function that we don't know")
-    name = node.name.lower()
-    if node.db and node.db.lower() != "main":
-        raise NotUnderstoodError("a table of another database")
-    if not node.db and name in ctes:
-        return Source(alias, cte=name)
-    if name in _CATALOGUES or name.startswith("pragma_"):
-        return Source(alias)
-    if not node.db and name in schema.temporary:
-        raise NotUnderstoodError("a name that a temporary or attached table takes")
-    if name in schema.tables:
-        return Source(alias, table=schema.tables[name])
-    if name in schema.views:
-        return Source(alias, view=name)
-    raise NotUnderstoodError("a table that we don't know")
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from indelible.capture.statements.tokens import Kind, Token, unquote
 
 _SET_OPERATORS: Final = frozenset({"UNION", "INTERSECT", "EXCEPT"})
 _LIST_ENDS: Final = frozenset({"FROM", "WHERE", "GROUP", "HAVING"})
+_INSIDE_ITEMS: Final = frozenset({("DISTINCT", "FROM"), ("WITHIN", "GROUP")})
 _QUERY_STARTS: Final = frozenset({"SELECT", "WITH", "VALUES"})
 
 
@@ -132,6 +133,8 @@ class _Scan:
             if not self.is_punctuation("("):
                 raise NotAQueryError("a WITH clause without a query")
             self.at += 1
+            if name.lower() in query.ctes:
+                raise NotAQueryError("a WITH clause with two queries of one name")
             query.ctes[name.lower()] = Cte(self.query(), columns_end)
             self._close()
             if not self.is_punctuation(","):
@@ -151,17 +154,21 @@ class _Scan:
             raise NotAQueryError("neither SELECT nor VALUES")
         self.at += 1
         if arm.select is not None and self._word() in ("DISTINCT", "ALL"):
-            if self._word() == "DISTINCT":
-                token = self._tokens[self.at]
-                arm.distinct = (token.start, token.end)
+            token = self._tokens[self.at]
             self.at += 1
+            if token.upper == "DISTINCT" and self._word() == "ON":
+                self.at += 1  # a row that it keeps stands for itself alone
+                if self.is_punctuation("("):
+                    self._parentheses()
+            elif token.upper == "DISTINCT":
+                arm.distinct = (token.start, token.end)
         arm.list_start = self._start()
         while not self._at_end():
             word = self._word()
             if not self._is_name():
                 if word in _SET_OPERATORS or word in ("ORDER", "LIMIT"):
                     break
-                if word in _LIST_ENDS and not arm.list_end and not self._is_distinct_from():
+                if word in _LIST_ENDS and not arm.list_end and not self._is_inside_an_item():
                     arm.list_end = self._last_end()
             self._step()
         arm.end = self._last_end()
@@ -173,7 +180,7 @@ class _Scan:
             self._parentheses()
         else:
             if self._tokens[self.at].kind is Kind.ILLEGAL:
-                raise NotAQueryError("text that SQLite doesn't read")
+                raise NotAQueryError("text that the database doesn't read")
             self.at += 1
 
     def _parentheses(self) -> None:
@@ -217,8 +224,9 @@ class _Scan:
         before = self._tokens[self.at - 1]
         return before.kind is Kind.PUNCTUATION and self._text[before.start] == "."
 
-    def _is_distinct_from(self) -> bool:
-        return self._word() == "FROM" and self._tokens[self.at - 1].upper == "DISTINCT"
+    def _is_inside_an_item(self) -> bool:
+        """Of IS DISTINCT FROM and WITHIN GROUP."""
+        return (self._tokens[self.at - 1].upper, self._word()) in _INSIDE_ITEMS
 
     def _start(self) -> int:
         if self.at < len(self._tokens):

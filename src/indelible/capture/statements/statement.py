@@ -9,14 +9,13 @@ from typing import Final
 from sqlglot import exp
 
 from indelible.capture.schema import Schema, Table
-from indelible.capture.statements.shown import tables_behind
+from indelible.capture.statements.dialect import Dialect
+from indelible.capture.statements.sources import Names
 from indelible.capture.statements.spans import Arm, Query, find_spans
 from indelible.capture.statements.syntax import (
     Marks,
     NotUnderstoodError,
     function_names,
-    is_builtin,
-    is_repeatable,
 )
 from indelible.capture.statements.tokens import COLLAPSED, Kind, Token
 from indelible.policy.model import Policy
@@ -44,9 +43,15 @@ class Statement:
     """
 
     def __init__(
-        self, text: str, tokens: tuple[Token, ...], schema: Schema, policy: Policy
+        self,
+        text: str,
+        tokens: tuple[Token, ...],
+        schema: Schema,
+        policy: Policy,
+        dialect: Dialect,
     ) -> None:
         """Raises `NotAQueryError` and `NotUnderstoodError`."""
+        self.dialect = dialect
         self.text = text
         self.tokens = tokens
         self.schema = schema
@@ -55,11 +60,11 @@ class Statement:
         while self.prefix in text.lower():
             self.prefix += "_"
         self.spans = find_spans(text, tokens)
-        self.marks = Marks(self.prefix)
+        self.marks = Marks(self.prefix, dialect)
         self.root = self.marks.parse(self.marks.marked(text, tokens, self.spans))
         self._numbers = self.marks.take_numbers(self.root)
         self.parameters = [token for token in tokens if token.kind is Kind.PARAMETER]
-        self.functions = function_names(text, tokens)
+        self.functions = function_names(text, tokens, dialect.keywords)
         self.words = {token.upper for token in tokens}
 
     def arm(self, select: exp.Select) -> Arm:
@@ -112,28 +117,23 @@ class Statement:
             if self.text[token.start] == "?"
         )
 
-    def check_functions(self) -> None:
-        """Raises `NotUnderstoodError` for a function that may be an aggregate we don't know."""
-        for name in sorted(self.functions):
-            if is_builtin(name) or self.schema.functions.get(name) == "s":
-                continue
-            if not self._names_a_query(name):
-                raise NotUnderstoodError("a function of which we know nothing")
+    def names(self, ctes: Mapping[str, object]) -> Names:
+        """What the names in a FROM clause mean where `ctes` are known."""
+        return Names(self.dialect, self.schema, ctes)
 
-    def check_repeatable(self) -> None:
-        """Raises `NotUnderstoodError` where running a part twice could differ or do harm."""
-        for name in sorted(self.functions):
-            if not is_repeatable(name) and not self._names_a_query(name):
-                raise NotUnderstoodError("a function that a second query can't call again")
-        if self.has_numbered_parameters:
-            raise NotUnderstoodError("numbered parameters in a query that needs a second one")
+    def is_base_table(self, node: exp.Table) -> bool:
+        """Whether `node` surely is a base table, unless a WITH clause says otherwise."""
+        try:
+            return self.dialect.resolve(node, self.schema, {}).table is not None
+        except NotUnderstoodError:
+            return False
 
     def tables_under(self, tree: exp.Expr) -> Iterator[Table]:
         """Every base table that `tree` reads or consults, views seen through."""
         for table in tree.find_all(exp.Table):
             if isinstance(table.this, exp.Identifier):
-                yield from tables_behind(table.name, self.schema)
+                yield from self.dialect.tables_behind(table, self.schema)
 
-    def _names_a_query(self, name: str) -> bool:
+    def names_a_query(self, name: str) -> bool:
         """`name (` also begins the column list of a WITH clause."""
         return any(name == cte.alias.lower() for cte in self.root.find_all(exp.CTE))

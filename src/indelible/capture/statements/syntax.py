@@ -8,14 +8,17 @@ tree, and the text that runs never sees them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from indelible.capture.statements.spans import Spans
-from indelible.capture.statements.tokens import Kind, Token
+from indelible.capture.statements.tokens import Kind, Token, unquote
+
+if TYPE_CHECKING:
+    from indelible.capture.statements.dialect import Dialect
 
 
 def words(text: str) -> frozenset[str]:
@@ -23,33 +26,8 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-AGGREGATES: Final = words(
-    "avg count group_concat json_group_array json_group_object string_agg sum total"
-)
-"""Aggregates always; `max` and `min` are when they have one argument."""
 RANKINGS: Final = words("row_number rank dense_rank percent_rank cume_dist ntile")
 """Window functions that hand out a place, not a value of another row."""
-_OTHER_WINDOWS: Final = words("lag lead first_value last_value nth_value")
-_SCALARS: Final = words("""
-    abs acos acosh asin asinh atan atan2 atanh cast ceil ceiling char coalesce cos cosh degrees
-    exp floor format glob hex if ifnull iif instr json json_array json_array_length json_extract
-    json_insert json_object json_patch json_quote json_remove json_replace json_set json_type
-    json_valid length like likelihood likely ln log log10 log2 lower ltrim max min mod nullif pi
-    pow power printf quote radians replace round rtrim sign sin sinh soundex sqrt
-    substr substring tan tanh trim trunc typeof unhex unicode unlikely upper zeroblob
-    """)
-_VOLATILE: Final = words("""
-    changes current_date current_time current_timestamp date datetime julianday
-    last_insert_rowid random randomblob sqlite_compileoption_get sqlite_compileoption_used
-    sqlite_offset sqlite_source_id sqlite_version strftime time timediff total_changes unixepoch
-    """)
-TABLE_FUNCTIONS: Final = words("json_each json_tree generate_series")
-_NOT_FUNCTIONS: Final = words("""
-    ALL AND AS BETWEEN BY CASE COLLATE DISTINCT ELSE ESCAPE EXCEPT EXISTS FILTER FROM GLOB HAVING
-    IN INTERSECT INTO IS ISNULL JOIN LIKE LIMIT MATCH MATERIALIZED NOT NOTNULL NULL OFFSET ON OR
-    OVER PARTITION REGEXP RETURNING SELECT SET THEN UNION USING VALUES WHEN WHERE
-    """)
-
 
 Node = exp.Expr
 """Any node of a tree."""
@@ -62,7 +40,8 @@ class NotUnderstoodError(ValueError):
 class Marks:
     """The names that stand in the marked text only."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, dialect: Dialect) -> None:
+        self._dialect = dialect
         self._select = f"{prefix}s"
         self._parameter = f"{prefix}p"
 
@@ -81,19 +60,29 @@ class Marks:
                 pieces += [text[done : token.start], f":{self._parameter}{parameters}"]
                 done = token.end
                 parameters += 1
+            elif token.kind is Kind.PUNCTUATION and "%%" in text[token.start : token.end]:
+                # What a driver makes one of.
+                pieces += [
+                    text[done : token.start],
+                    text[token.start : token.end].replace("%%", "%"),
+                ]
+                done = token.end
         pieces.append(text[done:])
         return "".join(pieces)
 
     def parse(self, marked: str) -> exp.Query:
         """The tree of the marked text. Raises `NotUnderstoodError`."""
         try:
-            trees = sqlglot.parse(marked, dialect="sqlite")
+            trees = sqlglot.parse(marked, dialect=self._dialect.parser)
         except (SqlglotError, RecursionError, ValueError, TypeError, AttributeError, LookupError):
             # The last four would be faults of the parser: no reason for a read to fail.
             raise NotUnderstoodError("the parser doesn't read it") from None
         tree = trees[0] if trees else None
         if not isinstance(tree, exp.Select | exp.SetOperation | exp.Values):
             raise NotUnderstoodError("the parser doesn't take it for a query")
+        for node in list(tree.find_all(exp.Anonymous)):
+            if node.name.lower() in self._dialect.aggregates:
+                node.replace(exp.AnonymousAggFunc(this=node.name, expressions=node.expressions))
         return cast("exp.Query", tree)
 
     def take_numbers(self, tree: Node) -> dict[int, int]:
@@ -116,35 +105,19 @@ class Marks:
         return int(name.removeprefix(self._parameter))
 
 
-def function_names(text: str, tokens: tuple[Token, ...]) -> frozenset[str]:
+def function_names(
+    text: str, tokens: tuple[Token, ...], keywords: frozenset[str]
+) -> frozenset[str]:
     """The folded name of everything that is called or keyed like a call in `text`."""
     found = set()
     for token, following in zip(tokens, (*tokens[1:], None), strict=True):
-        if token.kind not in (Kind.WORD, Kind.QUOTED) or token.upper in _NOT_FUNCTIONS:
+        if token.kind not in (Kind.WORD, Kind.QUOTED) or token.upper in keywords:
             continue
         if following is not None and text[following.start] == "(":
-            name = text[token.start : token.end].lower()
-            found.add(name.strip('"`[]'))
+            found.add(unquote(text[token.start : token.end]).lower())
         elif token.upper.startswith("CURRENT_"):
             found.add(token.upper.lower())
     return frozenset(found)
-
-
-def is_builtin(name: str) -> bool:
-    return (
-        name in _SCALARS
-        or name in _VOLATILE
-        or name in AGGREGATES
-        or name in RANKINGS
-        or name in _OTHER_WINDOWS
-        or name in TABLE_FUNCTIONS
-        or name.startswith("pragma_")
-    )
-
-
-def is_repeatable(name: str) -> bool:
-    """Whether a second call in the same snapshot gives the same and does nothing else."""
-    return is_builtin(name) and name not in _VOLATILE
 
 
 def walk_own(node: Node) -> Iterator[Node]:
@@ -170,9 +143,7 @@ def own_clauses(select: exp.Select) -> Iterator[Node]:
 
 def is_aggregate(node: Node) -> bool:
     """Whether `node` itself is a call of an aggregate function (not of a window function)."""
-    if isinstance(node, exp.AggFunc):
-        pass
-    elif not (isinstance(node, exp.Anonymous) and node.name.lower() in AGGREGATES):
+    if not isinstance(node, exp.AggFunc):
         return False
     parent = node.parent
     if isinstance(parent, exp.Filter):
@@ -195,7 +166,7 @@ def has_value_windows(select: exp.Select) -> bool:
     for node in own_clauses(select):
         if isinstance(node, exp.Window) and node.args.get("over") is not None:
             function = node.this.this if isinstance(node.this, exp.Filter) else node.this
-            if isinstance(function, exp.Anonymous):
+            if isinstance(function, exp.Anonymous | exp.AnonymousAggFunc):
                 name = function.name
             elif isinstance(function, exp.Func):
                 name = function.sql_name()
@@ -244,11 +215,12 @@ def _is_inside_aggregate(node: Node) -> bool:
     return False
 
 
-def value_subqueries(select: exp.Select) -> Iterator[exp.Subquery]:
+def value_subqueries(select: exp.Select) -> Iterator[exp.Subquery | exp.Query]:
     """The queries in the select list whose value is handed out (not those only tested)."""
     for item in select.expressions:
         for node in walk_own(item):
-            if isinstance(node, exp.Subquery) and not (
-                isinstance(node.parent, exp.In) and node.arg_key == "query"
+            if isinstance(node, exp.Subquery | exp.Query) and not (
+                (isinstance(node.parent, exp.In) and node.arg_key == "query")
+                or isinstance(node.parent, exp.Exists | exp.Any | exp.All)
             ):
                 yield node

@@ -101,6 +101,17 @@ def unquote(text: str) -> str:
     return text
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """Everything in `text` that may be a name, each once, in lower case."""
+    return tuple(
+        dict.fromkeys(
+            unquote(text[token.start : token.end]).lower()
+            for token in tokenize(text)
+            if token.kind in (Kind.WORD, Kind.QUOTED)
+        )
+    )
+
+
 def split_statements(text: str) -> Iterator[str]:
     """The statements of a script, each with its trailing semicolon's place cut off.
 
