@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from indelible.capture.access import Access
-from indelible.capture.access_event import NOBODY, Who
-from indelible.capture.database_reads import DatabaseReads, ScopeReads
+from indelible.capture.access_log import AccessLog
+from indelible.capture.database_reads import DatabaseReads
 from indelible.capture.rewriting import Rewriting, Runner
 from indelible.capture.sqlite_schema import read_schema
 from indelible.capture.statement_context import StatementContext
@@ -18,9 +17,7 @@ from indelible.capture.statement_parameters import Parameters
 from indelible.capture.statements.plan import Plan, Verb
 from indelible.capture.statements.planner import Entry, Planner, unplanned
 from indelible.capture.statements.tokens import split_statements
-from indelible.errors import DeliveryError
-from indelible.events.context import Frame, Scope, current_frame
-from indelible.policy.model import Durability
+from indelible.events.context import current_frame
 
 _SCHEMA_CHECK_S: Final = 5.0
 
@@ -35,18 +32,12 @@ class ConnectionReads:
         self._wrote_schema = False
         self._runner = runner
         self._rewriting = Rewriting(runner)
-        self._journal = shared.host.journal
         self._clock_s = shared.clock_s
         self._planner: Planner | None = None
         self._schema_version: object = None
         self._check_again_s = 0.0
         self._is_suspect = False
-        self.open_accesses: dict[Access, None] = {}
-        self._must_sync = False
-        self._scope: Scope | None = None
-        self._scope_reads: ScopeReads | None = None
-        self._who: Who = NOBODY
-        self.lock = threading.Lock()
+        self._log = AccessLog(shared)
 
     def execute(
         self,
@@ -109,7 +100,7 @@ class ConnectionReads:
         """
         frame = current_frame()
         reading = [
-            Access(self, plan, "", (), self._shared.who(frame), context.transaction)
+            Access(self._log, plan, "", (), self._shared.who(frame), context.transaction)
             for plan in plans
             if plan.targets
         ]
@@ -150,15 +141,11 @@ class ConnectionReads:
         execute: Callable[[str], object],
         transaction: str | None,
     ) -> Access:
-        frame = current_frame()
         rewriting = self._rewriting
         plan = entry.plan
         if not entry.is_trusted:
             plan = rewriting.settle(entry, text, parameters)
-        who = self._who
-        if who.frame is not frame:
-            who = self._read_for(frame)
-        access = Access(self, plan, text, parameters, who, transaction)
+        access = Access(self._log, plan, text, parameters, self._log.reader(), transaction)
         if plan.durability == "strict":
             access.announce()
         release = None
@@ -174,17 +161,8 @@ class ConnectionReads:
                 self.schema_changed()
             if release is not None:
                 release()
-        self.open_accesses[access] = None
+        self._log.open_accesses[access] = None
         return access
-
-    def _read_for(self, frame: Frame | None) -> Who:
-        """From here on the frame's scope sees to it that what we hand out is written."""
-        self._who = who = self._shared.who(frame)
-        if frame is not None and frame.scope is not self._scope:
-            self._scope = frame.scope
-            self._scope_reads = self._shared.scope(frame.scope)
-            self._scope_reads.connections[self] = None
-        return who
 
     def read_unseen(self, how: str, table: str | None = None) -> None:
         """Rows are about to be handed out in a way that shows none of them: backup, blob.
@@ -194,59 +172,16 @@ class ConnectionReads:
         planner = self._planner or self._check_schema()
         plan = planner.unseen(how, table)
         if plan.targets:
-            access = Access(self, plan, "", (), self._shared.who(current_frame()), None)
+            access = Access(self._log, plan, "", (), self._shared.who(current_frame()), None)
             access.announce()
             access.hand_over((), exhausted=True)
 
-    def flush(self, scope: Scope) -> None:
-        """Write the keys of all rows handed over in `scope` so far.
-
-        The connection may be another request's by now, which is about to be handed its own.
-        """
-        for access in list(self.open_accesses):
-            if access.scope is scope:
-                access.flush()
-
     def check_in(self) -> None:
         """The connection goes back or is closed: no open result outlives this."""
-        for access in list(self.open_accesses):
-            access.close()
+        self._log.check_in()
         if self._wrote_schema and not self._runner.in_transaction:
             self._wrote_schema = False
             self._shared.prepare_again(self._path)
-        if self._must_sync:
-            self._must_sync = False
-            try:
-                self._journal.sync()
-            except DeliveryError as problem:
-                self._shared.lost(problem)
-
-    def kind_of(self, table: str) -> str:
-        return self._shared.host.policy.table(table).kind
-
-    def append(self, draft: bytes, durability: Durability, frame: Frame | None) -> str | None:
-        """Write one event as its tables' durability asks; its id, where it has one already."""
-        journal = self._journal
-        if durability == "async":
-            journal.append_later(draft)
-            return None
-        try:
-            event_id = journal.append(draft)
-            if durability == "strict":
-                journal.sync()
-                return event_id
-        except DeliveryError as problem:
-            if durability == "strict":
-                raise
-            self._shared.lost(problem)
-            return None
-        if frame is None:
-            self._must_sync = True
-        elif frame.scope is self._scope and self._scope_reads is not None:
-            self._scope_reads.must_sync = True
-        else:
-            self._shared.scope(frame.scope).must_sync = True
-        return event_id
 
     def _check_schema(self) -> Planner:
         now = self._clock_s()
