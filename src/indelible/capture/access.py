@@ -23,7 +23,7 @@ from indelible.capture.statement_parameters import (
     kept_parameters,
     shown_parameters,
 )
-from indelible.capture.statements.plan import Plan
+from indelible.capture.statements.plan import Plan, UnreadableKeyError
 from indelible.events.context import Frame, Scope
 from indelible.events.model import Part
 from indelible.events.values import Value
@@ -34,6 +34,7 @@ T = TypeVar("T")
 MAX_BYTES: Final = 48 * 1024
 _MAX_PENDING_ROWS: Final = 512
 _SCHEMA_CHANGED: Final = "the schema changed"
+_CONVERTED: Final = "the driver gives something else for its keys"
 
 
 class AccessWriter(Protocol):
@@ -238,7 +239,11 @@ class Access:
         else:
             # No row handed out: nothing that a companion found was, either.
             beside = self.companion_rows if self._handed else ()
-            named = named_targets(plan, rows, beside, is_first=not self._events, is_whole=final)
+            try:
+                named = named_targets(plan, rows, beside, is_first=not self._events, is_whole=final)
+            except UnreadableKeyError:
+                self._why = _CONVERTED
+                named = unnamed_targets(plan, _CONVERTED)
         if self._events and not named[0]:
             return
         draft = self._draft(named, final=final)

@@ -18,7 +18,6 @@ class AccessLog:
     def __init__(self, shared: DatabaseReads) -> None:
         self._shared = shared
         self._journal = shared.host.journal
-        self._must_sync = False
         self._scope: Scope | None = None
         self._scope_reads: ScopeReads | None = None
         self._who: Who = NOBODY
@@ -50,12 +49,7 @@ class AccessLog:
         """The connection goes back or is closed: no open result outlives this."""
         for access in list(self.open_accesses):
             access.close()
-        if self._must_sync:
-            self._must_sync = False
-            try:
-                self._journal.sync()
-            except DeliveryError as problem:
-                self._shared.lost(problem)
+        self._shared.sync()
 
     def kind_of(self, table: str) -> str:
         return self._shared.host.policy.table(table).kind
@@ -77,7 +71,7 @@ class AccessLog:
             self._shared.lost(problem)
             return None
         if frame is None:
-            self._must_sync = True
+            self._shared.must_sync = True
         elif frame.scope is self._scope and self._scope_reads is not None:
             self._scope_reads.must_sync = True
         else:

@@ -39,6 +39,8 @@ class DatabaseReads:
         self._has_lost = False
         self._prepared: set[Path] = set()
         self._last_who: Who = NOBODY
+        self.must_sync = False
+        """Whether what nobody read isn't on disk yet: no scope ends that sees to it."""
 
     def prepare(self, path: Path) -> None:
         """The database at `path` is set up for capture when this returns; once for each.
@@ -89,6 +91,15 @@ class DatabaseReads:
 
     def forget_scope(self, scope: Scope) -> None:
         self._scopes.pop(scope, None)
+
+    def sync(self) -> None:
+        """What nobody read is on disk when this returns. Never raises."""
+        if self.must_sync:
+            self.must_sync = False
+            try:
+                self.host.journal.sync()
+            except DeliveryError as problem:
+                self.lost(problem)
 
     def lost(self, problem: DeliveryError) -> None:
         """An access couldn't be written and its read goes on all the same."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from indelible.capture.statements import keys
-from indelible.capture.statements.plan import Taken
+from indelible.capture.statements.plan import Taken, UnreadableKeyError
 from indelible.events.values import MAX_PLAIN_INT, Id, Native, Value, format_id, to_value
 
 Row = Sequence[Native]
@@ -21,7 +22,10 @@ class Extracted:
         self.subjects: dict[Value, None] = {}
 
     def add(self, taken: Taken, rows: Sequence[Row]) -> None:
-        """Add what `taken` points at in `rows`."""
+        """Add what `taken` points at in `rows`. Raises `UnreadableKeyError`."""
+        if taken.readers:
+            self._add_read(taken, rows)
+            return
         if taken.array:
             self._add_arrays(taken, rows)
             return
@@ -36,6 +40,21 @@ class Extracted:
             if taken.guarded_subject:
                 values = map(keys.unguard, values)
             self._add_subjects(values)
+
+    def _add_read(self, taken: Taken, rows: Sequence[Row]) -> None:
+        nothing = (None,) * len(taken.readers)
+        try:
+            unique = dict.fromkeys(_raw_keys(taken, rows))
+        except TypeError:
+            raise UnreadableKeyError("expected values that can be compared") from None
+        for raw in unique:
+            key, subject = raw[: len(nothing)], raw[len(nothing) :]
+            if taken.optional and key == nothing:
+                continue
+            read = [reader(value) for reader, value in zip(taken.readers, key, strict=True)]
+            self.ids[tuple(read)] = None
+            if subject and taken.subject_reader is not None:
+                self.subjects[taken.subject_reader(subject[0])] = None
 
     def _add_arrays(self, taken: Taken, rows: Sequence[Row]) -> None:
         place = taken.key[0]
@@ -91,3 +110,19 @@ class Extracted:
         if is_self:
             return list(map(format_id, self.ids))
         return [format_id((value,)) for value in self.subjects if value is not None]
+
+
+def _raw_keys(taken: Taken, rows: Sequence[Row]) -> Iterable[tuple[Any, ...]]:
+    """The keys as the driver gave them, each with its subject behind, if there is one."""
+    if not taken.array:
+        places = taken.key if taken.subject is None else (*taken.key, taken.subject)
+        return [tuple([row[place] for place in places]) for row in rows]
+    elements = [element for row in rows for element in _list(row[taken.key[0]])]
+    return [tuple(element) if isinstance(element, list) else (element,) for element in elements]
+
+
+def _list(array: object) -> list[Any]:
+    """An aggregate of no rows is NULL."""
+    if array is None or isinstance(array, list):
+        return array or []
+    raise UnreadableKeyError("expected a list of keys")

@@ -37,6 +37,7 @@ class IntegerAccess:
         self._has_arrays = taken.array
         self._is_unique = taken.unique
         self._is_optional = taken.optional
+        self._may_be_converted = bool(taken.readers)
         kind = _encode(target.policy.kind)
         self._head = b'{"action":%s,"kind":"access"' % _encode(f"{target.policy.kind}.read")
         self._target = b',"targets":[{"kind":%s,"ids":[[' % kind
@@ -79,7 +80,7 @@ class IntegerAccess:
             digits: bytes | None = b"%d" % key
         else:
             keys = self._keys(rows)
-            if not keys:
+            if not keys or (self._may_be_converted and set(map(type, keys)) != {int}):
                 return None
             digits = _digits(keys)
         if digits is None:

@@ -78,10 +78,10 @@ class _Cursor:
                     yield from rows
         except BaseException:
             statements.failed(is_alone=is_alone)
-            statements.after(text)  # rows were handed out
+            statements.ran(text)  # rows were handed out
             raise
         statements.committed(is_alone=is_alone)
-        statements.after(text)
+        statements.ran(text)
 
     @contextlib.contextmanager
     def copy(self, statement: Any, params: Any = None, **kwargs: Any) -> Iterator[Any]:
@@ -95,10 +95,10 @@ class _Cursor:
                 yield copy
         except BaseException:
             statements.failed(is_alone=is_alone)
-            statements.after(text)  # rows may have been handed out
+            statements.ran(text)  # rows may have been handed out
             raise
         statements.committed(is_alone=is_alone)
-        statements.after(text)
+        statements.ran(text)
 
     @contextlib.contextmanager
     def _starting(self, statements: ConnectionStatements, text: str) -> Iterator[bool]:

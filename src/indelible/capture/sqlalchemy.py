@@ -5,33 +5,29 @@ PostgreSQL's engines are captured in `capture.postgres.engine`.
 Statements are seen at the dialect's `do_execute`, rows where the result takes them from the
 driver's cursor. So errors show the application's own text, and the actor is read in the task that
 runs the statement, not in the driver's thread. Unseen: `engine.raw_connection()`.
-
-`ResultFetchStrategy` is semi-private; the tests hold it for each supported minor version.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, cast
 
 try:
     from sqlalchemy import Engine, event
-    from sqlalchemy.engine import cursor as cursors
     from sqlalchemy.util import await_only
 except ImportError as error:  # pragma: no cover - in an environment without the extra
     raise ImportError(
         "expected SQLAlchemy 2: pip install 'indelible[sqlalchemy]' (or 'indelible[aiosqlite]')"
     ) from error
 
-from indelible.capture.access import Access
 from indelible.capture.database_reads import DatabaseReads
 from indelible.capture.extraction import Row
 from indelible.capture.host import CaptureHost
 from indelible.capture.reads import ConnectionReads
 from indelible.capture.recording import CAPTURED, TransactionContext
 from indelible.capture.rewriting import Runner
+from indelible.capture.sqlalchemy_rows import read_through
 from indelible.capture.sqlite3 import SqliteRunner, shared_reads
 from indelible.capture.sqlite_schema import path_of_database
 from indelible.capture.statement_context import StatementContext, context_of
@@ -119,7 +115,7 @@ class _EngineCapture:
             converted=captured.converts,
         )
         if access is not None:
-            _read_through(access, captured, cursor, context)
+            read_through(access, captured.reads.schema_changed, cursor, context)
         return True
 
     def execute_without_parameters(self, cursor: Any, statement: str, context: Any) -> bool:
@@ -133,7 +129,7 @@ class _EngineCapture:
             converted=captured.converts,
         )
         if access is not None:
-            _read_through(access, captured, cursor, context)
+            read_through(access, captured.reads.schema_changed, cursor, context)
         return True
 
     def execute_many(self, cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
@@ -205,23 +201,6 @@ class _AsyncRecorder:
         await_only(self._driver._execute(self._context.record, draft, frame))
 
 
-def _read_through(access: Access, captured: _Captured, cursor: Any, context: Any) -> None:
-    """From here on the rows of `cursor` are `access`'s."""
-    hidden = None
-    if access.must_describe:
-        description = access.describe(cursor.description, _name_of)
-        if access.is_of_another_schema:
-            captured.reads.schema_changed()
-        hidden = description if access.has_hidden_columns else None
-    options = context.execution_options
-    if context._is_server_side or options.get("stream_results", False):
-        context.cursor_fetch_strategy = _BufferedRows(
-            access, hidden, cursor, options, growth_factor=5
-        )
-    else:
-        context.cursor_fetch_strategy = _Rows(access, hidden)
-
-
 class _AsyncRunner:
     """An aiosqlite connection, as SQLAlchemy adapts it (`rewriting.Runner`)."""
 
@@ -247,141 +226,3 @@ class _AsyncRunner:
     @property
     def in_transaction(self) -> bool:
         return bool(self._connection._connection.in_transaction)
-
-
-class _Rows(cursors.CursorFetchStrategy):
-    """Hands the driver's rows on: records their keys, strips what is hidden."""
-
-    __slots__ = ("_access", "alternate_cursor_description")
-
-    def __init__(self, access: Access, description: Sequence[Any] | None) -> None:
-        self._access = access
-        self.alternate_cursor_description = description
-
-    def soft_close(self, result: Any, dbapi_cursor: Any) -> None:
-        if not self._access.is_over:
-            self._access.close()
-        super().soft_close(result, dbapi_cursor)
-
-    def hard_close(self, result: Any, dbapi_cursor: Any) -> None:
-        self._access.close()
-        super().hard_close(result, dbapi_cursor)
-
-    def yield_per(self, result: Any, dbapi_cursor: Any, num: int) -> None:
-        result.cursor_strategy = _BufferedRows(
-            self._access,
-            self.alternate_cursor_description,
-            dbapi_cursor,
-            {"max_row_buffer": num},
-            initial_buffer=deque(),
-            growth_factor=0,
-        )
-
-    def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
-        row = _fetch(self, result, dbapi_cursor, dbapi_cursor.fetchone)
-        if row is None:
-            self._access.hand_over((), exhausted=True)
-            result._soft_close(hard=hard_close)
-            return None
-        return _handed(self._access, [row], exhausted=False)[0]
-
-    def fetchmany(self, result: Any, dbapi_cursor: Any, size: int | None = None) -> Any:
-        wanted = dbapi_cursor.arraysize if size is None else size
-        rows = _fetch(self, result, dbapi_cursor, lambda: dbapi_cursor.fetchmany(wanted))
-        rows = _handed(self._access, rows, exhausted=len(rows) != wanted)
-        if not rows:
-            result._soft_close()
-        return rows
-
-    def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
-        # The way that nearly every result goes, so without calls that can be spared.
-        try:
-            rows = dbapi_cursor.fetchall()
-        except BaseException as error:  # noqa: BLE001 - as in _fetch
-            self.handle_exception(result, dbapi_cursor, error)
-        access = self._access
-        access.hand_over(rows, exhausted=True)
-        if access.has_hidden_columns:
-            rows = access.visible(rows)
-        result._soft_close()
-        return rows
-
-
-class _BufferedRows(cursors.BufferedRowCursorFetchStrategy):
-    """The same over a buffer: what stays in it wasn't handed over."""
-
-    __slots__ = ("_access", "alternate_cursor_description")
-
-    def __init__(
-        self,
-        access: Access,
-        description: Sequence[Any] | None,
-        dbapi_cursor: Any,
-        options: Any,
-        **buffering: Any,
-    ) -> None:
-        super().__init__(dbapi_cursor, options, **buffering)
-        self._access = access
-        self.alternate_cursor_description = description
-
-    def soft_close(self, result: Any, dbapi_cursor: Any) -> None:
-        if not self._access.is_over:
-            self._access.close()
-        super().soft_close(result, dbapi_cursor)
-
-    def hard_close(self, result: Any, dbapi_cursor: Any) -> None:
-        self._access.close()
-        super().hard_close(result, dbapi_cursor)
-
-    def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
-        if not self._rowbuffer:
-            self._buffer_rows(result, dbapi_cursor)
-            if not self._rowbuffer:
-                self._access.hand_over((), exhausted=True)
-                result._soft_close(hard=hard_close)
-                return None
-        return _handed(self._access, [self._rowbuffer.popleft()], exhausted=False)[0]
-
-    def fetchmany(self, result: Any, dbapi_cursor: Any, size: int | None = None) -> Any:
-        if size is None:
-            return self.fetchall(result, dbapi_cursor)
-        buffer = self._rowbuffer
-        missing = size - len(buffer)
-        if missing > 0:
-            buffer.extend(
-                _fetch(self, result, dbapi_cursor, lambda: dbapi_cursor.fetchmany(missing))
-            )
-        rows = [buffer.popleft() for _ in range(min(size, len(buffer)))]
-        rows = _handed(self._access, rows, exhausted=len(rows) < size)
-        if not rows:
-            result._soft_close()
-        return rows
-
-    def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
-        rest = _fetch(self, result, dbapi_cursor, dbapi_cursor.fetchall)
-        rows = [*self._rowbuffer, *rest]
-        self._rowbuffer.clear()
-        rows = _handed(self._access, rows, exhausted=True)
-        result._soft_close()
-        return rows
-
-
-def _fetch(
-    strategy: cursors.CursorFetchStrategy,
-    result: Any,
-    dbapi_cursor: Any,
-    fetch: Callable[[], Any],
-) -> Any:
-    try:
-        return fetch()
-    except BaseException as error:  # noqa: BLE001 - SQLAlchemy's own rule for what a driver raises
-        strategy.handle_exception(result, dbapi_cursor, error)
-
-
-def _handed(access: Access, rows: list[Any], *, exhausted: bool) -> list[Any]:
-    access.hand_over(rows, exhausted=exhausted)
-    return access.visible(rows)
-
-
-def _name_of(column: Any) -> str:
-    return str(column[0])

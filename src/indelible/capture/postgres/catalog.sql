@@ -87,3 +87,26 @@ SELECT pg_catalog.md5(pg_catalog.string_agg(f.part, ' ' ORDER BY f.part)) FROM (
   UNION ALL
   SELECT 'c' || c.oid || ':' || c.xmin FROM pg_catalog.pg_constraint c WHERE c.conrelid >= 16384
 ) f
+-- name: views
+SELECT c.oid, n.nspname, c.relname, ARRAY(
+  SELECT DISTINCT d.refobjid::int8 FROM pg_catalog.pg_rewrite r
+  JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+    AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid <> c.oid
+  WHERE r.ev_class = c.oid)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('v', 'm') AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'indelible')
+ORDER BY c.oid
+-- name: system_relations
+SELECT c.relname FROM pg_catalog.pg_class c
+WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind IN ('r', 'v')
+-- name: callable
+SELECT p.proname, pg_catalog.array_agg(DISTINCT p.prokind::text), pg_catalog.bool_or(p.proretset),
+  pg_catalog.bool_or(n.nspname <> 'pg_catalog'),
+  pg_catalog.bool_and(n.nspname = 'pg_catalog' OR p.provolatile = 'i')
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+GROUP BY p.proname
+-- name: session
+SELECT pg_catalog.current_schemas(true)::pg_catalog.text[], current_user::pg_catalog.text, ARRAY(
+  SELECT c.relname::pg_catalog.text FROM pg_catalog.pg_class c
+  WHERE c.relnamespace = pg_catalog.pg_my_temp_schema())

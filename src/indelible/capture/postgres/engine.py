@@ -1,12 +1,11 @@
 """Capture for SQLAlchemy 2 on PostgreSQL (psycopg sync and async, asyncpg, psycopg2).
 
-Unseen: reads on the driver's own connection, what a statement that failed had read; a result that
-is never fetched counts.
+Unseen: reads on the driver's own connection, and what a statement that failed had read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Engine, event
@@ -22,6 +21,7 @@ from indelible.capture.postgres.wires import (
     Wire,
 )
 from indelible.capture.recording import CAPTURED
+from indelible.capture.sqlalchemy_rows import read_through
 from indelible.errors import CaptureError
 
 _WIRES: Final[Mapping[tuple[str, bool], type[Wire]]] = {
@@ -45,10 +45,12 @@ def capture_engine(engine: Engine, trail: CaptureHost) -> None:
     captured = _EngineCapture(ServerCapture(trail), wire)
     setattr(dialect, CAPTURED, captured)
     event.listen(engine, "before_cursor_execute", captured.before_statement)
-    for each in ("do_execute", "do_execute_no_params", "do_executemany"):
-        event.listen(engine, each, _raise_broken, named=True)
+    event.listen(engine, "do_execute", captured.execute)
+    event.listen(engine, "do_execute_no_params", captured.execute_without_parameters)
+    event.listen(engine, "do_executemany", captured.execute_many)
     event.listen(engine, "after_cursor_execute", captured.after_statement)
     event.listen(engine, "checkin", captured.check_in)
+    event.listen(engine, "close", captured.check_in)
     event.listen(engine, "handle_error", captured.failed)
     event.listen(engine, "rollback_savepoint", captured.savepoint_rolled_back)
 
@@ -67,6 +69,7 @@ class _EngineCapture:
         try:
             is_alone = statements.before(text)
         except BaseException as error:  # noqa: BLE001 - raised where it is the statement's own
+            # What telling who acts found out of a connection that can't say it any more.
             setattr(context, _BROKEN, error)
         else:
             if is_alone:
@@ -79,8 +82,66 @@ class _EngineCapture:
         statements.committed(is_alone=_take_alone(context) is not None)
         statements.after(text)
 
+    def execute(self, cursor: Any, text: str, parameters: Any, context: Any) -> bool:
+        """Run one statement; True says that it ran."""
+        dialect = context.dialect
+        return self._execute(
+            text,
+            parameters,
+            lambda own: dialect.do_execute(cursor, own, parameters, context),
+            cursor,
+            context,
+        )
+
+    def execute_without_parameters(self, cursor: Any, text: str, context: Any) -> bool:
+        dialect = context.dialect
+        return self._execute(
+            text,
+            None,
+            lambda own: dialect.do_execute_no_params(cursor, own, context),
+            cursor,
+            context,
+        )
+
+    def execute_many(self, cursor: Any, text: str, parameters: Any, context: Any) -> bool:
+        dialect = context.dialect
+        return self._execute(
+            text,
+            None,
+            lambda own: dialect.do_executemany(cursor, own, parameters, context),
+            cursor,
+            context,
+            is_many=True,
+        )
+
+    def _execute(
+        self,
+        text: str,
+        parameters: Any,
+        run: Callable[[str], object],
+        cursor: Any,
+        context: Any,
+        *,
+        is_many: bool = False,
+    ) -> bool:
+        broken: BaseException | None = getattr(context, _BROKEN, None)
+        if broken is not None:
+            raise broken
+        pooled = context._dbapi_connection
+        if not _is_pooled(pooled):  # SQLAlchemy's own questions to its first connection
+            return False
+        statements = self._statements(pooled)
+        access = statements.reads.run(
+            text, parameters, run, statements.transaction.written, is_many=is_many
+        )
+        if access is not None:
+            read_through(access, statements.reads.schema_changed, cursor, context)
+        return True
+
     def check_in(self, connection: Any, record: Any) -> None:
-        self._server.reads.check_in()
+        statements = record.info.get(CAPTURED) if record is not None else None
+        if statements is not None:
+            statements.check_in()
 
     def failed(self, context: Any) -> None:
         alone = _take_alone(context.execution_context)
@@ -103,11 +164,11 @@ class _EngineCapture:
         return found
 
 
-def _raise_broken(*, context: Any, **_: object) -> None:
-    """What telling who acts found out of a connection that can't say it any more."""
-    broken: BaseException | None = getattr(context, _BROKEN, None)
-    if broken is not None:
-        raise broken
+def _is_pooled(connection: Any) -> bool:
+    try:
+        return connection.info is not None
+    except NotImplementedError:
+        return False
 
 
 def _take_alone(context: Any) -> ConnectionStatements | None:

@@ -1,6 +1,8 @@
-"""Reads on PostgreSQL: that a statement read from these tables, not yet which of their rows.
+"""Reads on PostgreSQL: which rows of which tables a statement handed out.
 
-So that no answer is silent: each is an access of coverage `statement`, and counts as possible.
+What names mean is a session's to say (its search path, its role, its temporary tables): it is
+asked before its first read, and again after a statement that may have changed it. A rewritten
+text is trusted once the server explained it.
 """
 
 from __future__ import annotations
@@ -10,172 +12,340 @@ import itertools
 import re
 import threading
 import time
-from collections import OrderedDict
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
-import msgspec
-
-from indelible.capture.access_event import AccessStatement, AccessTarget, encode_access
+from indelible.capture.access import Access
+from indelible.capture.access_log import AccessLog
 from indelible.capture.database_reads import DatabaseReads
 from indelible.capture.host import CaptureHost
 from indelible.capture.postgres.connecting import connect, server_errors
-from indelible.capture.postgres.schema import read_schema
-from indelible.capture.postgres.tokens import has_unknown_quotes, tokenize
-from indelible.capture.schema import Schema
-from indelible.capture.statements.shown import mentioned_tables
-from indelible.capture.statements.tokens import Kind, Token, unquote
-from indelible.errors import DeliveryError, IndelibleError
-from indelible.events.context import Frame
-from indelible.policy.model import Durability, Server
+from indelible.capture.postgres.dialect import PostgresDialect
+from indelible.capture.postgres.readable import (
+    NOTHING,
+    Readable,
+    Session,
+    read_readable,
+    schema_for,
+)
+from indelible.capture.postgres.schema import named_sql
+from indelible.capture.postgres.tokens import tokenize
+from indelible.capture.postgres.verbs import may_be_query
+from indelible.capture.postgres.wires import Wire
+from indelible.capture.statement_parameters import Parameters
+from indelible.capture.statements.plan import Plan, Verb
+from indelible.capture.statements.planner import MAX_PLANS, Entry, Planner
+from indelible.capture.statements.tokens import Kind, unquote
+from indelible.errors import IndelibleError
+from indelible.policy.model import Server
 
-_WHY: Final = "reads on PostgreSQL aren't told by row yet"
-_LITERALS: Final = frozenset({Kind.STRING, Kind.BLOB, Kind.NUMBER})
-_READS: Final = re.compile(r"\b(?:select|table)\b|\bcopy\b.*\bto\b", re.IGNORECASE | re.DOTALL)
-_CATALOGUES: Final = frozenset({"PG_CATALOG", "INFORMATION_SCHEMA"})
+T = TypeVar("T")
+
 _CHECK_S: Final = 30.0
 _LOOKS: Final = 20
 """So often in between, at most, a text that reads from what isn't known lets us look again."""
-_MAX_PLANS: Final = 2_048
+_MAX_SESSIONS: Final = 64
+_TRIES: Final = 3
+_BY_STATEMENT: Final = "reads through this driver aren't told by row yet"
+_REFUSED: Final = "the database refused the hidden columns"
+_UNTRIED: Final = "the statement could not be tried"
+_SYNTAX_OR_ACCESS: Final = "42"
+"""The class of SQLSTATE of what a statement names and may not, or what isn't there."""
+_UNSETTLING: Final = re.compile(
+    r"\b(?:temp|temporary|search_path|role|authorization|set_config|discard|reset|call|do|execute)\b",
+    re.IGNORECASE,
+)
+_UNASKED: Final = Session((), "", frozenset())
 
 
-class ReadPlan(msgspec.Struct, frozen=True):
-    """What is recorded of a statement: the tables that it mentions, and its text."""
-
-    action: str
-    targets: tuple[AccessTarget, ...]
-    statement: AccessStatement
-    durability: Durability
-
-
-class StatementReads:
-    """The reads of one database. Safe for threads."""
+class ServerReads:
+    """What the reads of all connections to one database share. Safe for threads."""
 
     def __init__(self, trail: CaptureHost, server: Server) -> None:
-        self._shared = DatabaseReads(trail)
-        self._trail = trail
+        self.shared = DatabaseReads(trail)
+        self._policy = trail.policy
         self._server = server
         self._looking = threading.Lock()
-        self._schema = Schema({})
         self._looked_s = float("-inf")
         self._looks_left = _LOOKS
-        self._must_sync = False
-        self._plans: OrderedDict[str, ReadPlan | None] = OrderedDict()
+        self._readable: Readable = NOTHING
+        self._planners: dict[Session, SessionPlanner] = {}
 
-    def record(self, text: str, frame: Frame | None, transaction: str | None) -> None:
-        """`text` ran for `frame`'s actor. Raises `DeliveryError` under `strict` only."""
-        plan = self._plan(text)
-        if plan is None:
-            return
-        draft = encode_access(
-            action=plan.action,
-            who=self._shared.who(frame),
-            targets=plan.targets,
-            subjects=(),
-            statement=plan.statement,
-            transaction=transaction,
-            part=None,
-        )
-        self._append(draft, plan.durability, frame)
+    def connection(self, wire: Wire) -> ConnectionReads:
+        """The reads of one connection."""
+        return ConnectionReads(self, wire)
 
-    def check_in(self) -> None:
-        """A connection goes back, or a request has ended: what nobody read is on disk, too."""
-        if self._must_sync:
-            self._must_sync = False
-            try:
-                self._trail.journal.sync()
-            except DeliveryError as problem:
-                self._shared.lost(problem)
-
-    def _append(self, draft: bytes, durability: Durability, frame: Frame | None) -> None:
-        journal = self._trail.journal
-        if durability == "async":
-            journal.append_later(draft)
-            return
-        try:
-            journal.append(draft)
-            if durability == "strict":
-                journal.sync()
-            elif frame is None:
-                self._must_sync = True
-            else:
-                self._shared.scope(frame.scope).must_sync = True
-        except DeliveryError as problem:
-            if durability == "strict":
-                raise
-            self._shared.lost(problem)
-
-    def _plan(self, text: str) -> ReadPlan | None:
-        """None where no application's table is read."""
-        if _READS.search(text) is None:
-            return None
+    def planner(self, session: Session) -> SessionPlanner:
+        """Plans for sessions like this one, on the schema as it was seen last."""
         if time.monotonic() - self._looked_s > _CHECK_S:
             self._looks_left = _LOOKS
             self._look()
-        try:
-            return self._plans[text]
-        except KeyError:
-            tokens = tokenize(text)
-            if self._looks_left and _reads_from_unknown(text, tokens, self._schema):
-                self._looks_left -= 1
-                self._look()
-            plan = self._plans[text] = self._make(text, tokens)
-            while len(self._plans) > _MAX_PLANS:
-                with contextlib.suppress(KeyError):
-                    self._plans.popitem(last=False)
-            return plan
+        planners = self._planners
+        found = planners.get(session)
+        if found is None:
+            found = SessionPlanner(self._readable, session, self._policy)
+            if len(planners) >= _MAX_SESSIONS:
+                planners = self._planners = {}
+            planners[session] = found
+        return found
 
-    def _make(self, text: str, tokens: tuple[Token, ...]) -> ReadPlan | None:
-        words = {token.upper for token in tokens}
-        if words & _CATALOGUES:
-            return None
-        policies = [
-            self._trail.policy.table(table.name)
-            for table in mentioned_tables(text, tokens, self._schema)
-        ]
-        policies = [policy for policy in policies if policy.reads]
-        is_unknown = not self._schema.tables and "FROM" in words
-        if not policies and not is_unknown:
-            return None
-        return ReadPlan(
-            f"{policies[0].kind if policies else 'statement'}.read",
-            tuple(AccessTarget(policy.kind, coverage="statement", why=_WHY) for policy in policies),
-            AccessStatement(shown(text, tokens), tables=tuple(one.table for one in policies)),
-            max((one.durability for one in policies), key=_ORDER.index, default="request"),
-        )
+    def unasked_planner(self, text: str) -> SessionPlanner:
+        """Plans that don't depend on a session: of what is recorded by statement."""
+        planner = self.planner(_UNASKED)
+        if planner.is_new(text) and planner.reads_from_unknown(text):
+            self.look_again()
+            planner = self.planner(_UNASKED)
+        return planner
+
+    def is_current(self, planner: SessionPlanner) -> bool:
+        """Whether `planner` still is that of its session."""
+        return planner.readable is self._readable and time.monotonic() - self._looked_s <= _CHECK_S
+
+    def look_again(self) -> None:
+        """Something runs that the schema as we know it doesn't explain."""
+        if self._looks_left:
+            self._looks_left -= 1
+            self._look()
 
     def _look(self) -> None:
-        """Read which tables there are; what can't be read now stays as it was known."""
+        """Read what there is; what can't be read now stays as it was known."""
         with self._looking:
             with contextlib.suppress(IndelibleError), server_errors(self._server):
                 with contextlib.closing(connect(self._server)) as connection:
-                    schema = read_schema(connection).tables
-                if schema != self._schema:
-                    self._schema = schema
-                    self._plans.clear()
+                    readable = read_readable(connection)
+                if readable != self._readable:
+                    self._readable = readable
+                    self._planners = {}
             self._looked_s = time.monotonic()
 
 
-def _reads_from_unknown(text: str, tokens: tuple[Token, ...], schema: Schema) -> bool:
-    """Whether a name behind FROM or JOIN is no table's: that of a new one, perhaps."""
-    return any(
-        before.upper in ("FROM", "JOIN")
-        and token.kind in (Kind.WORD, Kind.QUOTED)
-        and unquote(text[token.start : token.end]).lower() not in schema.tables
-        for before, token in itertools.pairwise(tokens)
-    )
+class SessionPlanner:
+    """Plans for sessions in which names mean the same."""
+
+    def __init__(self, readable: Readable, session: Session, policy: Any) -> None:
+        self.readable = readable
+        self.session = session
+        self._dialect = PostgresDialect(readable, session)
+        self._schema = schema_for(readable, session)
+        self._planner = Planner(self._schema, policy, self._dialect)
+        self.entry = self._planner.entry
+        self._unsettling: dict[str, bool] = {}
+        self._unnamed: dict[str, Plan] = {}
+
+    def is_new(self, text: str) -> bool:
+        """Whether nobody has asked yet if `text` unsettles anything."""
+        return text not in self._unsettling
+
+    def by_statement(self, text: str) -> Plan:
+        """What is recorded of `text` where its rows go unseen."""
+        plan = self._unnamed.get(text)
+        if plan is None:
+            plan = self._planner.by_statement(text, _BY_STATEMENT)
+            _keep(self._unnamed, text, plan)
+        return plan
+
+    def reads_from_unknown(self, text: str) -> bool:
+        """Whether a name behind FROM or JOIN is no table's: that of a new one, perhaps."""
+        schema = self._schema
+        for before, token in itertools.pairwise(tokenize(text)):
+            if before.upper in ("FROM", "JOIN") and token.kind in (Kind.WORD, Kind.QUOTED):
+                name = unquote(text[token.start : token.end]).lower()
+                if not (name in schema.tables or name in schema.views or name in schema.aliases):
+                    return True
+        return False
+
+    def unsettles(self, text: str) -> bool:
+        """Whether names may mean something else in a session after `text` ran in it."""
+        known = self._unsettling.get(text)
+        if known is None:
+            known = _UNSETTLING.search(text) is not None or self._dialect.may_change_names(
+                text, tokenize(text)
+            )
+            _keep(self._unsettling, text, known)
+        return known
 
 
-_ORDER: Final[tuple[Durability, ...]] = ("async", "request", "strict")
+class ConnectionReads:
+    """The reads of one connection. Used as that is: by one at a time."""
+
+    def __init__(self, server: ServerReads, wire: Wire) -> None:
+        self._server = server
+        self._wire = wire
+        self._log = AccessLog(server.shared)
+        self._planner: SessionPlanner | None = None
+        self._is_unsettled = False
+
+    def run(
+        self,
+        text: str,
+        parameters: Parameters | None,
+        run: Callable[[str], object],
+        transaction: str | None,
+        *,
+        is_many: bool = False,
+    ) -> Access | None:
+        """Run `text`, or what its plan makes of it, by way of `run`.
+
+        What is returned must be given the rows; None where none are recorded. Errors are those
+        of `run`. Raises `DeliveryError` for tables under `strict`.
+        """
+        if is_many or not may_be_query(text):
+            run(text)
+            self.record(text, transaction)
+            return None
+        planner = self._planner_of(text)
+        entry = planner.entry(text)
+        plan = entry.plan
+        if not plan.is_captured:
+            run(text)
+            self._ran(planner, plan, text)
+            return None
+        if not entry.is_trusted:
+            plan = self._settle(entry, text, parameters)
+        access = Access(self._log, plan, text, (), self._log.reader(), transaction)
+        access.announce()
+        if plan.text is None:
+            run(text)
+        elif not entry.is_trusted:
+            access.ran_original(_UNTRIED)
+            run(text)
+        else:
+            self._run_rewritten(access, entry, plan.text, text, run)
+        self._ran(planner, plan, text)
+        self._log.open_accesses[access] = None
+        return access
+
+    def record(self, text: str, transaction: str | None) -> None:
+        """`text` ran, whose rows we don't see: by statement. Raises `DeliveryError` under `strict`
+        only."""
+        planner = self._server.unasked_planner(text)
+        plan = planner.by_statement(text)
+        self._ran(planner, plan, text)
+        if plan.is_captured:
+            access = Access(self._log, plan, "", (), self._log.reader(), transaction)
+            access.hand_over((), exhausted=True)
+
+    def schema_changed(self) -> None:
+        """What ran shows that the schema isn't the one that we know."""
+        self._server.look_again()
+
+    def check_in(self) -> None:
+        """The connection goes back or is closed: no open result outlives this."""
+        self._log.check_in()
+
+    def _ran(self, planner: SessionPlanner, plan: Plan, text: str) -> None:
+        if plan.verb is Verb.SCHEMA:
+            self._server.look_again()
+        if planner.unsettles(text):
+            self._is_unsettled = True
+
+    def _planner_of(self, text: str) -> SessionPlanner:
+        """Plans for what names mean now."""
+        server = self._server
+        planner = self._planner
+        if planner is None or self._is_unsettled or not server.is_current(planner):
+            planner = self._planner = server.planner(self._session(planner))
+        if planner.is_new(text) and planner.reads_from_unknown(text):
+            server.look_again()
+            planner = self._planner = server.planner(planner.session)
+        return planner
+
+    def _session(self, planner: SessionPlanner | None) -> Session:
+        """What names mean now; asked where it may have changed."""
+        wire = self._wire
+        if planner is not None and not self._is_unsettled:
+            return planner.session
+        known = _UNASKED if planner is None else planner.session
+        if not wire.is_idle and not wire.is_open:
+            return known  # the transaction has failed: nothing can be asked, nor read
+        # A change may be taken back with its transaction: then it's to be asked once more.
+        self._is_unsettled = not wire.is_idle and not wire.is_autocommit
+        try:
+            ((path, user, temporary),) = wire.query(named_sql("catalog.sql")["session"])
+        except Exception:
+            # The statement that comes next fails, and says why.
+            if wire.is_broken:
+                raise
+            self._is_unsettled = True
+            return known
+        return Session(tuple(path), user, frozenset(temporary))
+
+    def _settle(self, entry: Entry, text: str, parameters: Parameters | None) -> Plan:
+        """The plan to follow now. A rewritten text is one only once the server explained it."""
+        while not entry.is_trusted:
+            plan = entry.plan
+            changed = self._explain(plan.text or "", parameters)
+            if changed is None or plan.fragile:
+                own = self._explain(text, parameters)
+                if own is None and entry.tries < _TRIES:
+                    entry.tries += 1
+                    return plan  # the original fails by itself: its own error must be seen
+                if changed is None or changed != own:
+                    entry.give_up(plan)
+                    continue
+            entry.trust(plan)
+        return entry.plan
+
+    def _explain(self, text: str, parameters: Parameters | None) -> list[str] | None:
+        """How the server would go about it; None where it wouldn't, or can't be asked."""
+        wire = self._wire
+        if wire.is_idle and wire.is_autocommit:
+            return self._explained(text, parameters)
+        if not wire.is_idle and not wire.is_open:
+            return None
+        try:
+            wire.query("SAVEPOINT indelible_explain")
+            try:
+                return self._explained(text, parameters)
+            finally:
+                wire.query("ROLLBACK TO SAVEPOINT indelible_explain")
+                wire.query("RELEASE SAVEPOINT indelible_explain")
+        except Exception:
+            if wire.is_broken:
+                raise
+            return None
+
+    def _explained(self, text: str, parameters: Parameters | None) -> list[str] | None:
+        try:
+            rows = self._wire.query(f"EXPLAIN (COSTS OFF) {text}", parameters)
+        except Exception:
+            # The statement is still to come, and fails by itself if that is why.
+            if self._wire.is_broken:
+                raise
+            return None
+        # Whether an index covers all makes no difference.
+        return [str(row[0]).replace("Index Only Scan", "Index Scan") for row in rows]
+
+    def _run_rewritten(
+        self,
+        access: Access,
+        entry: Entry,
+        rewritten: str,
+        text: str,
+        run: Callable[[str], object],
+    ) -> None:
+        wire = self._wire
+        is_alone = wire.is_idle and wire.is_autocommit
+        try:
+            run(rewritten)
+        except Exception as error:
+            if not _sqlstate(error).startswith(_SYNTAX_OR_ACCESS):
+                raise
+            # Trusted, and refused now: the schema changed, or what may be read of it.
+            entry.give_up(access.plan)
+            self._server.look_again()
+            if not (is_alone and wire.is_idle):
+                raise
+            access.ran_original(_REFUSED)
+            run(text)
 
 
-def shown(text: str, tokens: tuple[Token, ...]) -> str:
-    """`text` with `?` for literals; nothing of one that may quote in ways that we don't know."""
-    if has_unknown_quotes(tokens):
-        return f"{tokens[0].upper if tokens else ''} (not shown)"
-    pieces = []
-    end = 0
-    for token in tokens:
-        pieces.append("" if token.start == end else " ")
-        pieces.append("?" if token.kind in _LITERALS else text[token.start : token.end])
-        end = token.end
-    return "".join(pieces).strip()
+def _keep(cache: dict[str, T], text: str, value: T) -> None:
+    """Keep it, unless what is kept so far has to go first."""
+    if len(cache) >= MAX_PLANS:
+        cache.clear()
+    cache[text] = value
+
+
+def _sqlstate(error: BaseException) -> str:
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""

@@ -2,7 +2,7 @@
 
 Every driver and framework goes this one way. The server's triggers see each write; here the open
 transaction is told who acts before the first statement that isn't proven to only read, and again
-whenever somebody else does. Of a read the statement is recorded, not yet which rows it handed out.
+whenever somebody else does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from indelible.capture.host import CaptureHost
-from indelible.capture.postgres.reads import StatementReads
+from indelible.capture.postgres.reads import ConnectionReads, ServerReads
 from indelible.capture.postgres.senders import DatabaseSenders
 from indelible.capture.postgres.transaction import WritingTransaction
 from indelible.capture.postgres.verbs import ends_something, is_proven_read
@@ -37,19 +37,21 @@ class ServerCapture:
                 "none: its triggers are what captures writes"
             )
         self.senders = DatabaseSenders(trail, server)
-        self.reads = StatementReads(trail, server)
+        self.reads = ServerReads(trail, server)
 
     def statements(self, wire: Wire) -> ConnectionStatements:
         """Those of one connection."""
-        return ConnectionStatements(WritingTransaction(wire, self.senders), self.reads)
+        return ConnectionStatements(
+            WritingTransaction(wire, self.senders), self.reads.connection(wire)
+        )
 
 
 class ConnectionStatements:
     """Used as its connection is: by one at a time."""
 
-    def __init__(self, transaction: WritingTransaction, reads: StatementReads) -> None:
+    def __init__(self, transaction: WritingTransaction, reads: ConnectionReads) -> None:
         self.transaction = transaction
-        self._reads = reads
+        self.reads = reads
 
     def before(self, text: str) -> bool:
         """`text` is about to run. True where a transaction was begun for it alone: `after` or
@@ -75,9 +77,7 @@ class ConnectionStatements:
             self.transaction.end_alone()
 
     def after(self, text: str) -> None:
-        """It ran, and is committed if that was to be done. Raises `DeliveryError` under `strict`
-        only."""
-        self._reads.record(text, current_frame(), self.transaction.written)
+        """It ran, and is committed if that was to be done."""
         if ends_something(text):
             self.transaction.forget(is_over=";" in text)
 
@@ -88,8 +88,8 @@ class ConnectionStatements:
         *,
         committing: contextlib.AbstractContextManager[object] | None = None,
     ) -> T:
-        """What `run`, which runs `text`, returns or raises. `committing` is entered for a commit
-        of ours."""
+        """What `run`, which runs `text`, returns or raises; its rows go unseen. `committing` is
+        entered for a commit of ours."""
         is_alone = self.before(text)
         try:
             found = run()
@@ -98,9 +98,15 @@ class ConnectionStatements:
             raise
         with committing or contextlib.nullcontext():
             self.committed(is_alone=is_alone)
-        self.after(text)
+        self.ran(text)
         return found
+
+    def ran(self, text: str) -> None:
+        """`after`, where the rows that it handed out aren't seen. Raises `DeliveryError` under
+        `strict` only."""
+        self.reads.record(text, self.transaction.written)
+        self.after(text)
 
     def check_in(self) -> None:
         """The connection goes back or is closed: what nobody read is on disk, too."""
-        self._reads.check_in()
+        self.reads.check_in()

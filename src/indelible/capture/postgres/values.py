@@ -12,8 +12,8 @@ from typing import Final
 from indelible.errors import MalformedEventError
 from indelible.events.values import TypedValue, Value, to_value
 
-_INTEGERS: Final = frozenset({"int2", "int4", "int8"})
-_TEXTS: Final = frozenset({"text", "varchar", "bpchar", "name"})
+INTEGERS: Final = frozenset({"int2", "int4", "int8"})
+TEXTS: Final = frozenset({"text", "varchar", "bpchar", "name"})
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|""|\\.)*)"|([^,()"\\]*)', re.S)
 _ESCAPED: Final = re.compile(r'""|\\(.)', re.S)
 
@@ -50,9 +50,14 @@ def settings_for(types: Iterable[str]) -> dict[str, str]:
     for type_ in types:
         if type_ in _DEPENDS:
             names.update(_DEPENDS[type_])
-        elif type_ not in _SIMPLE and type_ not in _TEXTS and type_ not in _INTEGERS:
+        elif not is_settled(type_):
             return dict(SETTINGS)
     return {name: SETTINGS[name] for name in SETTINGS if name in names}
+
+
+def is_settled(type_: str) -> bool:
+    """Whether the text form of values of this type is the same whatever a session's settings."""
+    return type_ in _SIMPLE or type_ in TEXTS or type_ in INTEGERS
 
 
 def value_of(type_: str, text: str | None) -> Value:
@@ -63,9 +68,9 @@ def value_of(type_: str, text: str | None) -> Value:
     """
     if text is None:
         return None
-    if type_ in _TEXTS:
+    if type_ in TEXTS:
         return text
-    if type_ in _INTEGERS:
+    if type_ in INTEGERS:
         return to_value(int(text))
     if type_ == "bool":
         return text == "t"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from functools import lru_cache
 from typing import Final
 
 from indelible.capture.postgres.tokens import has_unknown_quotes, tokenize
+from indelible.capture.statements.plan import Verb
 from indelible.capture.statements.syntax import words
 from indelible.capture.statements.tokens import Kind, Token
 
 _READS: Final = frozenset({"SELECT", "VALUES", "TABLE", "WITH", "SHOW"})
 _WRITES: Final = frozenset({"INSERT", "DELETE", "MERGE", "INTO", "CALL", "UPDATE"})
+_SCHEMA_VERBS: Final = frozenset({"ALTER", "CREATE", "DROP", "IMPORT", "REFRESH", "REINDEX"})
 _CHANGES: Final = frozenset({"COPY", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH"})
 _ENDS: Final = frozenset(
     {
@@ -66,15 +69,45 @@ def _only_reads(text: str) -> bool:
 def _is_harmless(text: str, before: Token | None, token: Token, after: Token | None) -> bool:
     if text[token.start] == ";":
         return False
-    if token.upper in _WRITES:
-        # FOR UPDATE locks rows, and changes none.
-        return token.upper == "UPDATE" and before is not None and before.upper in ("FOR", "KEY")
+    if _changes(before, token):
+        return False
     if after is None or text[after.start] != "(" or token.kind not in (Kind.WORD, Kind.QUOTED):
         return True
     if before is not None and text.startswith("::", before.start):
         return True  # a type and its length
     is_qualified = before is not None and text[before.start] == "."
     return token.upper.lower() in _BEFORE_BRACKETS and not is_qualified
+
+
+def verb_of(text: str, tokens: tuple[Token, ...]) -> Verb:
+    """What the statement is: one query that hands out rows (whatever its functions do), or not."""
+    if tokens and text[tokens[-1].start] == ";":
+        tokens = tokens[:-1]
+    if not tokens:
+        return Verb.READ
+    first = tokens[0].upper
+    if first in ("EXPLAIN", "SHOW"):
+        return Verb.READ
+    if first in _SCHEMA_VERBS:
+        return Verb.SCHEMA
+    if first not in _READS and text[tokens[0].start] != "(":
+        return Verb.WRITE
+    for before, token in itertools.pairwise((tokens[0], *tokens)):
+        if text[token.start] == ";" or _changes(before, token):
+            return Verb.WRITE
+    return Verb.READ
+
+
+def _changes(before: Token | None, token: Token) -> bool:
+    """Whether it is the word of a change. FOR UPDATE locks rows, and changes none."""
+    return token.upper in _WRITES and not (
+        token.upper == "UPDATE" and before is not None and before.upper in ("FOR", "KEY")
+    )
+
+
+def may_be_query(text: str) -> bool:
+    """Whether `text` may hand out rows and do nothing else, as far as its first word tells."""
+    return _first_word(text) in _READS
 
 
 def changes_rows(text: str) -> bool:

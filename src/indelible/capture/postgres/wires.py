@@ -65,6 +65,16 @@ class Wire(abc.ABC):
         cursor: Cursor = self._dbapi.cursor()
         return cursor
 
+    def query(self, text: str, parameters: Any = None) -> list[Any]:
+        """All rows of a statement of ours, which the driver runs as one of the application's; with
+        the parameters as it takes them."""
+        with contextlib.closing(self._dbapi.cursor()) as cursor:
+            if parameters is None:
+                cursor.execute(text)
+            else:
+                cursor.execute(text, parameters)
+            return list(cursor.fetchall()) if cursor.description else []
+
     def tell(self, sender: ContextSender, text: str) -> None:
         """Send the signed context to the open transaction, or with the one that it begins."""
         with contextlib.closing(self.cursor()) as cursor:

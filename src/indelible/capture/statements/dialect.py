@@ -6,6 +6,7 @@ import abc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+import sqlglot
 from sqlglot import exp
 
 from indelible.capture.schema import Schema, Table
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 class Dialect(abc.ABC):
     """One database's SQL. Safe for threads.
 
-    `parser` is its name to sqlglot. `keywords` are words in capitals that stand before brackets
+    `parser` is sqlglot's dialect. `keywords` are words in capitals that stand before brackets
     and call nothing. `has_bare_columns`: a group may hand out columns of one of its rows.
     `has_row_values`: a table's alias may stand for its whole row. `quotes_text_as_names`: a word
     in double quotes that names nothing is a string. `hides_unread`: behind a token that isn't
     understood nothing may be shown.
     """
 
-    parser: ClassVar[str]
+    parser: ClassVar[str | type[sqlglot.Dialect]]
     keywords: ClassVar[frozenset[str]]
     has_bare_columns: ClassVar[bool] = False
     has_row_values: ClassVar[bool] = False

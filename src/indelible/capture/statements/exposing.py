@@ -13,7 +13,6 @@ from indelible.capture.schema import Table
 from indelible.capture.statements.carried import Carried
 from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.plan import Taken
-from indelible.capture.statements.shown import tables_behind
 from indelible.capture.statements.sources import Items, Scope, Source, read_items, resolve_scope
 from indelible.capture.statements.statement import NamedQuery, Statement
 from indelible.capture.statements.syntax import (
@@ -164,9 +163,9 @@ class Exposing:
                 continue
             if source.table is not None:
                 carried += self._from_table(source, source.table, items)
-            elif source.view is not None:
-                for table in tables_behind(source.view, self._statement.schema):
-                    self._note(table, "statement", "read through a view")
+            elif source.behind:
+                for table in source.behind:
+                    self._note(table, "statement", source.why)
             elif source.query is not None or source.cte is not None:
                 inner = self._from_query(source, named, is_only=is_only)
                 if inner and scope.natural:

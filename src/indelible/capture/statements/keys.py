@@ -65,7 +65,9 @@ def any_array(expressions: Sequence[str], *, guarded: bool, missing: Sequence[st
 
 
 def parse_integer_array(array: Native) -> list[int]:
-    """The keys of an `integer_array`, repeats included."""
+    """The keys of an `integer_array` or of a driver's list, repeats included."""
+    if isinstance(array, list):
+        return [key for key in array if key is not None]
     return _integers.decode(b"[" + array + b"]") if isinstance(array, bytes) else []
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from indelible.events.model import Coverage
+from indelible.events.values import Value
 from indelible.policy.model import Durability, TablePolicy
 
 _DURABILITIES: Final[tuple[Durability, ...]] = ("async", "request", "strict")
@@ -25,6 +27,14 @@ class Verb(enum.Enum):
     """A write after which what we know of the schema may be wrong."""
 
 
+Reader = Callable[[Any], Value]
+"""What a driver's value stands for. Raises `UnreadableKeyError`."""
+
+
+class UnreadableKeyError(ValueError):
+    """A driver gave something for a key that no key is: its owner converts values, perhaps."""
+
+
 class Taken(msgspec.Struct, frozen=True):
     """Where the keys of one base table stand in the rows that the driver hands us.
 
@@ -33,7 +43,8 @@ class Taken(msgspec.Struct, frozen=True):
     position in `key` holds an array of keys instead (with the subject as last piece, where
     `array_subject`). `integers`: the key is the rowid, so always an integer (in an array: and
     nothing else is in it). `optional`: a key of NULLs means that an outer join found no row.
-    `unique`: no key stands in two rows.
+    `unique`: no key stands in two rows. `readers` of the key's columns and `subject_reader` read
+    what stands there, where it isn't the value itself; then arrays are lists.
     """
 
     key: tuple[int, ...]
@@ -45,6 +56,8 @@ class Taken(msgspec.Struct, frozen=True):
     integers: bool = False
     optional: bool = False
     unique: bool = False
+    readers: tuple[Reader, ...] = ()
+    subject_reader: Reader | None = None
 
 
 class TargetPlan(msgspec.Struct, frozen=True):

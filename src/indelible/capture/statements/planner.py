@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from indelible.capture.schema import Schema
 from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.plan import Plan, TargetPlan, Verb
@@ -15,7 +17,7 @@ from indelible.capture.statements.shown import mentioned_tables, shown_text
 from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.sqlite import SQLITE
 from indelible.capture.statements.statement import Statement
-from indelible.capture.statements.syntax import NotUnderstoodError
+from indelible.capture.statements.syntax import NotUnderstoodError, UnknownTableError
 from indelible.capture.statements.tokens import Token, collapse
 from indelible.policy.model import Policy
 
@@ -30,15 +32,17 @@ class Entry:
     """What is remembered of one text: its candidates, best first, and whether the first held.
 
     `is_trusted` once the plan in use was seen to be one that the database prepares. Threads may
-    find out the same thing at the same time: both name the plan that they tried.
+    find out the same thing at the same time: both name the plan that they tried. `tries` counts
+    those that told nothing.
     """
 
-    __slots__ = ("_candidates", "is_trusted", "plan")
+    __slots__ = ("_candidates", "is_trusted", "plan", "tries")
 
     def __init__(self, candidates: Sequence[Plan]) -> None:
         self._candidates = tuple(candidates)
         self.plan = candidates[0]
         self.is_trusted = self.plan.text is None
+        self.tries = 0
 
     def trust(self, plan: Plan) -> None:
         """`plan` holds."""
@@ -89,6 +93,15 @@ class Planner:
             _remember(self._by_text, (text, converted), entry, self._max_plans)
         return entry
 
+    def by_statement(self, text: str, why: str) -> Plan:
+        """Of a text whose rows go unseen, and why; made anew each time."""
+        tokens = self._dialect.tokenize(text)
+        if self._dialect.verb_of(text, tokens) is Verb.READ:
+            plan = self._opaque(text, tokens, why)
+            if plan.targets and not self._dialect.hands_out_nothing(tokens):
+                return plan
+        return self.entry(text).plan
+
     def unseen(self, how: str, table: str | None) -> Plan:
         """Of something that hands out rows without a statement; all tables' where None."""
         names = [
@@ -118,6 +131,7 @@ class Planner:
             return [Plan(verb=verb)]
         candidates: list[Plan] = []
         why = "" if self.schema.is_utf8 else "a database in UTF-16"
+        reads_unknown = False
         try:
             if why:
                 raise NotUnderstoodError(why)
@@ -134,6 +148,7 @@ class Planner:
                     )
         except (NotAQueryError, NotUnderstoodError) as problem:
             why = str(problem)
+            reads_unknown = isinstance(problem, UnknownTableError)
         except RecursionError:
             why = "nested too deeply"
         except (AttributeError, TypeError, LookupError, ValueError):
@@ -142,13 +157,21 @@ class Planner:
             why = "planning failed"
         if not candidates or candidates[-1].text is not None:
             candidates.append(
-                self._opaque(text, tokens, why or "the database refused the hidden columns")
+                self._opaque(
+                    text,
+                    tokens,
+                    why or "the database refused the hidden columns",
+                    reads_unknown=reads_unknown,
+                )
             )
         return candidates
 
-    def _opaque(self, text: str, tokens: tuple[Token, ...], why: str) -> Plan:
+    def _opaque(
+        self, text: str, tokens: tuple[Token, ...], why: str, *, reads_unknown: bool = False
+    ) -> Plan:
         """Run it untouched, and say of every table it mentions that its rows aren't known."""
-        return self._unnamed(Verb.READ, text, tokens, why, 0, None)
+        plan = self._unnamed(Verb.READ, text, tokens, why, 0, None)
+        return replace(plan, unknown=reads_unknown and not plan.targets)
 
     def _of_write(self, text: str, tokens: tuple[Token, ...], verb: Verb) -> Plan:
         spans = self._dialect.read_part(text, tokens)

@@ -53,9 +53,15 @@ def mentioned_tables(
     A column of that name counts too: better one table too many than a silent hole.
     """
     found: dict[str, Table] = {}
-    for token in tokens:
+    for place, token in enumerate(tokens):
         if token.kind in _NAMES and token.start >= start and (end is None or token.end <= end):
-            for table in tables_behind(unquote(text[token.start : token.end]), schema):
+            name = unquote(text[token.start : token.end])
+            qualified: list[Table] = []
+            if place > 1 and text[tokens[place - 1].start] == ".":
+                before = tokens[place - 2]
+                qualifier = unquote(text[before.start : before.end])
+                qualified = tables_behind(f"{qualifier}.{name}", schema)
+            for table in qualified or tables_behind(name, schema):
                 found[table.name] = table
     return list(found.values())
 

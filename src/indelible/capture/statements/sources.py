@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Source:
-    """One item of a FROM clause; exactly one of `table`, `query`, `cte` and `view`, or none.
+    """One item of a FROM clause; exactly one of `table`, `query`, `cte` and `behind`, or none.
 
-    None of them: its rows are no table's (VALUES, `json_each`, the catalogue). `optional`: an
-    outer join may put NULLs in place of its row.
+    None of them: its rows are no table's (VALUES, `json_each`, the catalogue). `behind` are the
+    tables whose rows it hands out, `why` they can't be named. `optional`: an outer join may put
+    NULLs in place of its row.
     """
 
     alias: str
     table: Table | None = None
     query: exp.Query | None = None
     cte: str | None = None
-    view: str | None = None
+    behind: tuple[Table, ...] = ()
+    why: str = "read through a view"
     optional: bool = False
     merged: bool = False
     """In a NATURAL or USING join, where one column stands for two."""
@@ -71,15 +73,14 @@ class Scope:
     def possible_owners(self, column: exp.Column) -> Iterator[tuple[Source, str]]:
         """Every base table that `column` may mean, with its column."""
         qualifier = column.table.lower()
-        if self.has_row_values and not qualifier:
-            for source, table in self.tables():
-                if source.alias.lower() == column.name.lower():
-                    yield from ((source, name) for name in table.names)
         for source, table in self.tables():
-            if not qualifier or source.alias.lower() == qualifier:
-                name = declared_name(table, column.name)
-                if name is not None:
-                    yield source, name
+            alias = source.alias.lower()
+            name = declared_name(table, column.name)
+            if name is not None and (not qualifier or alias == qualifier):
+                yield source, name
+            elif self.has_row_values and alias == (qualifier or column.name.lower()):
+                # The whole row: `t`, `t.*` in a call, or `t.full_name`, which calls a function.
+                yield from ((source, each) for each in table.names)
 
 
 def declared_name(table: Table, name: str) -> str | None:

@@ -20,6 +20,7 @@ from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.syntax import (
     RANKINGS,
     NotUnderstoodError,
+    UnknownTableError,
     has_bare_columns,
     words,
 )
@@ -127,8 +128,8 @@ class SqliteDialect(Dialect):
         if name in schema.tables:
             return Source(alias, table=schema.tables[name])
         if name in schema.views:
-            return Source(alias, view=name)
-        raise NotUnderstoodError("a table that we don't know")
+            return Source(alias, behind=tuple(tables_behind(name, schema)))
+        raise UnknownTableError("a table that we don't know")
 
     def tables_behind(self, node: exp.Table, schema: Schema) -> list[Table]:
         return tables_behind(node.name, schema)

@@ -135,5 +135,6 @@ class Statement:
                 yield from self.dialect.tables_behind(table, self.schema)
 
     def names_a_query(self, name: str) -> bool:
-        """`name (` also begins the column list of a WITH clause."""
-        return any(name == cte.alias.lower() for cte in self.root.find_all(exp.CTE))
+        """`name (` also begins the column list of a WITH clause or of an alias."""
+        aliases = self.root.find_all(exp.TableAlias)
+        return any(alias.columns and name == alias.name.lower() for alias in aliases)

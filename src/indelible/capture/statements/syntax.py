@@ -7,6 +7,7 @@ tree, and the text that runs never sees them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, cast
 
@@ -35,6 +36,10 @@ Node = exp.Expr
 
 class NotUnderstoodError(ValueError):
     """The query is beyond what can be said of it exactly; its message says what was met."""
+
+
+class UnknownTableError(NotUnderstoodError):
+    """It reads from something that isn't in the schema as we know it."""
 
 
 class Marks:
@@ -110,7 +115,7 @@ def function_names(
 ) -> frozenset[str]:
     """The folded name of everything that is called or keyed like a call in `text`."""
     found = set()
-    for token, following in zip(tokens, (*tokens[1:], None), strict=True):
+    for token, following in itertools.zip_longest(tokens, tokens[1:]):
         if token.kind not in (Kind.WORD, Kind.QUOTED) or token.upper in keywords:
             continue
         if following is not None and text[following.start] == "(":

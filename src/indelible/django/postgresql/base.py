@@ -92,7 +92,7 @@ class _DebugCursor(_CallsProcedures, base.CursorDebugWrapper):  # type: ignore[m
 def _write_down(**_: object) -> None:
     """A request has ended: reads by nobody are on disk, though connections stay open."""
     for capture in list(_captures.values()):
-        capture.reads.check_in()
+        capture.reads.shared.sync()
 
 
 request_finished.connect(_write_down, dispatch_uid="indelible.postgresql.write_down")

@@ -1,0 +1,313 @@
+"""PostgreSQL's queries (`statements.dialect.Dialect`), as one session reads their names.
+
+A rewritten text that was misjudged mostly fails when it is tried: PostgreSQL wants every column
+beside an aggregate grouped. What could go wrong silently isn't understood.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from msgspec.structs import replace
+from sqlglot import exp
+from sqlglot.dialects.postgres import Postgres
+from sqlglot.parsers.postgres import PostgresParser
+
+from indelible.capture.postgres.names import quote_name
+from indelible.capture.postgres.readable import Named, Readable, Session
+from indelible.capture.postgres.tokens import tokenize
+from indelible.capture.postgres.values import INTEGERS, TEXTS, is_settled, value_of
+from indelible.capture.postgres.verbs import verb_of
+from indelible.capture.schema import Schema, Table
+from indelible.capture.statements.carried import Carried
+from indelible.capture.statements.dialect import Dialect
+from indelible.capture.statements.plan import Reader, Taken, UnreadableKeyError, Verb
+from indelible.capture.statements.sources import Source
+from indelible.capture.statements.statement import Statement
+from indelible.capture.statements.syntax import (
+    NotUnderstoodError,
+    UnknownTableError,
+    function_names,
+    words,
+)
+from indelible.capture.statements.tokens import Token
+from indelible.events.values import Value, to_value
+
+_SYNTAX_FUNCTIONS: Final = frozenset(
+    {"CAST", "EXTRACT", "NORMALIZE", "OVERLAY", "POSITION", "SUBSTRING", "TRIM"}
+)
+_GRAMMAR: Final = words("""
+    array cast coalesce current_catalog current_date current_role current_schema current_time
+    current_timestamp current_user greatest grouping least normalize nullif overlay position row
+    substring trim
+    """)
+"""What is called but isn't in `pg_proc`."""
+_READERS: Final = re.compile(r".*_to_xml.*|ts_stat|ts_rewrite|dblink.*|lo_.*|loread|pg_read_.*")
+"""Functions of PostgreSQL's that hand out rows of tables, or what is no table's."""
+_READS: Final = re.compile(r"\b(?:select|table)\b|\bcopy\b.*\bto\b", re.IGNORECASE | re.DOTALL)
+_FRAGILE_WORDS: Final = frozenset(
+    {"DISTINCT", "FETCH", "FOR", "LIMIT", "OFFSET", "OVER", "TABLESAMPLE"}
+)
+_ORDERLESS: Final = words("bit_and bit_or bool_and bool_or count every max min")
+_SYSTEM: Final = ("pg_catalog", "information_schema", "pg_toast")
+_CAST_AS_WRITTEN: Final = INTEGERS | TEXTS - {"bpchar"} | {"numeric", "uuid"}
+_UNREADABLE: Final = "a text form that may differ between sessions"
+
+
+class IndeliblePostgres(Postgres):
+    """As sqlglot reads PostgreSQL, but everything that is called keeps its name."""
+
+    class Parser(PostgresParser):
+        FUNCTIONS: ClassVar[dict[str, Any]] = {}
+        FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
+            name: parse
+            for name, parse in PostgresParser.FUNCTION_PARSERS.items()
+            if name in _SYNTAX_FUNCTIONS
+        }
+
+
+class PostgresDialect(Dialect):
+    """For the sessions in which names mean what they mean in `session`."""
+
+    parser = IndeliblePostgres
+    keywords = words("""
+        ALL AND ANY AS BETWEEN BY CASE CHAR CHARACTER COLLATE CUBE DEC DECIMAL DISTINCT ELSE ESCAPE
+        EXCEPT EXISTS FILTER FLOAT FROM GROUP HAVING ILIKE IN INTERSECT IS JOIN LATERAL LIKE LIMIT
+        MATERIALIZED NCHAR NOT NULL OF OFFSET ON OR OVER PARTITION ROLLUP SELECT SETS SIMILAR SOME
+        SYSTEM BERNOULLI THEN TO UNION USING VALUES VARYING WHEN WHERE WITHIN
+        """)
+    has_row_values = True
+    hides_unread = True
+
+    def __init__(self, readable: Readable, session: Session) -> None:
+        self._readable = readable
+        self._session = session
+        self._aggregates = frozenset(
+            name
+            for name, function in readable.functions.items()
+            if "a" in function.kinds and "f" not in function.kinds
+        )
+
+    @property
+    def aggregates(self) -> frozenset[str]:
+        return self._aggregates
+
+    def tokenize(self, text: str) -> tuple[Token, ...]:
+        return tokenize(text)
+
+    def verb_of(self, text: str, tokens: tuple[Token, ...]) -> Verb:
+        return verb_of(text, tokens)
+
+    def hands_out_nothing(self, tokens: tuple[Token, ...]) -> bool:
+        return not tokens or tokens[0].upper in ("EXPLAIN", "SHOW")
+
+    def read_part(self, text: str, tokens: tuple[Token, ...]) -> tuple[int, int | None] | None:
+        return (0, None) if _READS.search(text) is not None else None
+
+    def fold(self, identifier: exp.Expr) -> str:
+        return identifier.name if identifier.args.get("quoted") else identifier.name.lower()
+
+    def quote_name(self, name: str) -> str:
+        return quote_name(name)
+
+    def resolve(self, node: exp.Table, schema: Schema, ctes: Mapping[str, object]) -> Source:
+        alias = node.args.get("alias")
+        own = self.fold(alias.this) if alias is not None and alias.this is not None else ""
+        if not isinstance(node.this, exp.Identifier):
+            return Source(own)  # a function's, of which `check` knows that it reads no table
+        name = self.fold(node.this)
+        if not node.db and name.lower() in ctes:
+            return Source(own or name, cte=name.lower())
+        found = self._find(node)
+        if found is None:
+            return Source(own or name)
+        if alias is not None and alias.args.get("columns") and found.table is not None:
+            raise NotUnderstoodError("a table whose columns are given other names")
+        return Source(own or name, found.table, behind=found.behind, why=found.why or "")
+
+    def tables_behind(self, node: exp.Table, schema: Schema) -> list[Table]:
+        try:
+            found = self._find(node)
+        except NotUnderstoodError:
+            return []
+        if found is None:
+            return []
+        return [found.table] if found.table is not None else list(found.behind)
+
+    def _find(self, node: exp.Table) -> Named | None:
+        """What the name of `node` stands for; None for what is no table of the application's."""
+        name = self.fold(node.this)
+        if node.catalog:
+            raise NotUnderstoodError("a table of another database")
+        db = node.args.get("db")
+        path = self._session.path if db is None else (self.fold(db),)
+        for schema in path:
+            if schema.startswith("pg_temp"):
+                if db is not None or name in self._session.temporary:
+                    raise NotUnderstoodError("a name that a temporary table takes")
+            elif schema in _SYSTEM:
+                if db is not None or name in self._readable.system_relations:
+                    return None
+            elif (schema, name) in self._readable.named:
+                return self._readable.named[schema, name]
+        raise UnknownTableError("a table that we don't know")
+
+    def check(self, statement: Statement) -> None:
+        for name in statement.functions:
+            function = self._readable.functions.get(name)
+            if name in _GRAMMAR or (function is None and statement.names_a_query(name)):
+                continue
+            if function is None:
+                raise NotUnderstoodError("a function of which we know nothing")
+            if function.is_users and not (function.is_fixed and len(function.kinds) == 1):
+                raise NotUnderstoodError("a function of the application's, which may read anything")
+            if _READERS.fullmatch(name):
+                raise NotUnderstoodError("a function that may read tables")
+
+    def may_change_names(self, text: str, tokens: tuple[Token, ...]) -> bool:
+        """Whether names may mean something else after it ran: it calls what may do anything."""
+        functions = self._readable.functions
+        called = function_names(text, tokens, self.keywords) & functions.keys()
+        return any(functions[name].is_users and not functions[name].is_fixed for name in called)
+
+    def check_repeatable(self, statement: Statement) -> None:
+        raise NotUnderstoodError("rows that stand for several, which a second query can't ask for")
+
+    def is_fragile(self, statement: Statement) -> bool:
+        return bool(
+            statement.words & _FRAGILE_WORDS
+            or statement.functions & (self._aggregates - _ORDERLESS)
+        )
+
+    def multiplies_rows(self, statement: Statement) -> bool:
+        functions = self._readable.functions
+        return any(functions[name].returns_set for name in statement.functions & functions.keys())
+
+    def why_unnamed(self, table: Table) -> str | None:
+        if not table.key:
+            return "a table without a key"
+        if not all(self.can_carry(table, name) for name in table.key):
+            return f"its key has {_UNREADABLE}"
+        return None
+
+    def can_carry(self, table: Table, column: str) -> bool:
+        return is_settled(_type_of(table, column))
+
+    def hidden_columns(self, one: Carried, *, aggregated: bool) -> tuple[list[str], Taken]:
+        if one.array is not None:
+            if aggregated:
+                raise NotUnderstoodError("an aggregate of an aggregate")
+            return [one.key[0]], one.array
+        types = [_type_of(one.table, name) for name in one.table.key]
+        integers = len(types) == 1 and types[0] in INTEGERS
+        taken = Taken((), integers=integers, optional=one.optional)
+        if one.subject is not None:
+            types.append(_type_of(one.table, one.subject_name or ""))
+        expressions = [*one.key] if one.subject is None else [*one.key, one.subject]
+        keys = len(one.key)
+        if not aggregated:
+            readers = tuple(_integer if type_ in INTEGERS else _from_text(type_) for type_ in types)
+            if not one.guarded:
+                expressions = [
+                    each if type_ in INTEGERS else _text(each, type_)
+                    for each, type_ in zip(expressions, types, strict=True)
+                ]
+            return expressions, replace(
+                taken,
+                readers=readers[:keys],
+                subject_reader=readers[-1] if one.subject is not None else None,
+            )
+        taken = replace(taken, array=True, array_subject=one.subject is not None)
+        if integers and one.subject is None:
+            return [f"pg_catalog.array_agg({expressions[0]})"], replace(taken, readers=(_integer,))
+        readers = tuple(_from_text(type_) for type_ in types)
+        elements = [
+            f"CAST({each} AS pg_catalog.text)" if one.guarded else _text(each, type_)
+            for each, type_ in zip(expressions, types, strict=True)
+        ]
+        element = elements[0] if len(elements) == 1 else f"ARRAY[{', '.join(elements)}]"
+        return [f"pg_catalog.array_agg({element})"], replace(
+            taken,
+            integers=False,
+            readers=readers[:keys],
+            subject_reader=readers[-1] if one.subject is not None else None,
+        )
+
+    def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:
+        types = [_type_of(one.table, name) for name in one.table.key]
+        readers = tuple(_DRIVERS[type_] for type_ in types if type_ in _DRIVERS)
+        if len(readers) < len(types):
+            return None
+        subject_reader = None
+        if subject is not None:
+            subject_reader = _DRIVERS.get(_type_of(one.table, one.subject_name or ""))
+        return Taken(
+            places,
+            subject=None if subject_reader is None else subject,
+            integers=len(types) == 1 and types[0] in INTEGERS,
+            optional=one.optional,
+            readers=readers,
+            subject_reader=subject_reader,
+        )
+
+    def with_hidden_subject(self, one: Carried, taken: Taken, place: int) -> tuple[str, Taken]:
+        type_ = _type_of(one.table, one.subject_name or "")
+        subject = one.subject or ""
+        if type_ in INTEGERS:
+            return subject, replace(taken, subject=place, subject_reader=_integer)
+        return _text(subject, type_), replace(
+            taken, subject=place, subject_reader=_from_text(type_)
+        )
+
+
+def _type_of(table: Table, column: str) -> str:
+    found = table.column(column)
+    return found.type if found is not None else ""
+
+
+def _text(expression: str, type_: str) -> str:
+    """The text form that `values.value_of` reads, which isn't always what a cast makes."""
+    if type_ in _CAST_AS_WRITTEN:
+        return f"CAST({expression} AS pg_catalog.text)"
+    return f"CASE WHEN {expression} IS NOT NULL THEN pg_catalog.concat({expression}) END"
+
+
+def _integer(value: object) -> Value:
+    if value is None or type(value) is int:
+        return to_value(value)
+    raise UnreadableKeyError("expected an integer")
+
+
+def _string(value: object) -> Value:
+    if value is None or type(value) is str:
+        return value
+    raise UnreadableKeyError("expected a string")
+
+
+def _uuid(value: object) -> Value:
+    if value is None or isinstance(value, uuid.UUID | str):
+        return value_of("uuid", None if value is None else str(value))
+    raise UnreadableKeyError("expected a UUID")
+
+
+def _read_text(type_: str, value: object) -> Value:
+    if value is None or type(value) is str:
+        return value_of(type_, value)
+    raise UnreadableKeyError("expected a text form")
+
+
+@functools.lru_cache(maxsize=256)
+def _from_text(type_: str) -> Reader:
+    return functools.partial(_read_text, type_)
+
+
+_DRIVERS: Final[Mapping[str, Reader]] = {
+    **dict.fromkeys(INTEGERS, _integer),
+    **dict.fromkeys(TEXTS, _string),
+    "uuid": _uuid,
+}
+"""The types of which every driver gives the value itself."""

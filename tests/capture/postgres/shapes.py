@@ -1,0 +1,615 @@
+"""Every shape of read on PostgreSQL, with a key query written by hand for each table it reads.
+
+As in `reads/shapes.py`; parameters go by name, and keys are told by their text, parts joined
+by `/`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Shape:
+    name: str
+    sql: str
+    rows: dict[str, str] = field(default_factory=dict)
+    coverage: dict[str, str] = field(default_factory=dict)
+    subjects: str | None = None
+    parameters: dict[str, object] = field(default_factory=dict)
+    consulted: tuple[str, ...] = ()
+    drivers: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+SAMPLE_TABLES = """
+CREATE TABLE note (customer int, body text);
+INSERT INTO note VALUES (1, 'a'), (NULL, 'b');
+CREATE TABLE seat (plane text, "row" int2, letter varchar(1), who text,
+  PRIMARY KEY (plane, letter, "row"));
+INSERT INTO seat VALUES ('a', 1, 'A', 'x'), ('a', 2, 'B', 'y'), ('b', 1, 'A', NULL),
+  ('{,"', 3, '\\', 'z');
+CREATE TABLE "Odd ""name" ("The Key" text PRIMARY KEY, "select" text, "a b" float8);
+INSERT INTO "Odd ""name" VALUES ('k''1', 'one', 0.1), ('k"2', 'two', 'NaN'), ('', 'three', 3);
+CREATE TABLE doc (id uuid PRIMARY KEY, owner int, v text);
+INSERT INTO doc SELECT md5(i::text)::uuid, i % 5, 'v' || i FROM generate_series(1, 40) AS i;
+CREATE TABLE account (number numeric(12,2) PRIMARY KEY, holder uuid, v text);
+INSERT INTO account SELECT i + 0.5, md5(i::text)::uuid, 'v' FROM generate_series(1, 9) AS i;
+CREATE TABLE padded (code char(6) PRIMARY KEY, v text);
+INSERT INTO padded VALUES ('ab', 'x'), ('abcdef', 'y');
+CREATE TABLE large (id bigint PRIMARY KEY, on_it bool, v text);
+INSERT INTO large VALUES (9007199254740993, true, 'a'), (-9223372036854775808, false, 'b');
+CREATE TABLE flag (is_on bool PRIMARY KEY, v text);
+INSERT INTO flag VALUES (true, 'a'), (false, 'b');
+CREATE TABLE daily (day date PRIMARY KEY, v text);
+INSERT INTO daily VALUES ('2026-01-02', 'x');
+CREATE TABLE unwatched (id int PRIMARY KEY, v text);
+INSERT INTO unwatched VALUES (1, 'u');
+CREATE TABLE vault (id int PRIMARY KEY, v text);
+INSERT INTO vault VALUES (1, 'gold'), (2, 'silver');
+CREATE TABLE part (id int PRIMARY KEY, parent int, name text);
+INSERT INTO part VALUES (1, NULL, 'car'), (2, 1, 'wheel'), (3, 2, 'tyre'), (4, NULL, 'bike');
+CREATE TABLE measured (id int, at int, v text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE measured_1 PARTITION OF measured FOR VALUES FROM (0) TO (10);
+CREATE TABLE measured_2 PARTITION OF measured FOR VALUES FROM (10) TO (20);
+INSERT INTO measured VALUES (1, 1, 'a'), (2, 11, 'b');
+CREATE TABLE beast (id int PRIMARY KEY, name text);
+CREATE TABLE bird (wings int) INHERITS (beast);
+INSERT INTO beast VALUES (1, 'ox');
+INSERT INTO bird VALUES (1, 'owl', 2);
+CREATE SCHEMA crm;
+CREATE TABLE crm.customer (customer_id int PRIMARY KEY, first_name text);
+INSERT INTO crm.customer VALUES (7, 'another'), (8, 'one');
+CREATE TABLE crm.lead (id int PRIMARY KEY, name text);
+INSERT INTO crm.lead VALUES (1, 'Ann');
+CREATE VIEW canadian AS SELECT customer_id, first_name FROM customer WHERE country = 'Canada';
+CREATE VIEW crm.far AS SELECT first_name FROM canadian UNION SELECT name FROM crm.lead;
+CREATE MATERIALIZED VIEW totals AS SELECT customer_id, sum(total) FROM invoice GROUP BY 1;
+CREATE FUNCTION peek() RETURNS text LANGUAGE sql STABLE AS 'SELECT v FROM vault WHERE id = 1';
+CREATE FUNCTION shout(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT upper(t)';
+CREATE FUNCTION first(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n';
+CREATE FUNCTION full_name(c customer) RETURNS text LANGUAGE sql IMMUTABLE
+  AS $$SELECT c.first_name || ' ' || c.last_name$$;
+"""
+
+_CUSTOMERS = "SELECT customer_id FROM customer"
+_INVOICES = "SELECT invoice_id FROM invoice"
+
+SHAPES = [
+    Shape(
+        "get by key",
+        "SELECT * FROM customer WHERE customer_id = :id",
+        {"customer": "SELECT 5"},
+        subjects="SELECT 5",
+        parameters={"id": 5},
+    ),
+    Shape(
+        "get that finds nothing",
+        "SELECT * FROM customer WHERE customer_id = :id",
+        {"customer": ""},
+        subjects="",
+        parameters={"id": 5000},
+    ),
+    Shape(
+        "list with the key selected",
+        "SELECT customer_id, first_name FROM customer ORDER BY first_name, 1",
+        {"customer": _CUSTOMERS},
+    ),
+    Shape(
+        "columns without the key",
+        "SELECT first_name, last_name FROM customer WHERE country = :country ORDER BY 2",
+        {"customer": f"{_CUSTOMERS} WHERE country = 'USA'"},
+        parameters={"country": "USA"},
+    ),
+    Shape(
+        "an expression alone",
+        "SELECT first_name || last_name AS name FROM customer WHERE country = 'USA' ORDER BY 1",
+        {"customer": f"{_CUSTOMERS} WHERE country = 'USA'"},
+    ),
+    Shape(
+        "subject column fetched beside the key",
+        "SELECT invoice_id, total FROM invoice WHERE total > 15 ORDER BY 1",
+        {"invoice": f"{_INVOICES} WHERE total > 15"},
+        subjects="SELECT customer_id FROM invoice WHERE total > 15",
+    ),
+    Shape(
+        "join",
+        "SELECT c.first_name, i.total FROM customer c JOIN invoice i "
+        "ON i.customer_id = c.customer_id WHERE c.country = 'Canada' AND i.total > 5 "
+        "ORDER BY i.invoice_id",
+        {
+            "customer": "SELECT customer_id FROM invoice JOIN customer USING (customer_id) "
+            "WHERE country = 'Canada' AND total > 5",
+            "invoice": "SELECT invoice_id FROM invoice JOIN customer USING (customer_id) "
+            "WHERE country = 'Canada' AND total > 5",
+        },
+    ),
+    Shape(
+        "aliases in capitals and in quotes",
+        'SELECT A.first_name, "B b".total FROM customer A, invoice AS "B b" '
+        'WHERE "B b".customer_id = a.customer_id AND total > 20 ORDER BY total, 1',
+        {
+            "customer": "SELECT customer_id FROM invoice WHERE total > 20",
+            "invoice": f"{_INVOICES} WHERE total > 20",
+        },
+    ),
+    Shape(
+        "outer join whose other side is missing",
+        "SELECT e.first_name, c.first_name FROM employee e LEFT JOIN customer c "
+        "ON c.support_rep_id = e.employee_id WHERE e.employee_id IN (1, 3) "
+        "ORDER BY e.employee_id, 2",
+        {"employee": "VALUES (1), (3)", "customer": f"{_CUSTOMERS} WHERE support_rep_id = 3"},
+    ),
+    Shape(
+        "full join",
+        "SELECT a.name, b.name FROM (SELECT * FROM genre WHERE genre_id < 3) a FULL JOIN media_type"
+        " b ON b.media_type_id = a.genre_id + 4 ORDER BY 1, 2",
+        {"genre": "VALUES (1), (2)", "media_type": "SELECT media_type_id FROM media_type"},
+    ),
+    Shape(
+        "join USING",
+        "SELECT * FROM invoice JOIN customer USING (customer_id) WHERE total > 20 ORDER BY 1",
+        {
+            "customer": "SELECT customer_id FROM invoice WHERE total > 20",
+            "invoice": f"{_INVOICES} WHERE total > 20",
+        },
+    ),
+    Shape(
+        "natural join",
+        "SELECT title FROM album NATURAL JOIN artist WHERE artist_id = 1 ORDER BY 1",
+        {"album": "SELECT album_id FROM album WHERE artist_id = 1"},
+    ),
+    Shape(
+        "self-join by aliases",
+        "SELECT e.first_name, m.first_name FROM employee AS e LEFT JOIN employee AS m "
+        "ON e.reports_to = m.employee_id WHERE e.employee_id IN (1, 3) ORDER BY 1",
+        {"employee": "VALUES (1), (3), (2)"},
+    ),
+    Shape(
+        "star over two tables",
+        "SELECT * FROM album a, artist b WHERE a.artist_id = b.artist_id AND a.album_id = 7",
+        {"album": "SELECT 7", "artist": "SELECT artist_id FROM album WHERE album_id = 7"},
+    ),
+    Shape(
+        "the same column name twice",
+        "SELECT first_name, first_name, customer_id AS first_name FROM customer "
+        "WHERE customer_id < 4 ORDER BY customer_id",
+        {"customer": "VALUES (1), (2), (3)"},
+    ),
+    Shape(
+        "an array of keys",
+        "SELECT last_name FROM customer WHERE customer_id = ANY (:ids) ORDER BY last_name",
+        {"customer": "VALUES (3), (9), (11)"},
+        parameters={"ids": [3, 9, 11]},
+    ),
+    Shape(
+        "operators that drivers double",
+        "SELECT last_name FROM customer WHERE customer_id % 2 = :rest AND last_name LIKE '%a%' "
+        "AND customer_id < 20 ORDER BY 1",
+        {
+            "customer": f"{_CUSTOMERS} WHERE mod(customer_id, 2) = 1 AND customer_id < 20 "
+            "AND strpos(last_name, 'a') > 0"
+        },
+        parameters={"rest": 1},
+    ),
+    Shape(
+        "count",
+        "SELECT count(*) FROM customer WHERE country = :country",
+        {"customer": f"{_CUSTOMERS} WHERE country = 'Brazil'"},
+        parameters={"country": "Brazil"},
+    ),
+    Shape(
+        "count of nothing",
+        "SELECT count(*), max(total) FROM invoice WHERE total > 10000",
+        {"invoice": ""},
+        subjects="",
+    ),
+    Shape(
+        "aggregate with subjects",
+        "SELECT sum(total) FROM invoice WHERE customer_id IN (2, 3)",
+        {"invoice": f"{_INVOICES} WHERE customer_id IN (2, 3)"},
+        subjects="VALUES (2), (3)",
+    ),
+    Shape(
+        "aggregate over every row",
+        "SELECT count(*) FROM customer",
+        {"customer": ""},
+        {"customer": "superset"},
+    ),
+    Shape(
+        "group by with having",
+        "SELECT country, count(*) AS n FROM customer GROUP BY country HAVING count(*) > 4 "
+        "ORDER BY n, 1",
+        {
+            "customer": f"{_CUSTOMERS} WHERE country IN (SELECT country FROM customer "
+            "GROUP BY country HAVING count(*) > 4)"
+        },
+    ),
+    Shape(
+        "grouped by its key, whose columns come along",
+        "SELECT c.*, count(i.invoice_id) FROM customer c LEFT JOIN invoice i "
+        "ON i.customer_id = c.customer_id WHERE c.customer_id < 4 "
+        "GROUP BY c.customer_id ORDER BY 1",
+        {"customer": "VALUES (1), (2), (3)", "invoice": f"{_INVOICES} WHERE customer_id < 4"},
+    ),
+    Shape(
+        "grouping sets",
+        "SELECT country, state, count(*) FROM customer WHERE country = 'USA' "
+        "GROUP BY GROUPING SETS ((country), (country, state), ()) ORDER BY 1, 2, 3",
+        {"customer": f"{_CUSTOMERS} WHERE country = 'USA'"},
+    ),
+    Shape(
+        "group by over an outer join",
+        "SELECT e.employee_id, count(c.customer_id) FROM employee e LEFT JOIN customer c "
+        "ON c.support_rep_id = e.employee_id WHERE e.employee_id IN (1, 3) GROUP BY 1 ORDER BY 1",
+        {"employee": "VALUES (1), (3)", "customer": f"{_CUSTOMERS} WHERE support_rep_id = 3"},
+    ),
+    Shape(
+        "aggregates that keep the order",
+        "SELECT string_agg(last_name, ', ' ORDER BY last_name), array_agg(DISTINCT country), "
+        "percentile_cont(0.5) WITHIN GROUP (ORDER BY customer_id), json_agg(city ORDER BY city) "
+        "FROM customer WHERE customer_id < 6",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 6"},
+    ),
+    Shape(
+        "aggregate with a filter",
+        "SELECT count(*) FILTER (WHERE total > 5) FROM invoice WHERE customer_id = 6",
+        {"invoice": f"{_INVOICES} WHERE customer_id = 6"},
+        {"invoice": "superset"},
+    ),
+    Shape(
+        "a function of the application's that is called as an aggregate is elsewhere",
+        "SELECT first(3) FROM genre WHERE genre_id < 3",
+        {"genre": "VALUES (1), (2)"},
+    ),
+    Shape(
+        "distinct",
+        "SELECT DISTINCT country FROM customer WHERE customer_id < 20 ORDER BY country",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
+        "distinct on",
+        "SELECT DISTINCT ON (country) country, last_name FROM customer WHERE customer_id < 20 "
+        "ORDER BY country, customer_id",
+        {
+            "customer": "SELECT min(customer_id) FROM customer WHERE customer_id < 20 "
+            "GROUP BY country"
+        },
+    ),
+    Shape(
+        "union",
+        "SELECT last_name FROM customer WHERE customer_id < 4 UNION "
+        "SELECT last_name FROM employee WHERE employee_id > 6 ORDER BY 1",
+        {"customer": "", "employee": ""},
+        {"customer": "statement", "employee": "statement"},
+    ),
+    Shape(
+        "CTE",
+        "WITH c(n, k) AS (SELECT last_name, customer_id FROM customer WHERE customer_id < :a) "
+        "SELECT n FROM c WHERE k > :b ORDER BY n",
+        {"customer": "VALUES (4), (5), (6), (7), (8)"},
+        parameters={"a": 9, "b": 3},
+    ),
+    Shape(
+        "CTE used twice",
+        "WITH c AS MATERIALIZED (SELECT last_name AS n, customer_id AS k FROM customer "
+        "WHERE customer_id < 5) SELECT a.n, b.n FROM c AS a JOIN c AS b ON b.k = a.k + 1 "
+        "WHERE a.k = 2",
+        {"customer": "VALUES (2), (3)"},
+    ),
+    Shape(
+        "star over a CTE",
+        "WITH c AS (SELECT last_name, first_name FROM customer WHERE customer_id < 5) "
+        "SELECT * FROM c ORDER BY last_name",
+        {"customer": "VALUES (1), (2), (3), (4)"},
+    ),
+    Shape(
+        "grouping CTE joined to a table",
+        "WITH t AS (SELECT customer_id AS k, sum(total) AS s FROM invoice GROUP BY customer_id) "
+        "SELECT c.last_name, t.s FROM customer c JOIN t ON t.k = c.customer_id WHERE t.s > 46 "
+        "ORDER BY 1",
+        {
+            "customer": "SELECT customer_id FROM invoice GROUP BY 1 HAVING sum(total) > 46",
+            "invoice": f"{_INVOICES} WHERE customer_id IN "
+            "(SELECT customer_id FROM invoice GROUP BY 1 HAVING sum(total) > 46)",
+        },
+    ),
+    Shape(
+        "derived table",
+        "SELECT D.n FROM (SELECT last_name n, country k FROM customer WHERE customer_id < 20) D "
+        "WHERE d.k = 'Canada' ORDER BY n",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 20 AND country = 'Canada'"},
+    ),
+    Shape(
+        "derived table whose columns are given other names",
+        "SELECT a, b FROM (SELECT customer_id, last_name FROM customer WHERE customer_id < 4) "
+        "AS d (a, b) ORDER BY 1",
+        {"customer": "VALUES (1), (2), (3)"},
+    ),
+    Shape(
+        "a table whose columns are given other names",
+        "SELECT customer_id FROM customer AS c (other, customer_id) WHERE other < 4 ORDER BY 1",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
+        "count over a derived table",
+        "SELECT count(*) FROM (SELECT customer_id FROM customer WHERE country = 'USA') AS anon_1",
+        {"customer": f"{_CUSTOMERS} WHERE country = 'USA'"},
+    ),
+    Shape(
+        "count over distinct rows",
+        "SELECT count(*) FROM (SELECT DISTINCT country FROM customer WHERE customer_id < 9) AS d",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
+        "entities over a limited derived table",
+        "SELECT c.last_name, i.total FROM (SELECT customer_id AS k, last_name FROM customer "
+        "ORDER BY customer_id LIMIT 2) AS c LEFT JOIN invoice i ON i.customer_id = c.k "
+        "ORDER BY i.invoice_id",
+        {"customer": "VALUES (1), (2)", "invoice": f"{_INVOICES} WHERE customer_id IN (1, 2)"},
+    ),
+    Shape(
+        "lateral",
+        "SELECT c.last_name, x.total FROM customer c LEFT JOIN LATERAL "
+        "(SELECT total FROM invoice i WHERE i.customer_id = c.customer_id "
+        "ORDER BY total DESC LIMIT 1) x ON true WHERE c.customer_id < 3 ORDER BY 1",
+        {
+            "customer": "VALUES (1), (2)",
+            "invoice": "(SELECT invoice_id FROM invoice WHERE customer_id = 1 "
+            "ORDER BY total DESC LIMIT 1) UNION (SELECT invoice_id FROM invoice "
+            "WHERE customer_id = 2 ORDER BY total DESC LIMIT 1)",
+        },
+    ),
+    Shape(
+        "scalar subquery handed out",
+        "SELECT last_name, (SELECT max(total) FROM invoice WHERE customer_id = 6) FROM customer "
+        "WHERE customer_id = 2",
+        {"customer": "SELECT 2", "invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "an array from a subquery",
+        "SELECT last_name, ARRAY(SELECT total FROM invoice i WHERE i.customer_id = c.customer_id "
+        "ORDER BY 1) FROM customer c WHERE customer_id = 2",
+        {"customer": "SELECT 2", "invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "EXISTS only consults",
+        "SELECT last_name FROM customer c WHERE EXISTS (SELECT 1 FROM invoice i "
+        "WHERE i.customer_id = c.customer_id AND i.total > 22) ORDER BY 1",
+        {"customer": "SELECT customer_id FROM invoice WHERE total > 22"},
+        consulted=("invoice",),
+    ),
+    Shape(
+        "ANY of a subquery only consults",
+        "SELECT last_name FROM customer WHERE customer_id = ANY "
+        "(SELECT customer_id FROM invoice WHERE total > 22) ORDER BY 1",
+        {"customer": "SELECT customer_id FROM invoice WHERE total > 22"},
+        consulted=("invoice",),
+    ),
+    Shape(
+        "row numbers",
+        "SELECT last_name, row_number() OVER (ORDER BY last_name) FROM customer "
+        "WHERE customer_id < 9 ORDER BY 2 FETCH FIRST 3 ROWS ONLY",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 9 ORDER BY last_name LIMIT 3"},
+    ),
+    Shape(
+        "running total",
+        "SELECT total, sum(total) OVER w FROM invoice WHERE customer_id = 2 "
+        "WINDOW w AS (ORDER BY invoice_id) ORDER BY invoice_id",
+        {"invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "limit and offset",
+        "SELECT name FROM track ORDER BY track_id LIMIT :n OFFSET :m",
+        {"track": "VALUES (11), (12), (13)"},
+        parameters={"n": 3, "m": 10},
+    ),
+    Shape(
+        "rows that are locked",
+        "SELECT v FROM vault WHERE id = 2 FOR NO KEY UPDATE OF vault SKIP LOCKED",
+        {"vault": "SELECT 2"},
+    ),
+    Shape(
+        "composite key, half of it selected",
+        "SELECT playlist_id FROM playlist_track WHERE track_id = 3402 ORDER BY 1",
+        {
+            "playlist_track": "SELECT playlist_id || '/' || track_id FROM playlist_track "
+            "WHERE track_id = 3402"
+        },
+    ),
+    Shape(
+        "count over a composite key",
+        "SELECT count(*) FROM playlist_track WHERE playlist_id = 17",
+        {
+            "playlist_track": "SELECT playlist_id || '/' || track_id FROM playlist_track "
+            "WHERE playlist_id = 17"
+        },
+    ),
+    Shape(
+        "composite key of several types, in another order than its columns",
+        'SELECT who FROM seat ORDER BY plane, "row"',
+        {"seat": """SELECT plane || '/' || letter || '/' || "row" FROM seat"""},
+    ),
+    Shape(
+        "the same, aggregated",
+        "SELECT count(who) FROM seat WHERE letter <> ''",
+        {"seat": """SELECT plane || '/' || letter || '/' || "row" FROM seat"""},
+    ),
+    Shape(
+        "table without a key",
+        "SELECT body FROM note ORDER BY body",
+        {"note": ""},
+        {"note": "statement"},
+    ),
+    Shape(
+        "names that need quotes",
+        'SELECT "a b", "select" FROM "Odd ""name" AS "x Y" ORDER BY "select"',
+        {'odd "name': 'SELECT "The Key" FROM "Odd ""name"'},
+    ),
+    Shape("uuid, selected", "SELECT id, v FROM doc ORDER BY v", {"doc": "SELECT id FROM doc"}),
+    Shape("uuid, hidden", "SELECT v FROM doc ORDER BY v", {"doc": "SELECT id FROM doc"}),
+    Shape(
+        "uuid, aggregated",
+        "SELECT owner, count(*) FROM doc GROUP BY owner ORDER BY 1",
+        {"doc": "SELECT id FROM doc"},
+    ),
+    Shape(
+        "numeric, selected",
+        "SELECT number FROM account ORDER BY 1",
+        {"account": "SELECT number FROM account"},
+        subjects="SELECT holder FROM account",
+    ),
+    Shape(
+        "numeric with uuid subjects, aggregated",
+        "SELECT count(*) FROM account WHERE number > 3",
+        {"account": "SELECT number FROM account WHERE number > 3"},
+        subjects="SELECT holder FROM account WHERE number > 3",
+    ),
+    Shape("padded, hidden", "SELECT v FROM padded", {"padded": "SELECT concat(code) FROM padded"}),
+    Shape(
+        "padded, selected", "SELECT code FROM padded", {"padded": "SELECT concat(code) FROM padded"}
+    ),
+    Shape("large integers", "SELECT v FROM large ORDER BY 1", {"large": "SELECT id FROM large"}),
+    Shape(
+        "large integers, aggregated",
+        "SELECT count(*) FROM large WHERE v <> ''",
+        {"large": "SELECT id FROM large"},
+    ),
+    Shape("booleans", "SELECT is_on FROM flag ORDER BY 1", {"flag": "SELECT is_on FROM flag"}),
+    Shape(
+        "a key whose text form hangs on settings",
+        "SELECT v FROM daily",
+        {"daily": ""},
+        {"daily": "statement"},
+    ),
+    Shape(
+        "comments, strings and semicolons",
+        "SELECT /* FROM /* invoice */ */ last_name, 'a;b''c -- FROM' AS x, E'it\\'s', $$a'b$$ "
+        "-- , invoice_id\nFROM customer -- WHERE\nWHERE customer_id = 3 /* ; */ ;",
+        {"customer": "SELECT 3"},
+    ),
+    Shape(
+        "a name that looks like ours",
+        "SELECT last_name AS indelible_1 FROM customer WHERE customer_id = 3 ORDER BY indelible_1",
+        {"customer": "SELECT 3"},
+    ),
+    Shape(
+        "whole rows as values",
+        "SELECT i.total, row_to_json(c), (c).city FROM invoice i JOIN customer c "
+        "ON c.customer_id = i.customer_id WHERE i.invoice_id = 9",
+        {"invoice": "SELECT 9", "customer": "SELECT customer_id FROM invoice WHERE invoice_id = 9"},
+    ),
+    Shape(
+        "a function of the row, written as a column",
+        "SELECT i.total, c.full_name FROM invoice i JOIN customer c USING (customer_id) "
+        "WHERE i.invoice_id = 9",
+        {"invoice": "SELECT 9", "customer": "SELECT customer_id FROM invoice WHERE invoice_id = 9"},
+    ),
+    Shape(
+        "set-returning function beside the key",
+        "SELECT genre_id, generate_series(1, 3) FROM genre WHERE genre_id < 3 ORDER BY 1, 2",
+        {"genre": "VALUES (1), (2)"},
+    ),
+    Shape(
+        "join with functions",
+        "SELECT last_name, n FROM generate_series(3, 4) AS g(n) JOIN customer c "
+        "ON c.customer_id = g.n JOIN unnest(ARRAY[3, 4]) AS u ON u = n ORDER BY 1",
+        {"customer": "VALUES (3), (4)"},
+    ),
+    Shape(
+        "values joined",
+        "SELECT v.b, c.last_name FROM (VALUES (3, 'x'), (4, 'y')) AS v(a, b) JOIN customer c "
+        "ON c.customer_id = v.a ORDER BY 1",
+        {"customer": "VALUES (3), (4)"},
+    ),
+    Shape(
+        "partitioned table",
+        "SELECT v FROM measured ORDER BY v",
+        {"measured": "SELECT id || '/' || at FROM measured"},
+    ),
+    Shape(
+        "a partition by its own name",
+        "SELECT v FROM measured_2",
+        {"measured": ""},
+        {"measured": "statement"},
+    ),
+    Shape(
+        "a table that others inherit from",
+        "SELECT name FROM beast ORDER BY 1",
+        {"beast": ""},
+        {"beast": "statement"},
+    ),
+    Shape(
+        "a table of another schema, and a namesake in it",
+        "SELECT a.first_name, b.first_name FROM crm.customer a JOIN customer b "
+        "ON b.customer_id = a.customer_id ORDER BY 1",
+        {"crm.customer": "VALUES (7), (8)", "customer": "VALUES (7), (8)"},
+    ),
+    Shape(
+        "view",
+        "SELECT first_name FROM canadian ORDER BY 1",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
+        "view over views, in another schema",
+        "SELECT first_name FROM crm.far ORDER BY 1",
+        {"customer": "", "crm.lead": ""},
+        {"customer": "statement", "crm.lead": "statement"},
+    ),
+    Shape(
+        "materialized view",
+        "SELECT count(*) FROM totals",
+        {"invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "recursive CTE",
+        "WITH RECURSIVE tree(id, name) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
+        "SELECT p.id, p.name FROM part p JOIN tree t ON p.parent = t.id) "
+        "SELECT name FROM tree ORDER BY 1",
+        {"part": ""},
+        {"part": "statement"},
+    ),
+    Shape(
+        "a function that may read anything",
+        "SELECT peek(), last_name FROM customer WHERE customer_id = 3",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
+        "a function that hangs on its arguments alone",
+        "SELECT shout(last_name) FROM customer WHERE customer_id = 3",
+        {"customer": "SELECT 3"},
+    ),
+    Shape(
+        "a function that reads tables named in a string",
+        "SELECT name, query_to_xml('SELECT 1', true, true, '')::text FROM genre WHERE genre_id = 1",
+        {"genre": ""},
+        {"genre": "statement"},
+    ),
+    Shape(
+        "text that may be quoted in two ways",
+        "SELECT last_name FROM customer WHERE last_name = 'a\\b'",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape("no table at all", "SELECT 1, 'x', 2.5, NULL, current_date IS NULL"),
+    Shape("values", "VALUES (1, 'a'), (2, 'b')"),
+    Shape("explain", "EXPLAIN (COSTS OFF) SELECT * FROM customer"),
+    Shape("setting", "SHOW transaction_isolation"),
+    Shape("table whose reads aren't captured", "SELECT v FROM unwatched"),
+    Shape("catalogue", "SELECT relname FROM pg_class WHERE relname = 'pg_proc'"),
+    Shape(
+        "information schema",
+        "SELECT table_name FROM information_schema.tables WHERE table_name = 'invoice'",
+    ),
+]
