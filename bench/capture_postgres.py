@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Engine, create_engine, insert, text, update
+from sqlalchemy import Engine, create_engine, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from tests.servers import Database, PostgresServer
@@ -31,6 +31,7 @@ from indelible.transport.journal import Journal
 
 ROWS = 5_000
 SINGLES = 100
+LISTS = 20
 BLOCKS = 12
 S = TypeVar("S", "Site", "AsyncSite")
 
@@ -178,6 +179,32 @@ def update_many(site: Site) -> None:
         connection.execute(update(Item).values(count=Item.count + 1))
 
 
+def get_singly(site: Site) -> None:
+    for n in range(1_000, 1_000 + SINGLES):
+        with Session(site.engine) as session:
+            session.get_one(Item, n)
+
+
+def list_entities(site: Site) -> None:
+    with Session(site.engine) as session:
+        for _ in range(LISTS):
+            session.scalars(select(Item).where(Item.id < 1_100)).all()
+            session.expunge_all()
+
+
+def list_names(site: Site) -> None:
+    """The key isn't among what is asked for."""
+    with site.engine.connect() as connection:
+        for _ in range(LISTS):
+            connection.execute(select(Item.name).where(Item.id < 2_000)).all()
+
+
+def count_some(site: Site) -> None:
+    with site.engine.connect() as connection:
+        for _ in range(LISTS):
+            connection.execute(select(func.count()).where(Item.grade == 3)).all()
+
+
 def change_async(site: AsyncSite) -> None:
     async def work() -> None:
         for n in range(1, SINGLES + 1):
@@ -202,6 +229,10 @@ WORKS: dict[str, tuple[Callable[[Site], None], int]] = {
     "get, change, commit": (change_singly, SINGLES),
     "executemany, a row": (insert_many, ROWS),
     "1,000 rows a statement, a row": (insert_together, ROWS),
+    "get by key": (get_singly, SINGLES),
+    "100 entities": (list_entities, LISTS),
+    "1,000 names without their keys": (list_names, LISTS),
+    "count of a seventh": (count_some, LISTS),
     "bulk update, a row": (update_many, 2 * ROWS + SINGLES),
 }
 

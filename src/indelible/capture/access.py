@@ -20,7 +20,6 @@ from indelible.capture.hidden_columns import is_as_planned, only_at, visible_pla
 from indelible.capture.integer_access import MAX_IDS, integer_access
 from indelible.capture.statement_parameters import (
     Parameters,
-    kept_parameters,
     shown_parameters,
 )
 from indelible.capture.statements.plan import Plan, UnreadableKeyError
@@ -280,7 +279,7 @@ class Access:
             kind = self._writer.kind_of(plan.tables[0])
         parameters: tuple[Value, ...] | None = None
         if plan.parameters and not self._events:
-            parameters = shown_parameters(self._parameters, kept_parameters(plan, self._text))
+            parameters = shown_parameters(plan, self._text, self._parameters)
         part = None
         if self._events and self._first_id is not None:
             part = Part(self._events + 1, self._events + 1 if final else 0, self._first_id)

@@ -15,7 +15,6 @@ from indelible.capture.access_event import Who
 from indelible.capture.extraction import Row
 from indelible.capture.statement_parameters import (
     Parameters,
-    kept_parameters,
     shown_parameters,
 )
 from indelible.capture.statements.keys import parse_integer_array
@@ -96,8 +95,7 @@ class IntegerAccess:
         shown = b""
         plan = self._plan
         if plan.parameters:
-            kept = kept_parameters(plan, text)
-            shown = b',"parameters":' + _encode(shown_parameters(parameters, kept))
+            shown = b',"parameters":' + _encode(shown_parameters(plan, text, parameters))
         return b"".join(
             (
                 before,

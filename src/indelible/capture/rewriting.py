@@ -15,7 +15,7 @@ from indelible.capture.extraction import Row
 from indelible.capture.statement_parameters import Parameters, chosen_parameters
 from indelible.capture.statements.plan import Plan
 from indelible.capture.statements.planner import Entry
-from indelible.capture.statements.tokens import expand, runs
+from indelible.capture.statements.tokens import IN_LISTS, expand
 
 
 class Runner(Protocol):
@@ -91,7 +91,7 @@ class Rewriting:
     ) -> Callable[[], None] | None:
         """Fetch the keys; what is returned lets go of the snapshot that the statement shares."""
         plan = access.plan
-        originals = runs(text)
+        originals = IN_LISTS.runs(text)
         found: list[list[Row]] = []
         release = None
         try:
@@ -128,4 +128,4 @@ def _text(detail: object) -> str:
 
 
 def _rewritten(plan: Plan, text: str) -> str:
-    return expand(plan.text or "", runs(text))
+    return expand(plan.text or "", IN_LISTS.runs(text))

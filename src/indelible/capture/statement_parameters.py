@@ -1,32 +1,22 @@
 """The values that a statement is run with: which placeholder each belongs to, how it is shown.
 
-A placeholder of a plan may be a collapsed run of `?`, and then stands for several values.
+A placeholder of a plan may be a collapsed IN-list, and then stands for several values.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import decimal
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from indelible.capture.statements.plan import Plan
-from indelible.capture.statements.tokens import runs
+from indelible.capture.statements.tokens import IN_LISTS
 from indelible.errors import ValueEncodingError
 from indelible.events.values import MASKED, MAX_PLAIN_INT, Value, to_value
 
 Parameters = Sequence[object] | Mapping[str, object]
-
-
-def kept_parameters(plan: Plan, text: str) -> Sequence[bool]:
-    """Of each value of `text`, whether it may be written down."""
-    answers = plan.parameters or ()
-    if not plan.has_runs:
-        return answers
-    return [
-        answer
-        for answer, width in zip(answers, _widths(plan, text), strict=True)
-        for _ in range(width)
-    ]
 
 
 def chosen_parameters(
@@ -43,21 +33,24 @@ def chosen_parameters(
 
 def _widths(plan: Plan, text: str) -> list[int]:
     """How many values each placeholder of the plan stands for in `text`."""
-    originals = iter(runs(text))
+    originals = iter(IN_LISTS.runs(text))
     return [next(originals).count("?") if is_run else 1 for is_run in plan.collapsed]
 
 
-def shown_parameters(parameters: Parameters, kept: Sequence[bool]) -> tuple[Value, ...]:
-    """The values that a statement was run with; those not to be kept are `masked`.
+def shown_parameters(plan: Plan, text: str, parameters: Parameters) -> tuple[Value, ...]:
+    """The values that `text` was run with; those not to be kept are `masked`.
 
-    `kept` holds one answer for each value. A mapping's values stand in its own order, and are
-    kept only if all are.
+    A mapping's values stand in its own order, and are kept only if all are.
     """
+    answers: Sequence[bool] = plan.parameters or ()
     if isinstance(parameters, dict | Mapping):
-        kept = (all(kept),) * len(parameters)
+        answers = (all(answers),) * len(parameters)
         parameters = tuple(parameters.values())
+    elif plan.has_runs:
+        widths = _widths(plan, text)
+        answers = [one for one, width in zip(answers, widths, strict=True) for _ in range(width)]
     shown: list[Value] = []
-    for value, keep in zip(parameters, kept):  # noqa: B905 - the driver counts them
+    for value, keep in zip(parameters, answers):  # noqa: B905 - the driver counts them
         if not keep:
             shown.append(MASKED)
         elif type(value) is int and -MAX_PLAIN_INT <= value <= MAX_PLAIN_INT:
@@ -76,6 +69,8 @@ def _shown(value: object) -> Value:
         return value.isoformat(" ")
     if isinstance(value, dt.date):
         return value.isoformat()
+    if isinstance(value, uuid.UUID | decimal.Decimal):
+        return str(value)
     if isinstance(value, bytearray | memoryview):
         value = bytes(value)
     for base in (int, str, float, bytes):

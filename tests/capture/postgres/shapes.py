@@ -185,6 +185,14 @@ SHAPES = [
         parameters={"ids": [3, 9, 11]},
     ),
     Shape(
+        "IN-lists, and what looks like them",
+        "SELECT 'IN (:a, :b)' || E'\\'', CAST(:x AS int), CAST(:y AS int), customer_id "
+        "FROM customer WHERE customer_id IN (:a, :b, :c) AND support_rep_id IN (:x, :y) "
+        "ORDER BY last_name",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id IN (3, 9, 11) AND support_rep_id IN (3, 4)"},
+        parameters={"a": 3, "b": 9, "c": 11, "x": 3, "y": 4},
+    ),
+    Shape(
         "operators that drivers double",
         "SELECT last_name FROM customer WHERE customer_id % 2 = :rest AND last_name LIKE '%a%' "
         "AND customer_id < 20 ORDER BY 1",

@@ -20,6 +20,7 @@ from indelible.capture.postgres.dialect import IndeliblePostgres
 from indelible.errors import DeliveryError
 from indelible.events.context import acting_as
 from indelible.events.model import TargetRows
+from indelible.events.values import MASKED
 
 from .reading import DRIVERS, TRUDY, Reader, host_of, loop
 
@@ -349,6 +350,26 @@ def test_keys_that_the_application_converts_are_not_made_up(
 def _as_decimals(connection: Any, _: object) -> None:
     """Its integers come out of the driver as something else."""
     connection.adapters.register_loader("int4", NumericLoader)
+
+
+def test_parameters_are_shown_unless_they_meet_what_is_masked(shop: Shop) -> None:
+    """All of them or none: a driver's numbers needn't stand in order."""
+
+    def work(connection: Connection) -> list[Any]:
+        by_id = text("SELECT name FROM customer WHERE id IN (:a, :b) AND name <> :c")
+        by_email = text("SELECT name FROM customer WHERE id = :a AND email = :b")
+        return [
+            repr(connection.execute(by_id, {"a": 1, "b": 2, "c": "x"}).all()),
+            repr(connection.execute(by_email, {"a": 3, "b": "e3"}).all()),
+        ]
+
+    shop.read(work)
+    first, second = (event.statement for event in shop.host.take())
+    assert first is not None
+    assert second is not None
+    assert first.parameters == (1, 2, "x")
+    assert second.parameters == (MASKED, MASKED)
+    assert "e3" not in second.text
 
 
 class _Pooled:

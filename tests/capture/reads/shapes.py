@@ -153,6 +153,25 @@ SHAPES = [
         {"customer": "VALUES (3), (9), (11)"},
     ),
     Shape(
+        "parameters among the items",
+        "SELECT ?, ?, CustomerId FROM Customer WHERE CustomerId IN (?, ?) ORDER BY 3",
+        (8, 9, 3, 4),
+        {"customer": "VALUES (3), (4)"},
+    ),
+    Shape(
+        "a function of parameters that is an aggregate of one",
+        "SELECT max(?, ?), LastName FROM Customer WHERE CustomerId < 3 ORDER BY CustomerId",
+        (8, 9),
+        {"customer": "VALUES (1), (2)"},
+    ),
+    Shape(
+        "what looks like an IN-list",
+        "SELECT 'IN (?, ?, ?)' AS \"IN (?, ?)\", LastName /* IN (?, ?) */ FROM Customer "
+        "WHERE CustomerId IN (?, ?) -- IN (?, ?)\nORDER BY CustomerId",
+        (3, 4),
+        {"customer": "VALUES (3), (4)"},
+    ),
+    Shape(
         "count",
         "SELECT count(*) FROM Customer WHERE Country = ?",
         ("Brazil",),

@@ -51,7 +51,7 @@ def _general(
     plan: Plan, rows: list[Row], frame: Frame | None, parameters: tuple[object, ...]
 ) -> bytes:
     targets, subjects = named_targets(plan, rows, (), is_first=True, is_whole=True)
-    shown = shown_parameters(parameters, plan.parameters) if plan.parameters else None
+    shown = shown_parameters(plan, "", parameters) if plan.parameters else None
     return encode_access(
         action="invoice.read",
         who=who_is(frame),

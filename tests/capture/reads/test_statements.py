@@ -15,9 +15,8 @@ from indelible.capture.statements.planner import Planner
 from indelible.capture.statements.shown import shown_text
 from indelible.capture.statements.sqlite import SQLITE
 from indelible.capture.statements.tokens import (
-    collapse,
+    IN_LISTS,
     expand,
-    runs,
     split_statements,
     tokenize,
 )
@@ -83,11 +82,20 @@ def test_only_what_is_proven_to_be_a_read_counts_as_one(text: str, verb: Verb) -
     assert SQLITE.verb_of(text, tokenize(text)) is verb
 
 
-@given(st.text(alphabet="?, \n'x1(\"-*/\x01", max_size=40))
+@given(st.text(alphabet="?, \n'x1()IN\"-*/\x01", max_size=40) | st.text(max_size=9))
 def test_collapsing_loses_nothing(text: str) -> None:
     """The text that runs is the text that came, to the letter, however its lists were collapsed."""
     if "\x01" not in text:
-        assert expand(collapse(text), runs(text)) == text
+        assert expand(IN_LISTS.collapse(text), IN_LISTS.runs(text)) == text
+
+
+def test_only_in_lists_share_a_plan() -> None:
+    """Elsewhere two parameters are two columns, or make another function of one."""
+    planner = Planner(SCHEMA, POLICY)
+    text = "SELECT name FROM person WHERE id IN ({})"
+    assert planner.entry(text.format("?, ?")) is planner.entry(text.format("?,?, ?"))
+    for other in ("SELECT {}, id FROM person", "SELECT max({}) FROM person", "VALUES ({})"):
+        assert planner.entry(other.format("?, ?")) is not planner.entry(other.format("?, ?, ?"))
 
 
 @given(st.text(max_size=60))
@@ -147,7 +155,7 @@ def test_texts_that_differ_in_the_length_of_a_list_share_a_plan() -> None:
 )
 def test_literals_and_comments_are_not_written_down(text: str, shown: str) -> None:
     """What stands in a text as a value, in whatever quotes, isn't in the trail."""
-    collapsed = collapse(text)
+    collapsed = IN_LISTS.collapse(text)
     assert shown_text(collapsed, tokenize(collapsed), SCHEMA, SQLITE) == shown
 
 

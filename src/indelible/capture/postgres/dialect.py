@@ -19,7 +19,7 @@ from sqlglot.parsers.postgres import PostgresParser
 
 from indelible.capture.postgres.names import quote_name
 from indelible.capture.postgres.readable import Named, Readable, Session
-from indelible.capture.postgres.tokens import tokenize
+from indelible.capture.postgres.tokens import IN_LISTS, tokenize
 from indelible.capture.postgres.values import INTEGERS, TEXTS, is_settled, value_of
 from indelible.capture.postgres.verbs import verb_of
 from indelible.capture.schema import Schema, Table
@@ -80,6 +80,7 @@ class PostgresDialect(Dialect):
         MATERIALIZED NCHAR NOT NULL OF OFFSET ON OR OVER PARTITION ROLLUP SELECT SETS SIMILAR SOME
         SYSTEM BERNOULLI THEN TO UNION USING VALUES VARYING WHEN WHERE WITHIN
         """)
+    in_lists = IN_LISTS
     has_row_values = True
     hides_unread = True
 

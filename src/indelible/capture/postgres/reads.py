@@ -12,7 +12,7 @@ import itertools
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from indelible.capture.access import Access
@@ -29,13 +29,13 @@ from indelible.capture.postgres.readable import (
     schema_for,
 )
 from indelible.capture.postgres.schema import named_sql
-from indelible.capture.postgres.tokens import tokenize
+from indelible.capture.postgres.tokens import IN_LISTS, tokenize
 from indelible.capture.postgres.verbs import may_be_query
 from indelible.capture.postgres.wires import Wire
 from indelible.capture.statement_parameters import Parameters
 from indelible.capture.statements.plan import Plan, Verb
 from indelible.capture.statements.planner import MAX_PLANS, Entry, Planner
-from indelible.capture.statements.tokens import Kind, unquote
+from indelible.capture.statements.tokens import Kind, expand, unquote
 from indelible.errors import IndelibleError
 from indelible.policy.model import Server
 
@@ -184,7 +184,7 @@ class ConnectionReads:
         *,
         is_many: bool = False,
     ) -> Access | None:
-        """Run `text`, or what its plan makes of it, by way of `run`.
+        """Run `text`, or what its plan makes of it, by way of `run`; `parameters` as it has them.
 
         What is returned must be given the rows; None where none are recorded. Errors are those
         of `run`. Raises `DeliveryError` for tables under `strict`.
@@ -202,7 +202,8 @@ class ConnectionReads:
             return None
         if not entry.is_trusted:
             plan = self._settle(entry, text, parameters)
-        access = Access(self._log, plan, text, (), self._log.reader(), transaction)
+        named = _by_name(parameters)
+        access = Access(self._log, plan, text, named, self._log.reader(), transaction)
         access.announce()
         if plan.text is None:
             run(text)
@@ -210,7 +211,7 @@ class ConnectionReads:
             access.ran_original(_UNTRIED)
             run(text)
         else:
-            self._run_rewritten(access, entry, plan.text, text, run)
+            self._run_rewritten(access, entry, _rewritten(plan, text), text, run)
         self._ran(planner, plan, text)
         self._log.open_accesses[access] = None
         return access
@@ -274,7 +275,7 @@ class ConnectionReads:
         """The plan to follow now. A rewritten text is one only once the server explained it."""
         while not entry.is_trusted:
             plan = entry.plan
-            changed = self._explain(plan.text or "", parameters)
+            changed = self._explain(_rewritten(plan, text), parameters)
             if changed is None or plan.fragile:
                 own = self._explain(text, parameters)
                 if own is None and entry.tries < _TRIES:
@@ -345,6 +346,18 @@ def _keep(cache: dict[str, T], text: str, value: T) -> None:
     if len(cache) >= MAX_PLANS:
         cache.clear()
     cache[text] = value
+
+
+def _by_name(parameters: Parameters | None) -> Mapping[str, object]:
+    """So that either all or none are shown: `$2` may stand before `$1`."""
+    if isinstance(parameters, Sequence):
+        return {str(number): value for number, value in enumerate(parameters, 1)}
+    return parameters or {}
+
+
+def _rewritten(plan: Plan, text: str) -> str:
+    own = plan.text or ""
+    return expand(own, IN_LISTS.runs(text)) if plan.has_runs else own
 
 
 def _sqlstate(error: BaseException) -> str:

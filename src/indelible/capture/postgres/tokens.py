@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from indelible.capture.statements.tokens import Kind, Token
+from indelible.capture.statements.tokens import InLists, Kind, Token
 
 _TOKEN: Final = re.compile(
     r"""(?:[ \t\n\r\f\v]+ | --[^\n\r]*)+
@@ -21,7 +21,7 @@ _TOKEN: Final = re.compile(
     | (?P<quoted>"(?:[^"\0]|"")+")
     | (?P<number>0[xX][0-9A-Fa-f_]+ | 0[oO][0-7_]+ | 0[bB][01_]+
         | (?:[0-9][0-9_]*(?:\.(?!\.)[0-9_]*)? | \.[0-9][0-9_]*)(?:[eE][+-]?[0-9]+)?)
-    | (?P<parameter>\$[0-9]+ | %\([^)]*\)[sbt] | %[sbt](?![0-9A-Za-z_$\x80-\U0010ffff]))
+    | (?P<parameter>\?\x01 | \$[0-9]+ | %\([^)]*\)[sbt] | %[sbt](?![0-9A-Za-z_$\x80-\U0010ffff]))
     | (?P<word>[A-Za-z_\x80-\U0010ffff][0-9A-Za-z_$\x80-\U0010ffff]*)
     | (?P<punctuation>:: | := | \.\. | [:(),.;\[\]]
         | (?:%%
@@ -33,6 +33,13 @@ _TOKEN: Final = re.compile(
 )
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 _KINDS: Final = {kind.value: kind for kind in Kind} | {"unread": Kind.ILLEGAL}
+
+
+IN_LISTS: Final = InLists(
+    r"""[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^'\\]|'')*'|"(?:[^"]|"")*"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"""
+    r"""|--[^\n\r]*|/\*.*?\*/""",
+    r"(?:%\([^)]*\)s|%s|\$[0-9]+)(?:::[A-Za-z_ ]+(?:\([0-9, ]*\))?)?",
+)
 
 
 def tokenize(text: str) -> tuple[Token, ...]:

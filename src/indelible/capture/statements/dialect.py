@@ -12,7 +12,7 @@ from sqlglot import exp
 from indelible.capture.schema import Schema, Table
 from indelible.capture.statements.carried import Carried
 from indelible.capture.statements.plan import Taken, Verb
-from indelible.capture.statements.tokens import Token
+from indelible.capture.statements.tokens import InLists, Token
 
 if TYPE_CHECKING:
     from indelible.capture.statements.sources import Source
@@ -23,14 +23,15 @@ class Dialect(abc.ABC):
     """One database's SQL. Safe for threads.
 
     `parser` is sqlglot's dialect. `keywords` are words in capitals that stand before brackets
-    and call nothing. `has_bare_columns`: a group may hand out columns of one of its rows.
-    `has_row_values`: a table's alias may stand for its whole row. `quotes_text_as_names`: a word
-    in double quotes that names nothing is a string. `hides_unread`: behind a token that isn't
-    understood nothing may be shown.
+    and call nothing. `in_lists` finds those of a text. `has_bare_columns`: a group may hand out
+    columns of one of its rows. `has_row_values`: a table's alias may stand for its whole row.
+    `quotes_text_as_names`: a word in double quotes that names nothing is a string.
+    `hides_unread`: behind a token that isn't understood nothing may be shown.
     """
 
     parser: ClassVar[str | type[sqlglot.Dialect]]
     keywords: ClassVar[frozenset[str]]
+    in_lists: ClassVar[InLists]
     has_bare_columns: ClassVar[bool] = False
     has_row_values: ClassVar[bool] = False
     quotes_text_as_names: ClassVar[bool] = False

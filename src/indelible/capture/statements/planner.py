@@ -18,7 +18,7 @@ from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.sqlite import SQLITE
 from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.syntax import NotUnderstoodError, UnknownTableError
-from indelible.capture.statements.tokens import Token, collapse
+from indelible.capture.statements.tokens import Token
 from indelible.policy.model import Policy
 
 _log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Planner:
         found = self._by_text.get((text, converted))
         if found is not None:
             return found
-        collapsed = collapse(text)
+        collapsed = self._dialect.in_lists.collapse(text)
         entry = self._by_collapsed.get((collapsed, converted))
         if entry is None:
             entry = Entry(self._candidates(collapsed, converted))

@@ -24,7 +24,7 @@ from indelible.capture.statements.syntax import (
     has_bare_columns,
     words,
 )
-from indelible.capture.statements.tokens import Kind, Token, tokenize
+from indelible.capture.statements.tokens import IN_LISTS, Kind, Token, tokenize
 
 _AGGREGATES: Final = words(
     "avg count group_concat json_group_array json_group_object string_agg sum total"
@@ -83,6 +83,7 @@ class SqliteDialect(Dialect):
 
     parser = "sqlite"
     keywords = _KEYWORDS
+    in_lists = IN_LISTS
     has_bare_columns = True
     quotes_text_as_names = True
 

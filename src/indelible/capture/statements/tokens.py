@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 COLLAPSED: Final = "?\x01"
-"""Stands for a run of two or more bare `?`, so that IN-lists of all lengths share a plan."""
+"""Stands for the parameters of an IN-list, so that those of all lengths share a plan."""
 
 
 class Kind(enum.Enum):
@@ -47,9 +47,43 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_BARE_RUN: Final = re.compile(r"\?(?:\s*,\s*\?)+(?![0-9])")
 _KINDS: Final = {kind.value: kind for kind in Kind}
 _MAY_NOT_FOLLOW_NUMBER: Final = re.compile(r"[0-9A-Za-z_$\x80-\U0010ffff]")
+
+
+class InLists:
+    """The IN-lists of texts that are nothing but two or more parameters.
+
+    `quoted` matches what only looks like one, `parameter` one parameter. Lists elsewhere aren't
+    collapsed: two items of a select list are two columns, and `max(?, ?)` isn't `max(?)`.
+    """
+
+    def __init__(self, quoted: str, parameter: str) -> None:
+        self._pieces = re.compile(
+            rf"{quoted}|(?P<head>\bIN\s*\(\s*)(?P<run>{parameter}(?:\s*,\s*{parameter})+)(?=\s*\))",
+            re.DOTALL | re.IGNORECASE,
+        )
+
+    def collapse(self, text: str) -> str:
+        """`text` with each list as one `COLLAPSED`: the key of a plan."""
+        if "\x01" in text:
+            return text
+        return self._pieces.sub(_collapsed, text)
+
+    def runs(self, text: str) -> tuple[str, ...]:
+        """What each `COLLAPSED` of `collapse(text)` stands for, in order, to the letter."""
+        return tuple(found["run"] for found in self._pieces.finditer(text) if found["run"])
+
+
+def _collapsed(piece: re.Match[str]) -> str:
+    return piece.group() if piece["run"] is None else piece["head"] + COLLAPSED
+
+
+IN_LISTS: Final = InLists(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/""",
+    r"\?(?![0-9])",
+)
+"""SQLite's."""
 
 
 def tokenize(text: str) -> tuple[Token, ...]:
@@ -69,20 +103,8 @@ def tokenize(text: str) -> tuple[Token, ...]:
     return tuple(tokens)
 
 
-def collapse(text: str) -> str:
-    """`text` with each run of bare `?` as one `COLLAPSED`: the key of a plan."""
-    if "\x01" in text:
-        return text
-    return _BARE_RUN.sub(COLLAPSED, text)
-
-
-def runs(text: str) -> tuple[str, ...]:
-    """What each `COLLAPSED` of `collapse(text)` stands for, in order, to the letter."""
-    return tuple(match.group() for match in _BARE_RUN.finditer(text))
-
-
 def expand(collapsed: str, originals: Sequence[str]) -> str:
-    """`collapsed` with its n-th `COLLAPSED` as `originals[n]`."""
+    """A collapsed text with its n-th `COLLAPSED` as `originals[n]`."""
     pieces = collapsed.split(COLLAPSED)
     whole = [pieces[0]]
     for original, piece in zip(originals, pieces[1:], strict=True):
