@@ -6,6 +6,7 @@ none was handed out. Of a write: `action id` of each row that it changed, in any
 
 from __future__ import annotations
 
+import uuid
 from typing import Final
 
 DOCUMENT: Final = "6f1c1d525f534d6a9a550d6e2f0c9f11"
@@ -51,6 +52,13 @@ READS: dict[str, set[str]] = {
     "other_database": names("customer", 9),
     "scalar_subquery": names("invoice", 1) | {"customer~"},
 }
+SERVER_READS: dict[str, set[str]] = READS | {
+    "get_uuid": {f"document:{uuid.UUID(DOCUMENT)}"},
+    "distinct": {"customer~"},
+    "union": {"customer~", "label~"},
+}
+"""On PostgreSQL."""
+del SERVER_READS["other_database"]
 WRITES: dict[str, list[str]] = {
     "create": ["customer.insert 20"],
     "save": ["customer.update 1"],

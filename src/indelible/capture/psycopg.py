@@ -1,8 +1,9 @@
 """Capture for plain psycopg 3: `connect()` gives a connection whose statements are seen.
 
 The server's triggers see every write; here the transaction is told who acts, `COPY ... FROM STDIN`
-included, and reads are recorded by statement. Not for `AsyncConnection`. Changes in a pipeline in
-autocommit, and what is sent past cursors (`connection.pgconn`), are nobody's.
+included, and rows that are fetched are recorded by key. `stream`, COPY and pipelines are recorded
+by statement. Not for `AsyncConnection`. Changes in a pipeline in autocommit, and what is sent past
+cursors (`connection.pgconn`), are nobody's.
 
 ```python
 from indelible.capture.psycopg import connect, connection_class
@@ -18,19 +19,27 @@ import contextlib
 import functools
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterator
-from typing import Any, ClassVar, Final
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, ClassVar, Final, TypeVar
 
 try:
     import psycopg
     from psycopg import sql
+    from psycopg.client_cursor import ClientCursorMixin
+    from psycopg.raw_cursor import RawCursorMixin
+    from psycopg.rows import tuple_row
 except ImportError as missing:
     raise ImportError("expected psycopg 3: pip install 'indelible[postgres]'") from missing
 
+from indelible.capture.access import Access
+from indelible.capture.extraction import Row
 from indelible.capture.host import CaptureHost
 from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
 from indelible.capture.postgres.wires import PsycopgWire
 from indelible.capture.recording import TransactionContext
+
+T = TypeVar("T")
 
 _CLASSES: Final[weakref.WeakKeyDictionary[CaptureHost, type[Connection]]] = (
     weakref.WeakKeyDictionary()
@@ -60,14 +69,134 @@ def connection_class(trail: CaptureHost) -> type[Connection]:
 class _Cursor:
     """What every cursor of a captured connection does; stands before psycopg's own class."""
 
+    _access: Access | None = None
+    _loaded: deque[Row]
+    """Rows as they came, of which the application's were made but not handed out yet."""
+
     def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
-        return self._run(query, lambda: super(_Cursor, self).execute(query, params, **kwargs))  # type: ignore[misc]
+        return self._run(
+            query,
+            params,
+            lambda own: super(_Cursor, self).execute(own, params, **kwargs),  # type: ignore[misc]
+            is_seen=not self.connection.pgconn.pipeline_status,  # type: ignore[attr-defined]
+        )
 
     def executemany(self, query: Any, params_seq: Any, **kwargs: Any) -> None:
-        self._run(query, lambda: super(_Cursor, self).executemany(query, params_seq, **kwargs))  # type: ignore[misc]
+        self._run(
+            query,
+            None,
+            lambda own: super(_Cursor, self).executemany(own, params_seq, **kwargs),  # type: ignore[misc]
+            is_seen=False,
+        )
+
+    def fetchone(self) -> Any:
+        row = self._fetch(super().fetchone)  # type: ignore[misc]
+        self._hand_over(int(row is not None), exhausted=row is None)
+        return row
+
+    def fetchmany(self, size: int = 0) -> list[Any]:
+        rows: list[Any] = self._fetch(lambda: super(_Cursor, self).fetchmany(size))  # type: ignore[misc]
+        wanted = size or self.arraysize  # type: ignore[attr-defined]
+        self._hand_over(len(rows), exhausted=len(rows) < wanted)
+        return rows
+
+    def fetchall(self) -> list[Any]:
+        rows: list[Any] = self._fetch(super().fetchall)  # type: ignore[misc]
+        self._hand_over(len(rows), exhausted=True)
+        return rows
+
+    def __next__(self) -> Any:
+        try:
+            row = self._fetch(super().__next__)  # type: ignore[misc]
+        except StopIteration:
+            self._hand_over(0, exhausted=True)
+            raise
+        self._hand_over(1, exhausted=False)
+        return row
+
+    def close(self) -> None:
+        self._close_access()
+        super().close()  # type: ignore[misc]
+
+    @property
+    def description(self) -> Any:
+        columns = super().description  # type: ignore[misc]
+        if self._access is None or columns is None:
+            return columns
+        return list(self._access.describe(columns, _name_of))
+
+    @property
+    def row_factory(self) -> Any:
+        return self._row_factory
+
+    @row_factory.setter
+    def row_factory(self, factory: Any) -> None:
+        self._row_factory = factory
+        if self.pgresult:  # type: ignore[attr-defined]
+            self._make_row = self._make_row_maker()
+
+    def _make_row_maker(self) -> Any:
+        """psycopg asks for it with each result; what is returned makes the application's rows."""
+        access = self._access
+        if access is None:
+            return super()._make_row_maker()  # type: ignore[misc]
+        load = self._loaded.append
+        if not access.has_hidden_columns:
+            make = self._row_factory(self)
+
+            def note(values: Row) -> Any:
+                load(values)
+                return make(values)
+
+            return note
+        make = self._row_factory(_Shown(self))
+        visible = access.visible
+
+        def strip(values: Row) -> Any:
+            load(values)
+            return make(visible([values])[0])
+
+        return strip
+
+    def _read_through(self, access: Access | None) -> None:
+        """From here on the rows of the result are `access`'s."""
+        self._access = access
+        if access is None:
+            return
+        self._loaded = deque()
+        if access.must_describe:
+            access.describe(super().description, _name_of)  # type: ignore[misc]
+            if access.is_of_another_schema:
+                self.connection.captured.reads.schema_changed()  # type: ignore[attr-defined]
+        self._make_row = self._make_row_maker()
+
+    def _fetch(self, fetch: Callable[[], T]) -> T:
+        """What `fetch` returns; of rows that couldn't be made none was handed out."""
+        if self._access is None:
+            return fetch()
+        loaded = self._loaded
+        before = len(loaded)
+        try:
+            return fetch()
+        except BaseException:
+            while len(loaded) > before:
+                loaded.pop()
+            raise
+
+    def _hand_over(self, count: int, *, exhausted: bool) -> None:
+        access = self._access
+        if access is not None:
+            loaded = self._loaded
+            access.hand_over([loaded.popleft() for _ in range(count)], exhausted=exhausted)
+
+    def _close_access(self) -> None:
+        access, self._access = self._access, None
+        if access is not None:
+            access.close()
 
     def stream(self, query: Any, params: Any = None, **kwargs: Any) -> Iterator[Any]:
         statements, text = self._statements(query)
+        self._close_access()
         rows: Generator[Any, None, None] = super().stream(query, params, **kwargs)  # type: ignore[misc]
         with self._starting(statements, text) as is_alone:
             first = next(rows, _NO_ROW)
@@ -86,6 +215,7 @@ class _Cursor:
     @contextlib.contextmanager
     def copy(self, statement: Any, params: Any = None, **kwargs: Any) -> Iterator[Any]:
         statements, text = self._statements(statement)
+        self._close_access()
         copying = super().copy(statement, params, **kwargs)  # type: ignore[misc]
         with self._starting(statements, text) as is_alone:
             copy = copying.__enter__()
@@ -111,10 +241,30 @@ class _Cursor:
                 statements.failed(is_alone=is_alone)
                 raise
 
-    def _run(self, query: Any, run: Callable[[], Any]) -> Any:
+    def _run(self, query: Any, params: Any, run: Callable[[Any], Any], *, is_seen: bool) -> Any:
         statements, text = self._statements(query)
+        self._close_access()
         with self._sharing():
-            return statements.run(text, run)
+            access = statements.run(
+                text,
+                params,
+                lambda own: run(query if own is text else own),
+                query=self._ask,
+                is_seen=is_seen,
+            )
+        self._read_through(access)
+        return self
+
+    def _ask(self, text: str, params: Any) -> list[Any]:
+        """All rows of a statement of ours, with parameters as this cursor takes them."""
+        kind: type[psycopg.Cursor[Any]] = psycopg.Cursor
+        if isinstance(self, ClientCursorMixin):
+            kind = psycopg.ClientCursor
+        elif isinstance(self, RawCursorMixin):
+            kind = psycopg.RawCursor
+        connection: Connection = self.connection  # type: ignore[attr-defined]
+        with contextlib.closing(kind(connection, row_factory=tuple_row)) as cursor:
+            return list(cursor.execute(text, params).fetchall())
 
     def _sharing(self) -> threading.RLock:
         """Held between telling who acts and the statement: threads may share a connection."""
@@ -153,7 +303,7 @@ class Connection(psycopg.Connection[Any]):
 
     @cursor_factory.setter
     def cursor_factory(self, factory: Any) -> None:
-        self._cursor_factory = _seen(factory)
+        self._cursor_factory = seen(factory)
 
     @property
     def server_cursor_factory(self) -> Any:
@@ -161,7 +311,7 @@ class Connection(psycopg.Connection[Any]):
 
     @server_cursor_factory.setter
     def server_cursor_factory(self, factory: Any) -> None:
-        self._server_cursor_factory = _seen(factory)
+        self._server_cursor_factory = seen(factory)
 
     @contextlib.contextmanager
     def transaction(self, *args: Any, **kwargs: Any) -> Iterator[psycopg.Transaction]:
@@ -185,15 +335,46 @@ class _Unseen:
         self._connection = connection
 
     def cursor(self) -> psycopg.Cursor[Any]:
-        return psycopg.Cursor(self._connection)
+        return psycopg.Cursor(self._connection, row_factory=tuple_row)
+
+
+class _Shown:
+    """A cursor as its row factory sees it: without the columns that we added."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+        names = [each.name.encode(cursor._encoding) for each in cursor.description]
+        self.pgresult = _ShownResult(cursor.pgresult, names)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+class _ShownResult:
+    """A result of which only these columns are told."""
+
+    def __init__(self, result: Any, names: Sequence[bytes]) -> None:
+        self._result = result
+        self._names = names
+        self.nfields = len(names)
+
+    def fname(self, column: int) -> bytes | None:
+        return self._names[column] if column < self.nfields else None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._result, name)
 
 
 @functools.lru_cache(maxsize=64)
-def _seen(factory: type[Any]) -> type[Any]:
+def seen(factory: Any) -> Any:
     """`factory`, or its subclass that is captured."""
     if issubclass(factory, _Cursor):
         return factory
     return type(factory.__name__, (_Cursor, factory), {})
+
+
+def _name_of(column: Any) -> str:
+    return str(column.name)
 
 
 def _text_of(query: Any, connection: Connection) -> str:

@@ -1,11 +1,11 @@
-"""Plain psycopg connections: whose each change was, and every statement that read."""
+"""Plain psycopg connections: whose each change was, and every row that was read."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import pytest
@@ -54,11 +54,17 @@ def done_by(trail: Trail, actor: Actor) -> list[str]:
     return sorted(f"{each.event.action} {each.target_text}" for each in trail.changes(by=actor))
 
 
-def reads_by(trail: Trail, actor: Actor) -> int:
+def read_by(trail: Trail, actor: Actor) -> list[tuple[int | None, bool]]:
+    """The ids of people that were read and whether that is certain; None for any."""
     trail.flush()
-    return sum(
-        each.event.action == "person.read" for each in trail.access_events(by=actor).possible()
-    )
+    answer = trail.access_events(by=actor)
+    return [
+        (ids[0] if ids else None, each.certain)
+        for each in sorted((*answer.certain(), *answer.possible()), key=lambda it: it.event.time)
+        if each.event.kind == "access"
+        for target in each.event.targets
+        for ids in target.ids or ((),)
+    ]
 
 
 def test_every_way_to_write(connection: Connection, trail: Trail) -> None:
@@ -92,21 +98,101 @@ def test_every_way_to_write(connection: Connection, trail: Trail) -> None:
     assert list(trail.notices()) == []
 
 
-def test_every_way_to_read(connection: Connection, trail: Trail) -> None:
-    """Each is one access, also by a cursor of the server's, a stream, and COPY TO."""
+class Named(NamedTuple):
+    name: str
+
+
+@pytest.mark.parametrize("kind", [None, "client", "raw", "server"])
+@pytest.mark.parametrize("factory", ["tuple", "dict", "namedtuple", "scalar", "class", "kwargs"])
+def test_rows_are_those_that_they_were(
+    site: Site, trail: Trail, kind: str | None, factory: str
+) -> None:
+    """Whatever makes them, and however they are fetched: only those handed out are recorded."""
+    makers = {
+        "tuple": psycopg.rows.tuple_row,
+        "dict": psycopg.rows.dict_row,
+        "namedtuple": psycopg.rows.namedtuple_row,
+        "scalar": psycopg.rows.scalar_row,
+        "class": psycopg.rows.class_row(Named),
+        "kwargs": psycopg.rows.kwargs_row(Named),
+    }
+    site.database.execute("INSERT INTO person SELECT n, 'n' || n FROM generate_series(1, 9) AS n")
+
+    def say(connection: psycopg.Connection[Any]) -> Iterator[object]:
+        text: Any = "SELECT name FROM person WHERE id <= %s ORDER BY id"
+        arguments: list[object] = [9]
+        if kind == "client":
+            connection.cursor_factory = psycopg.ClientCursor
+        elif kind == "raw":
+            connection.cursor_factory = psycopg.RawCursor
+            text = text.replace("%s", "$1")
+        connection.row_factory = makers[factory]
+        cursor: Any = connection.cursor("named") if kind == "server" else connection.cursor()
+        for fetch in (
+            lambda: cursor.fetchone(),
+            lambda: cursor.fetchmany(2),
+            lambda: cursor.fetchall(),
+            lambda: list(cursor),
+            lambda: next(iter(cursor)),
+        ):
+            cursor.execute(text, arguments)
+            yield fetch(), cursor.description, cursor.rowcount, cursor.rownumber
+        if kind == "server":
+            cursor.execute(text, arguments, binary=True)
+            yield cursor.fetchone(), [column.name for column in cursor.description]
+        cursor.close()
+        connection.rollback()
+        connection.close()
+
+    plain = list(map(repr, say(psycopg.connect(site.database.url("app")))))
+    with acting_as(ALICE):
+        captured = list(map(repr, say(connect(site.database.url("app"), trail=trail))))
+    assert captured == plain
+    expected = [1, 1, 2, *range(1, 10), *range(1, 10), 1, *([1] if kind == "server" else [])]
+    assert read_by(trail, ALICE) == [(n, True) for n in expected]
+
+
+def test_a_row_that_cannot_be_made_was_not_handed_out(connection: Connection, trail: Trail) -> None:
+    made: list[object] = []
+
+    def refusing(cursor: Any) -> Any:
+        def make(values: Sequence[Any]) -> Any:
+            made.append(values)
+            if len(made) == 2:
+                raise RuntimeError("no")
+            return values[0]
+
+        return make
+
+    with acting_as(BOB):
+        connection.execute("INSERT INTO person VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+        connection.commit()
+    with acting_as(ALICE):
+        cursor = connection.cursor(row_factory=refusing)
+        cursor.execute("SELECT name FROM person ORDER BY id")
+        with pytest.raises(RuntimeError):
+            cursor.fetchall()
+        assert cursor.fetchmany(2) == ["a", "b"]
+        cursor.scroll(-1)
+        assert cursor.fetchone() == "b"
+        cursor.row_factory = dict_row
+        assert cursor.fetchone() == {"name": "c"}
+        cursor.close()
+    assert made[0] == ("a",)
+    assert [n for n, _ in read_by(trail, ALICE)] == [1, 2, 2, 3]
+
+
+def test_what_is_not_fetched_row_by_row_is_told_by_statement(
+    connection: Connection, trail: Trail
+) -> None:
+    """Streams, COPY TO and pipelines."""
     with acting_as(BOB):
         connection.execute("INSERT INTO person VALUES (1, 'a'), (2, 'b')")
         connection.commit()
     with acting_as(ALICE):
-        assert connection.execute("SELECT * FROM person WHERE id = 1").fetchall() == [(1, "a")]
-        assert reads_by(trail, ALICE) == 1
-        with connection.cursor("named") as named:
-            named.execute("SELECT id FROM person ORDER BY id")
-            assert named.fetchmany(1) == [(1,)]
-        assert reads_by(trail, ALICE) == 2
         cursor = connection.cursor(row_factory=dict_row)
         assert list(cursor.stream("SELECT id FROM person WHERE id = 2")) == [{"id": 2}]
-        assert reads_by(trail, ALICE) == 3
+        assert read_by(trail, ALICE) == [(None, False)]
         for rows in cursor.stream("SELECT id FROM person ORDER BY id"):
             assert rows == {"id": 1}
             break
@@ -115,11 +201,14 @@ def test_every_way_to_read(connection: Connection, trail: Trail) -> None:
             assert [bytes(each) for each in copy] == [b"1\ta\n", b"2\tb\n"]
         with cursor.copy("COPY (SELECT name FROM person) TO STDOUT") as copy:
             assert [bytes(each) for each in copy] == [b"a\n", b"b\n"]
-        assert reads_by(trail, ALICE) >= 5
+        with connection.pipeline():
+            cursor.execute("SELECT id FROM person WHERE id = 1")
+            assert cursor.fetchall() == [{"id": 1}]
+        before = read_by(trail, ALICE)
+        assert before == [(None, False)] * 5
         connection.execute("SELECT 1")
-        before = reads_by(trail, ALICE)
         assert connection.execute("SELECT 2").fetchone() == (2,)
-        assert reads_by(trail, ALICE) == before
+        assert read_by(trail, ALICE) == before
 
 
 def test_autocommit(site: Site, trail: Trail) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, text
 from tests.capture.reads.host import MemoryHost, ids_by_kind, targets
 from tests.servers import Database
 
+from indelible.capture.psycopg import connect
 from indelible.events.context import acting_as
 from indelible.events.values import TypedValue
 
@@ -45,6 +49,29 @@ def test_shape(shape: Shape, readers: tuple[Reader, Reader, MemoryHost], chinook
         seen = captured.run(lambda connection: result_of(connection, shape))
 
     assert seen == expected
+    check(shape, host, chinook)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_shape_through_psycopg(shape: Shape, chinook: Database) -> None:
+    """The same, without anything in between."""
+    host = host_of(chinook)
+    sql: Any = re.sub(r"(?<!:):(\w+)", r"%(\1)s", shape.sql.replace("%", "%%"))
+
+    def say(connection: psycopg.Connection[Any]) -> tuple[object, ...]:
+        with contextlib.closing(connection):
+            cursor = connection.execute(sql, shape.parameters)
+            return repr(cursor.fetchall()), repr(cursor.description), cursor.rowcount
+
+    expected = say(psycopg.connect(chinook.url("app")))
+    with acting_as(TRUDY):
+        seen = say(connect(chinook.url("app"), trail=host))
+    assert seen == expected
+    check(shape, host, chinook)
+
+
+def check(shape: Shape, host: MemoryHost, chinook: Database) -> None:
+    """What was recorded is what the shape's key queries find."""
     events = host.take()
     assert {kind: set(map(told, ids)) for kind, ids in ids_by_kind(events).items()} == {
         kind: keys_of(chinook, query) for kind, query in shape.rows.items()

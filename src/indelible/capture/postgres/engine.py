@@ -111,7 +111,7 @@ class _EngineCapture:
             lambda own: dialect.do_executemany(cursor, own, parameters, context),
             cursor,
             context,
-            is_many=True,
+            is_seen=False,
         )
 
     def _execute(
@@ -122,7 +122,7 @@ class _EngineCapture:
         cursor: Any,
         context: Any,
         *,
-        is_many: bool = False,
+        is_seen: bool = True,
     ) -> bool:
         broken: BaseException | None = getattr(context, _BROKEN, None)
         if broken is not None:
@@ -132,7 +132,7 @@ class _EngineCapture:
             return False
         statements = self._statements(pooled)
         access = statements.reads.run(
-            text, parameters, run, statements.transaction.written, is_many=is_many
+            text, parameters, run, statements.transaction.written, is_seen=is_seen
         )
         if access is not None:
             read_through(access, statements.reads.schema_changed, cursor, context)

@@ -40,13 +40,15 @@ from indelible.errors import IndelibleError
 from indelible.policy.model import Server
 
 T = TypeVar("T")
+Query = Callable[[str, Any], list[Any]]
+"""All rows of a statement with its parameters."""
 
 _CHECK_S: Final = 30.0
 _LOOKS: Final = 20
 """So often in between, at most, a text that reads from what isn't known lets us look again."""
 _MAX_SESSIONS: Final = 64
 _TRIES: Final = 3
-_BY_STATEMENT: Final = "reads through this driver aren't told by row yet"
+_BY_STATEMENT: Final = "its rows were handed out in a way that isn't seen"
 _REFUSED: Final = "the database refused the hidden columns"
 _UNTRIED: Final = "the statement could not be tried"
 _SYNTAX_OR_ACCESS: Final = "42"
@@ -182,14 +184,16 @@ class ConnectionReads:
         run: Callable[[str], object],
         transaction: str | None,
         *,
-        is_many: bool = False,
+        query: Query | None = None,
+        is_seen: bool = True,
     ) -> Access | None:
         """Run `text`, or what its plan makes of it, by way of `run`; `parameters` as it has them.
 
-        What is returned must be given the rows; None where none are recorded. Errors are those
-        of `run`. Raises `DeliveryError` for tables under `strict`.
+        What is returned must be given the rows; None where none are recorded, as of a statement
+        whose rows go past us (`is_seen`). `query` asks a statement of ours with the same kind of
+        parameters. Errors are those of `run`. Raises `DeliveryError` for tables under `strict`.
         """
-        if is_many or not may_be_query(text):
+        if not is_seen or not may_be_query(text):
             run(text)
             self.record(text, transaction)
             return None
@@ -201,7 +205,7 @@ class ConnectionReads:
             self._ran(planner, plan, text)
             return None
         if not entry.is_trusted:
-            plan = self._settle(entry, text, parameters)
+            plan = self._settle(entry, text, parameters, query or self._wire.query)
         named = _by_name(parameters)
         access = Access(self._log, plan, text, named, self._log.reader(), transaction)
         access.announce()
@@ -271,13 +275,13 @@ class ConnectionReads:
             return known
         return Session(tuple(path), user, frozenset(temporary))
 
-    def _settle(self, entry: Entry, text: str, parameters: Parameters | None) -> Plan:
+    def _settle(self, entry: Entry, text: str, parameters: Parameters | None, query: Query) -> Plan:
         """The plan to follow now. A rewritten text is one only once the server explained it."""
         while not entry.is_trusted:
             plan = entry.plan
-            changed = self._explain(_rewritten(plan, text), parameters)
+            changed = self._explain(_rewritten(plan, text), parameters, query)
             if changed is None or plan.fragile:
-                own = self._explain(text, parameters)
+                own = self._explain(text, parameters, query)
                 if own is None and entry.tries < _TRIES:
                     entry.tries += 1
                     return plan  # the original fails by itself: its own error must be seen
@@ -287,17 +291,17 @@ class ConnectionReads:
             entry.trust(plan)
         return entry.plan
 
-    def _explain(self, text: str, parameters: Parameters | None) -> list[str] | None:
+    def _explain(self, text: str, parameters: Parameters | None, query: Query) -> list[str] | None:
         """How the server would go about it; None where it wouldn't, or can't be asked."""
         wire = self._wire
         if wire.is_idle and wire.is_autocommit:
-            return self._explained(text, parameters)
+            return self._explained(text, parameters, query)
         if not wire.is_idle and not wire.is_open:
             return None
         try:
             wire.query("SAVEPOINT indelible_explain")
             try:
-                return self._explained(text, parameters)
+                return self._explained(text, parameters, query)
             finally:
                 wire.query("ROLLBACK TO SAVEPOINT indelible_explain")
                 wire.query("RELEASE SAVEPOINT indelible_explain")
@@ -306,9 +310,11 @@ class ConnectionReads:
                 raise
             return None
 
-    def _explained(self, text: str, parameters: Parameters | None) -> list[str] | None:
+    def _explained(
+        self, text: str, parameters: Parameters | None, query: Query
+    ) -> list[str] | None:
         try:
-            rows = self._wire.query(f"EXPLAIN (COSTS OFF) {text}", parameters)
+            rows = query(f"EXPLAIN (COSTS OFF) {text}", parameters)
         except Exception:
             # The statement is still to come, and fails by itself if that is why.
             if self._wire.is_broken:
@@ -350,9 +356,11 @@ def _keep(cache: dict[str, T], text: str, value: T) -> None:
 
 def _by_name(parameters: Parameters | None) -> Mapping[str, object]:
     """So that either all or none are shown: `$2` may stand before `$1`."""
+    if isinstance(parameters, Mapping):
+        return parameters
     if isinstance(parameters, Sequence):
         return {str(number): value for number, value in enumerate(parameters, 1)}
-    return parameters or {}
+    return {}  # none, or what the driver has refused
 
 
 def _rewritten(plan: Plan, text: str) -> str:

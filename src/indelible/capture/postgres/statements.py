@@ -7,20 +7,18 @@ whenever somebody else does.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
+from indelible.capture.access import Access
 from indelible.capture.host import CaptureHost
-from indelible.capture.postgres.reads import ConnectionReads, ServerReads
+from indelible.capture.postgres.reads import ConnectionReads, Query, ServerReads
 from indelible.capture.postgres.senders import DatabaseSenders
 from indelible.capture.postgres.transaction import WritingTransaction
 from indelible.capture.postgres.verbs import ends_something, is_proven_read
 from indelible.capture.postgres.wires import Wire
 from indelible.errors import CaptureError
 from indelible.events.context import current_frame
-
-T = TypeVar("T")
 
 
 class ServerCapture:
@@ -84,22 +82,24 @@ class ConnectionStatements:
     def run(
         self,
         text: str,
-        run: Callable[[], T],
+        parameters: Any,
+        run: Callable[[str], object],
         *,
-        committing: contextlib.AbstractContextManager[object] | None = None,
-    ) -> T:
-        """What `run`, which runs `text`, returns or raises; its rows go unseen. `committing` is
-        entered for a commit of ours."""
+        query: Query | None = None,
+        is_seen: bool = True,
+    ) -> Access | None:
+        """Run `text`, or what takes its place, by way of `run`: see `ConnectionReads.run`."""
         is_alone = self.before(text)
         try:
-            found = run()
+            access = self.reads.run(
+                text, parameters, run, self.transaction.written, query=query, is_seen=is_seen
+            )
         except BaseException:
             self.failed(is_alone=is_alone)
             raise
-        with committing or contextlib.nullcontext():
-            self.committed(is_alone=is_alone)
-        self.ran(text)
-        return found
+        self.committed(is_alone=is_alone)
+        self.after(text)
+        return access
 
     def ran(self, text: str) -> None:
         """`after`, where the rows that it handed out aren't seen. Raises `DeliveryError` under

@@ -1,98 +1,81 @@
-"""Django's backend for PostgreSQL (psycopg 3), which tells the server who acts."""
+"""Django's backend for PostgreSQL (psycopg 3), over connections that tell the server who acts and
+record what is read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_finished
-from django.db.backends.postgresql import base
-from django.db.backends.utils import CursorWrapper
+from django.db import connections
+from django.db.backends.postgresql import base, operations
 
-from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
-from indelible.capture.postgres.wires import PsycopgWire
+from indelible.capture.psycopg import Connection, connection_class, seen
 from indelible.django.trails import take_trail
 
-_captures: dict[tuple[int, str], ServerCapture] = {}
+
+class _Operations(operations.DatabaseOperations):  # type: ignore[misc]
+    def last_executed_query(self, cursor: Any, sql: Any, params: Any) -> Any:
+        """The application's own text, not what ran in its place."""
+        return self.compose_sql(sql, params)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # Django has no types
     """`django.db.backends.postgresql`, captured into the trail that `OPTIONS["trail"]` names.
 
-    Every statement goes through here, by the ORM or beneath it, `callproc` and server-side cursors
-    included; COPY doesn't, and changes that it makes are nobody's.
+    Every statement goes through here, by the ORM or beneath it, `callproc`, COPY and server-side
+    cursors included.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._statements: ConnectionStatements | None = None
-        self._statements_of: object = None
-        self._capture: ServerCapture | None = None
-        self.execute_wrappers.append(self._run)
+    ops_class = _Operations
 
     def get_connection_params(self) -> dict[str, Any]:
         """Raises `ImproperlyConfigured` where no trail is named, or none with a server."""
         parameters: dict[str, Any] = super().get_connection_params()
         trail = take_trail(parameters, self.alias)
-        server = trail.policy.server
-        if server is None:
+        if trail.policy.server is None:
             raise ImproperlyConfigured(
                 "expected [database] url to name the PostgreSQL server in the indelible.toml of "
                 f"DATABASES[{self.alias!r}], found none"
             )
-        key = (id(trail), server.url)
-        self._capture = _captures.get(key) or _captures.setdefault(key, ServerCapture(trail))
+        self.Database = _Driver(connection_class(trail))
         return parameters
 
-    def make_cursor(self, cursor: Any) -> Any:
-        return _Cursor(cursor, self)
+    @property
+    def pool(self) -> Any:
+        """Django's, of captured connections."""
+        options = self.settings_dict["OPTIONS"]
+        if options.get("pool"):
+            own = {} if options["pool"] is True else options["pool"]
+            if "connection_class" not in own:
+                self.get_connection_params()
+                options["pool"] = {**own, "connection_class": self.Database.connection_class}
+        return super().pool
 
-    def make_debug_cursor(self, cursor: Any) -> Any:
-        return _DebugCursor(cursor, self)
-
-    def run_captured(self, sql: Any, run: Callable[[], Any]) -> Any:
-        """Run one statement by way of `run`, for whoever acts now."""
-        capture = self._capture
-        if capture is None or self.connection is None:
-            return run()
-        text = sql if isinstance(sql, str) else self.ops.compose_sql(sql, None)
-        statements = self._statements
-        if statements is None or self._statements_of is not self.connection:
-            statements = capture.statements(PsycopgWire(self.connection, self.connection))
-            self._statements, self._statements_of = statements, self.connection
-        return statements.run(text, run, committing=self.wrap_database_errors)
-
-    def _run(
-        self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
-    ) -> Any:
-        return self.run_captured(sql, lambda: execute(sql, params, many, context))
+    def create_cursor(self, name: Any = None) -> Any:
+        cursor = super().create_cursor(name)
+        # Django names the class of its server-side cursors itself.
+        cursor.__class__ = seen(cast("Any", type(cursor)))
+        return cursor
 
 
-class _CallsProcedures:
-    """Django hands a procedure's call past its own wrappers."""
+class _Driver:
+    """psycopg, but its connections are captured."""
 
-    db: DatabaseWrapper
+    def __init__(self, connection_class: type[Connection]) -> None:
+        self.connection_class = connection_class
+        self.connect = connection_class.connect
 
-    def callproc(
-        self, procname: str, params: Sequence[Any] | None = None, kparams: Any = None
-    ) -> Any:
-        call: Callable[..., Any] = super().callproc  # type: ignore[misc]
-        return self.db.run_captured(f"CALL {procname}", lambda: call(procname, params, kparams))
-
-
-class _Cursor(_CallsProcedures, CursorWrapper):  # type: ignore[misc]
-    pass
-
-
-class _DebugCursor(_CallsProcedures, base.CursorDebugWrapper):  # type: ignore[misc]
-    pass
+    def __getattr__(self, name: str) -> Any:
+        return getattr(base.Database, name)
 
 
 def _write_down(**_: object) -> None:
-    """A request has ended: reads by nobody are on disk, though connections stay open."""
-    for capture in list(_captures.values()):
-        capture.reads.shared.sync()
+    """A request has ended: what its connections handed out is on disk, though they stay open."""
+    for wrapper in connections.all(initialized_only=True):
+        connection = cast("Any", wrapper).connection
+        if isinstance(connection, Connection):
+            connection.captured.check_in()
 
 
 request_finished.connect(_write_down, dispatch_uid="indelible.postgresql.write_down")
