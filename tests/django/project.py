@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -40,15 +41,19 @@ def start(
     directory: Path,
     engine: str,
     url: str = "",
+    server_options: str = "{}",
     *,
     applications: tuple[str, ...] = (),
     **more: object,
 ) -> None:
     """Settings, applications (`applications` besides) and an empty, migrated database.
 
-    `url` is a server's; SQLite has a second database, `archive`.
+    `url` is a server's, with more of Django's options as JSON; SQLite has a second database,
+    `archive`.
     """
-    options = {"trail": directory / "indelible.toml"} if engine.startswith("indelible") else {}
+    options = json.loads(server_options)
+    if engine.startswith("indelible"):
+        options["trail"] = directory / "indelible.toml"
 
     def database(name: str) -> dict[str, object]:
         return {"ENGINE": engine, "NAME": directory / name, "OPTIONS": options}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from indelible import Actor, Trail
 from tests.django.expected import SERVER_READS, WRITES
 from tests.django.project import CAPTURED_SERVER, PLAIN_SERVER, POLICY
@@ -12,8 +14,11 @@ from tests.django.test_django import run_module
 from tests.servers import Database, PostgresServer
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"pool": {"min_size": 1}}, {"server_side_binding": True}], ids=str
+)
 def test_everything_on_postgresql(
-    postgres: PostgresServer, database: Database, tmp_path: Path
+    postgres: PostgresServer, database: Database, tmp_path: Path, options: dict[str, object]
 ) -> None:
     plain = Database(postgres, f"{database.name}_plain")
     config = tmp_path / "indelible.toml"
@@ -21,7 +26,7 @@ def test_everything_on_postgresql(
     Trail.create(config).close()
     said = []
     for engine, url in ((PLAIN_SERVER, plain.url()), (CAPTURED_SERVER, database.url())):
-        done = run_module("work", tmp_path, engine, url)
+        done = run_module("work", tmp_path, engine, url, json.dumps(options))
         assert done.returncode == 0, done.stderr
         said.append(json.loads(done.stdout))
     plain.drop()

@@ -1,4 +1,4 @@
-"""`python -m tests.django.work DIRECTORY ENGINE [URL]`: everything once, on one engine.
+"""`python -m tests.django.work DIRECTORY ENGINE [URL [OPTIONS]]`: everything once, on one engine.
 
 Prints JSON: what each shape and write returned, and what the tables hold at the end.
 """
@@ -41,4 +41,5 @@ if __name__ == "__main__":
             cursor.execute(f"SELECT * FROM {table} ORDER BY 1")
             said[table] = repr([column[0] for column in cursor.description] + cursor.fetchall())
     connections.close_all()
+    getattr(connections["default"], "close_pool", bool)()
     print(json.dumps(said))

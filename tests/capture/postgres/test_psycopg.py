@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
 from tests.servers import Database, PgBouncer
 
 from indelible import Actor, Target, Trail, acting_as
@@ -381,3 +382,23 @@ def test_a_trail_without_a_server(tmp_path: Path) -> None:
         pytest.raises(CaptureError, match=r"expected \[database\] url"),
     ):
         connect("postgresql://nowhere", trail=trail)
+
+
+def test_a_pool_of_captured_connections(site: Site, trail: Trail) -> None:
+    site.database.execute("INSERT INTO person SELECT n, 'n' || n FROM generate_series(1, 9) AS n")
+    with ConnectionPool(
+        site.database.url("app"),
+        connection_class=connection_class(trail),
+        min_size=1,
+        max_size=2,
+        open=True,
+    ) as pool:
+        for number in range(1, 5):
+            with acting_as(Actor("staff", str(number))), pool.connection() as connection:
+                read = connection.execute("SELECT name FROM person WHERE id = %s", (number,))
+                assert read.fetchall() == [(f"n{number}",)]
+                connection.execute("UPDATE person SET name = 'x' WHERE id = %s", (number,))
+    for number in range(1, 5):
+        actor = Actor("staff", str(number))
+        assert read_by(trail, actor) == [(number, True)]
+        assert done_by(trail, actor) == [f"person.update person:{number}"]
