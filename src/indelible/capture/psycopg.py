@@ -337,6 +337,9 @@ class _Unseen:
     def cursor(self) -> psycopg.Cursor[Any]:
         return psycopg.Cursor(self._connection, row_factory=tuple_row)
 
+    def rollback(self) -> None:
+        self._connection.rollback()
+
 
 class _Shown:
     """A cursor as its row factory sees it: without the columns that we added."""

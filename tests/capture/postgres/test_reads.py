@@ -220,18 +220,32 @@ def test_nothing_is_asked_before_what_must_come_first(shop: Shop) -> None:
     assert shop.taken() == [("customer", (1,), "exact")]
 
 
-def test_a_key_that_is_renamed_costs_nothing_in_autocommit(shop: Shop) -> None:
-    reader = shop.reader(shop.host, **AUTOCOMMIT)
-    work = ask(BY_NAME)
+@pytest.mark.parametrize("options", [{}, AUTOCOMMIT], ids=["transaction", "autocommit"])
+def test_a_key_that_is_renamed_costs_nothing(shop: Shop, options: dict[str, Any]) -> None:
+    reader = shop.reader(shop.host, **options)
+    work = ask(BY_NAME, "SELECT v FROM vault WHERE id > 5")
     shop.read(work, reader)
+    shop.host.take()
     shop.database.execute("ALTER TABLE customer RENAME COLUMN id TO number")
     shop.read(work, reader)
     shop.read(work, reader)
-    assert shop.taken() == [
-        ("customer", (1,), "exact"),
+    found = shop.taken()
+    assert [each for each in found if each[0] == "customer"] == [
         ("customer", (), "statement"),
         ("customer", (1,), "exact"),
     ]
+
+
+def test_a_key_that_is_renamed_under_a_transaction_costs_one_statement(shop: Shop) -> None:
+    """Whatever the transaction did before is the application's to do again."""
+    work = ask("SELECT 1", BY_NAME)
+    shop.read(work)
+    shop.database.execute("ALTER TABLE customer RENAME COLUMN id TO number")
+    with acting_as(TRUDY):
+        first = shop.captured.run(work)
+    assert first[1] == ("ProgrammingError", "42703", BY_NAME)
+    shop.read(work)
+    assert shop.taken() == [("customer", (1,), "exact"), ("customer", (1,), "exact")]
 
 
 def test_a_column_that_comes_between_is_noticed(shop: Shop) -> None:

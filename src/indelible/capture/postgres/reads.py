@@ -332,7 +332,7 @@ class ConnectionReads:
         run: Callable[[str], object],
     ) -> None:
         wire = self._wire
-        is_alone = wire.is_idle and wire.is_autocommit
+        is_first = wire.is_idle
         try:
             run(rewritten)
         except Exception as error:
@@ -341,8 +341,10 @@ class ConnectionReads:
             # Trusted, and refused now: the schema changed, or what may be read of it.
             entry.give_up(access.plan)
             self._server.look_again()
-            if not (is_alone and wire.is_idle):
+            if not is_first:
                 raise
+            if not wire.is_idle:
+                wire.undo()  # its transaction, in which nothing else has been done
             access.ran_original(_REFUSED)
             run(text)
 

@@ -75,6 +75,10 @@ class Wire(abc.ABC):
                 cursor.execute(text, parameters)
             return list(cursor.fetchall()) if cursor.description else []
 
+    def undo(self) -> None:
+        """Roll back the transaction that the driver began, as the application would."""
+        self._dbapi.rollback()
+
     def tell(self, sender: ContextSender, text: str) -> None:
         """Send the signed context to the open transaction, or with the one that it begins."""
         with contextlib.closing(self.cursor()) as cursor:
