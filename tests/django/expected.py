@@ -50,11 +50,11 @@ READS: dict[str, set[str]] = {
     "partly": names("customer", 1, 2),
     "asynchronous": names("customer", 1, 3, 4),
     "other_database": names("customer", 9),
-    "scalar_subquery": names("invoice", 1) | {"customer~"},
+    "scalar_subquery": names("invoice", 1) | names("customer", 1),
 }
 SERVER_READS: dict[str, set[str]] = READS | {
     "get_uuid": {f"document:{uuid.UUID(DOCUMENT)}"},
-    "distinct": {"customer~"},
+    "dates": names("invoice", 1, 2, 3),
     "union": {"customer~", "label~"},
 }
 """On PostgreSQL."""

@@ -274,7 +274,35 @@ SHAPES = [
     ),
     Shape(
         "distinct",
-        "SELECT DISTINCT country FROM customer WHERE customer_id < 20 ORDER BY country",
+        "SELECT DISTINCT country FROM customer WHERE customer_id < :n ORDER BY country",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 20"},
+        parameters={"n": 20},
+    ),
+    Shape(
+        "distinct over every row",
+        "SELECT DISTINCT billing_country AS c, lower(billing_city) FROM invoice "
+        "ORDER BY lower(billing_city), c",
+        {"invoice": _INVOICES},
+        subjects="SELECT customer_id FROM invoice",
+    ),
+    Shape(
+        "distinct over a star, a join and NULLs",
+        "SELECT DISTINCT a.*, t.composer FROM album a LEFT JOIN track t USING (album_id) "
+        "WHERE a.album_id < 5 ORDER BY 1, 4",
+        {
+            "album": "SELECT album_id FROM album WHERE album_id < 5",
+            "track": "SELECT track_id FROM track WHERE album_id < 5",
+        },
+    ),
+    Shape(
+        "distinct of aggregates",
+        "SELECT DISTINCT count(*) FROM invoice GROUP BY billing_country",
+        {"invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "distinct that leaves rows out",
+        "SELECT DISTINCT country FROM customer ORDER BY country OFFSET 2",
         {"customer": ""},
         {"customer": "statement"},
     ),
@@ -377,15 +405,58 @@ SHAPES = [
         "scalar subquery handed out",
         "SELECT last_name, (SELECT max(total) FROM invoice WHERE customer_id = 6) FROM customer "
         "WHERE customer_id = 2",
+        {"customer": "SELECT 2", "invoice": f"{_INVOICES} WHERE customer_id = 6"},
+    ),
+    Shape(
+        "correlated subqueries with parameters, of one row and of many",
+        "SELECT last_name, (SELECT count(*) FROM invoice i WHERE i.customer_id = c.customer_id "
+        "AND i.total > :least), (SELECT e.city FROM employee e WHERE e.employee_id = "
+        "c.support_rep_id) FROM customer c WHERE c.customer_id IN (:a, :b) ORDER BY 1",
+        {
+            "customer": "VALUES (2), (3)",
+            "invoice": f"{_INVOICES} WHERE customer_id IN (2, 3) AND total > 10",
+            "employee": "SELECT support_rep_id FROM customer WHERE customer_id IN (2, 3)",
+        },
+        parameters={"least": 10, "a": 2, "b": 3},
+    ),
+    Shape(
+        "the first of many, asked twice, may be another",
+        "SELECT last_name, (SELECT i.total FROM invoice i WHERE i.customer_id = c.customer_id "
+        "ORDER BY i.total DESC LIMIT 1) FROM customer c WHERE c.customer_id < 4 ORDER BY 1",
+        {"customer": "VALUES (1), (2), (3)", "invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "a subquery beside an aggregate, by uuid",
+        "SELECT d.owner, count(*), (SELECT max(v) FROM doc e WHERE e.owner = d.owner "
+        "AND e.v < 'v2') FROM doc d WHERE d.owner < 2 GROUP BY d.owner ORDER BY 1",
+        {"doc": "SELECT id FROM doc WHERE owner < 2"},
+    ),
+    Shape(
+        "a subquery that finds nothing",
+        "SELECT last_name, (SELECT total FROM invoice WHERE invoice_id = 5000) FROM customer "
+        "WHERE customer_id = 2",
         {"customer": "SELECT 2", "invoice": ""},
+    ),
+    Shape(
+        "a subquery that can't be asked twice",
+        "SELECT last_name, (SELECT total FROM invoice ORDER BY random() LIMIT 1) IS NULL "
+        "FROM customer WHERE customer_id = 2",
+        {"customer": "SELECT 2", "invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "a subquery in a distinct one",
+        "SELECT DISTINCT country, (SELECT max(total) FROM invoice) FROM customer "
+        "WHERE customer_id < 5 ORDER BY 1",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 5", "invoice": ""},
         {"invoice": "statement"},
     ),
     Shape(
         "an array from a subquery",
         "SELECT last_name, ARRAY(SELECT total FROM invoice i WHERE i.customer_id = c.customer_id "
         "ORDER BY 1) FROM customer c WHERE customer_id = 2",
-        {"customer": "SELECT 2", "invoice": ""},
-        {"invoice": "statement"},
+        {"customer": "SELECT 2", "invoice": f"{_INVOICES} WHERE customer_id = 2"},
     ),
     Shape(
         "EXISTS only consults",

@@ -405,7 +405,42 @@ SHAPES = [
         "SELECT LastName, (SELECT count(*) FROM Invoice i WHERE i.CustomerId = c.CustomerId) "
         "FROM Customer c WHERE c.CustomerId = 2",
         (),
+        {"customer": "SELECT 2", "invoice": f"{_INVOICES} WHERE CustomerId = 2"},
+    ),
+    Shape(
+        "correlated subqueries of one row",
+        "SELECT c.LastName, (SELECT e.City FROM Employee e WHERE e.EmployeeId = c.SupportRepId), "
+        "(SELECT n.body FROM note n WHERE n.customer = c.CustomerId) FROM Customer c "
+        "WHERE c.CustomerId IN (?, ?) ORDER BY 1",
+        (2, 59),
+        {
+            "customer": "VALUES (2), (59)",
+            "employee": "SELECT SupportRepId FROM Customer WHERE CustomerId IN (2, 59)",
+            "note": "SELECT rowid FROM note WHERE customer = 2",
+        },
+    ),
+    Shape(
+        "the first of many, asked twice, may be another",
+        "SELECT LastName, (SELECT i.Total FROM Invoice i WHERE i.CustomerId = c.CustomerId "
+        "ORDER BY i.Total DESC LIMIT 1) FROM Customer c WHERE c.CustomerId < 4 ORDER BY 1",
+        (),
+        {"customer": "VALUES (1), (2), (3)", "invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "correlated subquery with a parameter of its own",
+        "SELECT LastName, (SELECT count(*) FROM Invoice i WHERE i.CustomerId = c.CustomerId "
+        "AND i.Total > ?) FROM Customer c WHERE c.CustomerId = ?",
+        (5, 2),
         {"customer": "SELECT 2", "invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "correlated subquery over rows that are left out",
+        "SELECT LastName, (SELECT max(Total) FROM Invoice i WHERE i.CustomerId = c.CustomerId) "
+        "FROM Customer c ORDER BY CustomerId LIMIT 2",
+        (),
+        {"customer": "VALUES (1), (2)", "invoice": ""},
         {"invoice": "statement"},
     ),
     Shape(

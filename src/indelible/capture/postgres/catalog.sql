@@ -103,7 +103,8 @@ WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind IN ('r', 'v')
 -- name: callable
 SELECT p.proname, pg_catalog.array_agg(DISTINCT p.prokind::text), pg_catalog.bool_or(p.proretset),
   pg_catalog.bool_or(n.nspname <> 'pg_catalog'),
-  pg_catalog.bool_and(n.nspname = 'pg_catalog' OR p.provolatile = 'i')
+  pg_catalog.bool_and(n.nspname = 'pg_catalog' OR p.provolatile = 'i'),
+  pg_catalog.bool_or(p.provolatile = 'v')
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 GROUP BY p.proname
 -- name: session

@@ -49,12 +49,12 @@ _GRAMMAR: Final = words("""
 _READERS: Final = re.compile(r".*_to_xml.*|ts_stat|ts_rewrite|dblink.*|lo_.*|loread|pg_read_.*")
 """Functions of PostgreSQL's that hand out rows of tables, or what is no table's."""
 _READS: Final = re.compile(r"\b(?:select|table)\b|\bcopy\b.*\bto\b", re.IGNORECASE | re.DOTALL)
-_FRAGILE_WORDS: Final = frozenset(
-    {"DISTINCT", "FETCH", "FOR", "LIMIT", "OFFSET", "OVER", "TABLESAMPLE"}
-)
+_FRAGILE_WORDS: Final = frozenset({"FETCH", "FOR", "LIMIT", "OFFSET", "OVER", "TABLESAMPLE"})
 _ORDERLESS: Final = words("bit_and bit_or bool_and bool_or count every max min")
 _SYSTEM: Final = ("pg_catalog", "information_schema", "pg_toast")
 _CAST_AS_WRITTEN: Final = INTEGERS | TEXTS - {"bpchar"} | {"numeric", "uuid"}
+_NAMED: Final = frozenset("(0123456789")
+"""What stands behind the first character of a parameter that may be repeated."""
 _UNREADABLE: Final = "a text form that may differ between sessions"
 
 
@@ -83,6 +83,9 @@ class PostgresDialect(Dialect):
     in_lists = IN_LISTS
     has_row_values = True
     hides_unread = True
+    limits = frozenset({"LIMIT", "OFFSET", "FETCH"})
+    groups_distinct = True
+    has_companions = False
 
     def __init__(self, readable: Readable, session: Session) -> None:
         self._readable = readable
@@ -178,9 +181,18 @@ class PostgresDialect(Dialect):
     def check_repeatable(self, statement: Statement) -> None:
         raise NotUnderstoodError("rows that stand for several, which a second query can't ask for")
 
+    def check_written_twice(self, statement: Statement, start: int, end: int) -> None:
+        for token in statement.parameters:
+            if start <= token.start < end and statement.text[token.start + 1] not in _NAMED:
+                raise NotUnderstoodError("parameters that go by their place, in a value")
+        functions = self._readable.functions
+        if any(functions[name].is_volatile for name in statement.functions & functions.keys()):
+            raise NotUnderstoodError("a function that can't be called twice")
+
     def is_fragile(self, statement: Statement) -> bool:
         return bool(
             statement.words & _FRAGILE_WORDS
+            or any(found.args.get("on") for found in statement.root.find_all(exp.Distinct))
             or statement.functions & (self._aggregates - _ORDERLESS)
         )
 

@@ -32,12 +32,13 @@ class Named(msgspec.Struct, frozen=True):
 
 class Function(msgspec.Struct, frozen=True):
     """All functions of one name. `kinds` as in `pg_proc`; `is_fixed`: those of the application
-    depend on nothing but their arguments."""
+    depend on nothing but their arguments; `is_volatile`: one of them may differ each time."""
 
     kinds: frozenset[str]
     returns_set: bool
     is_users: bool
     is_fixed: bool
+    is_volatile: bool
 
 
 class Readable(msgspec.Struct, frozen=True):
@@ -76,8 +77,8 @@ def read_readable(connection: Connection) -> Readable:
         views = cursor.execute(sql["views"]).fetchall()
         system = frozenset(row[0] for row in cursor.execute(sql["system_relations"]))
         functions = {
-            name: Function(frozenset(kinds), returns_set, is_users, is_fixed)
-            for name, kinds, returns_set, is_users, is_fixed in cursor.execute(sql["callable"])
+            name: Function(frozenset(kinds), *known)
+            for name, kinds, *known in cursor.execute(sql["callable"])
         }
     keys = dict(_keys(found))
     displays = {row[0]: display_name(row[1], row[2]).lower() for row in views}

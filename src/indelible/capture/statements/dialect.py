@@ -26,16 +26,21 @@ class Dialect(abc.ABC):
     and call nothing. `in_lists` finds those of a text. `has_bare_columns`: a group may hand out
     columns of one of its rows. `has_row_values`: a table's alias may stand for its whole row.
     `quotes_text_as_names`: a word in double quotes that names nothing is a string.
-    `hides_unread`: behind a token that isn't understood nothing may be shown.
+    `hides_unread`: behind a token that isn't understood nothing may be shown. `limits` are words
+    in capitals that begin a clause which leaves rows out. `groups_distinct`: DISTINCT may be had
+    as GROUP BY, with arrays of keys. `has_companions`: another query sees the same rows.
     """
 
     parser: ClassVar[str | type[sqlglot.Dialect]]
     keywords: ClassVar[frozenset[str]]
     in_lists: ClassVar[InLists]
+    limits: ClassVar[frozenset[str]] = frozenset({"LIMIT"})
     has_bare_columns: ClassVar[bool] = False
     has_row_values: ClassVar[bool] = False
     quotes_text_as_names: ClassVar[bool] = False
     hides_unread: ClassVar[bool] = False
+    groups_distinct: ClassVar[bool] = False
+    has_companions: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod
@@ -81,6 +86,10 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def check_repeatable(self, statement: Statement) -> None:
         """Raises `NotUnderstoodError` where running a part twice could differ or do harm."""
+
+    @abc.abstractmethod
+    def check_written_twice(self, statement: Statement, start: int, end: int) -> None:
+        """Raises `NotUnderstoodError` where `text[start:end]` can't stand in a text twice."""
 
     @abc.abstractmethod
     def is_fragile(self, statement: Statement) -> bool:

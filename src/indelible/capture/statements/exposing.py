@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -90,19 +90,29 @@ class Exposing:
         named: Mapping[str, NamedQuery],
         *,
         converted: bool,
+        grouped: bool = False,
+        values: Iterable[exp.Subquery | exp.Query] = (),
     ) -> list[tuple[Carried, Taken]]:
-        """Where the keys of each base table will stand in the rows of `select`."""
+        """Where the keys of each base table will stand in the rows of `select`.
+
+        `grouped`: have its DISTINCT as GROUP BY. `values` are queries in its select list, whose
+        rows are to be named as well.
+        """
         scope = resolve_scope(select, self._statement.names(named))
         items = read_items(select, scope)
-        aggregated = is_aggregated(select)
+        aggregated = grouped or is_aggregated(select)
         carried = self._carried(select, scope, items, named, is_only=self._is_sole(select, scope))
         columns: list[str] = []
         found: list[tuple[Carried, Taken]] = []
+        if grouped and carried:
+            self._group(select, items)
         for one in carried:
             selected = None
             if not converted and not aggregated:
                 selected = _selected(one, items, self._dialect)
             found.append((one, self._taken(one, selected, columns, aggregated)))
+        for value in values:
+            found += self._of_value(value, named, columns)
         self.starred = items.starred and bool(self.edits.made)
         self._check_stars(select, items)
         if columns:
@@ -123,6 +133,46 @@ class Exposing:
             (one, replace_fields(_from_the_end(taken, len(columns)), unique=is_unique))
             for one, taken in found
         ]
+
+    def _group(self, select: exp.Select, items: Items) -> None:
+        arm = self._statement.arm(select)
+        if items.starred or arm.distinct is None:
+            raise NotUnderstoodError("DISTINCT over columns that we can't count")
+        places = ", ".join(str(place + 1) for place in range(items.width))
+        self.edits.made += [(*arm.distinct, ""), (arm.end, arm.end, f" GROUP BY {places}")]
+
+    def _of_value(
+        self, value: exp.Subquery | exp.Query, named: Mapping[str, NamedQuery], columns: list[str]
+    ) -> list[tuple[Carried, Taken]]:
+        """The keys of the rows behind a value: by the same query once more, beside it."""
+        statement = self._statement
+        select = value.unnest()
+        try:
+            if not isinstance(select, exp.Select):
+                raise NotUnderstoodError("a set operation as a value")
+            query = statement.query(select)
+            self._dialect.check_written_twice(statement, query.start, query.end)
+            inner = Exposing(
+                statement, with_subjects=self._with_subjects, add_companion=self._add_companion
+            )
+            exposed = inner._expose_select(_derivable(select, statement), named, None)
+        except NotUnderstoodError as problem:
+            self._note_all(value, str(problem))
+            return []
+        self.inexact += inner.inexact
+        text = inner.edits.apply(statement.text, query.start, query.end)
+        found = []
+        for one in exposed:
+            alias = self._name()
+            under = _qualified(one, f"{alias}.")
+            if one.array is None:
+                (expression,), taken = self._dialect.hidden_columns(under, aggregated=True)
+            else:
+                (expression,), taken = under.key, one.array
+            columns.append(f"(SELECT {expression} FROM ({text}) AS {alias})")
+            place = _HIDDEN + len(columns) - 1
+            found.append((one, replace_fields(taken, key=(place,), optional=True)))
+        return found
 
     def _taken(
         self, one: Carried, selected: Taken | None, columns: list[str], aggregated: bool
@@ -230,12 +280,7 @@ class Exposing:
         if id(tree) not in self._carried_by:
             self._carried_by[id(tree)] = self._expose(tree, named, columns_end, is_only)
         return [
-            replace(
-                one,
-                key=tuple(f"{qualifier}{name}" for name in one.key),
-                subject=None if one.subject is None else f"{qualifier}{one.subject}",
-                optional=one.optional or source.optional,
-            )
+            replace(_qualified(one, qualifier), optional=one.optional or source.optional)
             for one in self._carried_by[id(tree)]
         ]
 
@@ -355,6 +400,15 @@ class Exposing:
 
 _HIDDEN: Final = 10_000
 """Positions from here on are hidden columns, until their number is known."""
+
+
+def _qualified(one: Carried, qualifier: str) -> Carried:
+    """`one` as it is called from outside of the derived table that exposes it."""
+    return replace(
+        one,
+        key=tuple(f"{qualifier}{name}" for name in one.key),
+        subject=None if one.subject is None else f"{qualifier}{one.subject}",
+    )
 
 
 def _derivable(tree: exp.Expr, statement: Statement) -> exp.Select:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from indelible.capture.schema import Schema
 from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.plan import Plan, TargetPlan, Verb
-from indelible.capture.statements.queries import can_go_beside, plan_query
+from indelible.capture.statements.queries import can_go_beside, has_values, plan_query
 from indelible.capture.statements.shown import mentioned_tables, shown_text
 from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.sqlite import SQLITE
@@ -142,6 +142,12 @@ class Planner:
                 keys_only = plan_query(statement, converted=converted, with_subjects=False)
                 if keys_only.text != full.text:
                     candidates.append(keys_only)
+                if has_values(statement):
+                    candidates.append(
+                        plan_query(
+                            statement, converted=converted, with_subjects=True, with_values=False
+                        )
+                    )
                 if can_go_beside(statement):
                     candidates.append(
                         plan_query(statement, converted=True, with_subjects=True, beside=True)

@@ -19,6 +19,7 @@ from indelible.capture.statements.syntax import (
     has_bare_extreme,
     has_value_windows,
     is_aggregated,
+    own_clauses,
     value_subqueries,
 )
 from indelible.capture.statements.tokens import COLLAPSED
@@ -29,13 +30,19 @@ _ORDER: Final[dict[Coverage, int]] = {"exact": 0, "superset": 1, "statement": 2}
 
 
 def plan_query(
-    statement: Statement, *, converted: bool, with_subjects: bool, beside: bool = False
+    statement: Statement,
+    *,
+    converted: bool,
+    with_subjects: bool,
+    with_values: bool = True,
+    beside: bool = False,
 ) -> Plan:
     """The plan of `statement`. Raises `NotUnderstoodError` where only its text can be recorded.
 
     `converted`: the driver converts values on their way, so what stands in a row isn't what
-    stands in the table. Without `with_subjects` no column is fetched to name subjects. `beside`:
-    an aggregate whose own text must stay as it is.
+    stands in the table. Without `with_subjects` no column is fetched to name subjects, without
+    `with_values` none for queries in the select list. `beside`: an aggregate whose own text must
+    stay as it is.
     """
     statement.dialect.check(statement)
     root = statement.root
@@ -44,9 +51,11 @@ def plan_query(
     named = statement.named_queries(root, statement.spans.query, {})
     exposing = None
     if isinstance(root, exp.Select):
+        grouped = _can_group(root, statement)
+        values = list(value_subqueries(root))
         needs_companion = (
             beside
-            or statement.arm(root).distinct
+            or (statement.arm(root).distinct and not grouped)
             or has_value_windows(root)
             or (statement.dialect.has_bare_columns and has_bare_extreme(root))
         )
@@ -56,9 +65,15 @@ def plan_query(
             exposing = Exposing(
                 statement, with_subjects=with_subjects, add_companion=companions.add
             )
-            targets.take(exposing.take(root, named, converted=converted))
+            inside = []
+            if with_values and not grouped:
+                inside = [one for one in values if not companions.may_take(one, named)]
+                values = [one for one in values if not any(one is other for other in inside)]
+            targets.take(
+                exposing.take(root, named, converted=converted, grouped=grouped, values=inside)
+            )
             targets.lower(exposing.inexact)
-        for subquery in value_subqueries(root):
+        for subquery in values:
             companions.add_value(subquery, named)
     elif isinstance(root, exp.SetOperation):
         companions.add(root, named, is_whole=True)
@@ -99,6 +114,22 @@ def _finished(
             text[token.start : token.end] == COLLAPSED for token in statement.parameters
         ),
     )
+
+
+def _can_group(root: exp.Select, statement: Statement) -> bool:
+    """Whether its DISTINCT can be had as GROUP BY."""
+    return bool(
+        statement.dialect.groups_distinct
+        and statement.arm(root).distinct
+        and not is_aggregated(root)
+        and not any(isinstance(node, exp.Window) for node in own_clauses(root))
+    )
+
+
+def has_values(statement: Statement) -> bool:
+    """Whether queries stand in its select list, whose values are handed out."""
+    root = statement.root
+    return isinstance(root, exp.Select) and any(True for _ in value_subqueries(root))
 
 
 def can_go_beside(statement: Statement) -> bool:
@@ -200,6 +231,13 @@ class Companions:
             if number and query.operators[number - 1] == "EXCEPT":
                 continue
             self._add_arm(select, named, why=why, end=self._statement.arm(select).end)
+
+    def may_take(self, value: exp.Subquery | exp.Query, named: Mapping[str, NamedQuery]) -> bool:
+        """Whether the rows behind a value can be asked for in a query by itself."""
+        select = value.unnest()
+        return self._statement.dialect.has_companions and not (
+            isinstance(select, exp.Select) and self._is_correlated(select, named)
+        )
 
     def add_value(
         self, subquery: exp.Subquery | exp.Query, named: Mapping[str, NamedQuery]

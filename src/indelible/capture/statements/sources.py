@@ -178,6 +178,8 @@ class Items:
     starred: bool = False
     has_star: bool = False
     names: dict[int, str] = field(default_factory=dict)
+    width: int = 0
+    """How many columns there are, unless `starred`."""
 
 
 def read_items(select: exp.Select, scope: Scope) -> Items:
@@ -203,6 +205,7 @@ def read_items(select: exp.Select, scope: Scope) -> Items:
                 for source, name in scope.possible_owners(node):
                     items.columns.setdefault(source.alias, set()).add(name)
         place += 1
+    items.width = place
     return items
 
 

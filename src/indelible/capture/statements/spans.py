@@ -71,9 +71,12 @@ class Spans:
     """The query that each SELECT is an arm of."""
 
 
-def find_spans(text: str, tokens: tuple[Token, ...]) -> Spans:
-    """The spans of the query that `text` is. Raises `NotAQueryError`."""
-    scan = _Scan(text, tokens)
+def find_spans(text: str, tokens: tuple[Token, ...], limits: frozenset[str]) -> Spans:
+    """The spans of the query that `text` is; `limits` begin a clause that leaves rows out.
+
+    Raises `NotAQueryError`.
+    """
+    scan = _Scan(text, tokens, limits)
     query = scan.query()
     if scan.is_punctuation(";"):
         scan.at += 1
@@ -83,9 +86,10 @@ def find_spans(text: str, tokens: tuple[Token, ...]) -> Spans:
 
 
 class _Scan:
-    def __init__(self, text: str, tokens: tuple[Token, ...]) -> None:
+    def __init__(self, text: str, tokens: tuple[Token, ...], limits: frozenset[str]) -> None:
         self._text = text
         self._tokens = tokens
+        self._limits = limits
         self.at = 0
         self.arms: list[Arm] = []
         self.queries: dict[int, Query] = {}
@@ -107,7 +111,7 @@ class _Scan:
             query.operators.append(operator)
         query.tail_start = query.end = self._last_end()
         while not self._at_end():
-            if self._word() == "LIMIT" and not self._is_name():
+            if self._word() in self._limits and not self._is_name():
                 query.limited = True
             self._step()
         query.end = self._last_end()
@@ -166,7 +170,7 @@ class _Scan:
         while not self._at_end():
             word = self._word()
             if not self._is_name():
-                if word in _SET_OPERATORS or word in ("ORDER", "LIMIT"):
+                if word in _SET_OPERATORS or word == "ORDER" or word in self._limits:
                     break
                 if word in _LIST_ENDS and not arm.list_end and not self._is_inside_an_item():
                     arm.list_end = self._last_end()

@@ -150,6 +150,11 @@ class SqliteDialect(Dialect):
         if statement.has_numbered_parameters:
             raise NotUnderstoodError("numbered parameters in a query that needs a second one")
 
+    def check_written_twice(self, statement: Statement, start: int, end: int) -> None:
+        self.check_repeatable(statement)
+        if statement.has_bare_parameters and any(statement.parameters_in(start, end)):
+            raise NotUnderstoodError("parameters that go by their place, in a value")
+
     def is_fragile(self, statement: Statement) -> bool:
         return bool(
             statement.words & _FRAGILE_WORDS

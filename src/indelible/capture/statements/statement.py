@@ -59,7 +59,7 @@ class Statement:
         self.prefix = _PREFIX
         while self.prefix in text.lower():
             self.prefix += "_"
-        self.spans = find_spans(text, tokens)
+        self.spans = find_spans(text, tokens, dialect.limits)
         self.marks = Marks(self.prefix, dialect)
         self.root = self.marks.parse(self.marks.marked(text, tokens, self.spans))
         self._numbers = self.marks.take_numbers(self.root)
