@@ -11,6 +11,7 @@ import pytest
 from indelible import errors
 from indelible.cli.app import group
 from indelible.policy.load import _DATABASE_KEYS, _RELAY_KEYS, _TABLE_KEYS
+from tests.capture.matrix import page
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -60,3 +61,8 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     compile(code, "app.py", "exec")
     for line in ("capture(engine, trail)", "trail.close()", 'Trail.open("indelible.toml")'):
         assert line in code
+
+
+def test_the_shapes_of_reads_are_those_that_are_run() -> None:
+    """Where this fails: python -m tests.capture.matrix > docs/reference/reads.md"""
+    assert (DOCS / "reference" / "reads.md").read_text() == page()

@@ -683,6 +683,10 @@ SHAPES = [
     ),
     Shape("no table at all", "SELECT 1, 'x', 2.5, NULL, current_date IS NULL"),
     Shape("values", "VALUES (1, 'a'), (2, 'b')"),
+    Shape(
+        "explain analyze",
+        "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) SELECT * FROM genre",
+    ),
     Shape("explain", "EXPLAIN (COSTS OFF) SELECT * FROM customer"),
     Shape("setting", "SHOW transaction_isolation"),
     Shape("table whose reads aren't captured", "SELECT v FROM unwatched"),

@@ -366,6 +366,39 @@ def _as_decimals(connection: Any, _: object) -> None:
     connection.adapters.register_loader("int4", NumericLoader)
 
 
+def test_what_a_text_does_not_tell_is_not_silent(shop: Shop) -> None:
+    """Functions, prepared statements, cursors and procedures hand out rows that we can't see."""
+    shop.database.execute(
+        "CREATE FUNCTION rich() RETURNS SETOF vault LANGUAGE sql STABLE AS 'SELECT * FROM vault'",
+        "CREATE PROCEDURE ask(INOUT n int) LANGUAGE sql AS 'SELECT id FROM vault LIMIT 1'",
+    )
+    for texts, expected in {
+        ("SELECT v FROM rich() ORDER BY id",): [("statement.read", ())],
+        ("SELECT (rich()).v ORDER BY 1",): [("statement.read", ())],
+        ("PREPARE p AS SELECT v FROM vault", "EXECUTE p", "DEALLOCATE p"): [
+            ("vault.read", ("vault",)),
+            ("statement.read", ()),
+        ],
+        ("DECLARE c CURSOR FOR SELECT v FROM vault", "FETCH 2 FROM c"): [
+            ("vault.read", ("vault",)),
+            ("statement.read", ()),
+        ],
+        ("CALL ask(0)",): [("statement.read", ())],
+        ("TABLE vault",): [("vault.read", ("vault",))],
+        ("UPDATE customer SET name = (SELECT v FROM vault WHERE id = 1) WHERE id = 1",): [
+            ("customer.read", ("customer", "vault"))
+        ],
+        ("DELETE FROM customer USING vault WHERE customer.id = vault.id RETURNING name",): [],
+    }.items():
+        shop.host.take()
+        shop.read(ask("SELECT 1", *texts, "ROLLBACK"))
+        found = [
+            (event.action, tuple(target.kind for target in event.targets))
+            for event in shop.host.take()
+        ]
+        assert found == expected, texts
+
+
 def test_parameters_are_shown_unless_they_meet_what_is_masked(shop: Shop) -> None:
     """All of them or none: a driver's numbers needn't stand in order."""
 

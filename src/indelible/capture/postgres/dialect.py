@@ -30,7 +30,7 @@ from indelible.capture.statements.sources import Source
 from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.syntax import (
     NotUnderstoodError,
-    UnknownTableError,
+    UnknownReadError,
     function_names,
     words,
 )
@@ -109,6 +109,9 @@ class PostgresDialect(Dialect):
     def hands_out_nothing(self, tokens: tuple[Token, ...]) -> bool:
         return not tokens or tokens[0].upper in ("EXPLAIN", "SHOW")
 
+    def hands_out_unknown(self, tokens: tuple[Token, ...]) -> bool:
+        return bool(tokens) and tokens[0].upper in ("CALL", "EXECUTE", "FETCH")
+
     def read_part(self, text: str, tokens: tuple[Token, ...]) -> tuple[int, int | None] | None:
         return (0, None) if _READS.search(text) is not None else None
 
@@ -158,7 +161,7 @@ class PostgresDialect(Dialect):
                     return None
             elif (schema, name) in self._readable.named:
                 return self._readable.named[schema, name]
-        raise UnknownTableError("a table that we don't know")
+        raise UnknownReadError("a table that we don't know")
 
     def check(self, statement: Statement) -> None:
         for name in statement.functions:
@@ -166,11 +169,11 @@ class PostgresDialect(Dialect):
             if name in _GRAMMAR or (function is None and statement.names_a_query(name)):
                 continue
             if function is None:
-                raise NotUnderstoodError("a function of which we know nothing")
+                raise UnknownReadError("a function of which we know nothing")
             if function.is_users and not (function.is_fixed and len(function.kinds) == 1):
-                raise NotUnderstoodError("a function of the application's, which may read anything")
+                raise UnknownReadError("a function of the application's, which may read anything")
             if _READERS.fullmatch(name):
-                raise NotUnderstoodError("a function that may read tables")
+                raise UnknownReadError("a function that may read tables")
 
     def may_change_names(self, text: str, tokens: tuple[Token, ...]) -> bool:
         """Whether names may mean something else after it ran: it calls what may do anything."""

@@ -223,7 +223,9 @@ class ConnectionReads:
     def record(self, text: str, transaction: str | None) -> None:
         """`text` ran, whose rows we don't see: by statement. Raises `DeliveryError` under `strict`
         only."""
-        planner = self._server.unasked_planner(text)
+        planner = self._planner
+        if planner is None or self._is_unsettled or not self._server.is_current(planner):
+            planner = self._server.unasked_planner(text)
         plan = planner.by_statement(text)
         self._ran(planner, plan, text)
         if plan.is_captured:

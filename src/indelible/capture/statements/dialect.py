@@ -59,6 +59,10 @@ class Dialect(abc.ABC):
     def hands_out_nothing(self, tokens: tuple[Token, ...]) -> bool:
         """Whether it is a read whose rows are no table's: EXPLAIN, say."""
 
+    def hands_out_unknown(self, tokens: tuple[Token, ...]) -> bool:
+        """Whether it hands out rows of which its text says nothing."""
+        return False
+
     @abc.abstractmethod
     def read_part(self, text: str, tokens: tuple[Token, ...]) -> tuple[int, int | None] | None:
         """From where to where a write takes other rows' values; None where it doesn't."""

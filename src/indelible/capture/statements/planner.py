@@ -17,7 +17,7 @@ from indelible.capture.statements.shown import mentioned_tables, shown_text
 from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.sqlite import SQLITE
 from indelible.capture.statements.statement import Statement
-from indelible.capture.statements.syntax import NotUnderstoodError, UnknownTableError
+from indelible.capture.statements.syntax import NotUnderstoodError, UnknownReadError
 from indelible.capture.statements.tokens import Token
 from indelible.policy.model import Policy
 
@@ -154,7 +154,7 @@ class Planner:
                     )
         except (NotAQueryError, NotUnderstoodError) as problem:
             why = str(problem)
-            reads_unknown = isinstance(problem, UnknownTableError)
+            reads_unknown = isinstance(problem, UnknownReadError)
         except RecursionError:
             why = "nested too deeply"
         except (AttributeError, TypeError, LookupError, ValueError):
@@ -182,7 +182,9 @@ class Planner:
     def _of_write(self, text: str, tokens: tuple[Token, ...], verb: Verb) -> Plan:
         spans = self._dialect.read_part(text, tokens)
         if spans is None:
-            return Plan(verb=verb)
+            shown = shown_text(text, tokens, self.schema, self._dialect)
+            unknown = self._dialect.hands_out_unknown(tokens)
+            return Plan(verb=verb, shown_text=shown, unknown=unknown)
         return self._unnamed(verb, text, tokens, _READ_BY_A_WRITE, *spans)
 
     def _unnamed(

@@ -20,7 +20,7 @@ from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.syntax import (
     RANKINGS,
     NotUnderstoodError,
-    UnknownTableError,
+    UnknownReadError,
     has_bare_columns,
     words,
 )
@@ -130,7 +130,7 @@ class SqliteDialect(Dialect):
             return Source(alias, table=schema.tables[name])
         if name in schema.views:
             return Source(alias, behind=tuple(tables_behind(name, schema)))
-        raise UnknownTableError("a table that we don't know")
+        raise UnknownReadError("a table that we don't know")
 
     def tables_behind(self, node: exp.Table, schema: Schema) -> list[Table]:
         return tables_behind(node.name, schema)

@@ -38,8 +38,8 @@ class NotUnderstoodError(ValueError):
     """The query is beyond what can be said of it exactly; its message says what was met."""
 
 
-class UnknownTableError(NotUnderstoodError):
-    """It reads from something that isn't in the schema as we know it."""
+class UnknownReadError(NotUnderstoodError):
+    """It reads from something that we know nothing of: a table that is new, a function's body."""
 
 
 class Marks:
