@@ -420,6 +420,17 @@ SHAPES = [
         },
     ),
     Shape(
+        "correlated sums",
+        "SELECT LastName, (SELECT sum(Total) FROM Invoice i WHERE i.CustomerId = c.CustomerId), "
+        "(SELECT group_concat(i.Total) FROM Invoice i WHERE i.CustomerId = c.CustomerId) "
+        "FROM Customer c WHERE c.CustomerId < 4 ORDER BY 1",
+        (),
+        {
+            "customer": "VALUES (1), (2), (3)",
+            "invoice": f"{_INVOICES} WHERE CustomerId < 4",
+        },
+    ),
+    Shape(
         "the first of many, asked twice, may be another",
         "SELECT LastName, (SELECT i.Total FROM Invoice i WHERE i.CustomerId = c.CustomerId "
         "ORDER BY i.Total DESC LIMIT 1) FROM Customer c WHERE c.CustomerId < 4 ORDER BY 1",

@@ -196,7 +196,7 @@ class PostgresDialect(Dialect):
         return bool(
             statement.words & _FRAGILE_WORDS
             or any(found.args.get("on") for found in statement.root.find_all(exp.Distinct))
-            or statement.functions & (self._aggregates - _ORDERLESS)
+            or statement.functions_beside_keys() & (self._aggregates - _ORDERLESS)
         )
 
     def multiplies_rows(self, statement: Statement) -> bool:

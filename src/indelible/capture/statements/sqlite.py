@@ -158,7 +158,7 @@ class SqliteDialect(Dialect):
     def is_fragile(self, statement: Statement) -> bool:
         return bool(
             statement.words & _FRAGILE_WORDS
-            or statement.functions & _FRAGILE_FUNCTIONS
+            or statement.functions_beside_keys() & _FRAGILE_FUNCTIONS
             or any(has_bare_columns(select) for select in statement.root.find_all(exp.Select))
         )
 

@@ -16,6 +16,7 @@ from indelible.capture.statements.syntax import (
     Marks,
     NotUnderstoodError,
     function_names,
+    value_subqueries,
 )
 from indelible.capture.statements.tokens import COLLAPSED, Kind, Token
 from indelible.policy.model import Policy
@@ -116,6 +117,20 @@ class Statement:
             for token in self.parameters
             if self.text[token.start] == "?"
         )
+
+    def functions_beside_keys(self) -> frozenset[str]:
+        """What is called where keys are fetched: all but what queries in the select list call."""
+        values: list[Query] = []
+        if isinstance(self.root, exp.Select):
+            for value in value_subqueries(self.root):
+                select = value.unnest()
+                values += [self.query(select)] if isinstance(select, exp.Select) else []
+        outside = [
+            token
+            for token in self.tokens
+            if not any(query.start <= token.start < query.end for query in values)
+        ]
+        return function_names(self.text, tuple(outside), self.dialect.keywords)
 
     def names(self, ctes: Mapping[str, object]) -> Names:
         """What the names in a FROM clause mean where `ctes` are known."""
