@@ -21,11 +21,12 @@ demo: setup
 # Tests start servers of their own; the binaries must be there.
 servers:
 	@{ ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && \
-	  PATH=$$PATH:/usr/sbin command -v pgbouncer >/dev/null; } || { \
-	  [ "$$(id -u)" = 0 ] || { \
-	    echo "expected PostgreSQL and PgBouncer: apt-get install postgresql pgbouncer"; exit 2; }; \
+	  PATH=$$PATH:/usr/sbin command -v pgbouncer >/dev/null && \
+	  command -v curl >/dev/null; } || { \
+	  [ "$$(id -u)" = 0 ] || { echo "expected PostgreSQL, PgBouncer and curl:" \
+	    "apt-get install postgresql pgbouncer curl"; exit 2; }; \
 	  apt-get update -qq && \
-	  apt-get install -y -qq --no-install-recommends postgresql pgbouncer; }
+	  apt-get install -y -qq --no-install-recommends postgresql pgbouncer curl; }
 
 test: setup servers
 	$(BIN)/pytest -m "not long"

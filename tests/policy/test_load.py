@@ -112,3 +112,25 @@ def test_a_file_of_other_bytes_is_said(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(PolicyError, match="expected UTF-8"):
         load_policy(path)
+
+
+def test_a_subject_is_of_the_kind_of_its_table() -> None:
+    """Whether the row is the subject itself or refers to it, and whatever stands first."""
+    policy = parse_policy(
+        "[trail]\nurl = 'sqlite:///t.db'\n"
+        "[tables.shop_line]\nsubject = 'invoice_id -> shop_invoice.customer_id -> Shop_Customer'\n"
+        "[tables.shop_invoice]\nsubject = 'customer_id -> shop_customer'\n"
+        "[tables.shop_customer]\nkind = 'customer'\nsubject = 'self'\n"
+        "[tables.note]\nsubject = 'writer -> author'\n"
+    )
+    kinds = {}
+    for name in ("shop_line", "shop_invoice", "shop_customer", "note"):
+        subject = policy.table(name).subject
+        assert subject is not None
+        kinds[name] = subject.kind
+    assert kinds == {
+        "shop_line": "customer",
+        "shop_invoice": "customer",
+        "shop_customer": "customer",
+        "note": "author",
+    }

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeVar, get_args
 
+import msgspec
+
 from indelible.errors import ConfigurationError, PolicyError
 from indelible.policy.model import (
     Baseline,
@@ -114,8 +116,8 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
         origin=_take(trail, "origin", str, "", trail_at) or None,
         database=database_path,
         server=server,
-        default=default,
-        tables=policies,
+        default=_of_kind(default, policies),
+        tables={name: _of_kind(policy, policies) for name, policy in policies.items()},
         relay=_relay(_section(document, "relay", top), top.under("relay")),
         source=name,
     )
@@ -243,6 +245,16 @@ def _table(section: Mapping[str, object], base: TablePolicy, at: _Where) -> Tabl
         without_values=_names(section, "without_values", base.without_values, at),
         subject=subject,
     )
+
+
+def _of_kind(policy: TablePolicy, policies: Mapping[str, TablePolicy]) -> TablePolicy:
+    """`policy`, whose subject is of the kind that the table has on which its path ends."""
+    path = policy.subject
+    if path is None or not path.hops:
+        return policy
+    end = policies.get(path.hops[-1].table.lower())
+    kind = end.kind if end is not None else path.kind
+    return msgspec.structs.replace(policy, subject=msgspec.structs.replace(path, kind=kind))
 
 
 def _database(
