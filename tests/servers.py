@@ -191,18 +191,25 @@ class PgBouncer:
             f"auth_type = trust\nauth_file = {self._directory / 'users'}\n"
             f"pool_mode = transaction\ndefault_pool_size = {pool_size}\nmax_client_conn = 500\n"
         )
-        as_user: list[str] = []
+        self._command = [program, str(settings)]
         if os.geteuid() == 0:
             user = pwd.getpwnam("postgres")
             for path in (self._directory, *self._directory.iterdir()):
                 os.chown(path, user.pw_uid, user.pw_gid)
             as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}"]
-            as_user.append("--clear-groups")
-        with (self._directory / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [*as_user, program, str(settings)], stdout=log, stderr=log
-            )
+            self._command = [*as_user, "--clear-groups", *self._command]
+        self._start()
+
+    def _start(self) -> None:
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         self._wait()
+
+    def restart(self) -> None:
+        """Kill it, and start another in its place."""
+        self._process.kill()
+        self._process.wait(_START_S)
+        self._start()
 
     def url(self, role: str) -> str:
         return f"postgresql://{role}@127.0.0.1:{self._port}/{self._database.name}"

@@ -284,8 +284,10 @@ class ConnectionReads:
             changed = self._explain(_rewritten(plan, text), parameters, query)
             if changed is None or plan.fragile:
                 own = self._explain(text, parameters, query)
-                if own is None and entry.tries < _TRIES:
-                    entry.tries += 1
+                wire = self._wire
+                is_lost = not (wire.is_idle or wire.is_open)  # which says nothing of the text
+                if own is None and (is_lost or entry.tries < _TRIES):
+                    entry.tries += not is_lost
                     return plan  # the original fails by itself: its own error must be seen
                 if changed is None or changed != own:
                     entry.give_up(plan)
