@@ -1,6 +1,6 @@
 """Where SQLAlchemy's results take their rows from: recorded, and without what is hidden.
 
-`ResultFetchStrategy` is semi-private; the tests hold it for each supported minor version.
+`ResultFetchStrategy` is semi-private; `make test` holds it for each supported minor version.
 """
 
 from __future__ import annotations
