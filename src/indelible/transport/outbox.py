@@ -306,7 +306,9 @@ class OutboxSource:
         missing: list[tuple[int, int]] = []
         rows = [row for row in page.rows if _id(row) > place.last]
         received = sink.received(self.producer_id, self.epoch)
-        decoded = self._reader.decode(rows, self.epoch, received.last)
+        # Not `received.last`: what is void there was no row's.
+        delivered = self._held.last_position(self.producer_id, self.epoch) if rows else 0
+        decoded = self._reader.decode(rows, self.epoch, delivered)
         expected = place.next
         deliveries = []
         for row, event in zip(rows, decoded.events, strict=True):

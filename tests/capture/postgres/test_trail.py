@@ -117,6 +117,22 @@ def test_an_event_that_nobody_can_be_told_for_says_where_it_came_from(site: Site
     assert event.context == {"application": "psql", "address": "127.0.0.1"}
 
 
+def test_what_was_rolled_back_last_is_no_lost_memory(site: Site) -> None:
+    """A relay that takes over behind ids that were rolled back knows every context it judged."""
+    site.run("install")
+    for number in (1, 2):
+        with site.trail() as trail, contextlib.closing(site.database.connect("app")) as app:
+            sender = site.sender(trail)
+            for row, is_kept in ((number, True), (number + 100, False)):
+                with acting_as(ALICE), app.transaction(force_rollback=not is_kept):
+                    sender.send_context(app.cursor(), current_frame())
+                    app.execute("INSERT INTO invoice VALUES (%s, NULL, 1)", (row,))
+            trail.flush()
+            assert list(trail.notices()) == []
+    with site.trail() as trail:
+        assert len(list(trail.changes(by=ALICE))) == 2
+
+
 def test_explicit_events_share_the_transaction(site: Site) -> None:
     """What is recorded in a transaction commits with it, or never was."""
     from indelible.events.codec import encode_draft
