@@ -1,0 +1,97 @@
+"""Capture follows Alembic's migrations: in `env.py`, around `context.run_migrations()`.
+
+```python
+with connectable.connect() as connection:
+    context.configure(connection=connection, target_metadata=target_metadata)
+    with followed_by_capture(context), context.begin_transaction():
+        context.run_migrations()
+```
+
+Needs the trail's configuration and its keys where migrations run. Commands that migrate nothing
+(`alembic current`, `check`, `revision`), an upgrade with nothing left to do, and `--sql` do nothing
+here either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from indelible.capture.sqlite_install import install, suspend
+from indelible.errors import ConfigurationError, NotInstalledError
+from indelible.policy import Policy, Server
+from indelible.trail import Trail
+
+_log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def followed_by_capture(
+    context: Any, source: str | Path | Policy = "indelible.toml"
+) -> Iterator[None]:
+    """Run a migration inside; what it leaves is captured when this returns, also where it failed.
+
+    `context` is `alembic.context`, configured. On SQLite, whose `DROP COLUMN` the triggers would
+    refuse, capture is suspended meanwhile, which is an entry of the trail, and every table is
+    written down again afterwards. Raises `ConfigurationError` where the configuration names no
+    database, or capture can't be installed; then the migration is done all the same.
+    """
+    if not _migrates(context):
+        yield
+        return
+    with contextlib.closing(Trail.open(source, relay=False)) as trail:
+        server = trail.policy.server
+        if server is None:
+            with _following_file(trail):
+                yield
+        else:
+            try:
+                yield
+            finally:
+                _install_on_server(trail, server)
+
+
+@contextlib.contextmanager
+def _following_file(trail: Trail) -> Iterator[None]:
+    database = trail.policy.database
+    if database is None:
+        raise ConfigurationError(
+            f"{trail.policy.source}: expected [database] with the url of what is migrated, "
+            "found none"
+        )
+    if database.exists():
+        with contextlib.suppress(NotInstalledError):
+            suspend(database, journal=trail.journal)
+    try:
+        yield
+    finally:
+        report = install(database, trail.policy, journal=trail.journal)
+        _say(report.is_first, report.drifts)
+
+
+def _install_on_server(trail: Trail, server: Server) -> None:
+    from indelible.capture.postgres.install import install as install_on
+
+    report = install_on(server, trail.policy, journal=trail.journal)
+    _say(report.is_first, report.drifts)
+
+
+def _say(is_first: bool, drifts: Sequence[object]) -> None:
+    for drift in () if is_first else drifts:
+        _log.info("capture follows the migration: %s", drift)
+
+
+def _migrates(context: Any) -> bool:
+    """Whether this run of `env.py` is about to change the schema."""
+    if context.is_offline_mode():
+        return False
+    try:
+        wanted = context.get_revision_argument()
+    except KeyError:  # of a command that goes nowhere
+        return False
+    current = context.get_context().get_current_heads()
+    wanted = wanted if isinstance(wanted, list | tuple) else (wanted,)
+    return set(wanted) != set(current)
