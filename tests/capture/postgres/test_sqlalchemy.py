@@ -414,6 +414,9 @@ def test_nobody_is_taken_for_another(reached_at: str, trail: Trail) -> None:
                     person = await session.get_one(Person, n)
                     person.name = f"round {round_}"
                     await session.commit()
+                    # By another connection, perhaps, and without the key.
+                    name = select(Person.name).where(Person.id == n)
+                    assert (await session.scalar(name)) == f"round {round_}"
 
     async def all_tasks() -> None:
         await asyncio.gather(*(task(n) for n in range(1, TASKS + 1)))
@@ -425,6 +428,8 @@ def test_nobody_is_taken_for_another(reached_at: str, trail: Trail) -> None:
                 connection.execute(
                     update(Person).where(Person.id == n).values(name=f"round {round_}")
                 )
+                name = select(Person.name).where(Person.id == n)
+                assert connection.execute(name).scalar() == f"round {round_}"
 
     threads = [
         threading.Thread(target=work, args=(n,)) for n in range(TASKS + 1, TASKS + THREADS + 1)
@@ -436,6 +441,8 @@ def test_nobody_is_taken_for_another(reached_at: str, trail: Trail) -> None:
         thread.join()
     engine.dispose()
     for n in people:
-        assert (
-            done_by(trail, Actor("staff", f"number {n}")) == [f"person.update person:{n}"] * ROUNDS
-        )
+        actor = Actor("staff", f"number {n}")
+        assert done_by(trail, actor) == [f"person.update person:{n}"] * ROUNDS
+        (access,) = trail.accesses(by=actor)
+        assert (access.target_text, access.certain) == (f"person:{n}", True)
+        assert access.reads == ROUNDS * (2 if n <= TASKS else 1)
