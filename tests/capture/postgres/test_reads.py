@@ -4,6 +4,8 @@ under it, rights, errors, streams. The application must see none of it."""
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from sqlglot.errors import SqlglotError
 from tests.capture.reads.host import MemoryHost, targets
 from tests.servers import Database, PgBouncer, PostgresServer
 
+from indelible.capture.postgres import reads
 from indelible.capture.postgres.dialect import IndeliblePostgres
 from indelible.errors import DeliveryError
 from indelible.events.context import acting_as
@@ -245,6 +248,25 @@ def test_a_key_that_is_renamed_under_a_transaction_costs_one_statement(shop: Sho
         first = shop.captured.run(work)
     assert first[1] == ("ProgrammingError", "42703", BY_NAME)
     shop.read(work)
+    assert shop.taken() == [("customer", (1,), "exact"), ("customer", (1,), "exact")]
+
+
+def test_a_changed_schema_is_seen_before_it_is_run_into(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a look beside the statements, every so often."""
+    monkeypatch.setattr(reads, "_CHECK_S", 0.0)
+    shop.read(ask(BY_NAME))
+    shop.database.execute("ALTER TABLE customer RENAME COLUMN id TO number")
+    deadline = time.monotonic() + 30
+    while any(each.name == "indelible-look" for each in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    shop.read(ask("SELECT count(*) FROM pg_class WHERE false"))  # lets it look
+    while any(each.name == "indelible-look" for each in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    shop.read(ask("SELECT 1", BY_NAME))
     assert shop.taken() == [("customer", (1,), "exact"), ("customer", (1,), "exact")]
 
 

@@ -103,16 +103,41 @@ def read_readable(connection: Connection) -> Readable:
     return Readable(schema, named, bare, system, functions)
 
 
+class _Aliases(Mapping[str, tuple[str, ...]]):
+    """Under which keys of `Schema` a text of one session may mean a name, bare or with its schema.
+
+    Looked up where it is asked: a server may have a schema for each of its tenants.
+    """
+
+    def __init__(self, readable: Readable, path: tuple[str, ...]) -> None:
+        self._bare = readable.bare
+        self._path = path
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        found: list[str] = []
+        if name in self._bare:
+            keys = self._bare[name]
+            meant = [keys[schema] for schema in self._path if schema in keys][:1]
+            found += meant if self._path else keys.values()
+        # Either part may have a full stop in it.
+        for at, character in enumerate(name):
+            if character == ".":
+                keys = self._bare.get(name[at + 1 :], {})
+                found += [key for schema, key in keys.items() if schema.lower() == name[:at]]
+        if not found:
+            raise KeyError(name)
+        return tuple(found)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bare)
+
+    def __len__(self) -> int:
+        return len(self._bare)
+
+
 def schema_for(readable: Readable, session: Session) -> Schema:
     """Every table under each name by which a text of that session may mention it."""
-    aliases: defaultdict[str, dict[str, None]] = defaultdict(dict)
-    for name, keys in readable.bare.items():
-        for namespace, key in keys.items():
-            aliases[f"{namespace.lower()}.{name}"][key] = None
-        found = [keys[namespace] for namespace in session.path if namespace in keys][:1]
-        for key in found if session.path else keys.values():
-            aliases[name][key] = None
-    return replace(readable.schema, aliases={name: tuple(keys) for name, keys in aliases.items()})
+    return replace(readable.schema, aliases=_Aliases(readable, session.path))
 
 
 def _keys(found: PostgresSchema) -> Iterator[tuple[int, str]]:

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from msgspec.structs import replace
+
 from indelible.capture.access import Access
 from indelible.capture.access_log import AccessLog
 from indelible.capture.database_reads import DatabaseReads
@@ -37,8 +39,9 @@ from indelible.capture.statements.plan import Plan, Verb
 from indelible.capture.statements.planner import MAX_PLANS, Entry, Planner
 from indelible.capture.statements.tokens import Kind, expand, unquote
 from indelible.errors import IndelibleError
-from indelible.policy.model import Server
+from indelible.policy.model import Policy, Server
 
+K = TypeVar("K")
 T = TypeVar("T")
 Query = Callable[[str, Any], list[Any]]
 """All rows of a statement with its parameters."""
@@ -46,7 +49,9 @@ Query = Callable[[str, Any], list[Any]]
 _CHECK_S: Final = 30.0
 _LOOKS: Final = 20
 """So often in between, at most, a text that reads from what isn't known lets us look again."""
-_MAX_SESSIONS: Final = 64
+_LOOK_S: Final = 10.0
+_MAX_MEANINGS: Final = 64
+_MAX_SESSIONS: Final = 512
 _TRIES: Final = 3
 _BY_STATEMENT: Final = "its rows were handed out in a way that isn't seen"
 _REFUSED: Final = "the database refused the hidden columns"
@@ -71,6 +76,7 @@ class ServerReads:
         self._looked_s = float("-inf")
         self._looks_left = _LOOKS
         self._readable: Readable = NOTHING
+        self._plans: dict[Session, Plans] = {}
         self._planners: dict[Session, SessionPlanner] = {}
 
     def connection(self, wire: Wire) -> ConnectionReads:
@@ -79,29 +85,36 @@ class ServerReads:
 
     def planner(self, session: Session) -> SessionPlanner:
         """Plans for sessions like this one, on the schema as it was seen last."""
-        if time.monotonic() - self._looked_s > _CHECK_S:
-            self._looks_left = _LOOKS
+        if self._looked_s == float("-inf"):
             self._look()
-        planners = self._planners
-        found = planners.get(session)
-        if found is None:
-            found = SessionPlanner(self._readable, session, self._policy)
-            if len(planners) >= _MAX_SESSIONS:
-                planners = self._planners = {}
-            planners[session] = found
+        readable = self._readable
+        # Of temporary tables only those matter that hide another; others may be new each time.
+        hiding = frozenset(name for name in session.temporary if name.lower() in readable.bare)
+        meaning = replace(session, temporary=hiding)
+        found = self._planners.get(meaning)
+        if found is None or found.readable is not readable:
+            plans = self._plans_for(replace(meaning, user=""), readable)
+            found = SessionPlanner(plans)
+            _keep(self._planners, meaning, found, at_most=_MAX_SESSIONS)
         return found
 
-    def unasked_planner(self, text: str) -> SessionPlanner:
+    def unasked_plans(self, text: str) -> Plans:
         """Plans that don't depend on a session: of what is recorded by statement."""
-        planner = self.planner(_UNASKED)
-        if planner.is_new(text) and planner.reads_from_unknown(text):
+        plans = self.planner(_UNASKED).plans
+        if plans.is_new(text) and plans.reads_from_unknown(text):
             self.look_again()
-            planner = self.planner(_UNASKED)
-        return planner
+            plans = self.planner(_UNASKED).plans
+        return plans
 
     def is_current(self, planner: SessionPlanner) -> bool:
         """Whether `planner` still is that of its session."""
-        return planner.readable is self._readable and time.monotonic() - self._looked_s <= _CHECK_S
+        if time.monotonic() - self._looked_s > _CHECK_S:
+            self._looked_s = time.monotonic()
+            self._looks_left = _LOOKS
+            # No statement has to wait for it.
+            with contextlib.suppress(RuntimeError):  # the interpreter ends
+                threading.Thread(target=self._look, name="indelible-look", daemon=True).start()
+        return planner.readable is self._readable
 
     def look_again(self) -> None:
         """Something runs that the schema as we know it doesn't explain."""
@@ -109,26 +122,36 @@ class ServerReads:
             self._looks_left -= 1
             self._look()
 
+    def _plans_for(self, meaning: Session, readable: Readable) -> Plans:
+        plans = self._plans.get(meaning)
+        if plans is None or plans.readable is not readable:
+            plans = Plans(readable, meaning, self._policy)
+            _keep(self._plans, meaning, plans, at_most=_MAX_MEANINGS)
+        return plans
+
     def _look(self) -> None:
         """Read what there is; what can't be read now stays as it was known."""
-        with self._looking:
+        # A process that was forked meanwhile may hold the lock for good.
+        if not self._looking.acquire(timeout=_LOOK_S):
+            return
+        try:
             with contextlib.suppress(IndelibleError), server_errors(self._server):
                 with contextlib.closing(connect(self._server)) as connection:
                     readable = read_readable(connection)
                 if readable != self._readable:
                     self._readable = readable
-                    self._planners = {}
             self._looked_s = time.monotonic()
+        finally:
+            self._looking.release()
 
 
-class SessionPlanner:
-    """Plans for sessions in which names mean the same."""
+class Plans:
+    """What is known of texts where names mean the same, whoever asks."""
 
-    def __init__(self, readable: Readable, session: Session, policy: Any) -> None:
+    def __init__(self, readable: Readable, meaning: Session, policy: Policy) -> None:
         self.readable = readable
-        self.session = session
-        self._dialect = PostgresDialect(readable, session)
-        self._schema = schema_for(readable, session)
+        self._dialect = PostgresDialect(readable, meaning)
+        self._schema = schema_for(readable, meaning)
         self._planner = Planner(self._schema, policy, self._dialect)
         self.entry = self._planner.entry
         self._unsettling: dict[str, bool] = {}
@@ -167,6 +190,24 @@ class SessionPlanner:
         return known
 
 
+class SessionPlanner:
+    """Which of its plans the server took of one role: another may read less."""
+
+    def __init__(self, plans: Plans) -> None:
+        self.plans = plans
+        self.readable = plans.readable
+        self._entries: dict[Entry, Entry] = {}
+
+    def entry(self, text: str) -> Entry:
+        """What is to be done with `text`; never raises."""
+        shared = self.plans.entry(text)
+        own = self._entries.get(shared)
+        if own is None:
+            own = shared.untried()
+            _keep(self._entries, shared, own)
+        return own
+
+
 class ConnectionReads:
     """The reads of one connection. Used as that is: by one at a time."""
 
@@ -174,6 +215,7 @@ class ConnectionReads:
         self._server = server
         self._wire = wire
         self._log = AccessLog(server.shared)
+        self._session: Session | None = None
         self._planner: SessionPlanner | None = None
         self._is_unsettled = False
 
@@ -202,7 +244,7 @@ class ConnectionReads:
         plan = entry.plan
         if not plan.is_captured:
             run(text)
-            self._ran(planner, plan, text)
+            self._ran(planner.plans, plan, text)
             return None
         if not entry.is_trusted:
             plan = self._settle(entry, text, parameters, query or self._wire.query)
@@ -216,7 +258,7 @@ class ConnectionReads:
             run(text)
         else:
             self._run_rewritten(access, entry, _rewritten(plan, text), text, run)
-        self._ran(planner, plan, text)
+        self._ran(planner.plans, plan, text)
         self._log.open_accesses[access] = None
         return access
 
@@ -225,9 +267,11 @@ class ConnectionReads:
         only."""
         planner = self._planner
         if planner is None or self._is_unsettled or not self._server.is_current(planner):
-            planner = self._server.unasked_planner(text)
-        plan = planner.by_statement(text)
-        self._ran(planner, plan, text)
+            plans = self._server.unasked_plans(text)
+        else:
+            plans = planner.plans
+        plan = plans.by_statement(text)
+        self._ran(plans, plan, text)
         if plan.is_captured:
             access = Access(self._log, plan, "", (), self._log.reader(), transaction)
             access.hand_over((), exhausted=True)
@@ -240,10 +284,10 @@ class ConnectionReads:
         """The connection goes back or is closed: no open result outlives this."""
         self._log.check_in()
 
-    def _ran(self, planner: SessionPlanner, plan: Plan, text: str) -> None:
+    def _ran(self, plans: Plans, plan: Plan, text: str) -> None:
         if plan.verb is Verb.SCHEMA:
             self._server.look_again()
-        if planner.unsettles(text):
+        if plans.unsettles(text):
             self._is_unsettled = True
 
     def _planner_of(self, text: str) -> SessionPlanner:
@@ -251,18 +295,19 @@ class ConnectionReads:
         server = self._server
         planner = self._planner
         if planner is None or self._is_unsettled or not server.is_current(planner):
-            planner = self._planner = server.planner(self._session(planner))
-        if planner.is_new(text) and planner.reads_from_unknown(text):
+            self._session = self._ask_session()
+            planner = self._planner = server.planner(self._session)
+        if planner.plans.is_new(text) and planner.plans.reads_from_unknown(text):
             server.look_again()
-            planner = self._planner = server.planner(planner.session)
+            planner = self._planner = server.planner(self._session or _UNASKED)
         return planner
 
-    def _session(self, planner: SessionPlanner | None) -> Session:
+    def _ask_session(self) -> Session:
         """What names mean now; asked where it may have changed."""
         wire = self._wire
-        if planner is not None and not self._is_unsettled:
-            return planner.session
-        known = _UNASKED if planner is None else planner.session
+        if self._session is not None and not self._is_unsettled:
+            return self._session
+        known = self._session or _UNASKED
         if not wire.is_idle and not wire.is_open:
             return known  # the transaction has failed: nothing can be asked, nor read
         # A change may be taken back with its transaction: then it's to be asked once more.
@@ -353,11 +398,12 @@ class ConnectionReads:
             run(text)
 
 
-def _keep(cache: dict[str, T], text: str, value: T) -> None:
-    """Keep it, unless what is kept so far has to go first."""
-    if len(cache) >= MAX_PLANS:
-        cache.clear()
-    cache[text] = value
+def _keep(cache: dict[K, T], key: K, value: T, *, at_most: int = MAX_PLANS) -> None:
+    """Keep it; what was kept first goes where there is too much."""
+    if len(cache) >= at_most:
+        with contextlib.suppress(KeyError, RuntimeError, StopIteration):  # other threads do, too
+            del cache[next(iter(cache))]
+    cache[key] = value
 
 
 def _by_name(parameters: Parameters | None) -> Mapping[str, object]:

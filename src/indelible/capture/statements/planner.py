@@ -44,6 +44,10 @@ class Entry:
         self.is_trusted = self.plan.text is None
         self.tries = 0
 
+    def untried(self) -> Entry:
+        """The same, as it was at first."""
+        return Entry(self._candidates)
+
     def trust(self, plan: Plan) -> None:
         """`plan` holds."""
         if plan is self.plan:
