@@ -9,7 +9,7 @@ that hasn't ended. Under `strict` nothing: keys are on disk before their rows ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol, TypeVar
 
@@ -46,6 +46,10 @@ class AccessWriter(Protocol):
     @property
     def open_accesses(self) -> dict[Access, None]:
         """Those of which rows may still be handed over."""
+
+    @property
+    def abandoned(self) -> MutableSequence[Access]:
+        """Those whose cursor is gone, to be closed with the next read."""
 
     def append(self, draft: bytes, durability: Durability, frame: Frame | None) -> str | None:
         """Write one event as `durability` asks; its id, where it has one already.
@@ -205,6 +209,11 @@ class Access:
             pending, self._pending = self._pending, None
         if pending or not self._events:
             self._write(pending or (), final=False)
+
+    def abandon(self) -> None:
+        """Its cursor is gone. From any thread and at any moment, so nothing is written here."""
+        if not self.is_over:
+            self._writer.abandoned.append(self)
 
     def close(self) -> None:
         """No more rows will be handed over."""

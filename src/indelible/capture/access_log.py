@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 from indelible.capture.access import Access
 from indelible.capture.access_event import NOBODY, Who
@@ -22,10 +23,13 @@ class AccessLog:
         self._scope_reads: ScopeReads | None = None
         self._who: Who = NOBODY
         self.open_accesses: dict[Access, None] = {}
+        self.abandoned: deque[Access] = deque()
         self.lock = threading.Lock()
 
     def reader(self) -> Who:
         """Who reads now. From here on their scope sees to it that what we hand out is written."""
+        while self.abandoned:
+            self.abandoned.popleft().close()
         frame = current_frame()
         who = self._who
         if who.frame is not frame:

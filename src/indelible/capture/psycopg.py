@@ -118,6 +118,13 @@ class _Cursor:
         self._close_access()
         super().close()  # type: ignore[misc]
 
+    def __del__(self) -> None:
+        if self._access is not None:
+            self._access.abandon()
+        warn = getattr(super(), "__del__", None)  # of a cursor of the server's that is open
+        if warn is not None:
+            warn()
+
     @property
     def description(self) -> Any:
         columns = super().description  # type: ignore[misc]

@@ -188,6 +188,10 @@ class Cursor(sqlite3.Cursor):
         self._end_access()
         super().close()
 
+    def __del__(self) -> None:
+        if self._access is not None:
+            self._access.abandon()
+
     @property
     def description(self) -> Any:
         return _DESCRIPTION.__get__(self) if self._seen is None else self._seen

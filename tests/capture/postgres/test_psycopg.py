@@ -153,6 +153,24 @@ def test_rows_are_those_that_they_were(
     assert read_by(trail, ALICE) == [(n, True) for n in expected]
 
 
+def test_cursors_that_are_dropped_leave_nothing_behind(
+    connection: Connection, trail: Trail
+) -> None:
+    with acting_as(BOB):
+        connection.execute("INSERT INTO person SELECT n, 'n' FROM generate_series(1, 9) AS n")
+        connection.commit()
+    with acting_as(ALICE):
+        for number in range(1, 4):
+            found = connection.execute("SELECT name FROM person WHERE id = %s", (number,))
+            assert found.fetchone() == ("n",)
+        cursor = connection.execute("SELECT name FROM person ORDER BY id")
+        assert len([cursor.fetchone() for _ in range(4)]) == 4
+        del cursor, found
+        connection.execute("SELECT 1 FROM person WHERE id = 9").fetchall()
+        assert len(connection.captured.reads._log.open_accesses) == 0
+    assert read_by(trail, ALICE) == [(n, True) for n in (1, 2, 3, 1, 2, 3, 4, 9)]
+
+
 def test_a_row_that_cannot_be_made_was_not_handed_out(connection: Connection, trail: Trail) -> None:
     made: list[object] = []
 

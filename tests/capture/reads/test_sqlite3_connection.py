@@ -498,3 +498,22 @@ def test_a_connection_passed_between_threads(database: Path, host: MemoryHost) -
 
     assert len(found) == 49
     assert len(ids_by_kind(host.take())["big"]) == 49
+
+
+def test_cursors_that_are_dropped_leave_nothing_behind(database: Path, host: MemoryHost) -> None:
+    """A connection that lives long: of each cursor one row is fetched, and it is forgotten."""
+    connection = connect(database, trail=host)
+    with acting_as(Actor("staff", "trudy")):
+        for number in range(1, 51):
+            key = number % 5 + 1
+            text = "SELECT FirstName FROM Customer WHERE CustomerId = ?"
+            assert connection.execute(text, (key,)).fetchone() is not None
+        cursor = connection.execute(NAMES)
+        assert len([cursor.fetchone() for _ in range(4)]) == 4
+        del cursor
+        connection.execute("SELECT 1 FROM Customer WHERE CustomerId = 9").fetchall()
+        assert len(connection._reads._log.open_accesses) == 0
+        found = [ids for target in targets(host.take()) for ids in target.ids]
+    assert found[-5:] == [(1,), (2,), (3,), (4,), (9,)]
+    assert len(found) == 55
+    connection.close()
