@@ -303,8 +303,7 @@ SHAPES = [
     Shape(
         "distinct that leaves rows out",
         "SELECT DISTINCT country FROM customer ORDER BY country OFFSET 2",
-        {"customer": ""},
-        {"customer": "statement"},
+        {"customer": f"{_CUSTOMERS} WHERE country NOT IN ('Argentina', 'Australia')"},
     ),
     Shape(
         "distinct on",

@@ -18,7 +18,7 @@ from sqlglot.errors import SqlglotError
 from tests.capture.reads.host import MemoryHost, targets
 from tests.servers import Database, PgBouncer, PostgresServer
 
-from indelible.capture.postgres import reads
+from indelible.capture.postgres import server_reads
 from indelible.capture.postgres.dialect import IndeliblePostgres
 from indelible.errors import DeliveryError
 from indelible.events.context import acting_as
@@ -255,7 +255,7 @@ def test_a_changed_schema_is_seen_before_it_is_run_into(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a look beside the statements, every so often."""
-    monkeypatch.setattr(reads, "_CHECK_S", 0.0)
+    monkeypatch.setattr(server_reads, "_CHECK_S", 0.0)
     shop.read(ask(BY_NAME))
     shop.database.execute("ALTER TABLE customer RENAME COLUMN id TO number")
     deadline = time.monotonic() + 30

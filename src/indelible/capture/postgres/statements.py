@@ -12,8 +12,9 @@ from typing import Any
 
 from indelible.capture.access import Access
 from indelible.capture.host import CaptureHost
-from indelible.capture.postgres.reads import ConnectionReads, Query, ServerReads
+from indelible.capture.postgres.reads import ConnectionReads, Query
 from indelible.capture.postgres.senders import DatabaseSenders
+from indelible.capture.postgres.server_reads import ServerReads
 from indelible.capture.postgres.transaction import WritingTransaction
 from indelible.capture.postgres.verbs import ends_something, is_proven_read
 from indelible.capture.postgres.wires import Wire
@@ -39,9 +40,8 @@ class ServerCapture:
 
     def statements(self, wire: Wire) -> ConnectionStatements:
         """Those of one connection."""
-        return ConnectionStatements(
-            WritingTransaction(wire, self.senders), self.reads.connection(wire)
-        )
+        transaction = WritingTransaction(wire, self.senders)
+        return ConnectionStatements(transaction, ConnectionReads(self.reads, wire))
 
 
 class ConnectionStatements:
