@@ -116,6 +116,8 @@ def _subjects(
     pairs: list[SubjectPair] = []
     if is_self or knows_subject:
         pairs = [(path.kind, id_) for id_ in extracted.subject_ids(is_self=is_self)]
+        if len(path.hops) > 1 and None in extracted.subjects:
+            pairs.append((path.kind, None))  # perhaps a parent's row isn't there
     elif extracted.ids:
         pairs = [(path.kind, None)]
     if (coverage != "exact" and not extracted.ids) or coverage == "statement":

@@ -36,6 +36,8 @@ class Extracted:
             self._add_keys(taken, rows)
         if taken.subject is not None:
             place = taken.subject
+            if taken.optional:
+                rows = [row for row in rows if any(row[at] is not None for at in taken.key)]
             values: Iterable[Native] = dict.fromkeys([row[place] for row in rows])
             if taken.guarded_subject:
                 values = map(keys.unguard, values)

@@ -52,6 +52,7 @@ class IntegerAccess:
         path = target.policy.subject
         self._has_subjects = path is not None
         self._is_own_subject = path is not None and not path.hops
+        self._is_followed = path is not None and len(path.hops) > 1
         self._subject = taken.subject
         if path is not None:
             pair = b"[" + _encode(path.kind) + b","
@@ -137,6 +138,8 @@ class IntegerAccess:
                 return self._unknown_subject
             named = list(dict.fromkeys([row[place] for row in rows]))
             if None in named:
+                if self._is_followed:
+                    return None
                 named.remove(None)
             if not named:
                 return b""

@@ -35,6 +35,8 @@ subject = "self"
 mask = ["email"]
 [tables.invoice]
 subject = "customer_id -> customer"
+[tables.invoice_line]
+subject = "invoice_id -> invoice.customer_id -> customer"
 [tables.account]
 subject = "holder -> holder"
 [tables.unwatched]

@@ -540,6 +540,24 @@ SHAPES = [
         {"doc": "SELECT id FROM doc"},
     ),
     Shape(
+        "longer subject path",
+        "SELECT unit_price FROM invoice_line WHERE invoice_line_id < 3",
+        {"invoice_line": "VALUES (1), (2)"},
+        subjects="SELECT customer_id FROM invoice JOIN invoice_line USING (invoice_id) "
+        "WHERE invoice_line_id < 3",
+    ),
+    Shape(
+        "longer subject path, aggregated and derived",
+        "SELECT d.n FROM (SELECT track_id, count(*) AS n FROM invoice_line WHERE track_id < 20 "
+        "GROUP BY track_id) AS d WHERE d.track_id > 5 ORDER BY d.track_id",
+        {
+            "invoice_line": "SELECT invoice_line_id FROM invoice_line WHERE track_id < 20 "
+            "AND track_id > 5"
+        },
+        subjects="SELECT customer_id FROM invoice JOIN invoice_line USING (invoice_id) "
+        "WHERE track_id < 20 AND track_id > 5",
+    ),
+    Shape(
         "numeric, selected",
         "SELECT number FROM account ORDER BY 1",
         {"account": "SELECT number FROM account"},

@@ -180,6 +180,33 @@ def test_row_security_filters_what_is_recorded(shop: Shop) -> None:
     assert shop.taken() == [("customer", (1, 2), "exact"), ("customer", (1, 2), "exact")]
 
 
+def test_a_subject_behind_row_security_is_unknown_not_nobody(
+    database: Database, loop: asyncio.Runner
+) -> None:
+    """A parent that the role doesn't see would otherwise look like a row of nobody's."""
+    database.execute(
+        "CREATE TABLE invoice (id int PRIMARY KEY, customer_id int)",
+        "CREATE TABLE invoice_line (id int PRIMARY KEY, invoice_id int, n int)",
+        "INSERT INTO invoice VALUES (1, 7), (2, 8)",
+        "INSERT INTO invoice_line VALUES (11, 1, 5), (12, 2, 6)",
+    )
+    database.grant()
+    shop = Shop(database, ("psycopg", False), loop)
+    shop.read(ask("SELECT n FROM invoice_line ORDER BY n"))
+    database.execute(
+        "ALTER TABLE invoice ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY few ON invoice FOR SELECT TO app USING (id < 2)",
+    )
+    other = shop.reader(again := host_of(database))
+    shop.read(ask("SELECT n FROM invoice_line ORDER BY n"), other)
+    shop.close()
+    subjects = [
+        {(subject.kind, subject.id) for event in host.take() for subject in event.subjects}
+        for host in (shop.host, again)
+    ]
+    assert subjects == [{("customer", "7"), ("customer", "8")}, {("customer", None)}]
+
+
 @pytest.mark.parametrize("options", [{}, AUTOCOMMIT], ids=["transaction", "autocommit"])
 def test_errors_are_those_of_the_application_s_text(shop: Shop, options: dict[str, Any]) -> None:
     captured = shop.reader(shop.host, **options)

@@ -557,6 +557,31 @@ SHAPES = [
         "SELECT UnitPrice FROM InvoiceLine WHERE InvoiceLineId < 3",
         (),
         {"invoiceline": "VALUES (1), (2)"},
+        subjects="SELECT CustomerId FROM Invoice JOIN InvoiceLine USING (InvoiceId) "
+        "WHERE InvoiceLineId < 3",
+    ),
+    Shape(
+        "longer subject path, of rows that are missing",
+        "SELECT Title, l.Quantity FROM Album a LEFT JOIN InvoiceLine l "
+        "ON l.InvoiceLineId = a.AlbumId + 2239 WHERE AlbumId IN (1, 2) ORDER BY 1",
+        (),
+        {"album": "VALUES (1), (2)", "invoiceline": "SELECT 2240"},
+        subjects="SELECT CustomerId FROM Invoice JOIN InvoiceLine USING (InvoiceId) "
+        "WHERE InvoiceLineId = 2240",
+    ),
+    Shape(
+        "longer subject path, aggregated",
+        "SELECT TrackId, count(*) FROM InvoiceLine WHERE TrackId < 20 GROUP BY TrackId ORDER BY 1",
+        (),
+        {"invoiceline": "SELECT InvoiceLineId FROM InvoiceLine WHERE TrackId < 20"},
+        subjects="SELECT CustomerId FROM Invoice JOIN InvoiceLine USING (InvoiceId) "
+        "WHERE TrackId < 20",
+    ),
+    Shape(
+        "longer subject path, of rows that are left out",
+        "SELECT UnitPrice FROM InvoiceLine ORDER BY InvoiceLineId LIMIT 2",
+        (),
+        {"invoiceline": "VALUES (1), (2)"},
         subjects="SELECT '(unknown)'",
     ),
     Shape(

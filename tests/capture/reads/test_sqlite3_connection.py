@@ -14,6 +14,7 @@ from indelible.capture.sqlite3 import connect
 from indelible.errors import CaptureError, ProtectedTableError
 from indelible.events.context import acting_as
 from indelible.events.model import Actor
+from indelible.policy import parse_policy
 
 from .host import MemoryHost, ids_by_kind, targets
 
@@ -517,3 +518,30 @@ def test_cursors_that_are_dropped_leave_nothing_behind(database: Path, host: Mem
     assert found[-5:] == [(1,), (2,), (3,), (4,), (9,)]
     assert len(found) == 55
     connection.close()
+
+
+@pytest.mark.parametrize("key", ["INTEGER", "TEXT"])
+def test_a_subject_behind_a_row_that_is_not_there_is_unknown(tmp_path: Path, key: str) -> None:
+    """Not nobody: whose the row is can't be told."""
+    policy = """
+    [trail]
+    url = "sqlite:///trail.db"
+    [tables.line]
+    subject = "bill -> bill.person -> person"
+    """
+    host = MemoryHost(parse_policy(policy))
+    with sqlite3.connect(tmp_path / "app.db") as plain:
+        plain.execute(f"CREATE TABLE bill (id {key} PRIMARY KEY, person)")
+        plain.execute(f"CREATE TABLE line (id {key} PRIMARY KEY, bill {key})")
+        plain.execute("INSERT INTO bill VALUES (1, 7)")
+        plain.execute("INSERT INTO line VALUES (11, 1), (12, 99)")
+    plain.close()
+    connection = connect(tmp_path / "app.db", trail=host)
+    named = []
+    for text in ("SELECT bill FROM line WHERE bill = 1", "SELECT bill FROM line"):
+        for query in (text, f"SELECT count(*) FROM ({text})"):
+            host.take()
+            connection.execute(query).fetchall()
+            named.append({subject.id for event in host.take() for subject in event.subjects})
+    connection.close()
+    assert named == [{"7"}, {"7"}, {"7", None}, {"7", None}]

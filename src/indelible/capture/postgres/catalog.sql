@@ -97,6 +97,8 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamesp
 WHERE c.relkind IN ('v', 'm') AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'indelible')
 ORDER BY c.oid
+-- name: filtered
+SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relrowsecurity
 -- name: system_relations
 SELECT c.relname FROM pg_catalog.pg_class c
 WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind IN ('r', 'v')

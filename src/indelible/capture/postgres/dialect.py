@@ -121,6 +121,12 @@ class PostgresDialect(Dialect):
     def quote_name(self, name: str) -> str:
         return quote_name(name)
 
+    def followed_as(self, table: Table) -> str | None:
+        for (schema, name), found in self._readable.named.items():
+            if found.table is table and not found.is_filtered:
+                return f"{quote_name(schema)}.{quote_name(name)}"
+        return None
+
     def resolve(self, node: exp.Table, schema: Schema, ctes: Mapping[str, object]) -> Source:
         alias = node.args.get("alias")
         own = self.fold(alias.this) if alias is not None and alias.this is not None else ""
@@ -222,7 +228,7 @@ class PostgresDialect(Dialect):
         integers = len(types) == 1 and types[0] in INTEGERS
         taken = Taken((), integers=integers, optional=one.optional)
         if one.subject is not None:
-            types.append(_type_of(one.table, one.subject_name or ""))
+            types.append(one.subject_type)
         expressions = [*one.key] if one.subject is None else [*one.key, one.subject]
         keys = len(one.key)
         if not aggregated:
@@ -260,7 +266,7 @@ class PostgresDialect(Dialect):
             return None
         subject_reader = None
         if subject is not None:
-            subject_reader = _DRIVERS.get(_type_of(one.table, one.subject_name or ""))
+            subject_reader = _DRIVERS.get(one.subject_type)
         return Taken(
             places,
             subject=None if subject_reader is None else subject,
@@ -271,7 +277,7 @@ class PostgresDialect(Dialect):
         )
 
     def with_hidden_subject(self, one: Carried, taken: Taken, place: int) -> tuple[str, Taken]:
-        type_ = _type_of(one.table, one.subject_name or "")
+        type_ = one.subject_type
         subject = one.subject or ""
         if type_ in INTEGERS:
             return subject, replace(taken, subject=place, subject_reader=_integer)

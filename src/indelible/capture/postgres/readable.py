@@ -23,11 +23,15 @@ _FOLDED: Final = "columns whose names differ only in upper and lower case"
 
 
 class Named(msgspec.Struct, frozen=True):
-    """What a name stands for: a table, or (`why` not None) what its rows come from unnamed."""
+    """What a name stands for: a table, or (`why` not None) what its rows come from unnamed.
+
+    `is_filtered`: row security may hide some of its rows from whoever asks.
+    """
 
     table: Table | None
     behind: tuple[Table, ...] = ()
     why: str | None = None
+    is_filtered: bool = False
 
 
 class Function(msgspec.Struct, frozen=True):
@@ -75,6 +79,7 @@ def read_readable(connection: Connection) -> Readable:
     sql = named_sql("catalog.sql")
     with connection.cursor() as cursor:
         views = cursor.execute(sql["views"]).fetchall()
+        filtered = {row[0] for row in cursor.execute(sql["filtered"])}
         system = frozenset(row[0] for row in cursor.execute(sql["system_relations"]))
         functions = {
             name: Function(frozenset(kinds), *known)
@@ -96,7 +101,10 @@ def read_readable(connection: Connection) -> Readable:
     for oid, namespace, name, _ in views:
         bare[name.lower()][namespace] = displays[oid]
     schema = Schema(tables=found.tables.tables, views=behind, has_typed_text=True)
-    named = {(one.schema, one.name): _named(one, found) for one in found.relations.values()}
+    named = {
+        (one.schema, one.name): _named(one, found, is_filtered=one.oid in filtered)
+        for one in found.relations.values()
+    }
     for oid, namespace, name, _ in views:
         tables = dict.fromkeys(_tables_behind(displays[oid], schema, frozenset()))
         named[namespace, name] = Named(None, tuple(schema.tables[key] for key in tables), _VIEW)
@@ -146,7 +154,7 @@ def _keys(found: PostgresSchema) -> Iterator[tuple[int, str]]:
         yield relation.oid, found.table_of.get(relation.root, relation.display.lower())
 
 
-def _named(relation: Relation, found: PostgresSchema) -> Named:
+def _named(relation: Relation, found: PostgresSchema, *, is_filtered: bool) -> Named:
     table = found.table(relation)
     if table is None:
         return Named(None)
@@ -157,7 +165,9 @@ def _named(relation: Relation, found: PostgresSchema) -> Named:
         why = _PARTITION
     elif len({name.lower() for name in table.names}) < len(table.names):
         why = _FOLDED
-    return Named(table) if why is None else Named(None, (table,), why)
+    if why is not None:
+        return Named(None, (table,), why)
+    return Named(table, is_filtered=is_filtered)
 
 
 def _tables_behind(key: str, schema: Schema, passed: frozenset[str]) -> Iterator[str]:

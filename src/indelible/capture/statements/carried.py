@@ -15,7 +15,7 @@ class Carried:
     `key` and `subject` are SQL expressions there. `guarded`: they give what hidden columns give.
     `array` says how the array is read that the one expression in `key` gives. `alias` is the base
     table's own, None once it came through a derived table; `subject_name` is the subject's column
-    there.
+    there, None where it is another table's. `subject_type` is its declared type.
     """
 
     table: Table
@@ -23,6 +23,7 @@ class Carried:
     key: tuple[str, ...]
     subject: str | None
     subject_name: str | None = None
+    subject_type: str = ""
     alias: str | None = None
     guarded: bool = False
     array: Taken | None = None

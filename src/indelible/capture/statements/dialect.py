@@ -76,6 +76,10 @@ class Dialect(abc.ABC):
         """`name` as an identifier, whatever characters are in it."""
 
     @abc.abstractmethod
+    def followed_as(self, table: Table) -> str | None:
+        """What names `table` wherever it stands; None where not every row of it may be seen."""
+
+    @abc.abstractmethod
     def resolve(self, node: exp.Table, schema: Schema, ctes: Mapping[str, object]) -> Source:
         """What an item of a FROM clause is. Raises `NotUnderstoodError`."""
 

@@ -109,6 +109,9 @@ class SqliteDialect(Dialect):
     def quote_name(self, name: str) -> str:
         return quote_name(name)
 
+    def followed_as(self, table: Table) -> str | None:
+        return f"main.{quote_name(table.name)}"
+
     def resolve(self, node: exp.Table, schema: Schema, ctes: Mapping[str, object]) -> Source:
         alias = node.alias_or_name
         if not isinstance(node.this, exp.Identifier):
