@@ -238,6 +238,20 @@ def test_a_failed_transaction_stays_as_it_was(shop: Shop) -> None:
     assert shop.taken() == [("customer", (2,), "exact")]
 
 
+def test_a_connection_whose_first_read_fails_is_asked_later(shop: Shop) -> None:
+    """What names mean can't be asked in a transaction that has failed."""
+
+    def work(connection: Connection) -> list[Any]:
+        for each in ("INSERT INTO customer VALUES (1, 'again')", BY_NAME):
+            with pytest.raises(DBAPIError):
+                connection.execute(text(each))
+        connection.rollback()
+        return ask(BY_NAME, "SELECT count(*) FROM customer WHERE id < 3")(connection)
+
+    shop.read(work)
+    assert shop.taken() == [("customer", (1,), "exact"), ("customer", (1, 2), "exact")]
+
+
 def test_nothing_is_asked_before_what_must_come_first(shop: Shop) -> None:
     """SET TRANSACTION is refused behind any query."""
     shop.read(

@@ -134,6 +134,7 @@ class ConnectionReads:
             return self._session
         known = self._session or UNASKED
         if not wire.is_idle and not wire.is_open:
+            self._is_unsettled = True
             return known  # the transaction has failed: nothing can be asked, nor read
         # A change may be taken back with its transaction: then it's to be asked once more.
         self._is_unsettled = not wire.is_idle and not wire.is_autocommit
