@@ -28,7 +28,7 @@ try:
     from psycopg import sql
     from psycopg.client_cursor import ClientCursorMixin
     from psycopg.raw_cursor import RawCursorMixin
-    from psycopg.rows import tuple_row
+    from psycopg.rows import no_result, tuple_row
 except ImportError as missing:
     raise ImportError("expected psycopg 3: pip install 'indelible[postgres]'") from missing
 
@@ -70,8 +70,11 @@ class _Cursor:
     """What every cursor of a captured connection does; stands before psycopg's own class."""
 
     _access: Access | None = None
-    _loaded: deque[Row]
-    """Rows as they came, of which the application's were made but not handed out yet."""
+    _is_running = False
+    _loaded: list[Row]
+    """Rows as they came, of which the application's were made by the fetch that is under way."""
+    _page: deque[Row]
+    """Those of the page that is being iterated over."""
 
     def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
         return self._run(
@@ -91,27 +94,31 @@ class _Cursor:
 
     def fetchone(self) -> Any:
         row = self._fetch(super().fetchone)  # type: ignore[misc]
-        self._hand_over(int(row is not None), exhausted=row is None)
+        self._hand_over(exhausted=row is None)
         return row
 
     def fetchmany(self, size: int = 0) -> list[Any]:
         rows: list[Any] = self._fetch(lambda: super(_Cursor, self).fetchmany(size))  # type: ignore[misc]
         wanted = size or self.arraysize  # type: ignore[attr-defined]
-        self._hand_over(len(rows), exhausted=len(rows) < wanted)
+        self._hand_over(exhausted=len(rows) < wanted)
         return rows
 
     def fetchall(self) -> list[Any]:
         rows: list[Any] = self._fetch(super().fetchall)  # type: ignore[misc]
-        self._hand_over(len(rows), exhausted=True)
+        self._hand_over(exhausted=True)
         return rows
 
     def __next__(self) -> Any:
         try:
             row = self._fetch(super().__next__)  # type: ignore[misc]
         except StopIteration:
-            self._hand_over(0, exhausted=True)
+            self._hand_over(exhausted=True)
             raise
-        self._hand_over(1, exhausted=False)
+        if self._access is not None:
+            # A cursor of the server's has fetched a whole page, which other fetches pass over.
+            self._page += self._loaded
+            self._loaded[:] = [self._page.popleft()]
+            self._hand_over(exhausted=False)
         return row
 
     def close(self) -> None:
@@ -145,6 +152,8 @@ class _Cursor:
     def _make_row_maker(self) -> Any:
         """psycopg asks for it with each result; what is returned makes the application's rows."""
         access = self._access
+        if self._is_running:
+            return no_result  # whose result this is shows when the statement has run
         if access is None:
             return super()._make_row_maker()  # type: ignore[misc]
         load = self._loaded.append
@@ -168,33 +177,24 @@ class _Cursor:
     def _read_through(self, access: Access | None) -> None:
         """From here on the rows of the result are `access`'s."""
         self._access = access
-        if access is None:
-            return
-        self._loaded = deque()
-        if access.must_describe:
+        self._loaded, self._page = [], deque()
+        if access is not None and access.must_describe:
             access.describe(super().description, _name_of)  # type: ignore[misc]
             if access.is_of_another_schema:
                 self.connection.captured.reads.schema_changed()  # type: ignore[attr-defined]
         self._make_row = self._make_row_maker()
 
     def _fetch(self, fetch: Callable[[], T]) -> T:
-        """What `fetch` returns; of rows that couldn't be made none was handed out."""
+        """What `fetch` returns."""
         if self._access is None:
             return fetch()
-        loaded = self._loaded
-        before = len(loaded)
-        try:
-            return fetch()
-        except BaseException:
-            while len(loaded) > before:
-                loaded.pop()
-            raise
+        self._loaded.clear()
+        return fetch()
 
-    def _hand_over(self, count: int, *, exhausted: bool) -> None:
-        access = self._access
-        if access is not None:
-            loaded = self._loaded
-            access.hand_over([loaded.popleft() for _ in range(count)], exhausted=exhausted)
+    def _hand_over(self, *, exhausted: bool) -> None:
+        """What the fetch loaded is about to be the application's."""
+        if self._access is not None:
+            self._access.hand_over(self._loaded[:], exhausted=exhausted)
 
     def _close_access(self) -> None:
         access, self._access = self._access, None
@@ -252,14 +252,19 @@ class _Cursor:
         statements, text = self._statements(query)
         self._close_access()
         with self._sharing():
-            access = statements.run(
-                text,
-                params,
-                lambda own: run(query if own is text else own),
-                query=self._ask,
-                is_seen=is_seen,
-            )
-        self._read_through(access)
+            self._is_running = is_seen
+            try:
+                access = statements.run(
+                    text,
+                    params,
+                    lambda own: run(query if own is text else own),
+                    query=self._ask,
+                    is_seen=is_seen,
+                )
+            finally:
+                self._is_running = False
+        if is_seen:
+            self._read_through(access)
         return self
 
     def _ask(self, text: str, params: Any) -> list[Any]:

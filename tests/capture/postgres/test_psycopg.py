@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -169,6 +170,43 @@ def test_cursors_that_are_dropped_leave_nothing_behind(
         connection.execute("SELECT 1 FROM person WHERE id = 9").fetchall()
         assert len(connection.captured.reads._log.open_accesses) == 0
     assert read_by(trail, ALICE) == [(n, True) for n in (1, 2, 3, 1, 2, 3, 4, 9)]
+
+
+def test_a_page_that_is_iterated_over_is_passed_over_by_other_fetches(
+    site: Site, trail: Trail
+) -> None:
+    """As psycopg has it: `fetchone` goes on behind the page, and the page behind that."""
+    site.database.execute("INSERT INTO person SELECT n, 'n' || n FROM generate_series(1, 9) AS n")
+
+    def say(connection: psycopg.Connection[Any]) -> Iterator[object]:
+        with contextlib.closing(connection), connection.cursor("named") as cursor:
+            cursor.itersize = 2
+            cursor.execute("SELECT name FROM person ORDER BY id")
+            yield from (next(cursor), cursor.fetchone(), next(cursor), next(cursor))
+            yield cursor.fetchmany(2)
+
+    plain = list(say(psycopg.connect(site.database.url("app"))))
+    with acting_as(ALICE):
+        captured = list(say(connect(site.database.url("app"), trail=trail)))
+    assert captured == plain
+    assert [n for n, _ in read_by(trail, ALICE)] == [1, 3, 2, 4, 6, 7]
+
+
+def test_a_row_factory_sees_the_applications_columns_only(
+    connection: Connection, trail: Trail
+) -> None:
+    """Whenever it is called."""
+    seen: list[object] = []
+
+    def factory(cursor: Any) -> Any:
+        seen.append([column.name for column in cursor.description or ()])
+        return tuple
+
+    connection.row_factory = factory
+    assert connection.execute("SELECT name FROM person WHERE id > 1").fetchall() == []
+    cursor = connection.execute("INSERT INTO person VALUES (1, 'a') RETURNING name")
+    assert cursor.fetchall() == [("a",)]
+    assert [columns for columns in seen if columns] == [["name"], ["name"]]
 
 
 def test_a_row_that_cannot_be_made_was_not_handed_out(connection: Connection, trail: Trail) -> None:
