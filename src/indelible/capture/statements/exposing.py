@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec.structs import replace as replace_fields
 from sqlglot import exp
 
-from indelible.capture.schema import Column, Table
+from indelible.capture.schema import Table
 from indelible.capture.statements.carried import Carried
 from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.plan import Taken
 from indelible.capture.statements.sources import Items, Scope, Source, read_items, resolve_scope
 from indelible.capture.statements.statement import NamedQuery, Statement
+from indelible.capture.statements.subjects import subject_of
 from indelible.capture.statements.syntax import (
     NotUnderstoodError,
     has_bare_extreme,
@@ -37,14 +37,6 @@ class Inexact:
     table: Table
     coverage: Coverage
     why: str
-
-
-class _Subject(NamedTuple):
-    """`value` is the SQL that names a row's subject, `name` its column if the row has it."""
-
-    value: str
-    name: str | None
-    type: str
 
 
 @dataclass(slots=True)
@@ -248,7 +240,9 @@ class Exposing:
             return
         quote_name = self._dialect.quote_name
         alias = quote_name(source.alias)
-        subject = self._subject(alias, table)
+        subject = None
+        if self._with_subjects:
+            subject = subject_of(self._statement, alias, table, self._name)
         yield Carried(
             table=table,
             columns=frozenset(items.columns.get(source.alias, ())),
@@ -259,42 +253,6 @@ class Exposing:
             alias=source.alias,
             optional=source.optional,
         )
-
-    def _subject(self, alias: str, table: Table) -> _Subject | None:
-        """What names the subject of a row, where that isn't its key; None where nothing can."""
-        path = self._statement.policy.table(table.name).subject
-        if not self._with_subjects or path is None or not path.hops:
-            return None
-        first = path.hops[0]
-        own = column = self._readable_column(table, first.column)
-        if column is None:
-            return None
-        quote_name = self._dialect.quote_name
-        value = f"{alias}.{quote_name(column.name)}"
-        for hop, following in itertools.pairwise(path.hops):
-            parent = self._statement.schema.table(hop.table)
-            if parent is None or len(parent.id_columns) != 1:
-                return None
-            name = self._dialect.followed_as(parent)
-            column = self._readable_column(parent, following.column)
-            if name is None or column is None:
-                return None
-            row = self._name()
-            value = (
-                f"(SELECT {row}.{quote_name(column.name)} FROM {name} AS {row} "
-                f"WHERE {row}.{quote_name(parent.id_columns[0])} = {value})"
-            )
-            table, own = parent, None
-        if not self._dialect.can_carry(table, column.name):
-            return None
-        return _Subject(value, own.name if own is not None else None, column.type)
-
-    def _readable_column(self, table: Table, name: str) -> Column | None:
-        """The column of that name, unless its values mustn't be kept."""
-        policy = self._statement.policy.table(table.name)
-        if name.lower() in policy.mask or name.lower() in policy.without_values:
-            return None
-        return table.column(name)
 
     def _from_query(
         self, source: Source, named: Mapping[str, NamedQuery], *, is_only: bool
