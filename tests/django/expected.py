@@ -46,6 +46,7 @@ READS: dict[str, set[str]] = {
     "dates": {"invoice~"},
     "raw": names("customer", 1, 2),
     "cursor": names("customer", 2),
+    "logged": names("customer", 2),
     "cursor_named": names("customer", 3),
     "partly": names("customer", 1, 2),
     "asynchronous": names("customer", 1, 3, 4),

@@ -12,6 +12,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection, connections
 from django.db.models import Count, Exists, F, OuterRef, Subquery, Sum, Window
 from django.db.models.functions import RowNumber
+from django.test.utils import CaptureQueriesContext
 
 from tests.django.expected import DOCUMENT
 from tests.django.shop.models import Customer, Document, Invoice, Label, Line
@@ -49,6 +50,19 @@ def plain(rows: Any) -> list[Any]:
 def _deferred() -> Any:
     (customer,) = Customer.objects.defer("town").filter(id=2)
     return plain([customer]), customer.town
+
+
+def _logged() -> Any:
+    """What Django's debugging shows of statements, refused ones included."""
+    with CaptureQueriesContext(connection) as captured, connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM shop_customer WHERE id = %s", [2])
+        rows = cursor.fetchall()
+        for parameters in ([1, 2], []):
+            try:
+                cursor.execute("SELECT name FROM shop_customer WHERE id = %s", parameters)
+            except Exception as error:
+                rows.append((type(error).__module__, type(error).__name__))
+    return rows, [query["sql"] for query in captured.captured_queries]
 
 
 def _raw_cursor(sql: str, parameters: Any) -> Any:
@@ -129,6 +143,7 @@ SHAPES: dict[str, Callable[[], Any]] = {
     "dates": lambda: list(Invoice.objects.dates("issued", "month")),
     "raw": lambda: plain(Customer.objects.raw("SELECT * FROM shop_customer WHERE id < %s", [3])),
     "cursor": lambda: _raw_cursor("SELECT name FROM shop_customer WHERE id = %s", [2]),
+    "logged": _logged,
     "cursor_named": lambda: _raw_cursor(
         "SELECT name, '100%%' FROM shop_customer WHERE id = %(id)s", {"id": 3}
     ),

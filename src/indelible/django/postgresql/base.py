@@ -16,8 +16,14 @@ from indelible.django.trails import take_trail
 
 class _Operations(operations.DatabaseOperations):  # type: ignore[misc]
     def last_executed_query(self, cursor: Any, sql: Any, params: Any) -> Any:
-        """The application's own text, not what ran in its place."""
-        return self.compose_sql(sql, params)
+        """The application's own text, not what ran in its place; None where it can't be composed,
+        as Django has it of a statement that the driver refused."""
+        if self.connection.features.uses_server_side_binding:
+            return super().last_executed_query(cursor, sql, params)  # composes it, too
+        try:
+            return self.compose_sql(sql, params)
+        except base.Database.Error:
+            return None
 
 
 class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # Django has no types
