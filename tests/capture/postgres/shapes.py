@@ -18,7 +18,6 @@ class Shape:
     subjects: str | None = None
     parameters: dict[str, object] = field(default_factory=dict)
     consulted: tuple[str, ...] = ()
-    drivers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.name
@@ -69,6 +68,7 @@ CREATE VIEW crm.far AS SELECT first_name FROM canadian UNION SELECT name FROM cr
 CREATE MATERIALIZED VIEW totals AS SELECT customer_id, sum(total) FROM invoice GROUP BY 1;
 CREATE FUNCTION peek() RETURNS text LANGUAGE sql STABLE AS 'SELECT v FROM vault WHERE id = 1';
 CREATE FUNCTION shout(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT upper(t)';
+CREATE FUNCTION crm.trim(n int) RETURNS text LANGUAGE sql STABLE AS 'SELECT v FROM public.vault';
 CREATE FUNCTION first(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n';
 CREATE FUNCTION full_name(c customer) RETURNS text LANGUAGE sql IMMUTABLE
   AS $$SELECT c.first_name || ' ' || c.last_name$$;
@@ -678,6 +678,12 @@ SHAPES = [
     Shape(
         "a function that may read anything",
         "SELECT peek(), last_name FROM customer WHERE customer_id = 3",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
+        "a function that is called as a part of the grammar is",
+        "SELECT crm.trim(1), last_name FROM customer WHERE customer_id = 3",
         {"customer": ""},
         {"customer": "statement"},
     ),

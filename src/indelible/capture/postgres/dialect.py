@@ -172,9 +172,9 @@ class PostgresDialect(Dialect):
     def check(self, statement: Statement) -> None:
         for name in statement.functions:
             function = self._readable.functions.get(name)
-            if name in _GRAMMAR or (function is None and statement.names_a_query(name)):
-                continue
             if function is None:
+                if name in _GRAMMAR or statement.names_a_query(name):
+                    continue
                 raise UnknownReadError("a function of which we know nothing")
             if function.is_users and not (function.is_fixed and len(function.kinds) == 1):
                 raise UnknownReadError("a function of the application's, which may read anything")
