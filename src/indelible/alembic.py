@@ -36,8 +36,8 @@ def followed_by_capture(
 
     `context` is `alembic.context`, configured. On SQLite, whose `DROP COLUMN` the triggers would
     refuse, capture is suspended meanwhile, which is an entry of the trail, and every table is
-    written down again afterwards. Raises `ConfigurationError` where the configuration names no
-    database, or capture can't be installed; then the migration is done all the same.
+    written down again afterwards. Raises `ConfigurationError`: where the configuration names no
+    database, before the migration; where capture can't be installed, after it.
     """
     if not _migrates(context):
         yield

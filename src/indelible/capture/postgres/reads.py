@@ -110,10 +110,10 @@ class ConnectionReads:
         self._log.check_in()
 
     def _ran(self, plans: Plans, plan: Plan, text: str) -> None:
-        if plan.verb is Verb.SCHEMA:
-            self._server.look_again()
         if plans.unsettles(text):
             self._is_unsettled = True
+        elif plan.verb is Verb.SCHEMA and self._wire.is_idle:  # else nobody sees it yet
+            self._server.look_again()
 
     def _planner_of(self, text: str) -> SessionPlanner:
         """Plans for what names mean now."""

@@ -68,8 +68,7 @@ class ServerReads:
 
     def planner(self, session: Session) -> SessionPlanner:
         """Plans for sessions like this one, on the schema as it was seen last."""
-        if self._looked_s == float("-inf"):
-            self._look()
+        self._look_if_due()
         readable = self._readable
         # Of temporary tables only those matter that hide another; others may be new each time.
         hiding = frozenset(name for name in session.temporary if name.lower() in readable.bare)
@@ -91,12 +90,7 @@ class ServerReads:
 
     def is_current(self, planner: SessionPlanner) -> bool:
         """Whether `planner` still is that of its session."""
-        if time.monotonic() - self._looked_s > _CHECK_S:
-            self._looked_s = time.monotonic()
-            self._looks_left = _LOOKS
-            # No statement has to wait for it.
-            with contextlib.suppress(RuntimeError):  # the interpreter ends
-                threading.Thread(target=self._look, name="indelible-look", daemon=True).start()
+        self._look_if_due()
         return planner.readable is self._readable
 
     def look_again(self) -> None:
@@ -111,6 +105,19 @@ class ServerReads:
             plans = Plans(readable, meaning, self._policy)
             _keep(self._plans, meaning, plans, at_most=_MAX_MEANINGS)
         return plans
+
+    def _look_if_due(self) -> None:
+        """The first time at once, later beside the statements: none has to wait for it."""
+        if time.monotonic() - self._looked_s <= _CHECK_S:
+            return
+        is_first = self._looked_s == float("-inf")
+        self._looks_left = _LOOKS
+        if is_first:
+            self._look()
+            return
+        self._looked_s = time.monotonic()
+        with contextlib.suppress(RuntimeError):  # the interpreter ends
+            threading.Thread(target=self._look, name="indelible-look", daemon=True).start()
 
     def _look(self) -> None:
         """Read what there is; what can't be read now stays as it was known."""
