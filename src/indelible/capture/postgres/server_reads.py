@@ -121,8 +121,10 @@ class ServerReads:
 
     def _look(self) -> None:
         """Read what there is; what can't be read now stays as it was known."""
-        # A process that was forked meanwhile may hold the lock for good.
-        if not self._looking.acquire(timeout=_LOOK_S):
+        looking = self._looking
+        if not looking.acquire(timeout=_LOOK_S):
+            # Held for good, perhaps: by a thread that stayed behind when this process was forked.
+            self._looking = threading.Lock()
             return
         try:
             with contextlib.suppress(IndelibleError), server_errors(self._server):
@@ -132,7 +134,7 @@ class ServerReads:
                     self._readable = readable
             self._looked_s = time.monotonic()
         finally:
-            self._looking.release()
+            looking.release()
 
 
 class Plans:
