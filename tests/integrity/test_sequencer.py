@@ -146,12 +146,12 @@ def test_a_time_that_cannot_be_right_is_doubtful(maker: Maker) -> None:
     """After receipt, before its producer began, or before an earlier one of the same producer."""
     now = maker.clock()
     claimed = [
-        EPOCH + 50_000,
-        now + 1,
+        EPOCH + 5_000_000,
+        now + 1_000_001,
         EPOCH - 2_000,
-        EPOCH + 10_000,
-        EPOCH + 49_500,
-        EPOCH + 60_000,
+        EPOCH + 3_999_999,
+        EPOCH + 4_000_000,
+        EPOCH + 6_000_000,
     ]
     maker.sequencer.deliver([maker.delivery(time=time) for time in claimed])
     found = [entry.doubtful for entry in maker.store.entries(0, 5)]
