@@ -22,11 +22,13 @@ demo: setup
 servers:
 	@{ ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && \
 	  PATH=$$PATH:/usr/sbin command -v pgbouncer >/dev/null && \
+	  PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null && \
 	  command -v curl >/dev/null; } || { \
-	  [ "$$(id -u)" = 0 ] || { echo "expected PostgreSQL, PgBouncer and curl:" \
-	    "apt-get install postgresql pgbouncer curl"; exit 2; }; \
+	  [ "$$(id -u)" = 0 ] || { echo "expected PostgreSQL, PgBouncer, MariaDB and curl:" \
+	    "apt-get install postgresql pgbouncer mariadb-server curl"; exit 2; }; \
 	  apt-get update -qq && \
-	  apt-get install -y -qq --no-install-recommends postgresql pgbouncer curl; }
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    postgresql pgbouncer mariadb-server curl; }
 
 # What hangs on SQLAlchemy runs a second time, on the older minor version that we support.
 ON_SQLALCHEMY := tests/capture/reads/test_shapes.py tests/capture/reads/test_sqlalchemy.py \

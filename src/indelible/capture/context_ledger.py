@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 _MAX_HOLES: Final = 4_096
+_MAX_CONNECTIONS: Final = 10_000
 
 Span = tuple[int, int]
 """Numbers from the first to the last, both included."""
@@ -35,6 +36,13 @@ class _State(msgspec.Struct, omit_defaults=True):
 class _TransactionState(msgspec.Struct, omit_defaults=True):
     through: int = 0
     owners: dict[str, int] = {}
+    processes: dict[str, Process] = {}
+    contested: list[Span] = []
+
+
+class _ConnectionState(msgspec.Struct, omit_defaults=True):
+    through: int = 0
+    connections: dict[int, tuple[str | None, bool]] = {}
     processes: dict[str, Process] = {}
     contested: list[Span] = []
 
@@ -124,6 +132,49 @@ class TransactionLedger:
         owners = self._state.owners
         for nonce in [nonce for nonce, owner in owners.items() if owner < before]:
             del owners[nonce]
+
+
+class ConnectionLedger:
+    """The same where a row names no transaction, only the connection that it came over, on which
+    one transaction follows the other.
+
+    A nonce belongs to the connection that it came over first, until another comes over it.
+    """
+
+    def __init__(self, state: bytes | None = None) -> None:
+        """Begin with `state`, from `encode`. Raises `msgspec.MsgspecError` for anything else."""
+        self._state = (
+            msgspec.json.decode(state, type=_ConnectionState) if state else _ConnectionState()
+        )
+
+    @property
+    def through(self) -> int:
+        """The highest outbox id that was judged."""
+        return self._state.through
+
+    def encode(self) -> bytes:
+        """The state; see `ContextLedger.encode`."""
+        return msgspec.json.encode(self._state)
+
+    def is_contested(self, seq: int, nonce: str | None, connection: int) -> bool:
+        """Whether the row `seq`, which names `nonce`, is part of a second use of it."""
+        state = self._state
+        if seq <= state.through:
+            return any(first <= seq <= last for first, last in state.contested)
+        state.through = seq
+        # Taken out and put back, so that those which are in use stand last.
+        known, is_contested = state.connections.pop(connection, (None, False))
+        if nonce != known:
+            is_contested = nonce is not None and not take_nonce(state.processes, nonce)
+        state.connections[connection] = (nonce, is_contested)
+        if len(state.connections) > _MAX_CONNECTIONS:
+            del state.connections[next(iter(state.connections))]
+        if is_contested:
+            add_to_spans(state.contested, seq)
+        return is_contested
+
+    def forget(self, before: int) -> None:
+        """Nothing: a connection may use its nonce for as long as it likes."""
 
 
 def add_to_spans(spans: list[Span], seq: int) -> None:

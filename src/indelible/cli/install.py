@@ -9,6 +9,7 @@ from typing import Protocol
 import click
 
 from indelible.capture.schema import Unseen
+from indelible.capture.servers import backend_of
 from indelible.capture.sqlite_install import install, suspend
 from indelible.cli.opening import database_of, open_trail
 from indelible.cli.options import CONFIG
@@ -80,11 +81,9 @@ def command(dry_run: bool, is_suspending: bool, config: Path) -> None:
 
 
 def _install_server(trail: Trail, server: Server, *, dry_run: bool) -> None:
-    from indelible.capture.postgres.install import install as install_server
-    from indelible.capture.postgres.install import relay_rights
-
+    backend = backend_of(server)
     with progress_bar("baseline") as progress:
-        report = install_server(
+        report = backend.install(
             server,
             trail.policy,
             journal=trail.journal,
@@ -95,7 +94,7 @@ def _install_server(trail: Trail, server: Server, *, dry_run: bool) -> None:
         for statement in report.statements:
             click.echo(f"{statement};")
         click.echo("-- A relay whose role isn't the owner's needs no more than:")
-        for statement in relay_rights():
+        for statement in backend.relay_rights(server):
             click.echo(f"-- {statement};")
         return
     trail.watch_server()

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from indelible.capture.servers import backend_of
 from indelible.capture.sqlite_install import check
 from indelible.cli.app import ANSWER_IS_NO
 from indelible.cli.opening import open_trail
@@ -77,10 +78,8 @@ def _print(trail: Trail, drifts: list[str]) -> None:
 
 
 def _print_server(trail: Trail, server: Server, out: Console) -> None:
-    from indelible.capture.postgres.looking import look_at
-
     try:
-        look = look_at(server, trail.policy)
+        look = backend_of(server).look_at(server, trail.policy)
     except IndelibleError:
         return  # said among the drifts
     for unseen in look.unseen:
@@ -101,9 +100,8 @@ def _print_server(trail: Trail, server: Server, out: Console) -> None:
 def _drifts(policy: Policy) -> list[str]:
     if policy.server is not None:
         try:
-            from indelible.capture.postgres.install import check as check_server
-
-            return [str(drift) for drift in check_server(policy.server, policy)]
+            found = backend_of(policy.server).check(policy.server, policy)
+            return [str(drift) for drift in found]
         except IndelibleError as error:
             return [f"{policy.server}: {error}"]
     if policy.database is None:

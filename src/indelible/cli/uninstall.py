@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from indelible.capture.servers import backend_of
 from indelible.capture.sqlite_install import uninstall
 from indelible.capture.sqlite_outbox import outbox_state
 from indelible.cli.opening import database_of, open_trail
@@ -46,12 +47,10 @@ def command(force: bool, config: Path) -> None:
 
 
 def _uninstall_server(trail: Trail, server: Server, *, force: bool) -> None:
-    from indelible.capture.postgres.install import incarnation_of
-    from indelible.capture.postgres.install import uninstall as uninstall_server
-
-    incarnation = incarnation_of(server)
+    backend = backend_of(server)
+    incarnation = backend.incarnation_of(server)
     delivered = trail.delivered_through(incarnation)
-    done = uninstall_server(server, delivered_through=delivered, force=force)
+    done = backend.uninstall(server, delivered_through=delivered, force=force)
     _say(trail, incarnation, done.discarded)
     trail.forget_server()
     click.echo(f"uninstalled from {server}: nothing is captured there any more")

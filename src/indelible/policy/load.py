@@ -35,7 +35,8 @@ _TABLE_KEYS: Final = (
     "subject",
 )
 _DATABASE_KEYS: Final = ("url", "roles")
-_SERVER_SCHEMES: Final = ("postgresql", "postgres")
+_SERVER_SCHEMES: Final = ("postgresql", "postgres", "mysql", "mariadb")
+_SERVER_URLS: Final = "postgresql://host/name or mysql://host/name"
 _RELAY_KEYS: Final = ("batch_events", "poll_s", "read_s", "retry_max_s", "buffer_events")
 
 
@@ -271,18 +272,17 @@ def _database(
         raise at.error("expected roles as a list of names", "roles")
     if scheme in _SERVER_SCHEMES:
         try:
-            urllib.parse.urlsplit(url)
+            urllib.parse.urlsplit(url).port  # noqa: B018 - whether it is a number
         except ValueError:
-            raise at.error("expected a URL like postgresql://host/name", "url") from None
+            raise at.error(f"expected a URL like {_SERVER_URLS}", "url") from None
         return None, Server(url, tuple(roles))
     if scheme != "sqlite":
         raise at.error(
-            f"expected a URL like sqlite:///app.db or postgresql://host/name, got {scheme!r} "
-            "before its ://",
+            f"expected a URL like sqlite:///app.db, {_SERVER_URLS}, got {scheme!r} before its ://",
             "url",
         )
     if roles:
-        raise at.error("expected roles only beside a URL like postgresql://host/name", "roles")
+        raise at.error(f"expected roles only beside a URL like {_SERVER_URLS}", "roles")
     return _sqlite_path(url, at, directory), None
 
 

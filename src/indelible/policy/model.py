@@ -55,13 +55,19 @@ class RelaySettings(msgspec.Struct, frozen=True):
 
 
 class Server(msgspec.Struct, frozen=True):
-    """A PostgreSQL database: `url` may hold a password, so that it is shown without.
+    """A database of PostgreSQL, MariaDB or MySQL: `url` may hold a password, so that it is shown
+    without.
 
     `roles` are those as which the application connects; they may record explicit events.
     """
 
     url: str
     roles: tuple[str, ...] = ()
+
+    @property
+    def is_mariadb(self) -> bool:
+        """Whether it is MariaDB or MySQL."""
+        return self.url.startswith(("mysql:", "mariadb:"))
 
     def __str__(self) -> str:
         parts = urllib.parse.urlsplit(self.url)

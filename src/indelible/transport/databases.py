@@ -10,21 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from indelible.capture.drift import DriftWatch, Notice
 from indelible.capture.host import Journal
 from indelible.capture.restored_baseline import Pages, RestoreWatch
+from indelible.capture.servers import backend_of
 from indelible.capture.sqlite_restored import restored_pages
 from indelible.policy.model import Policy, Server
 from indelible.transport.outbox import HeldEvents, OutboxReader, OutboxSource, OutboxSources
 from indelible.transport.outbox_reader import SqliteOutboxReader
+from indelible.transport.server_reader import ServerOutboxReader
+from indelible.transport.server_watch import ServerWatch
 from indelible.transport.source import Source
 from indelible.transport.watched import WatchedDatabases
-
-if TYPE_CHECKING:
-    from indelible.transport.postgres_reader import PostgresOutboxReader
-    from indelible.transport.postgres_watch import PostgresWatch
 
 
 class OutboxEnd(NamedTuple):
@@ -39,8 +38,8 @@ class _Watched(NamedTuple):
     """The policy's server, and who watches its triggers."""
 
     server: Server
-    reader: PostgresOutboxReader
-    watch: PostgresWatch
+    reader: ServerOutboxReader
+    watch: ServerWatch
 
 
 class CapturedDatabases:
@@ -105,20 +104,15 @@ class CapturedDatabases:
         if self._policy.server is not None and self.known.has_server():
             yield _end_of(self.open_server(self._policy.server))
 
-    def open_server(self, server: Server, *, waits: bool = True) -> PostgresOutboxReader:
+    def open_server(self, server: Server, *, waits: bool = True) -> ServerOutboxReader:
         """A reader of its own for the server's outbox; see there for `waits`."""
-        # Not imported above: most trails have no server, and need no driver.
-        from indelible.transport.postgres_reader import PostgresOutboxReader
-
-        return PostgresOutboxReader(
+        return ServerOutboxReader(
             server, context_key=self._context_key, ledgers=self._policy.journals, waits=waits
         )
 
     def _watch(self, server: Server) -> _Watched:
-        from indelible.transport.postgres_watch import PostgresWatch
-
         reader = self.open_server(server)
-        watch = PostgresWatch(server, self._policy, reader, self._notice)
+        watch = ServerWatch(server, self._policy, reader, self._notice)
         return _Watched(server, reader, watch)
 
     def _pages(self, where: Path | str, source: OutboxSource) -> Pages | None:
@@ -127,10 +121,9 @@ class CapturedDatabases:
             return partial(restored_pages, where, self._policy, self._journal, *restore)
         if self._watched is None:
             return None
-        from indelible.capture.postgres import restored
-
         server = self._watched.server
-        return partial(restored.restored_pages, server, self._policy, self._journal, *restore)
+        pages = backend_of(server).restored_pages
+        return partial(pages, server, self._policy, self._journal, *restore)
 
 
 def _end_of(reader: OutboxReader) -> OutboxEnd:

@@ -17,9 +17,10 @@ from indelible.capture.postgres.context import ContextSender
 from indelible.capture.postgres.install import InstallReport, install
 from indelible.capture.postgres.installed import read_installed, read_layouts
 from indelible.capture.postgres.outbox import outbox_state, read_outbox
-from indelible.capture.postgres.rows import STAND_IN, PostgresDecoder, TableRows
 from indelible.capture.postgres.schema import read_schema
 from indelible.capture.postgres.triggers import baseline_sql
+from indelible.capture.postgres.values import ROWS
+from indelible.capture.text_rows import STAND_IN, TableRows, TextDecoder
 from indelible.policy.model import Policy, Server
 
 __all__ = ["KEY", "STAND_IN", "Captured", "MemoryJournal", "policy_of"]
@@ -60,7 +61,7 @@ class Captured:
         """Every row of the outbox behind `after_id`, decoded."""
         with self.ours() as connection:
             layouts = read_layouts(connection)
-        decoder = PostgresDecoder(self.incarnation, layouts, KEY, TransactionLedger())
+        decoder = TextDecoder(self.incarnation, layouts, KEY, TransactionLedger(), ROWS)
         return decoder.decode(self.rows(after_id))
 
     def drafts(self) -> list[bytes]:
@@ -77,7 +78,7 @@ class Captured:
                 if captured.relation != captured.root:
                     continue
                 layout = installed.layouts[captured.layout]
-                reader = TableRows(layout)
+                reader = TableRows(layout, ROWS)
                 relation = schema.relations[captured.relation]
                 sql = baseline_sql(schema, relation, layout, self.policy)
                 for _, text in connection.execute(sql).fetchall():

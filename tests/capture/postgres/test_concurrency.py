@@ -19,9 +19,10 @@ from tests.servers import Database, PostgresServer
 from indelible import Trail
 from indelible.capture.postgres.connecting import connect
 from indelible.capture.postgres.installed import read_installed
-from indelible.capture.postgres.rows import TableRows
 from indelible.capture.postgres.schema import read_schema
 from indelible.capture.postgres.triggers import baseline_sql
+from indelible.capture.postgres.values import ROWS
+from indelible.capture.text_rows import TableRows
 from indelible.events.codec import decode_event, encode_draft
 from indelible.policy import load_policy
 
@@ -51,7 +52,7 @@ def check_trail(site: Site, trail: Trail) -> int:
         schema = read_schema(ours)
         for captured in read_installed(ours).captured.values():
             layout = read_installed(ours).layouts[captured.layout]
-            rows = TableRows(layout)
+            rows = TableRows(layout, ROWS)
             relation = schema.relations[captured.relation]
             for _, text in ours.execute(baseline_sql(schema, relation, layout, policy)).fetchall():
                 image = rows.read(text)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indelible.capture.context_ledger import TransactionLedger
-from indelible.capture.postgres.outbox import Horizon
+from indelible.capture.horizon import Horizon
 
 STEPS = st.lists(
     st.sampled_from(["begin", "take", "commit", "roll back", "look"]).flatmap(

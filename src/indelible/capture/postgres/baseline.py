@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from indelible.capture.host import Journal
 from indelible.capture.outbox_layout import Layout
-from indelible.capture.postgres.rows import STAND_IN, Image, TableRows
 from indelible.capture.postgres.schema import PostgresSchema, Relation, named_sql
 from indelible.capture.postgres.triggers import baseline_sql
-from indelible.events.codec import encode_draft
-from indelible.events.model import BaselineRows, Event, Subject, TargetRows
+from indelible.capture.postgres.values import ROWS
+from indelible.capture.text_baseline import CHUNK_ROWS, Stored, draft_rows, in_chunks
+from indelible.capture.text_rows import TableRows
 from indelible.policy.model import Policy
 
 if TYPE_CHECKING:
     from indelible.capture.postgres.connecting import Connection
-
-Progress = Callable[[str, int, int], None]
-"""Called with a table's name, how many of its rows are done, and how many there are (about)."""
-
-_CHUNK_CHARACTERS: Final = 40_000
-_CHUNK_ROWS: Final = 500
 
 
 class Baseline:
@@ -55,10 +49,18 @@ class Baseline:
         epoch: int | None = None,
     ) -> Iterator[int]:
         """Append every row to `journal`; how many there were in each chunk."""
-        rows = TableRows(layout)
+        rows = TableRows(layout, ROWS)
         is_full = policy.table(layout.table).baseline == "full"
-        for chunk in self._chunks(baseline_sql(schema, root, layout, policy)):
-            journal.append(self._draft(rows, chunk, is_full=is_full, epoch=epoch))
+        for chunk in in_chunks(self._rows(baseline_sql(schema, root, layout, policy))):
+            draft = draft_rows(
+                rows,
+                chunk,
+                incarnation=self._incarnation,
+                position=self.position,
+                is_full=is_full,
+                epoch=epoch,
+            )
+            journal.append(draft)
             yield len(chunk)
 
     def estimate(self, schema: PostgresSchema, root: Relation) -> int:
@@ -77,54 +79,9 @@ class Baseline:
         self._cursor.execute("ROLLBACK")
         self._cursor.close()
 
-    def _chunks(self, sql: str) -> Iterator[list[tuple[Any, ...]]]:
+    def _rows(self, sql: str) -> Iterator[Stored]:
         self._cursor.execute(f"DECLARE indelible_baseline NO SCROLL CURSOR FOR {sql}")
-        chunk: list[tuple[Any, ...]] = []
-        size = 0
         while rows := self._cursor.execute(
-            f"FETCH {_CHUNK_ROWS} FROM indelible_baseline"
+            f"FETCH {CHUNK_ROWS} FROM indelible_baseline"
         ).fetchall():
-            for row in rows:
-                chunk.append(row)
-                size += len(row[1])
-                if size >= _CHUNK_CHARACTERS or len(chunk) >= _CHUNK_ROWS:
-                    yield chunk
-                    chunk, size = [], 0
-        if chunk:
-            yield chunk
-
-    def _draft(
-        self,
-        rows: TableRows,
-        chunk: Sequence[tuple[Any, ...]],
-        *,
-        is_full: bool,
-        epoch: int | None,
-    ) -> bytes:
-        images: list[Image] = []
-        subjects: dict[Subject, None] = {}
-        for stored, text in chunk:
-            image = rows.read(text)
-            images.append(image)
-            subject = rows.subject_of(image, stored)
-            if subject is not None:
-                subjects[Subject(*subject)] = None
-        layout = rows.layout
-        keyless = None if layout.key else STAND_IN
-        return encode_draft(
-            Event(
-                action="table.baseline",
-                kind="system",
-                targets=(
-                    TargetRows(layout.kind, tuple(image.id for image in images), keyless=keyless),
-                ),
-                subjects=tuple(subjects),
-                baseline=BaselineRows(
-                    self._incarnation,
-                    self.position,
-                    rows.columns if is_full else (),
-                    tuple(image.values for image in images) if is_full else (),
-                    epoch,
-                ),
-            )
-        )
+            yield from rows

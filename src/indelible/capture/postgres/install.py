@@ -12,20 +12,19 @@ import msgspec
 
 from indelible.capture.host import Journal
 from indelible.capture.outbox_layout import encode_layout
-from indelible.capture.postgres.baseline import Baseline, Progress
+from indelible.capture.postgres.baseline import Baseline
 from indelible.capture.postgres.connecting import connect, server_errors
 from indelible.capture.postgres.installed import FORMAT, check_installed, read_installed
 from indelible.capture.postgres.locking import lock_target, locked
 from indelible.capture.postgres.names import quote_name
 from indelible.capture.postgres.plan import (
-    Drift,
     InstallPlan,
     TableWork,
     is_ours,
     plan_install,
 )
 from indelible.capture.postgres.schema import named_sql, read_schema
-from indelible.capture.schema import Unseen
+from indelible.capture.servers import Drift, InstallReport, Progress, Uninstalled
 from indelible.errors import CaptureError
 from indelible.policy.model import Policy, Server
 
@@ -44,25 +43,6 @@ _SETTING_UP: Final = (
     "create_nest",
     "create_record",
 )
-
-
-class InstallReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What `install` did, or with `dry_run` would do.
-
-    `drifts` are the tables that had changed since the last time; `statements` is the SQL;
-    `unseen` names what no trigger sees. `masters` are those of the application's roles that could
-    take the triggers away. `baseline_rows` were written to the trail.
-    """
-
-    incarnation: str
-    is_first: bool
-    statements: tuple[str, ...]
-    drifts: tuple[Drift, ...]
-    unseen: tuple[Unseen, ...]
-    tables: tuple[str, ...]
-    masters: tuple[str, ...] = ()
-    baseline_tables: tuple[str, ...] = ()
-    baseline_rows: int = 0
 
 
 def install(
@@ -146,12 +126,6 @@ def check_on(connection: Connection, server: Server, policy: Policy) -> list[Dri
     return [*plan.drifts, *_open_to(connection, server)]
 
 
-class Uninstalled(msgspec.Struct, frozen=True):
-    """How many waiting rows went."""
-
-    discarded: int
-
-
 def uninstall(
     server: Server, *, delivered_through: int = 0, force: bool = False, patience_s: float = 60.0
 ) -> Uninstalled:
@@ -209,7 +183,7 @@ def incarnation_of(server: Server) -> str:
         return read_installed(connection).meta["incarnation"]
 
 
-def relay_rights(role: str = "indelible_relay") -> tuple[str, ...]:
+def relay_rights(server: Server, role: str = "indelible_relay") -> tuple[str, ...]:
     """What a relay needs whose role isn't the owner's: nothing of the application's."""
     name = quote_name(role)
     return (

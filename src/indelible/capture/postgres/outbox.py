@@ -1,104 +1,26 @@
 """Reading the outbox of a PostgreSQL database: bounded, and no further than what is settled.
 
-Ids are given out before their transactions commit, so a lower one may appear after a higher one.
-A *mark* is the highest id given out at a moment, and the number of a transaction that began later:
-once all up to that one have ended, nothing can appear at or below the id any more. It is settled.
-A snapshot alone can't tell: its `xmax` is one past the last transaction that *ended*, so younger
-ones may run (PostgreSQL's manual, 9.27.10).
+What is settled is `capture.horizon`'s; a mark's number is that of a transaction of ours. A snapshot
+alone can't tell: its `xmax` is one past the last transaction that *ended*, so younger ones may run
+(PostgreSQL's manual, 9.27.10).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 from indelible.capture.change_drafts import OutboxRow
-from indelible.capture.outbox_layout import Layout
+from indelible.capture.horizon import Horizon, OutboxRows, OutboxState
 from indelible.capture.postgres.installed import check_installed, read_layouts
 from indelible.capture.postgres.schema import named_sql
+from indelible.capture.servers import Holder
 from indelible.errors import CaptureError
 
 if TYPE_CHECKING:
     from indelible.capture.postgres.connecting import Connection
 
-_MARKS: Final = 64
 _FORGET_ROWS: Final = 5_000
-
-
-class OutboxState(NamedTuple):
-    """`newest` is the highest id ever given out, whether or not its row is there.
-
-    Transactions with numbers below `ended` had ended before it was read.
-    """
-
-    incarnation: str
-    epoch: int
-    newest: int
-    ended: int
-
-
-class OutboxRows(NamedTuple):
-    """Rows in the order of their ids, and layouts that the reader didn't know."""
-
-    rows: list[OutboxRow]
-    layouts: dict[int, Layout]
-    is_end: bool
-
-
-class Holder(msgspec.Struct, frozen=True):
-    """The oldest transaction that is still open: nothing behind its beginning is settled."""
-
-    xid: str
-    pid: int | None
-    role: str | None
-    application: str | None
-    database: str | None
-    prepared: str | None
-    since: str | None
-    """None where the relay's role may not see it."""
-
-    def __str__(self) -> str:
-        since = f", since {self.since}" if self.since is not None else ""
-        if self.prepared is not None:
-            return f"the prepared transaction {self.prepared!r}{since}"
-        return (
-            f"the transaction of process {self.pid} (role {self.role}, "
-            f"application {self.application!r}, database {self.database}{since})"
-        )
-
-
-class _Mark(NamedTuple):
-    newest: int
-    ended: int
-    last: int
-
-
-class Horizon:
-    """Up to which id an outbox is settled. Pure."""
-
-    def __init__(self) -> None:
-        self.settled = 0
-        self.oldest = 0
-        """No row of a transaction with a lower number is above `settled`."""
-        self._marks: list[_Mark] = []
-
-    def needs_mark(self, newest: int) -> bool:
-        """Whether something was given out that no mark covers yet; many marks suffice."""
-        last = self._marks[-1].newest if self._marks else self.settled
-        return newest > last and len(self._marks) < _MARKS
-
-    def mark(self, newest: int, *, ended: int, last: int) -> None:
-        """`newest` was the highest id given out when all transactions below `ended` had ended, and
-        before the transaction `last` began."""
-        self._marks.append(_Mark(newest, ended, last))
-
-    def note(self, ended: int) -> None:
-        """All transactions below `ended` have ended."""
-        while self._marks and self._marks[0].last < ended:
-            mark = self._marks.pop(0)
-            self.settled, self.oldest = mark.newest, mark.ended
 
 
 def outbox_state(connection: Connection) -> OutboxState:

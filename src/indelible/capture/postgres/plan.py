@@ -12,6 +12,7 @@ from indelible.capture.postgres.names import AFTER_PREFIX, NEST_TRIGGER, quote_n
 from indelible.capture.postgres.schema import FoundTrigger, PostgresSchema, Relation
 from indelible.capture.postgres.triggers import Captured, TriggerSql, capture_sql
 from indelible.capture.schema import Unseen
+from indelible.capture.servers import Drift
 from indelible.policy.model import Policy
 
 _FIRES: Final = {"O": "not always", "D": "disabled", "R": "only in replicas"}
@@ -38,16 +39,6 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
     meta: dict[str, str]
     layouts: dict[int, Layout]
     captured: dict[int, CapturedRow]
-
-
-class Drift(msgspec.Struct, frozen=True):
-    """A table of which the triggers that are there no longer see everything, and why."""
-
-    table: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.table}: {self.what}"
 
 
 class TableWork(msgspec.Struct, frozen=True, kw_only=True):

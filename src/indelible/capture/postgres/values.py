@@ -6,9 +6,10 @@ This is the one place where a value gets its form in an event, whether it was wr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+from indelible.capture.text_rows import TextForm
 from indelible.errors import MalformedEventError
 from indelible.events.values import TypedValue, Value, to_value
 
@@ -132,3 +133,12 @@ def _parse_quoted(text: str) -> list[str | None]:
         if text[at] != ",":
             raise MalformedEventError("expected a comma behind a field of a row")
         at += 1
+
+
+def _fields(
+    text: str, types: Sequence[str], _: Sequence[int]
+) -> tuple[list[str | None], tuple[()]]:
+    return parse_record(text, len(types)), ()
+
+
+ROWS: Final = TextForm("pg", _fields, value_of)

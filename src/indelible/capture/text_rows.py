@@ -1,12 +1,15 @@
-"""Outbox rows of PostgreSQL become draft events, one for each row and nothing else. Pure."""
+"""Outbox rows of a server become draft events, one for each row and nothing else. Pure.
+
+A row of a table is the server's text of it; what that looks like is a `TextForm`.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
-from typing import Final, NamedTuple, cast
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol, cast
 
 import msgspec
 
@@ -26,10 +29,8 @@ from indelible.capture.change_drafts import (
     unreadable_event,
     unreadable_notice,
 )
-from indelible.capture.context_ledger import TransactionLedger
 from indelible.capture.context_text import is_signed_event, verify_context
 from indelible.capture.outbox_layout import OP_DELETE, OP_EVENT, OP_INSERT, OP_UPDATE, Layout
-from indelible.capture.postgres.values import parse_record, value_of
 from indelible.errors import MalformedEventError
 from indelible.events.codec import encode_draft, format_time
 from indelible.events.model import Event
@@ -49,6 +50,26 @@ _encode: Final = msgspec.json.Encoder().encode
 _CONTEXTS: Final = 64
 
 
+class TextForm(NamedTuple):
+    """What a database's texts of rows look like.
+
+    `fields` takes a row's text, the types of its columns and the places of its key, and gives each
+    column's text, and the places that the text doesn't tell; `value` takes a type and such a text.
+    `prefix` begins the types of its values.
+    """
+
+    prefix: str
+    fields: Callable[[str, Sequence[str], Sequence[int]], tuple[list[str | None], Collection[int]]]
+    value: Callable[[str, str | None], Value]
+
+
+class Ledger(Protocol):
+    """Which contexts were used, of a database whose transactions lie between each other."""
+
+    def is_contested(self, seq: int, nonce: str | None, transaction: int) -> bool:
+        """See `context_ledger.TransactionLedger.is_contested`."""
+
+
 class Image(NamedTuple):
     """A row as it was: its id, and the values of the columns that are kept."""
 
@@ -60,8 +81,9 @@ class Image(NamedTuple):
 class TableRows:
     """Reads rows of one table under one layout from their text form."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, form: TextForm) -> None:
         self.layout = layout
+        self._form = form
         kept = [place for place, slot in enumerate(layout.slots) if slot.mode == "value"]
         self.columns = tuple(layout.slots[place].column or "" for place in kept)
         self.types = [layout.slots[place].type for place in kept]
@@ -77,11 +99,13 @@ class TableRows:
 
         Raises `MalformedEventError` for any other text.
         """
-        fields = parse_record(text, len(self.columns))
+        fields, untold = self._form.fields(text, self.types, self._key)
         try:
-            values = tuple(map(value_of, self.types, fields))
+            values = tuple(map(self._form.value, self.types, fields))
         except ValueError:
-            values = tuple(map(_value_of_altered, self.types, fields))
+            values = tuple(map(self._value_of_altered, self.types, fields))
+        if untold:
+            gone = {*gone, *untold}
         if gone:
             values = tuple([ABSENT if n in gone else each for n, each in enumerate(values)])
         return Image(self._id(values, text), values, fields)
@@ -100,16 +124,27 @@ class TableRows:
             return None
         return subject.kind, stored[1:] if type(stored) is str else None
 
+    def _value_of_altered(self, type_: str, text: str | None) -> Value:
+        """What a column holds that `ALTER TABLE` may have given another type: that type's text."""
+        try:
+            return self._form.value(type_, text)
+        except ValueError:
+            return TypedValue(f"{self._form.prefix}:text", text)
+
     def _id(self, values: tuple[Value, ...], text: str) -> Id:
         if self._key:
             return tuple([values[place] for place in self._key])
         if len(text) <= _MAX_ID_CHARACTERS:
             return values
-        return (TypedValue("pg:row-sha256", hashlib.sha256(text.encode()).hexdigest()),)
+        return (
+            TypedValue(
+                f"{self._form.prefix}:row-sha256", hashlib.sha256(text.encode()).hexdigest()
+            ),
+        )
 
 
-class PostgresDecoder:
-    """Decodes the rows of one incarnation; `layouts` are those known of `indelible.layouts`.
+class TextDecoder:
+    """Decodes the rows of one incarnation; `layouts` are those known of the database's.
 
     Without a `ledger` no context counts as used before.
     """
@@ -119,11 +154,13 @@ class PostgresDecoder:
         incarnation: str,
         layouts: Mapping[int, Layout],
         context_key: bytes,
-        ledger: TransactionLedger | None,
+        ledger: Ledger | None,
+        form: TextForm,
     ) -> None:
         self._incarnation = incarnation
         self._key = context_key
         self._ledger = ledger
+        self._form = form
         self._tables: dict[int, _TableDecoder] = {}
         self._contexts: dict[Native, ContextPieces] = {}
         self._time = format_time(0)
@@ -137,7 +174,7 @@ class PostgresDecoder:
     def learn(self, layouts: Mapping[int, Layout]) -> None:
         """Know these, too: a migration was installed."""
         for number, layout in layouts.items():
-            self._tables[number] = _TableDecoder(layout)
+            self._tables[number] = _TableDecoder(layout, self._form)
 
     def decode(self, rows: Sequence[OutboxRow]) -> DecodedRows:
         """The events of `rows`, in the order of their ids.
@@ -211,8 +248,8 @@ class PostgresDecoder:
 class _TableDecoder:
     """Drafts of one table's changes under one layout."""
 
-    def __init__(self, layout: Layout) -> None:
-        self._rows = TableRows(layout)
+    def __init__(self, layout: Layout, form: TextForm) -> None:
+        self._rows = TableRows(layout, form)
         self._frame = TableDraft(layout, stand_in=STAND_IN)
         self._changed = [slot.column or "" for slot in layout.slots if slot.mode == "changed"]
 
@@ -275,14 +312,6 @@ def _places(text: str) -> frozenset[int]:
         return frozenset(int(place) - 1 for place in text.split(",") if place)
     except ValueError:
         raise MalformedEventError("expected the places of columns") from None
-
-
-def _value_of_altered(type_: str, text: str | None) -> Value:
-    """What a column holds that `ALTER TABLE` may have given another type: that type's text."""
-    try:
-        return value_of(type_, text)
-    except ValueError:
-        return TypedValue("pg:text", text)
 
 
 def _tail(row: OutboxRow, context: ContextPieces) -> bytes:

@@ -1,4 +1,4 @@
-"""A captured PostgreSQL database's outbox, read by pages and decoded, delivered rows deleted.
+"""A captured server's outbox, read by pages and decoded, delivered rows deleted.
 
 Which contexts were used is kept in a file beside the journals, as for SQLite.
 """
@@ -10,41 +10,26 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from indelible.capture.change_drafts import DecodedEvent, DecodedRows, OutboxRow
-from indelible.capture.context_ledger import TransactionLedger
+from indelible.capture.horizon import Horizon
 from indelible.capture.outbox_layout import Layout
-from indelible.capture.postgres.connecting import connect, load_driver, said
-from indelible.capture.postgres.outbox import (
-    Holder,
-    Horizon,
-    forget_rows,
-    note_horizon,
-    outbox_state,
-    read_holder,
-    read_outbox,
-)
-from indelible.capture.postgres.rows import PostgresDecoder
+from indelible.capture.servers import Decoder, Holder, Ledger, ServerOutbox, backend_of
 from indelible.errors import CaptureError, DeliveryError
 from indelible.policy.model import Server
 from indelible.transport.context_memory import ContextMemory
 from indelible.transport.outbox import OutboxPage
 
-if TYPE_CHECKING:
-    from indelible.capture.postgres.connecting import Connection
-
 _INCARNATION: Final = re.compile(r"[0-9a-f]{1,64}")
-_STATEMENT_MS: Final = 30_000
 _HELD_S: Final = 5.0
 _FORGET_TIMES: Final = 20
 
 
-class PostgresOutboxReader:
+class ServerOutboxReader:
     """Implements `indelible.transport.outbox.OutboxReader` on a server.
 
-    One connection, in autocommit: each statement sees what is committed, and between statements
-    nothing is held. It is opened anew after an error.
+    One connection, which is opened anew after an error.
     """
 
     def __init__(
@@ -66,30 +51,26 @@ class PostgresOutboxReader:
         self._key = context_key
         self._ledgers = ledgers
         self._monotonic = monotonic
-        self._connection: Connection | None = None
+        self._backend = backend_of(server)
+        self._outbox: ServerOutbox | None = None
         self._incarnation = ""
         self._horizon = Horizon()
         self._layouts: dict[int, Layout] = {}
-        self._memories: dict[int, tuple[ContextMemory[TransactionLedger], PostgresDecoder]] = {}
+        self._memories: dict[int, tuple[ContextMemory[Ledger], Decoder]] = {}
         self._held_since: float | None = None
         self._held_at = 0
         self._ended = 0
 
     def read_page(self, since: int, *, limit: int, max_bytes: int) -> OutboxPage:
         """See `OutboxReader.read_page`."""
-        with self._errors() as connection:
-            state = outbox_state(connection)
+        with self.outbox() as outbox:
+            state = outbox.state()
             self._begin(state.incarnation)
             if self._waits:
-                note_horizon(connection, self._horizon, state)
+                outbox.note_horizon(self._horizon, state)
             settled = min(self._horizon.settled, state.newest) if self._waits else state.newest
-            page = read_outbox(
-                connection,
-                since,
-                settled,
-                limit=limit,
-                max_bytes=max_bytes,
-                known=self._layouts,
+            page = outbox.read(
+                since, settled, limit=limit, max_bytes=max_bytes, known=self._layouts
             )
         self._layouts |= page.layouts
         if page.is_end:
@@ -106,9 +87,9 @@ class PostgresOutboxReader:
 
     def forget(self, below: int) -> None:
         """See `OutboxReader.forget`: they are deleted here, some thousands at a time."""
-        with self._errors() as connection:
+        with self.outbox() as outbox:
             for _ in range(_FORGET_TIMES):
-                if not forget_rows(connection, below):
+                if not outbox.forget(below):
                     return
 
     def decode(self, rows: Sequence[OutboxRow], epoch: int, delivered: int) -> DecodedRows:
@@ -116,7 +97,7 @@ class PostgresOutboxReader:
         found = self._memories.get(epoch)
         if found is None:
             path = self._ledgers / f"{self._incarnation}.{epoch}.ledger"
-            memory = ContextMemory(path, TransactionLedger)
+            memory = ContextMemory(path, self._backend.make_ledger)
             found = self._memories[epoch] = (memory, self._decoder(memory.ledger))
         memory, decoder = found
         self._learn(decoder)
@@ -134,21 +115,28 @@ class PostgresOutboxReader:
         nothing does for long."""
         if self._held_since is None or self._monotonic() - self._held_since < _HELD_S:
             return None
-        with self._errors() as connection:
-            holder = read_holder(connection)
+        with self.outbox() as outbox:
+            holder = outbox.holder()
         return (self._monotonic() - self._held_since, holder) if holder is not None else None
 
     def close(self) -> None:
         """End the connection; the next call opens another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        outbox, self._outbox = self._outbox, None
+        if outbox is not None:
+            outbox.close()
 
     @contextlib.contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """The reader's connection, for other looks at the same database."""
-        with self._errors() as connection:
-            yield connection
+    def outbox(self) -> Iterator[ServerOutbox]:
+        """The reader's connection, for other looks at the same database, too."""
+        if self._outbox is None:
+            self._outbox = self._backend.open_outbox(self._server)
+            # Another server may answer now, restored to another time.
+            self._horizon = Horizon()
+        try:
+            yield self._outbox
+        except DeliveryError:
+            self.close()
+            raise
 
     def _note_holding(self, newest: int) -> None:
         if newest <= self._horizon.settled:
@@ -157,32 +145,19 @@ class PostgresOutboxReader:
             self._held_since = self._monotonic()
         self._held_at = self._horizon.settled
 
-    def _learn(self, decoder: PostgresDecoder) -> None:
+    def _learn(self, decoder: Decoder) -> None:
         known = decoder.known
         decoder.learn({n: found for n, found in self._layouts.items() if n not in known})
 
-    def _decoder(self, ledger: TransactionLedger | None) -> PostgresDecoder:
-        return PostgresDecoder(self._incarnation, self._layouts, self._key, ledger)
+    def _decoder(self, ledger: Ledger | None) -> Decoder:
+        return self._backend.make_decoder(self._incarnation, self._layouts, self._key, ledger)
 
     def _begin(self, incarnation: str) -> None:
         if incarnation != self._incarnation:
             if not _INCARNATION.fullmatch(incarnation):
-                raise CaptureError("expected hexadecimal digits as incarnation in indelible.meta")
+                raise CaptureError("expected hexadecimal digits as the incarnation")
             self._incarnation = incarnation
             self._horizon = Horizon()
             self._ended = 0
             self._layouts.clear()
             self._memories.clear()
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[Connection]:
-        driver = load_driver()
-        try:
-            if self._connection is None or self._connection.closed:
-                self._connection = connect(self._server, statement_ms=_STATEMENT_MS)
-                # Another server may answer now, restored to another time.
-                self._horizon = Horizon()
-            yield self._connection
-        except driver.Error as error:
-            self.close()
-            raise DeliveryError(f"{self._server}: {said(error, self._server)}") from None

@@ -1,4 +1,4 @@
-"""Watching a PostgreSQL database while applications run: triggers, and who holds up the outbox."""
+"""Watching a server's database while applications run: triggers, and who holds up the outbox."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from collections.abc import Callable
 from typing import Final
 
 from indelible.capture.drift import Notice
-from indelible.capture.postgres.install import check_on
-from indelible.capture.postgres.schema import named_sql
 from indelible.errors import IndelibleError, NotInstalledError
 from indelible.policy.model import Policy, Server
-from indelible.transport.postgres_reader import PostgresOutboxReader
+from indelible.transport.server_reader import ServerOutboxReader
 
 _EVERY_S: Final = 1.0
 _HELD_S: Final = 300.0
 
 
-class PostgresWatch:
+class ServerWatch:
     """Compares triggers with the policy whenever the catalogue has changed.
 
     A drift is noticed once, until it is gone, with the interval in which it came about. So is a
@@ -31,7 +29,7 @@ class PostgresWatch:
         self,
         server: Server,
         policy: Policy,
-        reader: PostgresOutboxReader,
+        reader: ServerOutboxReader,
         notice: Notice,
         *,
         monotonic: Callable[[], float] = time.monotonic,
@@ -61,14 +59,11 @@ class PostgresWatch:
 
     def _look_for_drift(self) -> None:
         moment = self._now().isoformat(timespec="milliseconds")
-        with self._reader.connection() as connection:
-            row = connection.execute(named_sql("catalog.sql")["fingerprint"]).fetchone()
-            fingerprint = str(row[0]) if row is not None else ""
+        with self._reader.outbox() as outbox:
+            fingerprint = outbox.fingerprint()
             if fingerprint != self._fingerprint:
                 try:
-                    found = {
-                        str(drift) for drift in check_on(connection, self._server, self._policy)
-                    }
+                    found = {str(drift) for drift in outbox.check(self._policy)}
                 except NotInstalledError as error:
                     found = {str(error)}
                 for drift in sorted(found - self._known):

@@ -1,0 +1,1 @@
+"""Capture on MariaDB (and MySQL): triggers, outbox, reads by statement."""

@@ -1,0 +1,70 @@
+"""The baseline: what was in a table when capture began, as `table.baseline` events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from indelible.capture.host import Journal
+from indelible.capture.mariadb.connecting import Connection, load_driver
+from indelible.capture.mariadb.installed import OutboxSql
+from indelible.capture.mariadb.outbox import newest_id
+from indelible.capture.mariadb.schema import MariadbSchema
+from indelible.capture.mariadb.triggers import baseline_sql
+from indelible.capture.mariadb.values import ROWS
+from indelible.capture.outbox_layout import Layout
+from indelible.capture.text_baseline import CHUNK_ROWS, Stored, draft_rows, in_chunks
+from indelible.capture.text_rows import TableRows
+from indelible.policy.model import Policy
+
+
+class Baseline:
+    """One table's rows, all from one snapshot; the connection is closed with `close`.
+
+    A table is the unit that is resumed: its chunks must be of one snapshot, or a row whose key
+    changes in between could be in none.
+    """
+
+    def __init__(self, connection: Connection, sql: OutboxSql, incarnation: str) -> None:
+        """Fix the snapshot, now. To be called while nobody writes to the table: what was captured
+        of it up to `position` is in the snapshot then, and nothing that comes later."""
+        self._connection = connection
+        self._incarnation = incarnation
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        self.position = newest_id(connection, sql)
+
+    def write(
+        self,
+        schema: MariadbSchema,
+        layout: Layout,
+        policy: Policy,
+        journal: Journal,
+        *,
+        epoch: int | None = None,
+    ) -> Iterator[int]:
+        """Append every row to `journal`; how many there were in each chunk."""
+        rows = TableRows(layout, ROWS)
+        is_full = policy.table(layout.table).baseline == "full"
+        for chunk in in_chunks(self._rows(baseline_sql(schema, layout, policy))):
+            draft = draft_rows(
+                rows,
+                chunk,
+                incarnation=self._incarnation,
+                position=self.position,
+                is_full=is_full,
+                epoch=epoch,
+            )
+            journal.append(draft)
+            yield len(chunk)
+
+    def close(self) -> None:
+        """End the transaction, with its connection: rows may be on their way."""
+        self._connection.close()
+
+    def _rows(self, sql: str) -> Iterator[Stored]:
+        cursor: Any = self._connection.cursor(load_driver().cursors.SSCursor)
+        cursor.execute(sql)
+        while rows := cursor.fetchmany(CHUNK_ROWS):
+            yield from rows

@@ -1,0 +1,107 @@
+"""What `capture.servers` asks of a server, on PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
+
+from indelible.capture.context_ledger import TransactionLedger as make_ledger
+from indelible.capture.horizon import Horizon, OutboxRows, OutboxState
+from indelible.capture.outbox_layout import Layout
+from indelible.capture.postgres import outbox
+from indelible.capture.postgres.connecting import connect, load_driver, said
+from indelible.capture.postgres.install import (
+    check,
+    check_on,
+    incarnation_of,
+    install,
+    relay_rights,
+    uninstall,
+)
+from indelible.capture.postgres.looking import look_at
+from indelible.capture.postgres.restored import restored_pages
+from indelible.capture.postgres.schema import named_sql
+from indelible.capture.postgres.values import ROWS
+from indelible.capture.servers import Drift, Holder, Ledger
+from indelible.capture.text_rows import TextDecoder
+from indelible.errors import DeliveryError
+from indelible.policy.model import Policy, Server
+
+__all__ = [
+    "check",
+    "incarnation_of",
+    "install",
+    "look_at",
+    "make_decoder",
+    "make_ledger",
+    "open_outbox",
+    "relay_rights",
+    "restored_pages",
+    "uninstall",
+]
+
+_STATEMENT_MS = 30_000
+
+
+def make_decoder(
+    incarnation: str, layouts: Mapping[int, Layout], context_key: bytes, ledger: Ledger | None
+) -> TextDecoder:
+    """See `servers.Backend`."""
+    return TextDecoder(incarnation, layouts, context_key, ledger, ROWS)
+
+
+class PostgresOutbox:
+    """`servers.ServerOutbox` over one connection in autocommit: each statement sees what is
+    committed, and between statements nothing is held."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._connection = connect(server, statement_ms=_STATEMENT_MS)
+
+    def state(self) -> OutboxState:
+        with self._errors():
+            return outbox.outbox_state(self._connection)
+
+    def note_horizon(self, horizon: Horizon, state: OutboxState) -> None:
+        with self._errors():
+            outbox.note_horizon(self._connection, horizon, state)
+
+    def read(
+        self, since: int, settled: int, *, limit: int, max_bytes: int, known: Collection[int]
+    ) -> OutboxRows:
+        with self._errors():
+            return outbox.read_outbox(
+                self._connection, since, settled, limit=limit, max_bytes=max_bytes, known=known
+            )
+
+    def forget(self, below: int) -> bool:
+        with self._errors():
+            return outbox.forget_rows(self._connection, below)
+
+    def holder(self) -> Holder | None:
+        with self._errors():
+            return outbox.read_holder(self._connection)
+
+    def fingerprint(self) -> str:
+        with self._errors():
+            row = self._connection.execute(named_sql("catalog.sql")["fingerprint"]).fetchone()
+        return str(row[0]) if row is not None else ""
+
+    def check(self, policy: Policy) -> list[Drift]:
+        with self._errors():
+            return check_on(self._connection, self._server, policy)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except load_driver().Error as error:
+            raise DeliveryError(f"{self._server}: {said(error, self._server)}") from None
+
+
+def open_outbox(server: Server) -> PostgresOutbox:
+    """See `servers.Backend`."""
+    return PostgresOutbox(server)

@@ -1,0 +1,209 @@
+"""The servers whose databases are captured: what is asked of each, and what it answers.
+
+Each has a package, of which a module `backend` is what `backend_of` gives. It is imported only
+where a policy names such a server, as it needs a driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Protocol, cast
+
+import msgspec
+
+from indelible.capture.change_drafts import DecodedRows, OutboxRow
+from indelible.capture.horizon import Horizon, OutboxRows, OutboxState
+from indelible.capture.host import Journal
+from indelible.capture.outbox_layout import Layout
+from indelible.capture.restored_baseline import Progress as RestoreProgress
+from indelible.capture.schema import Unseen
+from indelible.policy.model import Policy, Server
+
+Progress = Callable[[str, int, int], None]
+"""Called with a table's name, how many of its rows are done, and how many there are (about)."""
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """A table of which the triggers that are there no longer see everything, and why."""
+
+    table: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.what}"
+
+
+class InstallReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `install` did, or with `dry_run` would do.
+
+    `drifts` are the tables that had changed since the last time; `statements` is the SQL;
+    `unseen` names what no trigger sees. `masters` are those of the application's roles that could
+    take the triggers away. `baseline_rows` were written to the trail.
+    """
+
+    incarnation: str
+    is_first: bool
+    statements: tuple[str, ...]
+    drifts: tuple[Drift, ...]
+    unseen: tuple[Unseen, ...]
+    tables: tuple[str, ...]
+    masters: tuple[str, ...] = ()
+    baseline_tables: tuple[str, ...] = ()
+    baseline_rows: int = 0
+
+
+class Uninstalled(msgspec.Struct, frozen=True):
+    """How many waiting rows went."""
+
+    discarded: int
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """The oldest transaction that is still open: nothing behind its beginning is settled."""
+
+    xid: str
+    pid: int | None
+    role: str | None
+    application: str | None
+    database: str | None
+    prepared: str | None
+    since: str | None
+    """None where the relay's role may not see it."""
+
+    def __str__(self) -> str:
+        since = f", since {self.since}" if self.since is not None else ""
+        if self.prepared is not None:
+            return f"the prepared transaction {self.prepared!r}{since}"
+        application = f"application {self.application!r}, " if self.application is not None else ""
+        return (
+            f"the transaction of process {self.pid} (role {self.role}, "
+            f"{application}database {self.database}{since})"
+        )
+
+
+class ServerLook(msgspec.Struct, frozen=True, kw_only=True):
+    """What `status` says. `holder` is the oldest open transaction; `masters` can take the triggers
+    away."""
+
+    incarnation: str
+    newest: int
+    holder: Holder | None
+    masters: tuple[str, ...]
+    unseen: tuple[Unseen, ...]
+
+
+class Ledger(Protocol):
+    """Which contexts were used before."""
+
+    @property
+    def through(self) -> int: ...
+    def encode(self) -> bytes: ...
+    def is_contested(self, seq: int, nonce: str | None, transaction: int) -> bool: ...
+    def forget(self, before: int) -> None: ...
+
+
+class Decoder(Protocol):
+    """Makes events of outbox rows."""
+
+    @property
+    def known(self) -> frozenset[int]: ...
+    def learn(self, layouts: Mapping[int, Layout]) -> None: ...
+    def decode(self, rows: Sequence[OutboxRow]) -> DecodedRows: ...
+
+
+class ServerOutbox(Protocol):
+    """A relay's connection to one database. What fails raises `DeliveryError`, mostly; then it is
+    to be closed."""
+
+    def state(self) -> OutboxState:
+        """Where it stands now. Raises `NotInstalledError` and `CaptureError`, too."""
+
+    def note_horizon(self, horizon: Horizon, state: OutboxState) -> None:
+        """Look at the transactions that run, after `state` was read."""
+
+    def read(
+        self, since: int, settled: int, *, limit: int, max_bytes: int, known: Collection[int]
+    ) -> OutboxRows:
+        """At most `limit` rows and about `max_bytes`, two at least where there are as many: the row
+        `since`, and those behind it up to `settled`."""
+
+    def forget(self, below: int) -> bool:
+        """Delete some of the rows below this id; whether there may be more."""
+
+    def holder(self) -> Holder | None:
+        """Who keeps the outbox from being settled; None where no transaction is open."""
+
+    def fingerprint(self) -> str:
+        """Another text whenever tables or triggers were changed."""
+
+    def check(self, policy: Policy) -> list[Drift]:
+        """See `Backend.check`."""
+
+    def close(self) -> None: ...
+
+
+class Backend(Protocol):
+    """The module `backend` of a server's package."""
+
+    def install(
+        self,
+        server: Server,
+        policy: Policy,
+        *,
+        journal: Journal,
+        progress: Progress | None = None,
+        dry_run: bool = False,
+    ) -> InstallReport:
+        """Capture every write to the database from now on, and say what was there before."""
+
+    def check(self, server: Server, policy: Policy) -> list[Drift]:
+        """Where the triggers that are there don't see what the policy wants seen; reads only."""
+
+    def uninstall(
+        self, server: Server, *, delivered_through: int = 0, force: bool = False
+    ) -> Uninstalled:
+        """Take triggers, functions and the outbox away: the database is what it was."""
+
+    def incarnation_of(self, server: Server) -> str:
+        """Raises `NotInstalledError`."""
+
+    def relay_rights(self, server: Server) -> tuple[str, ...]:
+        """What a relay needs whose role isn't the owner's."""
+
+    def look_at(self, server: Server, policy: Policy) -> ServerLook:
+        """Reads only. Raises `NotInstalledError`, `ConfigurationError` and `DeliveryError`."""
+
+    def open_outbox(self, server: Server) -> ServerOutbox:
+        """A relay's connection. Raises `ConfigurationError` and `DeliveryError`."""
+
+    def make_ledger(self, state: bytes | None) -> Ledger: ...
+
+    def make_decoder(
+        self,
+        incarnation: str,
+        layouts: Mapping[int, Layout],
+        context_key: bytes,
+        ledger: Ledger | None,
+    ) -> Decoder: ...
+
+    def restored_pages(
+        self,
+        server: Server,
+        policy: Policy,
+        journal: Journal,
+        incarnation: str,
+        epoch: int,
+        progress: RestoreProgress,
+    ) -> Iterator[None]:
+        """`restored_baseline.Pages` of the server's database."""
+
+
+def backend_of(server: Server) -> Backend:
+    """What captures databases on this kind of server."""
+    if server.is_mariadb:
+        from indelible.capture.mariadb import backend as mariadb
+
+        return cast("Backend", mariadb)
+    from indelible.capture.postgres import backend as postgres
+
+    return cast("Backend", postgres)
