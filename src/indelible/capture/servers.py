@@ -83,13 +83,14 @@ class Holder(msgspec.Struct, frozen=True):
 
 class ServerLook(msgspec.Struct, frozen=True, kw_only=True):
     """What `status` says. `holder` is the oldest open transaction; `masters` can take the triggers
-    away."""
+    away, of the roles `unasked` we may not know."""
 
     incarnation: str
     newest: int
     holder: Holder | None
     masters: tuple[str, ...]
     unseen: tuple[Unseen, ...]
+    unasked: tuple[str, ...] = ()
 
 
 class Ledger(Protocol):

@@ -93,6 +93,11 @@ def _print_server(trail: Trail, server: Server, out: Console) -> None:
         out.print(
             f"role {role} could take the triggers away: capture is detectable, not enforceable"
         )
+    for role in look.unasked:
+        out.print(
+            f"what role {role} may do isn't known: let the account that installed read it "
+            "(GRANT SELECT ON mysql.*)"
+        )
     if look.holder is not None and trail.delivered_through(look.incarnation) < look.newest:
         out.print(f"changes wait until it ends: {look.holder}")
 

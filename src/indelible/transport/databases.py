@@ -102,7 +102,7 @@ class CapturedDatabases:
         for path in self.known.paths():
             yield _end_of(self.open_outbox(path))
         if self._policy.server is not None and self.known.has_server():
-            yield _end_of(self.open_server(self._policy.server))
+            yield _end_of(self.open_server(self._policy.server, waits=False))
 
     def open_server(self, server: Server, *, waits: bool = True) -> ServerOutboxReader:
         """A reader of its own for the server's outbox; see there for `waits`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Collection, Iterator, Mapping
 
 from indelible.capture.context_ledger import ConnectionLedger as make_ledger
@@ -24,6 +25,7 @@ from indelible.capture.mariadb.install import (
     install,
     masters_on,
     relay_rights,
+    unasked_on,
     uninstall,
 )
 from indelible.capture.mariadb.installed import OutboxSql, check_installed, read_installed
@@ -53,6 +55,10 @@ __all__ = [
 ]
 
 _PATIENCE_S = 1.0
+_LOOK_S = 0.12
+"""InnoDB lists its transactions anew only for who waits for longer than 0.1 seconds."""
+_PATIENT_S = 1.0
+"""For so long others may keep it from that."""
 
 
 def make_decoder(
@@ -70,14 +76,27 @@ class MariadbOutbox:
         self._server = server
         self._sql = OutboxSql(database_of(server))
         self._connection = connect(server)
+        self._looked_s = float("-inf")
+        self._unseen_s: float | None = None
 
     def state(self) -> OutboxState:
         with self._errors():
             return outbox.outbox_state(self._connection, self._sql)
 
     def note_horizon(self, horizon: Horizon, state: OutboxState) -> None:
+        now = time.monotonic()
+        if now - self._looked_s < _LOOK_S:
+            return
+        self._looked_s = now
         with self._errors():
-            outbox.note_horizon(self._connection, self._sql, horizon, state)
+            if outbox.note_horizon(self._connection, self._sql, horizon, state):
+                self._unseen_s = None
+            elif self._unseen_s is None:
+                self._unseen_s = now
+            elif now - self._unseen_s > _PATIENT_S:
+                numbers = outbox.running_by_monitor(self._connection, self._sql)
+                if numbers is not None:
+                    outbox.note_numbers(horizon, state, numbers)
 
     def read(
         self, since: int, settled: int, *, limit: int, max_bytes: int, known: Collection[int]
@@ -144,6 +163,7 @@ def look_at(server: Server, policy: Policy) -> ServerLook:
             newest=state.newest,
             holder=outbox.read_holder(connection, sql),
             masters=masters_on(connection, server),
+            unasked=unasked_on(connection, server),
             unseen=plan.unseen,
         )
 

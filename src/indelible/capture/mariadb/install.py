@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ from indelible.errors import CaptureError, ConfigurationError, NotInstalledError
 from indelible.policy.model import Policy, Server
 
 _PATIENCE_S: Final = 60.0
+_ESCAPED: Final = re.compile(r"[`\\]")
 _LONG_S: Final = 24 * 3_600.0
 _SETTING_UP: Final = (
     "create_schema",
@@ -206,26 +208,36 @@ def relay_rights(server: Server, account: str = "'indelible_relay'@'%'") -> tupl
 
 def masters_on(connection: Connection, server: Server) -> tuple[str, ...]:
     """Those of the application's accounts that can take the triggers away or touch the outbox,
-    which is noticed and not prevented. Of what we may not ask, nothing."""
+    which is noticed and not prevented; `unasked_on` are those that aren't known."""
     database = database_of(server)
-    ours = OutboxSql(database).schema
-    found = []
-    for role in server.roles:
-        grants: Sequence[tuple[str]] = ()
-        with contextlib.suppress(load_driver().Error):
-            grants = fetch(connection, f"SHOW GRANTS FOR {account_of(role)}")
-        for (grant,) in grants:
-            what, _, rest = grant.upper().partition(" ON ")
-            where = rest.partition(" TO ")[0].replace("`", "").replace("\\", "")
-            is_everywhere = where == "*.*"
-            may_drop = is_everywhere or where.partition(".")[0] == database.upper()
-            may_touch = is_everywhere or where.partition(".")[0] == ours.upper()
-            if (may_drop and any(right in what for right in ("ALL PRIV", "TRIGGER", "DROP"))) or (
-                may_touch and any(right in what for right in ("ALL PRIV", "UPDATE", "DELETE"))
-            ):
-                found.append(role)
-                break
-    return tuple(found)
+    schema = OutboxSql(database).schema
+    return tuple(
+        role
+        for role in server.roles
+        if any(_is_masterly(grant, database, schema) for grant in _grants(connection, role) or ())
+    )
+
+
+def unasked_on(connection: Connection, server: Server) -> tuple[str, ...]:
+    """Those of the application's accounts whose rights ours may not read."""
+    return tuple(role for role in server.roles if _grants(connection, role) is None)
+
+
+def _grants(connection: Connection, role: str) -> list[str] | None:
+    try:
+        rows = fetch(connection, f"SHOW GRANTS FOR {account_of(role)}")
+    except load_driver().Error:
+        return None
+    return [row[0].upper() for row in rows]
+
+
+def _is_masterly(grant: str, database: str, schema: str) -> bool:
+    what, _, rest = grant.partition(" ON ")
+    where = _ESCAPED.sub("", rest.partition(" TO ")[0]).partition(".")[0]
+    may_drop = where in ("*", database.upper()) and {"TRIGGER", "DROP", "ALTER"}
+    may_touch = where in ("*", schema.upper()) and {"INSERT", "UPDATE", "DELETE", "DROP"}
+    rights = (may_drop or set()) | (may_touch or set())
+    return bool(rights) and any(right in what for right in ("ALL PRIVILEGES", *rights))
 
 
 def account_of(role: str) -> str:

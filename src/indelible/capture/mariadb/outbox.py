@@ -1,14 +1,16 @@
 """Reading the outbox of a MariaDB or MySQL database: bounded, no further than what is settled.
 
 What is settled is `capture.horizon`'s; a mark's number is the highest of the transactions that ran.
-InnoDB's list of them is a copy that is kept for 0.1 seconds and longer where others ask for it
-(storage/innobase/trx/trx0i_s.cc): it is believed only where our own question is in it.
+InnoDB's list of them is a copy that is made anew only where nobody asked for it for 0.1 seconds
+(storage/innobase/trx/trx0i_s.cc): it is believed only where our own question is in it, and where
+others keep asking the monitor's text, which costs more, says it.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from indelible.capture.change_drafts import OutboxRow
@@ -24,6 +26,9 @@ _ROW_BYTES: Final = 100
 _ALL_ENDED: Final = 2**63
 _FIRST_MADE_UP: Final = 2**48
 """From here on the server shows numbers of transactions that have none, as they wrote nothing."""
+_TRANSACTION: Final = re.compile(r"^---TRANSACTION (\d+), (?!not started)", re.MULTILINE)
+_END: Final = "END OF INNODB MONITOR OUTPUT"
+_CUT: Final = "... truncated..."
 _numbers = itertools.count(1)
 
 
@@ -56,12 +61,18 @@ def outbox_state(connection: Connection, sql: OutboxSql) -> OutboxState:
 
 def note_horizon(
     connection: Connection, sql: OutboxSql, horizon: Horizon, state: OutboxState
-) -> None:
-    """Look at the transactions that run, after `state` was read on this connection."""
+) -> bool:
+    """Look at the transactions that run, after `state` was read on this connection; whether they
+    were to be seen."""
     found = running(connection, sql)
     if found is None:
-        return
-    numbers = [one.number for one in found]
+        return False
+    note_numbers(horizon, state, [one.number for one in found])
+    return True
+
+
+def note_numbers(horizon: Horizon, state: OutboxState, numbers: Sequence[int]) -> None:
+    """These transactions run, and none else that wrote anything."""
     if horizon.needs_mark(state.newest):
         horizon.mark(state.newest, ended=0, last=max(numbers, default=0))
     horizon.note(min(numbers, default=_ALL_ENDED))
@@ -83,6 +94,14 @@ def running(connection: Connection, sql: OutboxSql) -> list[Running] | None:
     if not is_of_now or warnings:  # it was cut off
         return None
     return [Running(row[1], row[2], row[3]) for row in rows if 0 < int(row[1]) < _FIRST_MADE_UP]
+
+
+def running_by_monitor(connection: Connection, sql: OutboxSql) -> list[int] | None:
+    """The numbers of the transactions that may have taken an id; None where the text was cut."""
+    ((_, _, text),) = fetch(connection, sql["monitor"])
+    if _END not in text or _CUT in text:
+        return None
+    return [int(found[1]) for found in _TRANSACTION.finditer(text)]
 
 
 def read_outbox(

@@ -62,6 +62,8 @@ WHERE TABLE_SCHEMA = %s AND TABLE_NAME = 'outbox'
 -- name: running
 SELECT %s AS mark, trx_id, trx_mysql_thread_id, CAST(trx_started AS CHAR), trx_query
 FROM information_schema.INNODB_TRX
+-- name: monitor
+SHOW ENGINE INNODB STATUS
 -- name: client_of
 SELECT USER, HOST, DB FROM information_schema.PROCESSLIST WHERE ID = %s
 -- name: sizes
