@@ -1,6 +1,7 @@
 """Capture for SQLAlchemy 2: `capture(engine, trail)`; on SQLite sync (pysqlite) or aiosqlite.
 
-PostgreSQL's engines are captured in `capture.postgres.engine`.
+PostgreSQL's engines are captured in `capture.postgres.engine`, MariaDB's and MySQL's in
+`capture.mariadb.engine`.
 
 Statements are seen at the dialect's `do_execute`, rows where the result takes them from the
 driver's cursor. So errors show the application's own text, and the actor is read in the task that
@@ -41,8 +42,9 @@ _INFO: Final = CAPTURED
 def capture(engine: Any, trail: CaptureHost) -> None:
     """From here on, record every read and write through `engine` in `trail`.
 
-    `engine` is an `Engine` or an `AsyncEngine` on SQLite, or on PostgreSQL (psycopg, asyncpg or
-    psycopg2; a server that `indelible install` has set up); engines made from it by
+    `engine` is an `Engine` or an `AsyncEngine` on SQLite, on PostgreSQL (psycopg, asyncpg or
+    psycopg2) or on MariaDB or MySQL (PyMySQL or aiomysql; reads are told by statement), a server
+    that `indelible install` has set up; engines made from it by
     `execution_options` are captured with it. Results, errors and counts stay those of an engine
     without capture. An SQLite database that isn't set up for capture yet is set up first. Raises
     `CaptureError` for another database or an engine captured before, and `ConfigurationError`
@@ -57,9 +59,14 @@ def capture(engine: Any, trail: CaptureHost) -> None:
 
         capture_engine(sync_engine, trail)
         return
+    if dialect.name in ("mysql", "mariadb"):
+        from indelible.capture.mariadb.engine import capture_engine as capture_mariadb
+
+        capture_mariadb(sync_engine, trail)
+        return
     if dialect.name != "sqlite" or dialect.driver not in ("pysqlite", "aiosqlite"):
         raise CaptureError(
-            "expected an engine on sqlite+pysqlite, sqlite+aiosqlite or postgresql, "
+            "expected an engine on sqlite+pysqlite, sqlite+aiosqlite, postgresql or mysql, "
             f"got {dialect.name}+{dialect.driver}"
         )
     captured = _EngineCapture(trail, dialect)

@@ -37,6 +37,14 @@ def read_through(
     context.cursor_fetch_strategy = strategy
 
 
+def is_pooled(connection: Any) -> bool:
+    """Whether it is a connection of a pool, on which something may be kept."""
+    try:
+        return connection.info is not None
+    except NotImplementedError:
+        return False
+
+
 class _Rows(cursors.CursorFetchStrategy):
     """Hands the driver's rows on: records their keys, strips what is hidden."""
 

@@ -21,7 +21,7 @@ from indelible.capture.postgres.wires import (
     Wire,
 )
 from indelible.capture.recording import CAPTURED
-from indelible.capture.sqlalchemy_rows import read_through
+from indelible.capture.sqlalchemy_rows import is_pooled, read_through
 from indelible.errors import CaptureError
 
 _WIRES: Final[Mapping[tuple[str, bool], type[Wire]]] = {
@@ -128,7 +128,7 @@ class _EngineCapture:
         if broken is not None:
             raise broken
         pooled = context._dbapi_connection
-        if not _is_pooled(pooled):  # SQLAlchemy's own questions to its first connection
+        if not is_pooled(pooled):  # SQLAlchemy's own questions to its first connection
             return False
         statements = self._statements(pooled)
         access = statements.reads.run(
@@ -162,13 +162,6 @@ class _EngineCapture:
                 self._wire(pooled.dbapi_connection, pooled.driver_connection)
             )
         return found
-
-
-def _is_pooled(connection: Any) -> bool:
-    try:
-        return connection.info is not None
-    except NotImplementedError:
-        return False
 
 
 def _take_alone(context: Any) -> ConnectionStatements | None:

@@ -12,12 +12,14 @@ from typing import Any
 
 from indelible.capture.access import Access
 from indelible.capture.host import CaptureHost
+from indelible.capture.postgres.context import ContextSender
+from indelible.capture.postgres.install import incarnation_of
 from indelible.capture.postgres.reads import ConnectionReads, Query
-from indelible.capture.postgres.senders import DatabaseSenders
 from indelible.capture.postgres.server_reads import ServerReads
 from indelible.capture.postgres.transaction import WritingTransaction
 from indelible.capture.postgres.verbs import ends_something, is_proven_read
 from indelible.capture.postgres.wires import Wire
+from indelible.capture.senders import DatabaseSenders
 from indelible.errors import CaptureError
 from indelible.events.context import current_frame
 
@@ -30,12 +32,14 @@ class ServerCapture:
 
     def __init__(self, trail: CaptureHost) -> None:
         server = trail.policy.server
-        if server is None:
+        if server is None or server.is_mariadb:
             raise CaptureError(
                 "expected [database] url in indelible.toml to name the PostgreSQL server, found "
                 "none: its triggers are what captures writes"
             )
-        self.senders = DatabaseSenders(trail, server)
+        self.senders = DatabaseSenders(
+            trail, server, lambda: ContextSender(trail.context_key, incarnation_of(server))
+        )
         self.reads = ServerReads(trail, server)
 
     def statements(self, wire: Wire) -> ConnectionStatements:

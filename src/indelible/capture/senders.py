@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
 
 from indelible.capture.host import CaptureHost
-from indelible.capture.postgres.context import ContextSender
-from indelible.capture.postgres.install import incarnation_of
 from indelible.errors import IndelibleError, NotInstalledError
 from indelible.policy.model import Server
+
+S = TypeVar("S")
 
 _ASK_AGAIN_S: Final = 5.0
 
 
-class DatabaseSenders:
+class DatabaseSenders(Generic[S]):
     """The sender of one database, found out when it is first needed. Safe for threads."""
 
-    def __init__(self, trail: CaptureHost, server: Server) -> None:
+    def __init__(self, trail: CaptureHost, server: Server, make: Callable[[], S]) -> None:
+        """`make` raises `IndelibleError` where there is none now."""
         self._trail = trail
         self._server = server
+        self._make = make
         self._asking = threading.Lock()
-        self._sender: ContextSender | None = None
+        self._sender: S | None = None
         self._asked_s = float("-inf")
         self._has_noticed = False
 
-    def sender(self) -> ContextSender | None:
+    def sender(self) -> S | None:
         """See `transaction.Senders`."""
         if self._sender is None:
             with self._asking:
@@ -35,9 +38,9 @@ class DatabaseSenders:
                     self._asked_s = time.monotonic()
         return self._sender
 
-    def _ask(self) -> ContextSender | None:
+    def _ask(self) -> S | None:
         try:
-            sender = ContextSender(self._trail.context_key, incarnation_of(self._server))
+            sender = self._make()
             # Installed from elsewhere, perhaps: who writes there sees to it that it is carried.
             self._trail.watch_server()
             return sender

@@ -1,0 +1,41 @@
+"""What a driver for MariaDB and MySQL is asked and sent, past what the application sees of it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Final
+
+_IN_TRANSACTION: Final = 1
+"""`SERVER_STATUS_IN_TRANS` of the protocol's status flags."""
+
+
+class Wire:
+    """One connection of PyMySQL's kind. `dbapi` makes cursors that are used synchronously, `driver`
+    is beneath it. What is sent raises whatever the driver raises."""
+
+    def __init__(self, dbapi: Any, driver: Any) -> None:
+        self._dbapi = dbapi
+        self._driver = driver
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no transaction is open on the server, as it last said."""
+        return not self._driver.server_status & _IN_TRANSACTION
+
+    @property
+    def is_autocommit(self) -> bool:
+        """Whether the server begins no transaction by itself."""
+        return bool(self._driver.get_autocommit())
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the driver would say of every further statement that something is closed, and
+        no longer why."""
+        driver = self._driver
+        return bool(driver.closed) if hasattr(driver, "closed") else not driver.open
+
+    @contextlib.contextmanager
+    def cursor(self) -> Any:
+        """A cursor of capture's own."""
+        with contextlib.closing(self._dbapi.cursor()) as cursor:
+            yield cursor
