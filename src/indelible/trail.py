@@ -30,7 +30,13 @@ from indelible.policy import Policy, load_policy
 from indelible.policy.load import policy_for_url
 from indelible.questions.asking import Questions, When
 from indelible.reversal.gather import select_changes
-from indelible.reversal.reversal import Database, Reversal, SqliteDatabase, database_path
+from indelible.reversal.reversal import (
+    Database,
+    Reversal,
+    SqliteDatabase,
+    database_path,
+    server_database,
+)
 from indelible.store.protocol import Notice
 from indelible.store.sqlite import SqliteTrail
 from indelible.transport.databases import CapturedDatabases
@@ -424,10 +430,7 @@ class Trail(Questions):
     def _reversible(self, database: object) -> tuple[Database, OutboxReader]:
         server = self._policy.server
         if database is None and server is not None:
-            # Not imported above: most trails have no server, and need no driver.
-            from indelible.reversal.postgres_writer import PostgresDatabase
-
-            found = PostgresDatabase(server, self._keys.context_key, self._kind_of)
+            found = server_database(server, self._keys.context_key, self._kind_of)
             return found, self._databases.open_server(server, waits=False)
         if database is None and self._policy.database is None:
             raise ReversalError(

@@ -16,6 +16,7 @@ from indelible.reversal.live import Row, TableShape
 from indelible.reversal.steps import ColumnStep, Decision, Piece, Step, Verb, blame
 
 _NATIVE: Final = frozenset({"int", "real", "bytes", "text"})
+_SERVERS: Final = ("pg:", "my:")
 
 
 INVERSE: Final[dict[Verb, Verb]] = {"insert": "delete", "update": "update", "delete": "insert"}
@@ -52,7 +53,7 @@ def decide_row(
 
 def withheld(value: Value) -> str | None:
     """Why `value` can't be written back; None for one that can."""
-    if not isinstance(value, TypedValue) or value.t in _NATIVE or value.t.startswith("pg:"):
+    if not isinstance(value, TypedValue) or value.t.startswith(_SERVERS) or value.t in _NATIVE:
         return None
     if value == MASKED:
         return "it was never captured (masked)"

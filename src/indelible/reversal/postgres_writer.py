@@ -20,7 +20,8 @@ from indelible.events.values import Id
 from indelible.policy.model import Server
 from indelible.reversal.live import LiveRows
 from indelible.reversal.plan import Selection, plan_reversal
-from indelible.reversal.postgres_rows import PostgresRows, PostgresTables
+from indelible.reversal.postgres_rows import PostgresRows, postgres_tables
+from indelible.reversal.server_rows import ServerTables
 from indelible.reversal.steps import Plan
 from indelible.reversal.writing import carry_out_all
 
@@ -41,7 +42,7 @@ class PostgresDatabase:
     def plan(self, selection: Selection, *, force: bool) -> Plan:
         """The plan against the database as it is now; writes nothing."""
         with self._connected() as connection:
-            tables = PostgresTables(read_schema(connection), self._kind_of)
+            tables = postgres_tables(read_schema(connection), self._kind_of)
             with connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 return plan_reversal(selection, PostgresRows(connection, tables), force=force)
@@ -52,7 +53,7 @@ class PostgresDatabase:
         """Reverse what `select` gives, called once the tables of `before` are locked."""
         sender = ContextSender(self._context_key, incarnation_of(self._server))
         with self._connected() as connection:
-            tables = PostgresTables(read_schema(connection), self._kind_of)
+            tables = postgres_tables(read_schema(connection), self._kind_of)
             with connection.transaction():
                 _lock(connection, tables, {change.kind for change in before.changes})
                 connection.execute("SET CONSTRAINTS ALL DEFERRED")
@@ -109,12 +110,7 @@ class _Context:
         pass
 
 
-def _lock(connection: Connection, tables: PostgresTables, kinds: set[str]) -> None:
-    """Their tables, and those that refer to them or that they refer to: in one order, for all."""
-    concerned = kinds & tables.shapes.keys()
-    for key in tables.foreign_keys:
-        if key.child_kind in kinds or key.parent_kind in kinds:
-            concerned |= {key.child_kind, key.parent_kind}
+def _lock(connection: Connection, tables: ServerTables, kinds: set[str]) -> None:
     connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_MS}ms'")
-    for kind in sorted(concerned):
-        connection.execute(f"LOCK TABLE {tables.quoted[kind]} IN SHARE ROW EXCLUSIVE MODE")
+    for name in tables.concerned_by(kinds):
+        connection.execute(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")

@@ -16,6 +16,7 @@ from indelible.errors import ReversalError
 from indelible.events.codec import decode_event, seal
 from indelible.events.context import Frame, current_frame
 from indelible.events.model import Producer
+from indelible.policy.model import Server
 from indelible.questions.restores import read_restores
 from indelible.questions.row_change import RowChange, row_change_of
 from indelible.questions.window import Window
@@ -135,6 +136,17 @@ class Reversal:
             if source.producer_id == page.incarnation
         ]
         return max([page.opened, *known])
+
+
+def server_database(server: Server, context_key: bytes, kind_of: Callable[[str], str]) -> Database:
+    """The policy's server. Its modules are imported here: most trails need no driver."""
+    if server.is_mariadb:
+        from indelible.reversal.mariadb_writer import MariadbDatabase
+
+        return MariadbDatabase(server, context_key, kind_of)
+    from indelible.reversal.postgres_writer import PostgresDatabase
+
+    return PostgresDatabase(server, context_key, kind_of)
 
 
 class SqliteDatabase:

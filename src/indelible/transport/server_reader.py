@@ -60,6 +60,7 @@ class ServerOutboxReader:
         self._held_since: float | None = None
         self._held_at = 0
         self._ended = 0
+        self._forgotten = 0
 
     def read_page(self, since: int, *, limit: int, max_bytes: int) -> OutboxPage:
         """See `OutboxReader.read_page`."""
@@ -87,9 +88,12 @@ class ServerOutboxReader:
 
     def forget(self, below: int) -> None:
         """See `OutboxReader.forget`: they are deleted here, some thousands at a time."""
+        if below == self._forgotten:
+            return
         with self.outbox() as outbox:
             for _ in range(_FORGET_TIMES):
                 if not outbox.forget(below):
+                    self._forgotten = below
                     return
 
     def decode(self, rows: Sequence[OutboxRow], epoch: int, delivered: int) -> DecodedRows:
@@ -158,6 +162,6 @@ class ServerOutboxReader:
                 raise CaptureError("expected hexadecimal digits as the incarnation")
             self._incarnation = incarnation
             self._horizon = Horizon()
-            self._ended = 0
+            self._ended = self._forgotten = 0
             self._layouts.clear()
             self._memories.clear()

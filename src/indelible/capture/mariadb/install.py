@@ -93,7 +93,7 @@ def install(
             incarnation=meta["incarnation"],
             is_first=is_first,
             statements=statements,
-            drifts=plan.drifts,
+            drifts=(*plan.drifts, *(() if is_first else _altered(connection, sql))),
             unseen=plan.unseen,
             tables=plan.tables,
         )
@@ -131,7 +131,7 @@ def check_on(connection: Connection, server: Server, policy: Policy) -> list[Dri
     check_installed(connection, sql)
     installed = read_installed(connection, sql)
     schema = read_schema(connection, database_of(server))
-    return list(plan_install(schema, policy, installed).drifts)
+    return [*plan_install(schema, policy, installed).drifts, *_altered(connection, sql)]
 
 
 def uninstall(
@@ -352,6 +352,19 @@ def _check_server(connection: Connection) -> None:
                 "expected a server by itself, found a Galera cluster: its ids don't rise in the "
                 "order in which things happen"
             )
+
+
+def _altered(connection: Connection, sql: OutboxSql) -> list[Drift]:
+    """Whether the procedure of ours is as it was made."""
+    for name, body, security in fetch(connection, sql["routines"], (sql.schema,)):
+        is_whole = bool(body) and _words(sql["create_record"]).endswith(_words(body))
+        if name == "record" and security == "DEFINER" and is_whole:
+            return []
+    return [Drift(f"{sql.schema}.record", "replaced or missing: uninstall and install")]
+
+
+def _words(text: str) -> str:
+    return " ".join(re.sub(r"--[^\n]*\n", " ", text).split())
 
 
 def _rights(server: Server, sql: OutboxSql) -> tuple[str, ...]:

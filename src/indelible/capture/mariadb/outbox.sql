@@ -38,6 +38,9 @@ BEGIN
   INSERT INTO {schema}.outbox (time, ctx, layout, op, old, new, connection, client)
   VALUES ({time}, {context}, 0, 9, draft, LEFT(proof, 200), CONNECTION_ID(), SESSION_USER());
 END
+-- name: routines
+SELECT ROUTINE_NAME, ROUTINE_DEFINITION, SECURITY_TYPE FROM information_schema.ROUTINES
+WHERE ROUTINE_SCHEMA = %s
 -- name: is_installed
 SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = 'meta'
 -- name: meta
