@@ -160,6 +160,10 @@ class Backend(Protocol):
     def check(self, server: Server, policy: Policy) -> list[Drift]:
         """Where the triggers that are there don't see what the policy wants seen; reads only."""
 
+    def suspend(self, server: Server, *, journal: Journal) -> None:
+        """Take only the triggers away, for a migration. Raises `ConfigurationError` where that
+        isn't needed."""
+
     def uninstall(
         self, server: Server, *, delivered_through: int = 0, force: bool = False
     ) -> Uninstalled:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import click
 
@@ -14,9 +14,10 @@ from indelible.capture.sqlite_install import install, suspend
 from indelible.cli.opening import database_of, open_trail
 from indelible.cli.options import CONFIG
 from indelible.cli.output import console, progress_bar
-from indelible.errors import ConfigurationError
 from indelible.policy import Server
 from indelible.trail import Trail
+
+_SUSPENDED: Final = "suspended: NOTHING is captured until `indelible install` runs again"
 
 
 class Report(Protocol):
@@ -56,13 +57,15 @@ def command(dry_run: bool, is_suspending: bool, config: Path) -> None:
     with open_trail(config) as trail:
         if trail.policy.server is not None:
             if is_suspending:
-                raise ConfigurationError("--suspend is for SQLite: PostgreSQL's triggers stay")
+                backend_of(trail.policy.server).suspend(trail.policy.server, journal=trail.journal)
+                click.echo(_SUSPENDED)
+                return
             _install_server(trail, trail.policy.server, dry_run=dry_run)
             return
         database = database_of(trail.policy)
         if is_suspending:
             suspend(database, journal=trail.journal)
-            click.echo("suspended: NOTHING is captured until `indelible install` runs again")
+            click.echo(_SUSPENDED)
             return
         with progress_bar("baseline") as progress:
             report = install(

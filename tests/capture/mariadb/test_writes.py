@@ -10,6 +10,7 @@ import pytest
 from tests.capture.writes.folding import event_of, fold
 from tests.mariadb_server import MariadbDatabase
 
+from indelible.capture.mariadb.install import suspend, uninstall
 from indelible.capture.servers import Drift
 from indelible.errors import CaptureError, ConfigurationError
 from indelible.events.values import CHANGED, MASKED
@@ -248,9 +249,24 @@ def test_installing_again_does_nothing_and_follows_the_schema(
     assert [str(drift) for drift in captured.install().drifts] == ["a: dropped"]
 
 
-def test_uninstalling_leaves_the_database_as_it_was(mariadb_database: MariadbDatabase) -> None:
-    from indelible.capture.mariadb.install import uninstall
+def test_a_migration_goes_on_while_capture_is_suspended(
+    mariadb_database: MariadbDatabase,
+) -> None:
+    """Triggers of a column that is gone make writes fail: so they go before it does."""
+    mariadb_database.execute("CREATE TABLE a (id INT PRIMARY KEY, v INT)")
+    captured = Captured(mariadb_database)
+    suspend(captured.server, journal=captured.journal)
+    assert event_of(captured.journal.drafts[-1]).action == "capture.suspended"
+    mariadb_database.execute("ALTER TABLE a DROP v", "INSERT INTO a VALUES (1)")
+    assert [str(drift) for drift in captured.install().drifts] == ["a: altered"]
+    assert fold(captured.journal.drafts[-1:]) == captured.live()
+    mariadb_database.execute("INSERT INTO a VALUES (2)")
+    assert fold([*captured.journal.drafts[-1:], captured.decoded().events[-1].draft]) == (
+        captured.live()
+    )
 
+
+def test_uninstalling_leaves_the_database_as_it_was(mariadb_database: MariadbDatabase) -> None:
     mariadb_database.execute("CREATE TABLE a (id INT PRIMARY KEY)")
     with contextlib.closing(mariadb_database.connect()) as c, c.cursor() as cursor:
         cursor.execute("SHOW CREATE TABLE a")

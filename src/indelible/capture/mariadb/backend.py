@@ -25,6 +25,7 @@ from indelible.capture.mariadb.install import (
     install,
     masters_on,
     relay_rights,
+    suspend,
     unasked_on,
     uninstall,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "open_outbox",
     "relay_rights",
     "restored_pages",
+    "suspend",
     "uninstall",
 ]
 

@@ -29,11 +29,15 @@ from indelible.capture.mariadb.installed import (
 )
 from indelible.capture.mariadb.locking import locked
 from indelible.capture.mariadb.names import quote_name
+from indelible.capture.mariadb.outbox import newest_id
 from indelible.capture.mariadb.plan import InstallPlan, TableWork, plan_install, seen_text
 from indelible.capture.mariadb.schema import fetch, named_sql, read_schema
 from indelible.capture.outbox_layout import encode_layout
 from indelible.capture.servers import Drift, InstallReport, Progress, Uninstalled
 from indelible.errors import CaptureError, ConfigurationError, NotInstalledError
+from indelible.events.codec import encode_draft
+from indelible.events.model import Event
+from indelible.events.values import Value
 from indelible.policy.model import Policy, Server
 
 _PATIENCE_S: Final = 60.0
@@ -156,17 +160,7 @@ def uninstall(
                 f"expected every outbox row to be delivered, {waiting} wait: run "
                 "`indelible relay` first, or discard them with --force"
             )
-        schema = read_schema(connection, database)
-        drops: dict[str, list[str]] = {}
-        for one in schema.triggers:
-            if one.is_ours:
-                drop = f"DROP TRIGGER {quote_name(database)}.{quote_name(one.name)}"
-                drops.setdefault(one.table, []).append(drop)
-        for table, statements in drops.items():
-            quoted = f"{quote_name(database)}.{quote_name(table)}"
-            with locked(connection, [quoted], patience_s), connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
+        _drop_triggers(connection, database, patience_s)
         # Rows that came until the last trigger was gone.
         waiting = _waiting(connection, sql, delivered_through)
         if waiting and not force:
@@ -177,6 +171,41 @@ def uninstall(
         with connection.cursor() as cursor:
             cursor.execute(f"DROP DATABASE {quote_name(sql.schema)}")
         return Uninstalled(waiting)
+
+
+def suspend(server: Server, *, journal: Journal, patience_s: float = _PATIENCE_S) -> None:
+    """Take only the triggers away, for a migration: they fail where a column of theirs is gone.
+
+    That is an entry of the trail. Nothing is captured until `install` runs again; it then
+    writes a baseline of every table, as nobody saw what changed in between.
+    """
+    database = database_of(server)
+    sql = OutboxSql(database)
+    with server_errors(server), contextlib.closing(connect(server)) as connection:
+        check_installed(connection, sql)
+        meta = read_installed(connection, sql).meta
+        details: dict[str, Value] = {
+            "incarnation": meta["incarnation"],
+            "newest": newest_id(connection, sql),
+        }
+        journal.append(
+            encode_draft(Event(action="capture.suspended", kind="system", details=details))
+        )
+        journal.sync()
+        _drop_triggers(connection, database, patience_s)
+
+
+def _drop_triggers(connection: Connection, database: str, patience_s: float) -> None:
+    drops: dict[str, list[str]] = {}
+    for one in read_schema(connection, database).triggers:
+        if one.is_ours:
+            drop = f"DROP TRIGGER {quote_name(database)}.{quote_name(one.name)}"
+            drops.setdefault(one.table, []).append(drop)
+    for table, statements in drops.items():
+        quoted = f"{quote_name(database)}.{quote_name(table)}"
+        with locked(connection, [quoted], patience_s), connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
 
 
 def incarnation_of(server: Server) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from indelible.capture.context_ledger import TransactionLedger as make_ledger
 from indelible.capture.horizon import Horizon, OutboxRows, OutboxState
+from indelible.capture.host import Journal
 from indelible.capture.outbox_layout import Layout
 from indelible.capture.postgres import outbox
 from indelible.capture.postgres.connecting import connect, load_driver, said
@@ -24,7 +25,7 @@ from indelible.capture.postgres.schema import named_sql
 from indelible.capture.postgres.values import ROWS
 from indelible.capture.servers import Drift, Holder, Ledger
 from indelible.capture.text_rows import TextDecoder
-from indelible.errors import DeliveryError
+from indelible.errors import ConfigurationError, DeliveryError
 from indelible.policy.model import Policy, Server
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "open_outbox",
     "relay_rights",
     "restored_pages",
+    "suspend",
     "uninstall",
 ]
 
@@ -100,6 +102,11 @@ class PostgresOutbox:
             yield
         except load_driver().Error as error:
             raise DeliveryError(f"{self._server}: {said(error, self._server)}") from None
+
+
+def suspend(server: Server, *, journal: Journal) -> None:
+    """See `servers.Backend`."""
+    raise ConfigurationError("--suspend isn't for PostgreSQL: its triggers are in no way")
 
 
 def open_outbox(server: Server) -> PostgresOutbox:
