@@ -7,7 +7,8 @@ whenever somebody else does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from indelible.capture.access import Access
@@ -100,6 +101,28 @@ class ConnectionStatements:
         self.committed(is_alone=is_alone)
         self.after(text)
         return access
+
+    @contextlib.contextmanager
+    def starting(self, text: str) -> Iterator[bool]:
+        """`text` is sent inside. True where a transaction was begun for it alone."""
+        is_alone = self.before(text)
+        try:
+            yield is_alone
+        except BaseException:
+            self.failed(is_alone=is_alone)
+            raise
+
+    @contextlib.contextmanager
+    def handing_out(self, text: str, *, is_alone: bool) -> Iterator[None]:
+        """What `text` gives goes past us inside: it's told by statement, however that ends."""
+        try:
+            yield
+        except BaseException:
+            self.failed(is_alone=is_alone)
+            self.ran(text)
+            raise
+        self.committed(is_alone=is_alone)
+        self.ran(text)
 
     def ran(self, text: str) -> None:
         """`after`, where the rows that it handed out aren't seen. Raises `DeliveryError` under

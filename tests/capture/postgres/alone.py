@@ -1,0 +1,50 @@
+"""Each driver for PostgreSQL alone, without capture and with: what it says of one statement."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import psycopg
+from tests.capture.reads.host import MemoryHost
+
+from indelible.capture import psycopg as captured_psycopg
+
+Said = Callable[[str, MemoryHost | None, str, Mapping[str, object]], Awaitable[object]]
+"""Rows, columns and counts, told of a connection to a URL; captured, if there is a host."""
+
+
+async def psycopg_says(
+    url: str, host: MemoryHost | None, sql: str, parameters: Mapping[str, object]
+) -> object:
+    make = psycopg.connect(url) if host is None else captured_psycopg.connect(url, trail=host)
+    with contextlib.closing(make) as connection:
+        cursor = connection.execute(_formatted(sql), parameters)
+        return repr(cursor.fetchall()), repr(cursor.description), cursor.rowcount
+
+
+async def async_psycopg_says(
+    url: str, host: MemoryHost | None, sql: str, parameters: Mapping[str, object]
+) -> object:
+    connect = psycopg.AsyncConnection.connect
+    if host is not None:
+        connect = captured_psycopg.async_connection_class(host).connect
+    connection = await connect(url)
+    try:
+        cursor = await connection.execute(_formatted(sql), parameters)
+        return repr(await cursor.fetchall()), repr(cursor.description), cursor.rowcount
+    finally:
+        await connection.close()
+
+
+def _formatted(sql: str) -> Any:
+    """With parameters written `%(name)s` where they are written `:name`."""
+    return re.sub(r"(?<!:):(\w+)", r"%(\1)s", sql.replace("%", "%%"))
+
+
+ALONE: Final[Mapping[str, Said]] = {
+    "psycopg": psycopg_says,
+    "psycopg-async": async_psycopg_says,
+}
