@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import psycopg
+import psycopg2
 from tests.capture.reads.host import MemoryHost
 
 from indelible.capture import psycopg as captured_psycopg
+from indelible.capture import psycopg2 as captured_psycopg2
 
 Said = Callable[[str, MemoryHost | None, str, Mapping[str, object]], Awaitable[object]]
 """Rows, columns and counts, told of a connection to a URL; captured, if there is a host."""
@@ -39,6 +41,15 @@ async def async_psycopg_says(
         await connection.close()
 
 
+async def psycopg2_says(
+    url: str, host: MemoryHost | None, sql: str, parameters: Mapping[str, object]
+) -> object:
+    made = psycopg2.connect(url) if host is None else captured_psycopg2.connect(url, trail=host)
+    with contextlib.closing(made) as connection, connection.cursor() as cursor:
+        cursor.execute(_formatted(sql), parameters)
+        return repr(cursor.fetchall()), repr(cursor.description), cursor.rowcount
+
+
 def _formatted(sql: str) -> Any:
     """With parameters written `%(name)s` where they are written `:name`."""
     return re.sub(r"(?<!:):(\w+)", r"%(\1)s", sql.replace("%", "%%"))
@@ -47,4 +58,5 @@ def _formatted(sql: str) -> Any:
 ALONE: Final[Mapping[str, Said]] = {
     "psycopg": psycopg_says,
     "psycopg-async": async_psycopg_says,
+    "psycopg2": psycopg2_says,
 }

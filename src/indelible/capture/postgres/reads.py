@@ -105,6 +105,10 @@ class ConnectionReads:
         """What ran shows that the schema isn't the one that we know."""
         self._server.look_again()
 
+    def session_changed(self) -> None:
+        """Names may mean something else from here on."""
+        self._is_unsettled = True
+
     def check_in(self) -> None:
         """The connection goes back or is closed: no open result outlives this."""
         self._log.check_in()

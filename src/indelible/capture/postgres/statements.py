@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from indelible.capture.access import Access
 from indelible.capture.host import CaptureHost
@@ -21,6 +21,8 @@ from indelible.capture.postgres.verbs import ends_something, is_proven_read
 from indelible.capture.postgres.wires import Wire
 from indelible.errors import CaptureError
 from indelible.events.context import current_frame
+
+T = TypeVar("T")
 
 
 class ServerCapture:
@@ -123,6 +125,12 @@ class ConnectionStatements:
             raise
         self.committed(is_alone=is_alone)
         self.ran(text)
+
+    def run_unseen(self, text: str, run: Callable[[], T]) -> T:
+        """What `run` returns, which runs `text` and may hand out its rows: by statement."""
+        is_alone = self.before(text)
+        with self.handing_out(text, is_alone=is_alone):
+            return run()
 
     def ran(self, text: str) -> None:
         """`after`, where the rows that it handed out aren't seen. Raises `DeliveryError` under
