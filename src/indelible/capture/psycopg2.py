@@ -375,7 +375,7 @@ class Connection(extensions.connection):  # type: ignore[misc]  # psycopg2 has n
 
     def reset(self) -> None:
         super().reset()
-        self.captured.reads.session_changed()
+        self.captured.reads.session_reset()
 
     def close(self) -> None:
         if self._captured is not None:

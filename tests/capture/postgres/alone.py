@@ -7,10 +7,12 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+import asyncpg
 import psycopg
 import psycopg2
 from tests.capture.reads.host import MemoryHost
 
+from indelible.capture import asyncpg as captured_asyncpg
 from indelible.capture import psycopg as captured_psycopg
 from indelible.capture import psycopg2 as captured_psycopg2
 
@@ -50,6 +52,23 @@ async def psycopg2_says(
         return repr(cursor.fetchall()), repr(cursor.description), cursor.rowcount
 
 
+async def asyncpg_says(
+    url: str, host: MemoryHost | None, sql: str, parameters: Mapping[str, object]
+) -> object:
+    if host is None:
+        connection = await asyncpg.connect(url)
+    else:
+        connection = await captured_asyncpg.connect(url, trail=host)
+    try:
+        numbers = {name: number for number, name in enumerate(parameters, 1)}
+        text = re.sub(r"(?<!:):(\w+)", lambda name: f"${numbers[name[1]]}", sql)
+        rows = await connection.fetch(text, *parameters.values())
+        statement = await connection.prepare(text)
+        return repr(rows), [list(row.keys()) for row in rows[:1]], statement.get_attributes()
+    finally:
+        await connection.close()
+
+
 def _formatted(sql: str) -> Any:
     """With parameters written `%(name)s` where they are written `:name`."""
     return re.sub(r"(?<!:):(\w+)", r"%(\1)s", sql.replace("%", "%%"))
@@ -59,4 +78,5 @@ ALONE: Final[Mapping[str, Said]] = {
     "psycopg": psycopg_says,
     "psycopg-async": async_psycopg_says,
     "psycopg2": psycopg2_says,
+    "asyncpg": asyncpg_says,
 }

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import psycopg
 import psycopg_pool
 import pytest
 from tests.servers import PgBouncer
 
 from indelible import Actor, Trail, acting_as
+from indelible.capture import asyncpg as captured_asyncpg
 from indelible.capture.postgres.transaction import WritingTransaction
 from indelible.capture.psycopg import async_connection_class
 from indelible.errors import CaptureError
@@ -66,7 +68,31 @@ async def _psycopg_fetch(connection: Any, text: str) -> list[tuple[Any, ...]]:
     return list(await cursor.fetchall())
 
 
-DRIVERS = {"psycopg": Driver(_psycopg_connect, _psycopg_pool, _psycopg_fetch)}
+@contextlib.asynccontextmanager
+async def _asyncpg_connect(url: str, trail: Trail | None) -> AsyncIterator[Any]:
+    make = asyncpg.connect(url) if trail is None else captured_asyncpg.connect(url, trail=trail)
+    connection = await make
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=5)
+
+
+@contextlib.asynccontextmanager
+async def _asyncpg_pool(url: str, trail: Trail, size: int) -> AsyncIterator[Any]:
+    options = {"statement_cache_size": 0, "min_size": size, "max_size": size}
+    async with captured_asyncpg.create_pool(url, trail=trail, **options) as pool:
+        yield pool.acquire
+
+
+async def _asyncpg_fetch(connection: Any, text: str) -> list[Any]:
+    return list(await connection.fetch(text))
+
+
+DRIVERS = {
+    "psycopg": Driver(_psycopg_connect, _psycopg_pool, _psycopg_fetch),
+    "asyncpg": Driver(_asyncpg_connect, _asyncpg_pool, _asyncpg_fetch),
+}
 
 
 @pytest.fixture(params=DRIVERS)
@@ -214,7 +240,10 @@ def test_cancelled_while_who_acts_is_told(
             monkeypatch.undo()
             await asyncio.sleep(0.1)
             assert open_transactions(site) == []
-            with acting_as(BOB), contextlib.suppress(psycopg.OperationalError):
+            with (
+                acting_as(BOB),
+                contextlib.suppress(psycopg.OperationalError, asyncpg.InterfaceError),
+            ):
                 await connection.execute("INSERT INTO person VALUES (3, 'x')")
                 assert not is_twice or done_by(trail, BOB)[1:]
 

@@ -43,6 +43,10 @@ class ConnectionReads:
         self._session: Session | None = None
         self._planner: SessionPlanner | None = None
         self._is_unsettled = False
+        self._is_changed = False
+        """Whether names may mean something else than in the beginning."""
+        self._is_changing = False
+        """Whether the open transaction may have seen to that, and may take it back."""
 
     def run(
         self,
@@ -60,6 +64,8 @@ class ConnectionReads:
         whose rows go past us (`is_seen`). `query` asks a statement of ours with the same kind of
         parameters. Errors are those of `run`. Raises `DeliveryError` for tables under `strict`.
         """
+        if self._is_changing and self._wire.is_idle:
+            self._is_changing = False
         if not is_seen or not may_be_query(text):
             run(text)
             self.record(text, transaction)
@@ -105,9 +111,10 @@ class ConnectionReads:
         """What ran shows that the schema isn't the one that we know."""
         self._server.look_again()
 
-    def session_changed(self) -> None:
-        """Names may mean something else from here on."""
-        self._is_unsettled = True
+    def session_reset(self) -> None:
+        """Names mean what they meant in the beginning."""
+        self._is_unsettled |= self._is_changed
+        self._is_changed = False
 
     def check_in(self) -> None:
         """The connection goes back or is closed: no open result outlives this."""
@@ -115,7 +122,8 @@ class ConnectionReads:
 
     def _ran(self, plans: Plans, plan: Plan, text: str) -> None:
         if plans.unsettles(text):
-            self._is_unsettled = True
+            self._is_unsettled = self._is_changed = True
+            self._is_changing = not self._wire.is_idle
         elif plan.verb is Verb.SCHEMA and self._wire.is_idle:  # else nobody sees it yet
             self._server.look_again()
 
@@ -141,7 +149,7 @@ class ConnectionReads:
             self._is_unsettled = True
             return known  # the transaction has failed: nothing can be asked, nor read
         # A change may be taken back with its transaction: then it's to be asked once more.
-        self._is_unsettled = not wire.is_idle and not wire.is_autocommit
+        self._is_unsettled = not wire.is_idle and (self._is_changing or not wire.is_autocommit)
         try:
             ((path, user, temporary),) = wire.query(named_sql("catalog.sql")["session"])
         except Exception:

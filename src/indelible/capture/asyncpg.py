@@ -1,0 +1,487 @@
+"""Capture for plain asyncpg: `connect()` gives a connection whose statements are seen.
+
+The server's triggers see every write; here the transaction is told who acts, and records that are
+fetched are recorded by key, of prepared statements and cursors, too. COPY, `executemany` and
+`fetchmany` are recorded by statement. `await trail.record_async(..., on=connection)` puts an event
+into the open transaction.
+
+```python
+from indelible.capture.asyncpg import connect, connection_class, create_pool
+
+connection = await connect("postgresql://app@db/shop", trail=trail)
+pool = create_pool("postgresql://app@db/shop", trail=trail)
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import weakref
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, ClassVar, Final, TypeVar
+
+from indelible.capture.asyncpg_records import hiding, read_through
+
+# What stands above says how asyncpg is installed, where it isn't.
+import asyncpg  # isort: skip
+from asyncpg import connresource, prepared_stmt  # isort: skip
+from asyncpg import cursor as cursors  # isort: skip
+
+from indelible.capture.access import Access
+from indelible.capture.greenlets import run_sync, wait_for
+from indelible.capture.host import CaptureHost
+from indelible.capture.postgres.names import quote_name
+from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
+from indelible.capture.postgres.wires import AsyncpgWire
+from indelible.capture.recording import Recording
+
+T = TypeVar("T")
+
+_CLASSES: Final[weakref.WeakKeyDictionary[CaptureHost, Any]] = weakref.WeakKeyDictionary()
+_NO_ROW: Final = object()
+
+
+async def connect(*args: Any, trail: CaptureHost, **kwargs: Any) -> Any:
+    """Like `asyncpg.connect`, with every statement captured into `trail`.
+
+    Results, errors and transaction states are those of a plain connection; where a statement
+    doesn't select its keys, its records are of a subclass of their class. Raises `CaptureError`
+    where the trail's configuration names no server, and whatever `asyncpg.connect` raises.
+    """
+    return await asyncpg.connect(*args, connection_class=connection_class(trail), **kwargs)
+
+
+def create_pool(*args: Any, trail: CaptureHost, **kwargs: Any) -> Any:
+    """Like `asyncpg.create_pool`, of connections as `connect` gives them."""
+    return asyncpg.create_pool(*args, connection_class=connection_class(trail), **kwargs)
+
+
+def connection_class(trail: CaptureHost) -> Any:
+    """The class of `connect`, to be given to asyncpg. Raises `CaptureError` as `connect` does."""
+    found = _CLASSES.get(trail)
+    if found is None:
+        members = {"_server": ServerCapture(trail)}
+        found = _CLASSES.setdefault(trail, type("Connection", (Connection,), members))
+    return found
+
+
+class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """A connection that tells who acts and records what is read."""
+
+    _server: ClassVar[ServerCapture]
+    _captured: ConnectionStatements | None = None
+    _is_running = False
+
+    @property
+    def captured(self) -> ConnectionStatements:
+        """What is captured of this connection."""
+        if self._captured is None:
+            self._captured = self._server.statements(_Wire(_Unseen(self), self))
+        return self._captured
+
+    async def run_sync(self, work: Callable[[Recording], T]) -> T:
+        """What `work` returns, which may record on what it's given: for `trail.record_async`."""
+        with self._alone():
+            return await run_sync(lambda: work(Recording(self.captured.transaction)))
+
+    async def run_captured(
+        self,
+        text: Any,
+        args: Sequence[Any] | None,
+        run: Callable[[Any], Awaitable[object]],
+        *,
+        timeout: float | None = None,
+        is_seen: bool = True,
+    ) -> Access | None:
+        """Run `text`, or what takes its place, by way of `run`: see `ConnectionReads.run`."""
+        if not isinstance(text, str):
+            await run(text)
+            return None
+        with self._alone():
+            async with asyncio.timeout(timeout):
+                return await run_sync(
+                    lambda: self.captured.run(
+                        text, args, lambda own: wait_for(run(own)), is_seen=is_seen
+                    )
+                )
+
+    async def run_unseen(
+        self, text: str, run: Callable[[], Awaitable[T]], timeout: float | None
+    ) -> T:
+        """What `run` returns, which runs `text` and may hand out its rows: by statement."""
+        with self._alone():
+            async with asyncio.timeout(timeout):
+                return await run_sync(
+                    lambda: self.captured.run_unseen(text, lambda: wait_for(run()))
+                )
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Of tasks that share a connection asyncpg refuses all but one: so between what is sent
+        for one statement, too."""
+        self._check_open()
+        if self._is_running:
+            raise asyncpg.InterfaceError(
+                "cannot perform operation: another operation is in progress"
+            )
+        self._is_running = True
+        try:
+            yield
+        finally:
+            self._is_running = False
+
+    async def execute(self, query: Any, *args: Any, timeout: float | None = None) -> Any:
+        if args:
+            return await super().execute(query, *args, timeout=timeout)
+        status = None
+
+        async def run(own: Any) -> None:
+            nonlocal status
+            status = await super(Connection, self).execute(own, timeout=timeout)
+
+        access = await self.run_captured(query, None, run, timeout=timeout)
+        _hand_over(access, (), exhausted=True)
+        return status
+
+    async def _execute(
+        self, query: Any, args: Any, limit: int, timeout: float | None, **options: Any
+    ) -> Any:
+        """Of all that fetches or has arguments."""
+        if options.get("ignore_custom_codec"):  # asyncpg's own question
+            return await super()._execute(query, args, limit, timeout, **options)
+        kind = options.pop("record_class", None)
+        given: Any = None
+
+        async def run(own: Any) -> None:
+            nonlocal given
+            shown = kind if own is query else self.hiding(own, kind)
+            given = await super(Connection, self)._execute(
+                own, args, limit, timeout, record_class=shown, **options
+            )
+
+        access = await self.run_captured(query, args, run, timeout=timeout)
+        _hand_over(access, () if options.get("return_status") else given, exhausted=True)
+        return given
+
+    async def _executemany(
+        self, query: Any, args: Any, timeout: float | None, **options: Any
+    ) -> Any:
+        given: Any = None
+
+        async def run(own: Any) -> None:
+            nonlocal given
+            given = await super(Connection, self)._executemany(own, args, timeout, **options)
+
+        await self.run_captured(query, None, run, timeout=timeout, is_seen=False)
+        return given
+
+    async def _copy_out(self, copy_stmt: str, output: Any, timeout: float | None) -> Any:
+        copy = super()._copy_out
+        return await self.run_unseen(copy_stmt, lambda: copy(copy_stmt, output, timeout), timeout)
+
+    async def _copy_in(self, copy_stmt: str, source: Any, timeout: float | None) -> Any:
+        copy = super()._copy_in
+        return await self.run_unseen(copy_stmt, lambda: copy(copy_stmt, source, timeout), timeout)
+
+    async def copy_records_to_table(
+        self, table_name: Any, *, timeout: float | None = None, **options: Any
+    ) -> Any:
+        copy = super().copy_records_to_table
+        return await self.run_unseen(
+            f"COPY {quote_name(str(table_name))} FROM STDIN",
+            lambda: copy(table_name, timeout=timeout, **options),
+            timeout,
+        )
+
+    async def prepare(self, query: Any, **options: Any) -> Any:
+        made = await super().prepare(query, **options)
+        return PreparedStatement(self, query, made._state)
+
+    def cursor(
+        self,
+        query: Any,
+        *args: Any,
+        prefetch: int | None = None,
+        timeout: float | None = None,
+        record_class: Any = None,
+    ) -> Any:
+        self._check_open()
+        return CursorFactory(self, query, None, args, prefetch, timeout, record_class)
+
+    async def reset(self, *, timeout: float | None = None) -> None:
+        async with asyncio.timeout(timeout):
+            await self._reset()
+            query = self.get_reset_query()
+            if query:  # which reads nothing, and leaves the session as it was
+                await super().execute(query)
+        if self._captured is not None:
+            self._captured.reads.session_reset()
+
+    async def _reset(self) -> None:
+        """The connection goes back to its pool."""
+        self._check_in()
+        await super()._reset()
+
+    def _cleanup(self) -> None:
+        self._check_in()
+        super()._cleanup()
+
+    def _check_in(self) -> None:
+        if self._captured is not None:
+            self._captured.check_in()
+
+    def hiding(self, text: str, kind: Any) -> Any:
+        """The class of the records of a rewritten statement."""
+        return hiding(text, kind or self._protocol.get_record_class())
+
+
+class PreparedStatement(prepared_stmt.PreparedStatement):  # type: ignore[misc]
+    """The application's own, under asyncpg's name, which its errors tell.
+
+    What is rewritten is prepared beside it.
+    """
+
+    _beside: tuple[str, Any] = ("", None)
+    """The rewritten text, and the statement of asyncpg's that is of it."""
+
+    @connresource.guarded  # type: ignore[untyped-decorator]
+    async def fetch(self, *args: Any, timeout: float | None = None) -> Any:
+        return await self._fetch("fetch", args, timeout)
+
+    @connresource.guarded  # type: ignore[untyped-decorator]
+    async def fetchval(self, *args: Any, column: Any = 0, timeout: float | None = None) -> Any:
+        row = await self._fetch("fetchrow", args, timeout)
+        return None if row is None else row[column]
+
+    @connresource.guarded  # type: ignore[untyped-decorator]
+    async def fetchrow(self, *args: Any, timeout: float | None = None) -> Any:
+        return await self._fetch("fetchrow", args, timeout)
+
+    @connresource.guarded  # type: ignore[untyped-decorator]
+    async def fetchmany(self, args: Any, *, timeout: float | None = None) -> Any:
+        return await self._many(super().fetchmany, args, timeout)
+
+    @connresource.guarded  # type: ignore[untyped-decorator]
+    async def executemany(self, args: Any, *, timeout: float | None = None) -> None:
+        await self._many(super().executemany, args, timeout)
+
+    @connresource.guarded  # type: ignore[untyped-decorator]
+    def cursor(self, *args: Any, prefetch: int | None = None, timeout: float | None = None) -> Any:
+        state = self._state
+        return CursorFactory(
+            self._connection, self._query, state, args, prefetch, timeout, state.record_class
+        )
+
+    async def _fetch(self, how: str, args: Any, timeout: float | None) -> Any:
+        """By asyncpg's own method of the name `how`."""
+        fetch = getattr(super(), how)
+        given: Any = None
+
+        async def run(own: str) -> None:
+            nonlocal given
+            if own is self._query:
+                given = await fetch(*args, timeout=timeout)
+            else:
+                beside = await self._prepared(own)
+                given = await getattr(beside, how)(*args, timeout=timeout)
+                self._last_status = beside._last_status
+
+        access = await self._connection.run_captured(self._query, args, run, timeout=timeout)
+        rows = given if how == "fetch" else [] if given is None else [given]
+        _hand_over(access, rows, exhausted=True)
+        return given
+
+    async def _many(self, run: Callable[..., Awaitable[Any]], args: Any, timeout: Any) -> Any:
+        given: Any = None
+
+        async def run_many(_: str) -> None:
+            nonlocal given
+            given = await run(args, timeout=timeout)
+
+        await self._connection.run_captured(
+            self._query, None, run_many, timeout=timeout, is_seen=False
+        )
+        return given
+
+    async def _prepared(self, own: str) -> Any:
+        if self._beside[0] != own:
+            kind = self._connection.hiding(own, self._state.record_class)
+            self._beside = own, await self._connection._prepare(own, record_class=kind)
+        return self._beside[1]
+
+
+class CursorFactory(cursors.CursorFactory):  # type: ignore[misc]
+    @connresource.guarded  # type: ignore[untyped-decorator]
+    def __aiter__(self) -> Any:
+        prefetch = 50 if self._prefetch is None else self._prefetch
+        return CursorIterator(*self._of_cursor(), prefetch, self._timeout)
+
+    @connresource.guarded  # type: ignore[untyped-decorator]
+    def __await__(self) -> Any:
+        if self._prefetch is not None:
+            return super().__await__()  # which refuses it
+        return Cursor(*self._of_cursor())._init(self._timeout).__await__()
+
+    def _of_cursor(self) -> tuple[Any, ...]:
+        return self._connection, self._query, self._state, self._args, self._record_class
+
+
+class _Capturing(cursors.BaseCursor):  # type: ignore[misc]
+    """What both kinds of cursor do; stands before asyncpg's own class."""
+
+    _access: Access | None = None
+    _state: Any
+    _query: str
+    _record_class: Any
+    _text = ""
+    """The application's own."""
+
+    async def _open(self, begin: Callable[[], Awaitable[object]], timeout: float | None) -> None:
+        """Begin with what takes the statement's place."""
+        text, state, kind = self._query, self._state, self._record_class
+        self._text = text
+
+        async def run(own: str) -> None:
+            if self._state is not state:
+                self._let_go(self._state)
+            self._portal_name, self._exhausted, self._query = None, False, own
+            self._state, self._record_class = state, kind
+            if own is not text:
+                self._state = None  # one is prepared that is this cursor's
+                self._record_class = self._connection.hiding(own, kind)
+            await begin()
+
+        try:
+            self._access = await self._connection.run_captured(
+                text, self._args, run, timeout=timeout
+            )
+        finally:
+            if self._state is not state:
+                self._let_go(state)
+
+    def __repr__(self) -> str:
+        own, text = self._query, self._text
+        return str(super().__repr__()).replace(f'"{own:.30}"', f'"{text:.30}"', 1)
+
+    def _let_go(self, state: Any) -> None:
+        if state is not None:
+            state.detach()
+            self._connection._maybe_gc_stmt(state)
+
+    def __del__(self) -> None:
+        if self._access is not None:
+            self._access.abandon()
+        super().__del__()
+
+
+class CursorIterator(_Capturing, cursors.CursorIterator):  # type: ignore[misc]
+    _first: Any = _NO_ROW
+    _has_begun = False
+
+    @connresource.guarded  # type: ignore[untyped-decorator]
+    async def __anext__(self) -> Any:
+        if not self._has_begun:
+            await self._open(self._begin, self._timeout)
+            self._has_begun = True
+            row, self._first = self._first, _NO_ROW
+        else:
+            row = await self._next()
+        if row is _NO_ROW:
+            _hand_over(self._access, (), exhausted=True)
+            raise StopAsyncIteration
+        _hand_over(self._access, [row], exhausted=False)
+        return row
+
+    async def _begin(self) -> None:
+        self._buffer.clear()
+        self._first = await self._next()
+
+    async def _next(self) -> Any:
+        try:
+            return await super().__anext__()
+        except StopAsyncIteration:
+            return _NO_ROW
+
+
+class Cursor(_Capturing, cursors.Cursor):  # type: ignore[misc]
+    async def _init(self, timeout: float | None) -> Any:
+        begin = super()._init
+        await self._open(lambda: begin(timeout), timeout)
+        return self
+
+    @connresource.guarded  # type: ignore[untyped-decorator]
+    async def fetch(self, n: int, *, timeout: float | None = None) -> Any:
+        rows = await super().fetch(n, timeout=timeout)
+        _hand_over(self._access, rows, exhausted=self._exhausted)
+        return rows
+
+    @connresource.guarded  # type: ignore[untyped-decorator]
+    async def fetchrow(self, *, timeout: float | None = None) -> Any:
+        row = await super().fetchrow(timeout=timeout)
+        rows = [] if row is None else [row]
+        _hand_over(self._access, rows, exhausted=self._exhausted)
+        return row
+
+
+def _hand_over(access: Access | None, records: Sequence[Any], *, exhausted: bool) -> None:
+    """`records` are about to be the application's."""
+    if access is not None:
+        access.hand_over(read_through(records, access), exhausted=exhausted)
+
+
+class _Wire(AsyncpgWire):
+    @property
+    def is_broken(self) -> bool:
+        return bool(self._driver.is_closed())
+
+    @property
+    def is_idle(self) -> bool:
+        return self.is_broken or super().is_idle
+
+    @property
+    def is_open(self) -> bool:
+        return not self.is_broken and super().is_open
+
+    def _run(self, command: str) -> None:
+        wait_for(asyncpg.Connection.execute(self._driver, command))
+
+    def rollback(self) -> None:
+        try:
+            super().rollback()
+        except asyncio.CancelledError:
+            # Once more, while the first cancellation is seen to: nobody may find it open.
+            self._driver.terminate()
+            raise
+
+
+class _Unseen:
+    """A connection as capture itself uses it, inside of `run_sync`."""
+
+    autocommit = True
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def cursor(self) -> _UnseenCursor:
+        return _UnseenCursor(self._connection)
+
+    def rollback(self) -> None:
+        raise NotImplementedError("asyncpg begins no transaction by itself")
+
+
+class _UnseenCursor:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._rows: list[Any] = []
+        self.description = True
+
+    def execute(self, text: str, parameters: Sequence[Any] = ()) -> None:
+        records = wait_for(asyncpg.Connection._execute(self._connection, text, parameters, 0, None))
+        self._rows = [tuple(record) for record in records]
+
+    def fetchall(self) -> list[Any]:
+        return self._rows
+
+    def close(self) -> None:
+        pass
