@@ -99,7 +99,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no ty
             await run(text)
             return None
         with self._alone():
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(self._protocol._get_timeout(timeout)):
                 return await run_sync(
                     lambda: self.captured.run(
                         text, args, lambda own: wait_for(run(own)), is_seen=is_seen
@@ -111,7 +111,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no ty
     ) -> T:
         """What `run` returns, which runs `text` and may hand out its rows: by statement."""
         with self._alone():
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(self._protocol._get_timeout(timeout)):
                 return await run_sync(
                     lambda: self.captured.run_unseen(text, lambda: wait_for(run()))
                 )
@@ -443,6 +443,11 @@ class _Wire(AsyncpgWire):
     def is_open(self) -> bool:
         return not self.is_broken and super().is_open
 
+    def query(self, text: str, parameters: Any = None) -> list[Any]:
+        # Parameters of the application's go through its codecs, whatever is ours doesn't.
+        is_ours = parameters is None
+        return _asked(self._driver, text, parameters or (), ignore_custom_codec=is_ours)
+
     def _run(self, command: str) -> None:
         wait_for(asyncpg.Connection.execute(self._driver, command))
 
@@ -473,15 +478,21 @@ class _Unseen:
 class _UnseenCursor:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._rows: list[Any] = []
-        self.description = True
 
-    def execute(self, text: str, parameters: Sequence[Any] = ()) -> None:
-        records = wait_for(asyncpg.Connection._execute(self._connection, text, parameters, 0, None))
-        self._rows = [tuple(record) for record in records]
-
-    def fetchall(self) -> list[Any]:
-        return self._rows
+    def execute(self, text: str, parameters: Sequence[Any]) -> None:
+        _asked(self._connection, text, parameters, ignore_custom_codec=True)
 
     def close(self) -> None:
         pass
+
+
+def _asked(
+    connection: Connection, text: str, parameters: Sequence[Any], *, ignore_custom_codec: bool
+) -> list[Any]:
+    """All rows of a statement of ours."""
+    records = wait_for(
+        asyncpg.Connection._execute(
+            connection, text, parameters, 0, None, ignore_custom_codec=ignore_custom_codec
+        )
+    )
+    return [tuple(record) for record in records]

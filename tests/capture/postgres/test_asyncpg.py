@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -369,6 +370,13 @@ def test_what_is_no_text_is_refused_by_the_driver(site: Site, trail: Trail, text
 def test_a_timeout_is_for_all_of_a_statement(site: Site, trail: Trail) -> None:
     """What capture asks before it included; nothing stays open, and the connection goes on."""
     site.database.execute(NINE)
+    for timeout in (-1, "x"):
+        with pytest.raises(Exception) as plain:
+            asyncio.run(said_of_timeout(asyncpg.connect(site.database.url("app")), timeout))
+        with pytest.raises(Exception) as captured:
+            url = site.database.url("app")
+            asyncio.run(said_of_timeout(connect(url, trail=trail), timeout))
+        assert (type(captured.value), str(captured.value)) == (type(plain.value), str(plain.value))
 
     async def say(connection: Any) -> AsyncIterator[object]:
         lock = site.database.connect("postgres")
@@ -385,6 +393,14 @@ def test_a_timeout_is_for_all_of_a_statement(site: Site, trail: Trail) -> None:
 
     both(site, trail, say)
     assert done_by(trail, ALICE) == []
+
+
+async def said_of_timeout(connecting: Any, timeout: Any) -> None:
+    connection = await connecting
+    try:
+        await connection.fetch("SELECT 1", timeout=timeout)
+    finally:
+        await connection.close()
 
 
 def test_tasks_that_share_a_connection_are_refused_as_without_capture(
@@ -440,6 +456,30 @@ def test_a_connection_that_goes_back_to_its_pool_is_as_new(site: Site, trail: Tr
     found = [(t.kind, t.ids) for each in answer.certain() for t in each.event.targets]
     first, second = ("person", ((1,),)), ("other.person", ((77,),))
     assert found == [first, second, first, second, first]
+
+
+def test_codecs_of_the_application_change_nothing(site: Site, trail: Trail) -> None:
+    """Of what is told and asked; keys that they change are not made up."""
+    site.database.execute(NINE)
+
+    async def say(connection: Any) -> AsyncIterator[object]:
+        options = {"schema": "pg_catalog", "encoder": str.upper, "decoder": str.upper}
+        for kind in ("text", "name", "text[]"):
+            with contextlib.suppress(Exception):
+                await connection.set_type_codec(kind, **options)
+        yield await connection.fetch("SELECT name FROM person WHERE name = $1", "n1")
+        yield await connection.execute("DELETE FROM person WHERE id = $1", 10)
+        yield await connection.fetch("SELECT name FROM person WHERE id = $1", 2)
+        yield await connection.execute("INSERT INTO person VALUES (10, $1)", "x")
+        await connection.set_type_codec(
+            "int4", schema="pg_catalog", encoder=str, decoder=lambda text: f"number {text}"
+        )
+        yield await connection.fetch("SELECT name FROM person WHERE id = 3")
+        yield await connection.execute("DELETE FROM person WHERE id = 10")
+
+    both(site, trail, say)
+    assert done_by(trail, ALICE) == ["person.delete person:10", "person.insert person:10"]
+    assert read_by(trail, ALICE)[-2:] == [(2, True), (None, False)]
 
 
 def test_the_class_is_made_once_for_each_trail(trail: Trail) -> None:

@@ -304,8 +304,13 @@ def test_what_is_not_fetched_row_by_row_is_told_by_statement(connection: Any, tr
         with connection.pipeline():
             cursor.execute("SELECT id FROM person WHERE id = 1")
             assert cursor.fetchall() == [{"id": 1}]
+        rows = iter(cursor.stream("SELECT id FROM person ORDER BY id"))
+        assert next(rows) == {"id": 1}
+        with acting_as(BOB):  # it was Alice who began
+            assert list(rows) == [{"id": 2}]
+        assert read_by(trail, BOB) == []
         before = read_by(trail, ALICE)
-        assert before == [(None, False)] * 5
+        assert before == [(None, False)] * 6
         connection.execute("SELECT 1")
         assert connection.execute("SELECT 2").fetchone() == (2,)
         assert read_by(trail, ALICE) == before

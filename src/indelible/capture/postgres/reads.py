@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from indelible.capture.access import Access
+from indelible.capture.access_event import Who
 from indelible.capture.access_log import AccessLog
 from indelible.capture.postgres.readable import Session
 from indelible.capture.postgres.schema import named_sql
@@ -80,7 +81,7 @@ class ConnectionReads:
         if not entry.is_trusted:
             plan = self._settle(entry, text, parameters, query or self._wire.query)
         named = _by_name(parameters)
-        access = Access(self._log, plan, text, named, self._log.reader(), transaction)
+        access = Access(self._log, plan, text, named, self.who(), transaction)
         access.announce()
         if plan.text is None:
             run(text)
@@ -93,9 +94,13 @@ class ConnectionReads:
         self._log.open_accesses[access] = None
         return access
 
-    def record(self, text: str, transaction: str | None) -> None:
-        """`text` ran, whose rows we don't see: by statement. Raises `DeliveryError` under `strict`
-        only."""
+    def who(self) -> Who:
+        """Whoever acts now."""
+        return self._log.reader()
+
+    def record(self, text: str, transaction: str | None, who: Who | None = None) -> None:
+        """`text` ran, whose rows we don't see: by statement, for `who` began it. Raises
+        `DeliveryError` under `strict` only."""
         planner = self._planner
         if planner is None or self._is_unsettled or not self._server.is_current(planner):
             plans = self._server.unasked_plans(text)
@@ -104,7 +109,7 @@ class ConnectionReads:
         plan = plans.by_statement(text)
         self._ran(plans, plan, text)
         if plan.is_captured:
-            access = Access(self._log, plan, "", (), self._log.reader(), transaction)
+            access = Access(self._log, plan, "", (), who or self.who(), transaction)
             access.hand_over((), exhausted=True)
 
     def schema_changed(self) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from indelible.capture.access import Access
+from indelible.capture.access_event import Who
 from indelible.capture.host import CaptureHost
 from indelible.capture.postgres.reads import ConnectionReads, Query
 from indelible.capture.postgres.senders import DatabaseSenders
@@ -116,15 +117,17 @@ class ConnectionStatements:
 
     @contextlib.contextmanager
     def handing_out(self, text: str, *, is_alone: bool) -> Iterator[None]:
-        """What `text` gives goes past us inside: it's told by statement, however that ends."""
+        """What `text` gives goes past us inside: it's told by statement, however that ends, and of
+        whoever acts as it begins."""
+        who = self.reads.who()
         try:
             yield
         except BaseException:
             self.failed(is_alone=is_alone)
-            self.ran(text)
+            self.ran(text, who)
             raise
         self.committed(is_alone=is_alone)
-        self.ran(text)
+        self.ran(text, who)
 
     def run_unseen(self, text: str, run: Callable[[], T]) -> T:
         """What `run` returns, which runs `text` and may hand out its rows: by statement."""
@@ -132,10 +135,10 @@ class ConnectionStatements:
         with self.handing_out(text, is_alone=is_alone):
             return run()
 
-    def ran(self, text: str) -> None:
+    def ran(self, text: str, who: Who | None = None) -> None:
         """`after`, where the rows that it handed out aren't seen. Raises `DeliveryError` under
         `strict` only."""
-        self.reads.record(text, self.transaction.written)
+        self.reads.record(text, self.transaction.written, who)
         self.after(text)
 
     def check_in(self) -> None:
