@@ -141,7 +141,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no ty
             status = await super(Connection, self).execute(own, timeout=timeout)
 
         access = await self.run_captured(query, None, run, timeout=timeout)
-        _hand_over(access, (), exhausted=True)
+        self.hand_over(access, (), exhausted=True)
         return status
 
     async def _execute(
@@ -161,7 +161,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no ty
             )
 
         access = await self.run_captured(query, args, run, timeout=timeout)
-        _hand_over(access, () if options.get("return_status") else given, exhausted=True)
+        self.hand_over(access, () if options.get("return_status") else given, exhausted=True)
         return given
 
     async def _executemany(
@@ -231,6 +231,14 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no ty
         if self._captured is not None:
             self._captured.check_in()
 
+    def hand_over(self, access: Access | None, records: Sequence[Any], *, exhausted: bool) -> None:
+        """`records` are about to be the application's."""
+        if access is not None:
+            rows = read_through(records, access)
+            if rows and access.is_of_another_schema:
+                self.captured.reads.schema_changed()
+            access.hand_over(rows, exhausted=exhausted)
+
     def hiding(self, text: str, kind: Any) -> Any:
         """The class of the records of a rewritten statement."""
         return hiding(text, kind or self._protocol.get_record_class())
@@ -289,7 +297,7 @@ class PreparedStatement(prepared_stmt.PreparedStatement):  # type: ignore[misc]
 
         access = await self._connection.run_captured(self._query, args, run, timeout=timeout)
         rows = given if how == "fetch" else [] if given is None else [given]
-        _hand_over(access, rows, exhausted=True)
+        self._connection.hand_over(access, rows, exhausted=True)
         return given
 
     async def _many(self, run: Callable[..., Awaitable[Any]], args: Any, timeout: Any) -> Any:
@@ -388,9 +396,9 @@ class CursorIterator(_Capturing, cursors.CursorIterator):  # type: ignore[misc]
         else:
             row = await self._next()
         if row is _NO_ROW:
-            _hand_over(self._access, (), exhausted=True)
+            self._connection.hand_over(self._access, (), exhausted=True)
             raise StopAsyncIteration
-        _hand_over(self._access, [row], exhausted=False)
+        self._connection.hand_over(self._access, [row], exhausted=False)
         return row
 
     async def _begin(self) -> None:
@@ -413,21 +421,15 @@ class Cursor(_Capturing, cursors.Cursor):  # type: ignore[misc]
     @connresource.guarded  # type: ignore[untyped-decorator]
     async def fetch(self, n: int, *, timeout: float | None = None) -> Any:
         rows = await super().fetch(n, timeout=timeout)
-        _hand_over(self._access, rows, exhausted=self._exhausted)
+        self._connection.hand_over(self._access, rows, exhausted=self._exhausted)
         return rows
 
     @connresource.guarded  # type: ignore[untyped-decorator]
     async def fetchrow(self, *, timeout: float | None = None) -> Any:
         row = await super().fetchrow(timeout=timeout)
         rows = [] if row is None else [row]
-        _hand_over(self._access, rows, exhausted=self._exhausted)
+        self._connection.hand_over(self._access, rows, exhausted=self._exhausted)
         return row
-
-
-def _hand_over(access: Access | None, records: Sequence[Any], *, exhausted: bool) -> None:
-    """`records` are about to be the application's."""
-    if access is not None:
-        access.hand_over(read_through(records, access), exhausted=exhausted)
 
 
 class _Wire(AsyncpgWire):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import asyncpg
@@ -80,3 +81,49 @@ ALONE: Final[Mapping[str, Said]] = {
     "psycopg2": psycopg2_says,
     "asyncpg": asyncpg_says,
 }
+
+
+Ask = Callable[[str], Awaitable[object]]
+"""The rows of a text, or the class of its error and its SQLSTATE."""
+
+
+@contextlib.asynccontextmanager
+async def asking(driver: str, url: str, host: MemoryHost | None) -> AsyncIterator[Ask]:
+    """One connection of a driver; captured, if there is a host."""
+    if driver == "asyncpg":
+        plain = asyncpg.connect(url) if host is None else captured_asyncpg.connect(url, trail=host)
+        connection = await plain
+        try:
+            yield lambda text: _said(lambda: connection.fetch(text))
+        finally:
+            await connection.close()
+        return
+    made: Any
+    if driver == "psycopg-async":
+        kind = psycopg.AsyncConnection
+        kind = kind if host is None else captured_psycopg.async_connection_class(host)
+        made = await kind.connect(url)
+    elif driver == "psycopg2":
+        made = psycopg2.connect(url) if host is None else captured_psycopg2.connect(url, trail=host)
+    else:
+        made = psycopg.connect(url) if host is None else captured_psycopg.connect(url, trail=host)
+
+    async def fetch(text: str) -> Any:
+        cursor = made.cursor()
+        await _awaited(cursor.execute(text))
+        return await _awaited(cursor.fetchall()) if cursor.description else []
+
+    yield lambda text: _said(lambda: fetch(text))
+    await _awaited(made.close())
+
+
+async def _said(ask: Callable[[], Awaitable[Any]]) -> object:
+    try:
+        return [tuple(row) for row in await ask()]
+    except Exception as error:
+        sqlstate = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        return type(error), sqlstate
+
+
+async def _awaited(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value

@@ -253,6 +253,29 @@ def test_cancelled_while_who_acts_is_told(
     assert done_by(trail, BOB) == (expected[:1] if is_twice else expected)
 
 
+def test_what_capture_waits_for_holds_up_no_other_task(
+    site: Site, trail: Trail, driver: Driver
+) -> None:
+    """A new text is explained first, which waits for a lock that another task has."""
+    site.database.execute("INSERT INTO person VALUES (1, 'a')")
+    url = site.database.url("app")
+
+    async def work() -> None:
+        async with driver.connect(url, trail) as one, driver.connect(url, trail) as other:
+            text = "SELECT name FROM person WHERE id = 1"
+            async with one.transaction():
+                await one.execute("LOCK TABLE person")
+                reading = asyncio.create_task(driver.fetch(other, text))
+                await asyncio.sleep(0.2)
+                assert not reading.done()
+                await one.execute("UPDATE person SET name = 'b'")
+            assert [tuple(row) for row in await reading] == [("b",)]
+
+    with acting_as(ALICE):
+        asyncio.run(asyncio.wait_for(work(), 30))
+    assert (1, True) in read_by(trail, ALICE)
+
+
 def test_tasks_that_share_a_connection(site: Site, trail: Trail) -> None:
     """Who acts and the statement go together, whatever the others say meanwhile."""
 
