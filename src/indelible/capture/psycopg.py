@@ -128,7 +128,7 @@ class _Cursor(CapturedCursor):
         return row
 
     def stream(self, query: Any, params: Any = None, **kwargs: Any) -> Iterator[Any]:
-        statements, text = self._statements(query)
+        statements, text, _ = self._statements(query)
         self._close_access()
         rows: Generator[Any, None, None] = super().stream(query, params, **kwargs)  # type: ignore[misc]
         with self._starting(statements, text) as is_alone:
@@ -140,7 +140,7 @@ class _Cursor(CapturedCursor):
 
     @contextlib.contextmanager
     def copy(self, statement: Any, params: Any = None, **kwargs: Any) -> Iterator[Any]:
-        statements, text = self._statements(statement)
+        statements, text, _ = self._statements(statement)
         self._close_access()
         copying = super().copy(statement, params, **kwargs)  # type: ignore[misc]
         with self._starting(statements, text) as is_alone:

@@ -31,7 +31,7 @@ except ImportError as missing:
 from indelible.capture.access import Access
 from indelible.capture.host import CaptureHost
 from indelible.capture.postgres.names import quote_name
-from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
+from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture, decoded
 from indelible.capture.postgres.wires import Psycopg2Wire
 from indelible.capture.recording import TransactionContext
 from indelible.capture.statements.syntax import words
@@ -48,16 +48,21 @@ _ROW_FACTORY: Final[Any] = extensions.cursor.row_factory
 
 
 def connect(
-    dsn: str | None = None, connection_factory: Any = None, *, trail: CaptureHost, **kwargs: Any
+    dsn: str | None = None,
+    connection_factory: Any = None,
+    cursor_factory: Any = None,
+    *,
+    trail: CaptureHost,
+    **kwargs: Any,
 ) -> Any:
     """Like `psycopg2.connect`, with every statement captured into `trail`.
 
-    A `connection_factory` must be a class. Results, errors and transaction states are those of a
-    plain connection. Raises `CaptureError` for an asynchronous connection and where the trail's
-    configuration names no server, and whatever `psycopg2.connect` raises.
+    A `connection_factory` or `cursor_factory` must be a class. Results, errors and transaction
+    states are those of a plain connection. Raises `CaptureError` for an asynchronous connection
+    and where the trail's configuration names no server, and whatever `psycopg2.connect` raises.
     """
     kind = connection_class(trail, connection_factory or extensions.connection)
-    return psycopg2.connect(dsn, connection_factory=kind, **kwargs)
+    return psycopg2.connect(dsn, kind, cursor_factory, **kwargs)
 
 
 def connection_class(trail: CaptureHost, base: Any = extensions.connection) -> Any:
@@ -418,11 +423,7 @@ def _text_of(query: Any, connection: Connection) -> tuple[str, bool]:
     """The text of what was given to `execute`, and whether it is exactly that; what that refuses
     is refused there."""
     if isinstance(query, bytes):
-        codec = extensions.encodings.get(connection.encoding, "utf-8")
-        try:
-            return query.decode(codec), True
-        except UnicodeDecodeError:
-            return query.decode(codec, "replace"), False
+        return decoded(query, extensions.encodings.get(connection.encoding, "utf-8"))
     if isinstance(query, sql.Composable):
         with contextlib.suppress(Exception):
             return query.as_string(connection), True

@@ -90,7 +90,7 @@ class _Cursor(CapturedCursor):
     async def stream(
         self, query: Any, params: Any = None, **kwargs: Any
     ) -> AsyncGenerator[Any, None]:
-        statements, text = self._statements(query)
+        statements, text, _ = self._statements(query)
         self._close_access()
         rows: AsyncGenerator[Any, None] = super().stream(query, params, **kwargs)  # type: ignore[misc]
         async with self._starting(statements, text) as is_alone:
@@ -104,7 +104,7 @@ class _Cursor(CapturedCursor):
 
     @contextlib.asynccontextmanager
     async def copy(self, statement: Any, params: Any = None, **kwargs: Any) -> AsyncIterator[Any]:
-        statements, text = self._statements(statement)
+        statements, text, _ = self._statements(statement)
         self._close_access()
         copying = super().copy(statement, params, **kwargs)  # type: ignore[misc]
         async with self._starting(statements, text) as is_alone:

@@ -22,7 +22,11 @@ except ImportError as missing:
 
 from indelible.capture.access import Access
 from indelible.capture.extraction import Row
-from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
+from indelible.capture.postgres.statements import (
+    ConnectionStatements,
+    ServerCapture,
+    decoded,
+)
 from indelible.capture.postgres.wires import Wire
 from indelible.capture.recording import TransactionContext
 
@@ -106,8 +110,8 @@ class CapturedCursor:
         is_seen: bool,
     ) -> None:
         """Run `query`, or what takes its place, by way of `run`."""
-        statements, text = self._statements(query)
-        self._is_running = is_seen
+        statements, text, is_exact = self._statements(query)
+        self._is_running = is_seen = is_seen and is_exact
         try:
             access = statements.run(
                 text,
@@ -162,9 +166,10 @@ class CapturedCursor:
             return client
         return raw if isinstance(self, RawCursorMixin) else plain
 
-    def _statements(self, query: Any) -> tuple[ConnectionStatements, str]:
+    def _statements(self, query: Any) -> tuple[ConnectionStatements, str, bool]:
+        """Those of the connection; the text of `query`, and whether it is exactly that."""
         connection = self.connection  # type: ignore[attr-defined]
-        return connection.captured, _text_of(query, connection)
+        return connection.captured, *_text_of(query, connection)
 
 
 class CapturedConnection:
@@ -251,11 +256,12 @@ def _name_of(column: Any) -> str:
     return str(column.name)
 
 
-def _text_of(query: Any, connection: Any) -> str:
-    """The text of what was given to `execute`; what that refuses is refused there."""
+def _text_of(query: Any, connection: Any) -> tuple[str, bool]:
+    """The text of what was given to `execute`, and whether it is exactly that; what that refuses
+    is refused there."""
     if isinstance(query, bytes):
-        return query.decode("utf-8", "replace")
+        return decoded(query, connection.pgconn._encoding)
     if isinstance(query, sql.Composable):
         with contextlib.suppress(Exception):
-            return query.as_string(connection)
-    return str(query)
+            return query.as_string(connection), True
+    return str(query), isinstance(query, str)

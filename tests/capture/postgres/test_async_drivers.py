@@ -173,6 +173,37 @@ def test_cancelled_wherever_it_is_no_task_leaves_its_transaction_to_another(
     assert list(trail.notices()) == []
 
 
+@pytest.mark.parametrize("is_open", [False, True], ids=["autocommit", "transaction"])
+def test_a_read_that_is_cancelled_wherever_it_is_leaves_the_connection_usable(
+    site: Site, trail: Trail, driver: Driver, *, is_open: bool
+) -> None:
+    """While its text is tried, too: a transaction that is open stays open, and can be ended."""
+    site.database.execute("INSERT INTO person VALUES (1, 'a')")
+
+    async def work() -> None:
+        async with driver.connect(site.database.url("app"), trail) as connection:
+            for n in range(60):
+                if is_open:
+                    await connection.execute("BEGIN")
+                text = f"SELECT name AS name_{n} FROM person WHERE id = 1"
+                with acting_as(BOB):
+                    task = asyncio.create_task(driver.fetch(connection, text))
+                await asyncio.sleep(n * 0.0001)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                if is_open:
+                    await connection.execute("ROLLBACK")
+                await connection.execute(f"UPDATE person SET name = '{n}'")
+                rows = await driver.fetch(connection, "SELECT name FROM person WHERE id = 1")
+                assert [tuple(row) for row in rows] == [(str(n),)]
+                assert open_transactions(site) == []
+
+    with acting_as(ALICE):
+        asyncio.run(work())
+    assert done_by(trail, ALICE) == ["person.update person:1"] * 60
+    assert [each for each in read_by(trail, ALICE) if each[0]] == [(1, True)] * 60
+
+
 def open_transactions(site: Site) -> list[Any]:
     with contextlib.closing(site.database.connect("postgres")) as connection:
         return connection.execute(

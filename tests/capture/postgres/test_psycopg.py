@@ -421,6 +421,28 @@ def test_results_are_those_without_capture(site: Site, driver: Driver) -> None:
     assert captured == plain
 
 
+def test_bytes_in_another_encoding(site: Site, trail: Trail, driver: Driver) -> None:
+    site.database.execute("INSERT INTO person VALUES (1, 'é'), (2, 'e')")
+
+    def say(connection: Any) -> Iterator[object]:
+        for encoding in ("LATIN1", "UTF8"):
+            connection.execute(f"SET client_encoding TO {encoding}")
+            connection.commit()
+            try:
+                cursor = connection.execute(b"SELECT name FROM person WHERE name = '\xe9'")
+                yield cursor.fetchall()
+            except psycopg.Error as error:
+                yield type(error), str(error)
+            connection.rollback()
+        connection.close()
+
+    plain = list(say(driver.plain(site.database.url("app"))))
+    with acting_as(ALICE):
+        captured = list(say(driver.captured(site.database.url("app"))))
+    assert captured == plain
+    assert read_by(trail, ALICE)[0] == (1, True)
+
+
 def test_sixteen_threads_through_a_pooler(site: Site, trail: Trail) -> None:
     """Each is somebody else, on server connections that they share: none mixed, none lost."""
     make = connection_class(trail)

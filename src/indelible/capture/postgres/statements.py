@@ -26,6 +26,14 @@ from indelible.events.context import current_frame
 T = TypeVar("T")
 
 
+def decoded(query: bytes, encoding: str) -> tuple[str, bool]:
+    """The text, and whether it is exactly what the server will read."""
+    try:
+        return query.decode(encoding), True
+    except UnicodeDecodeError:
+        return query.decode(encoding, "replace"), False
+
+
 class ServerCapture:
     """What all connections of one engine, alias or class share. Safe for threads.
 
