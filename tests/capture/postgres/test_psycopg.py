@@ -421,6 +421,23 @@ def test_results_are_those_without_capture(site: Site, driver: Driver) -> None:
     assert captured == plain
 
 
+@pytest.mark.parametrize("autocommit", [False, True])
+@pytest.mark.parametrize("text", ["INSERT INTO person VALUES (1, 'x')", "SELECT name FROM person"])
+def test_a_server_that_goes_away(site: Site, driver: Driver, text: str, autocommit: bool) -> None:
+    """What is raised says so, then and later, as without capture."""
+    said = []
+    for make in (driver.plain, driver.captured):
+        connection = make(site.database.url("app"), autocommit=autocommit)
+        pid = connection.info.backend_pid
+        site.database.execute(f"SELECT pg_terminate_backend({pid}, 5000)", role="postgres")
+        for _ in range(2):
+            with pytest.raises(psycopg.Error) as caught, acting_as(ALICE):
+                connection.execute(text)
+            said.append((type(caught.value), str(caught.value), connection.closed))
+        connection.close()
+    assert said[2:] == said[:2]
+
+
 def test_bytes_in_another_encoding(site: Site, trail: Trail, driver: Driver) -> None:
     site.database.execute("INSERT INTO person VALUES (1, 'é'), (2, 'e')")
 
