@@ -6,6 +6,7 @@ A greenlet shares the context of its task: who acts in that acts here.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
@@ -22,6 +23,9 @@ T = TypeVar("T")
 class _Work(greenlet):  # type: ignore[misc]  # greenlet has no types
     """Switches to its parent with what is to be awaited there."""
 
+    is_abandoned = False
+    """Whether nothing will be awaited any more: the coroutine was closed."""
+
 
 async def run_sync(work: Callable[[], T]) -> T:
     """What `work` returns, in which `wait_for` may be called. Raises what it raises."""
@@ -32,7 +36,8 @@ async def run_sync(work: Callable[[], T]) -> T:
     while not worker.dead:
         try:
             value = await outcome
-        except BaseException:  # noqa: BLE001 - raised where it was waited for
+        except BaseException as error:  # noqa: BLE001 - raised where it was waited for
+            worker.is_abandoned = isinstance(error, GeneratorExit)
             outcome = worker.throw(*sys.exc_info())
         else:
             outcome = worker.switch(value)
@@ -45,6 +50,10 @@ def wait_for(awaitable: Awaitable[T]) -> T:
     worker = getcurrent()
     if not isinstance(worker, _Work):
         raise RuntimeError("expected to be called inside of run_sync")
+    if worker.is_abandoned:
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        raise GeneratorExit
     assert worker.parent is not None  # noqa: S101 - only the greenlet of a thread has none
     result: T = worker.parent.switch(awaitable)
     return result
