@@ -228,7 +228,8 @@ class Trail(Questions):
     async def record_async(
         self, action: str, *, on: object, **event: Unpack[ExplicitArguments]
     ) -> None:
-        """`record`, on a SQLAlchemy `AsyncSession` or `AsyncConnection`.
+        """`record`, on SQLAlchemy's `AsyncSession` or `AsyncConnection`, or on a captured
+        connection of an asynchronous driver.
 
         It is in the transaction when this was awaited; nothing else has to be. Waits for the
         database's lock without holding up other tasks. Whoever acts in the calling task did it.

@@ -22,7 +22,8 @@ result is that of a connection without capture: rows, column names, row count.
 tables, and why no more is known. *nothing*: it hands out no row of a captured table.
 
 On SQLite each runs through plain `sqlite3`, SQLAlchemy on pysqlite and SQLAlchemy on aiosqlite; on
-PostgreSQL through plain psycopg, and SQLAlchemy on psycopg (sync and async), psycopg2 and asyncpg.
+PostgreSQL through plain psycopg (sync and async), psycopg2 and asyncpg, and SQLAlchemy on each of
+these.
 """
 
 

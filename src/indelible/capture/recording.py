@@ -27,17 +27,23 @@ class Recorders(Protocol):
         """Where an event goes that is recorded on this connection of the pool."""
 
 
+class Recording:
+    """What stands for an asynchronous connection where events are recorded on it."""
+
+    def __init__(self, context: TransactionContext) -> None:
+        self.context = context
+
+
 def context_of(on: object) -> TransactionContext:
-    """The write context under `on`: a captured `sqlite3` or psycopg connection, or SQLAlchemy's
-    `Session` or `Connection` on a captured engine, of which the transaction has begun when this
-    returns.
+    """The write context under `on`: a captured connection of a driver, or SQLAlchemy's `Session` or
+    `Connection` on a captured engine, of which the transaction has begun when this returns.
 
     Raises `CaptureError` for anything else: an event that isn't in the transaction that it was
     meant for would be a lie.
     """
     if is_async(on):
         raise CaptureError(
-            f"expected a synchronous Session or Connection, got {type(on).__qualname__}: "
+            f"expected a synchronous session or connection, got {type(on).__qualname__}: "
             "`await trail.record_async(…, on=…)` takes it"
         )
     found: Any = getattr(on, "context", None)
@@ -52,8 +58,8 @@ def context_of(on: object) -> TransactionContext:
             found = cast("Recorders", captured).recorder(connection.connection)
     if not hasattr(found, "record"):
         raise CaptureError(
-            "expected a captured sqlite3 or psycopg connection, or a SQLAlchemy Session or "
-            "Connection on a captured engine, got "
+            "expected a captured connection of sqlite3, psycopg or psycopg2, or a SQLAlchemy "
+            "Session or Connection on a captured engine, got "
             f"{type(on).__module__}.{type(on).__qualname__}: call "
             "capture(engine, trail) first"
         )
@@ -61,5 +67,6 @@ def context_of(on: object) -> TransactionContext:
 
 
 def is_async(on: object) -> bool:
-    """Whether `on` is SQLAlchemy's `AsyncSession` or `AsyncConnection`, or stands for one."""
+    """Whether `on` is SQLAlchemy's `AsyncSession` or `AsyncConnection`, or a captured connection of
+    an asynchronous driver."""
     return hasattr(on, "run_sync")

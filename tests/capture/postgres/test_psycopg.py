@@ -1,10 +1,12 @@
-"""Plain psycopg connections: whose each change was, and every row that was read."""
+"""Plain psycopg connections, sync and async: whose each change was, every row that was read."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +18,14 @@ from psycopg_pool import ConnectionPool
 from tests.servers import Database, PgBouncer
 
 from indelible import Actor, Target, Trail, acting_as
-from indelible.capture.psycopg import Connection, connect, connection_class
+from indelible.capture.psycopg import async_connection_class, connect, connection_class
 from indelible.errors import CaptureError
 
+from .blocking import Blocking, blocking
+from .reading import loop
 from .test_trail import Site
+
+__all__ = ["loop"]
 
 ALICE, BOB = Actor("staff", "alice"), Actor("staff", "bob")
 THREADS, ROUNDS = 16, 5
@@ -45,9 +51,36 @@ def trail(site: Site) -> Iterator[Trail]:
         yield trail
 
 
+@dataclass(frozen=True)
+class Driver:
+    """`plain` and `captured` connect to a URL; the classes are of cursors."""
+
+    plain: Callable[..., Any]
+    captured: Callable[..., Any]
+    client: Any
+    raw: Any
+
+
+@pytest.fixture(params=["sync", "async"])
+def driver(request: pytest.FixtureRequest, trail: Trail, loop: asyncio.Runner) -> Driver:
+    if request.param == "sync":
+        return Driver(
+            psycopg.connect,
+            connection_class(trail).connect,
+            psycopg.ClientCursor,
+            psycopg.RawCursor,
+        )
+    return Driver(
+        blocking(psycopg.AsyncConnection.connect, loop),
+        blocking(async_connection_class(trail).connect, loop),
+        psycopg.AsyncClientCursor,
+        psycopg.AsyncRawCursor,
+    )
+
+
 @pytest.fixture
-def connection(site: Site, trail: Trail) -> Iterator[Connection]:
-    with connect(site.database.url("app"), trail=trail) as connection:
+def connection(site: Site, driver: Driver) -> Iterator[Any]:
+    with driver.captured(site.database.url("app")) as connection:
         yield connection
 
 
@@ -69,7 +102,7 @@ def read_by(trail: Trail, actor: Actor) -> list[tuple[int | None, bool]]:
     ]
 
 
-def test_every_way_to_write(connection: Connection, trail: Trail) -> None:
+def test_every_way_to_write(connection: Any, trail: Trail) -> None:
     """Text, bytes, composed; one, many, in a pipeline; COPY, with rows handed back."""
     with acting_as(ALICE, reason="ticket 1"):
         connection.execute("INSERT INTO person VALUES (%s, %s)", (1, "a"))
@@ -107,7 +140,7 @@ class Named(NamedTuple):
 @pytest.mark.parametrize("kind", [None, "client", "raw", "server"])
 @pytest.mark.parametrize("factory", ["tuple", "dict", "namedtuple", "scalar", "class", "kwargs"])
 def test_rows_are_those_that_they_were(
-    site: Site, trail: Trail, kind: str | None, factory: str
+    site: Site, trail: Trail, driver: Driver, kind: str | None, factory: str
 ) -> None:
     """Whatever makes them, and however they are fetched: only those handed out are recorded."""
     makers = {
@@ -120,13 +153,13 @@ def test_rows_are_those_that_they_were(
     }
     site.database.execute("INSERT INTO person SELECT n, 'n' || n FROM generate_series(1, 9) AS n")
 
-    def say(connection: psycopg.Connection[Any]) -> Iterator[object]:
+    def say(connection: Any) -> Iterator[object]:
         text: Any = "SELECT name FROM person WHERE id <= %s ORDER BY id"
         arguments: list[object] = [9]
         if kind == "client":
-            connection.cursor_factory = psycopg.ClientCursor
+            connection.cursor_factory = driver.client
         elif kind == "raw":
-            connection.cursor_factory = psycopg.RawCursor
+            connection.cursor_factory = driver.raw
             text = text.replace("%s", "$1")
         connection.row_factory = makers[factory]
         cursor: Any = connection.cursor("named") if kind == "server" else connection.cursor()
@@ -146,17 +179,15 @@ def test_rows_are_those_that_they_were(
         connection.rollback()
         connection.close()
 
-    plain = list(map(repr, say(psycopg.connect(site.database.url("app")))))
+    plain = list(map(repr, say(driver.plain(site.database.url("app")))))
     with acting_as(ALICE):
-        captured = list(map(repr, say(connect(site.database.url("app"), trail=trail))))
+        captured = list(map(repr, say(driver.captured(site.database.url("app")))))
     assert captured == plain
     expected = [1, 1, 2, *range(1, 10), *range(1, 10), 1, *([1] if kind == "server" else [])]
     assert read_by(trail, ALICE) == [(n, True) for n in expected]
 
 
-def test_cursors_that_are_dropped_leave_nothing_behind(
-    connection: Connection, trail: Trail
-) -> None:
+def test_cursors_that_are_dropped_leave_nothing_behind(connection: Any, trail: Trail) -> None:
     with acting_as(BOB):
         connection.execute("INSERT INTO person SELECT n, 'n' FROM generate_series(1, 9) AS n")
         connection.commit()
@@ -173,28 +204,42 @@ def test_cursors_that_are_dropped_leave_nothing_behind(
 
 
 def test_a_page_that_is_iterated_over_is_passed_over_by_other_fetches(
-    site: Site, trail: Trail
+    site: Site, trail: Trail, driver: Driver
 ) -> None:
     """As psycopg has it: `fetchone` goes on behind the page, and the page behind that."""
     site.database.execute("INSERT INTO person SELECT n, 'n' || n FROM generate_series(1, 9) AS n")
 
-    def say(connection: psycopg.Connection[Any]) -> Iterator[object]:
+    def say(connection: Any) -> Iterator[object]:
         with contextlib.closing(connection), connection.cursor("named") as cursor:
             cursor.itersize = 2
             cursor.execute("SELECT name FROM person ORDER BY id")
             yield from (next(cursor), cursor.fetchone(), next(cursor), next(cursor))
             yield cursor.fetchmany(2)
 
-    plain = list(say(psycopg.connect(site.database.url("app"))))
+    plain = list(say(driver.plain(site.database.url("app"))))
     with acting_as(ALICE):
-        captured = list(say(connect(site.database.url("app"), trail=trail)))
+        captured = list(say(driver.captured(site.database.url("app"))))
     assert captured == plain
     assert [n for n, _ in read_by(trail, ALICE)] == [1, 3, 2, 4, 6, 7]
 
 
-def test_a_row_factory_sees_the_applications_columns_only(
-    connection: Connection, trail: Trail
+@pytest.mark.parametrize("name", [None, "named"])
+def test_rows_that_are_scrolled_back_to_count(
+    connection: Any, site: Site, trail: Trail, name: str | None
 ) -> None:
+    """Though the last row was fetched before them."""
+    site.database.execute("INSERT INTO person SELECT n, 'n' || n FROM generate_series(1, 9) AS n")
+    options = {"scrollable": True} if name else {}
+    with acting_as(ALICE), connection.cursor(*[name] * bool(name), **options) as cursor:
+        cursor.execute("SELECT name FROM person ORDER BY id")
+        cursor.scroll(7)
+        assert cursor.fetchall() == [("n8",), ("n9",)]
+        cursor.scroll(1, "absolute")
+        assert cursor.fetchmany(2) == [("n2",), ("n3",)]
+    assert sorted(read_by(trail, ALICE)) == [(n, True) for n in (2, 3, 8, 9)]
+
+
+def test_a_row_factory_sees_the_applications_columns_only(connection: Any, trail: Trail) -> None:
     """Whenever it is called."""
     seen: list[object] = []
 
@@ -209,7 +254,7 @@ def test_a_row_factory_sees_the_applications_columns_only(
     assert [columns for columns in seen if columns] == [["name"], ["name"]]
 
 
-def test_a_row_that_cannot_be_made_was_not_handed_out(connection: Connection, trail: Trail) -> None:
+def test_a_row_that_cannot_be_made_was_not_handed_out(connection: Any, trail: Trail) -> None:
     made: list[object] = []
 
     def refusing(cursor: Any) -> Any:
@@ -239,9 +284,7 @@ def test_a_row_that_cannot_be_made_was_not_handed_out(connection: Connection, tr
     assert [n for n, _ in read_by(trail, ALICE)] == [1, 2, 2, 3]
 
 
-def test_what_is_not_fetched_row_by_row_is_told_by_statement(
-    connection: Connection, trail: Trail
-) -> None:
+def test_what_is_not_fetched_row_by_row_is_told_by_statement(connection: Any, trail: Trail) -> None:
     """Streams, COPY TO and pipelines."""
     with acting_as(BOB):
         connection.execute("INSERT INTO person VALUES (1, 'a'), (2, 'b')")
@@ -261,16 +304,21 @@ def test_what_is_not_fetched_row_by_row_is_told_by_statement(
         with connection.pipeline():
             cursor.execute("SELECT id FROM person WHERE id = 1")
             assert cursor.fetchall() == [{"id": 1}]
+        rows = iter(cursor.stream("SELECT id FROM person ORDER BY id"))
+        assert next(rows) == {"id": 1}
+        with acting_as(BOB):  # it was Alice who began
+            assert list(rows) == [{"id": 2}]
+        assert read_by(trail, BOB) == []
         before = read_by(trail, ALICE)
-        assert before == [(None, False)] * 5
+        assert before == [(None, False)] * 6
         connection.execute("SELECT 1")
         assert connection.execute("SELECT 2").fetchone() == (2,)
         assert read_by(trail, ALICE) == before
 
 
-def test_autocommit(site: Site, trail: Trail) -> None:
+def test_autocommit(site: Site, trail: Trail, driver: Driver) -> None:
     """Each statement has the transaction that it would have had anyhow, and its actor."""
-    with connect(site.database.url("app"), trail=trail, autocommit=True) as connection:
+    with driver.captured(site.database.url("app"), autocommit=True) as connection:
         status = connection.info.transaction_status
         with acting_as(ALICE):
             connection.execute("INSERT INTO person VALUES (1, 'a')")
@@ -293,9 +341,7 @@ def test_autocommit(site: Site, trail: Trail) -> None:
     assert list(trail.notices()) == []
 
 
-def test_a_savepoint_that_is_rolled_back_takes_nobody_along(
-    connection: Connection, trail: Trail
-) -> None:
+def test_a_savepoint_that_is_rolled_back_takes_nobody_along(connection: Any, trail: Trail) -> None:
     with acting_as(ALICE), connection.transaction():
         with pytest.raises(RuntimeError), connection.transaction():
             connection.execute("INSERT INTO person VALUES (1, 'gone')")
@@ -314,20 +360,26 @@ def test_a_savepoint_that_is_rolled_back_takes_nobody_along(
     assert list(trail.notices()) == []
 
 
-def test_an_explicit_event_shares_the_transactions_fate(
-    connection: Connection, trail: Trail
-) -> None:
+def test_an_explicit_event_shares_the_transactions_fate(connection: Any, trail: Trail) -> None:
+
+    def record(connection: Any, action: str, **event: Any) -> None:
+        if isinstance(connection, Blocking):
+            said = trail.record_async(action, on=connection.inner, **event)
+            blocking(said, connection.runner)
+        else:
+            trail.record(action, on=connection, **event)
+
     with acting_as(ALICE):
-        trail.record("person.merged", target=Target("person", 1), on=connection)
+        record(connection, "person.merged", target=Target("person", 1))
         connection.execute("INSERT INTO person VALUES (1, 'a')")
         connection.commit()
-        trail.record("person.split", target=Target("person", 1), on=connection)
+        record(connection, "person.split", target=Target("person", 1))
         connection.rollback()
     trail.flush()
     assert [each.event.action for each in trail.events(by=ALICE)] == ["person.merged"]
 
 
-def test_results_are_those_without_capture(site: Site, trail: Trail) -> None:
+def test_results_are_those_without_capture(site: Site, driver: Driver) -> None:
     """Rows, counts, messages, errors and transaction states, one after the other."""
     texts = [
         "SELECT count(*) FROM person",
@@ -351,10 +403,10 @@ def test_results_are_those_without_capture(site: Site, trail: Trail) -> None:
         "SELECT current_setting('transaction_isolation')",
     ]
 
-    def say(connection: psycopg.Connection[Any]) -> Iterator[object]:
+    def say(connection: Any) -> Iterator[object]:
         for text in texts:
             try:
-                cursor = connection.execute(text)  # type: ignore[arg-type]
+                cursor = connection.execute(text)
                 columns = [(c.name, c.type_code) for c in cursor.description or ()]
                 rows = cursor.fetchall() if cursor.description else None
                 said: object = (columns, rows, cursor.rowcount, cursor.statusmessage)
@@ -363,10 +415,49 @@ def test_results_are_those_without_capture(site: Site, trail: Trail) -> None:
             yield text, said, connection.info.transaction_status
         connection.close()
 
-    plain = list(say(psycopg.connect(site.database.url("app"))))
+    plain = list(say(driver.plain(site.database.url("app"))))
     with acting_as(ALICE):
-        captured = list(say(connect(site.database.url("app"), trail=trail)))
+        captured = list(say(driver.captured(site.database.url("app"))))
     assert captured == plain
+
+
+@pytest.mark.parametrize("autocommit", [False, True])
+@pytest.mark.parametrize("text", ["INSERT INTO person VALUES (1, 'x')", "SELECT name FROM person"])
+def test_a_server_that_goes_away(site: Site, driver: Driver, text: str, autocommit: bool) -> None:
+    """What is raised says so, then and later, as without capture."""
+    said = []
+    for make in (driver.plain, driver.captured):
+        connection = make(site.database.url("app"), autocommit=autocommit)
+        pid = connection.info.backend_pid
+        site.database.execute(f"SELECT pg_terminate_backend({pid}, 5000)", role="postgres")
+        for _ in range(2):
+            with pytest.raises(psycopg.Error) as caught, acting_as(ALICE):
+                connection.execute(text)
+            said.append((type(caught.value), str(caught.value), connection.closed))
+        connection.close()
+    assert said[2:] == said[:2]
+
+
+def test_bytes_in_another_encoding(site: Site, trail: Trail, driver: Driver) -> None:
+    site.database.execute("INSERT INTO person VALUES (1, 'é'), (2, 'e')")
+
+    def say(connection: Any) -> Iterator[object]:
+        for encoding in ("LATIN1", "UTF8"):
+            connection.execute(f"SET client_encoding TO {encoding}")
+            connection.commit()
+            try:
+                cursor = connection.execute(b"SELECT name FROM person WHERE name = '\xe9'")
+                yield cursor.fetchall()
+            except psycopg.Error as error:
+                yield type(error), str(error)
+            connection.rollback()
+        connection.close()
+
+    plain = list(say(driver.plain(site.database.url("app"))))
+    with acting_as(ALICE):
+        captured = list(say(driver.captured(site.database.url("app"))))
+    assert captured == plain
+    assert read_by(trail, ALICE)[0] == (1, True)
 
 
 def test_sixteen_threads_through_a_pooler(site: Site, trail: Trail) -> None:
@@ -417,12 +508,12 @@ def test_threads_that_share_a_connection(site: Site, trail: Trail) -> None:
         )
 
 
-def test_many_in_autocommit_are_all_or_none_as_without_capture(site: Site, trail: Trail) -> None:
+def test_many_in_autocommit_are_all_or_none_as_without_capture(site: Site, driver: Driver) -> None:
     url = site.database.url("app")
     people = [(1, "a"), (2, "b"), (2, "again")]
     left = []
     with acting_as(ALICE):
-        for make in (psycopg.connect, connection_class(trail).connect):
+        for make in (driver.plain, driver.captured):
             with make(url, autocommit=True) as connection:
                 connection.execute("DELETE FROM person")
                 with pytest.raises(psycopg.errors.UniqueViolation):

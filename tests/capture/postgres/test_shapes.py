@@ -5,20 +5,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
+import contextvars
 from collections.abc import Iterator
-from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import Connection, text
 from tests.capture.reads.host import MemoryHost, ids_by_kind, targets
 from tests.servers import Database
 
-from indelible.capture.psycopg import connect
 from indelible.events.context import acting_as
 from indelible.events.values import TypedValue
 
+from .alone import ALONE
 from .reading import DRIVERS, TRUDY, Reader, chinook, host_of, loop
 from .shapes import SHAPES, Shape
 
@@ -52,20 +50,20 @@ def test_shape(shape: Shape, readers: tuple[Reader, Reader, MemoryHost], chinook
     check(shape, host, chinook)
 
 
+@pytest.mark.parametrize("driver", ALONE)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_shape_through_psycopg(shape: Shape, chinook: Database) -> None:
+def test_shape_through_a_driver_alone(
+    shape: Shape, driver: str, chinook: Database, loop: asyncio.Runner
+) -> None:
     """The same, without anything in between."""
     host = host_of(chinook)
-    sql: Any = re.sub(r"(?<!:):(\w+)", r"%(\1)s", shape.sql.replace("%", "%%"))
-
-    def say(connection: psycopg.Connection[Any]) -> tuple[object, ...]:
-        with contextlib.closing(connection):
-            cursor = connection.execute(sql, shape.parameters)
-            return repr(cursor.fetchall()), repr(cursor.description), cursor.rowcount
-
-    expected = say(psycopg.connect(chinook.url("app")))
+    say = ALONE[driver]
+    expected = loop.run(say(chinook.url("app"), None, shape.sql, shape.parameters))
     with acting_as(TRUDY):
-        seen = say(connect(chinook.url("app"), trail=host))
+        seen = loop.run(
+            say(chinook.url("app"), host, shape.sql, shape.parameters),
+            context=contextvars.copy_context(),
+        )
     assert seen == expected
     check(shape, host, chinook)
 

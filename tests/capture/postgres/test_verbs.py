@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from indelible.capture.postgres.verbs import ends_something, is_proven_read
+from indelible.capture.postgres.verbs import changes_rows, ends_something, is_proven_read
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,12 @@ def test_what_may_take_back_what_was_told() -> None:
     assert ends_something("/* x */ COMMIT")
     assert not ends_something("SELECT 1;")
     assert not ends_something("UPDATE t SET a = 1")
+
+
+def test_what_gets_a_transaction_of_its_own_in_autocommit() -> None:
+    assert changes_rows("UPDATE t SET a = ';'")
+    assert changes_rows("INSERT INTO t VALUES (1); DELETE FROM t WHERE a = '; SELECT';;")
+    assert not changes_rows("INSERT INTO t VALUES (1); COMMIT")
+    assert not changes_rows("DELETE FROM t; SELECT 1")
+    assert not changes_rows("SELECT 1; DELETE FROM t")
+    assert not changes_rows("DELETE FROM t; $$'$$ ; COMMIT '")

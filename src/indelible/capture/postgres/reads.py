@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from indelible.capture.access import Access
+from indelible.capture.access_event import Who
 from indelible.capture.access_log import AccessLog
 from indelible.capture.postgres.readable import Session
 from indelible.capture.postgres.schema import named_sql
@@ -43,6 +44,10 @@ class ConnectionReads:
         self._session: Session | None = None
         self._planner: SessionPlanner | None = None
         self._is_unsettled = False
+        self._is_changed = False
+        """Whether names may mean something else than in the beginning."""
+        self._is_changing = False
+        """Whether the open transaction may have seen to that, and may take it back."""
 
     def run(
         self,
@@ -60,6 +65,8 @@ class ConnectionReads:
         whose rows go past us (`is_seen`). `query` asks a statement of ours with the same kind of
         parameters. Errors are those of `run`. Raises `DeliveryError` for tables under `strict`.
         """
+        if self._is_changing and self._wire.is_idle:
+            self._is_changing = False
         if not is_seen or not may_be_query(text):
             run(text)
             self.record(text, transaction)
@@ -74,7 +81,7 @@ class ConnectionReads:
         if not entry.is_trusted:
             plan = self._settle(entry, text, parameters, query or self._wire.query)
         named = _by_name(parameters)
-        access = Access(self._log, plan, text, named, self._log.reader(), transaction)
+        access = Access(self._log, plan, text, named, self.who(), transaction)
         access.announce()
         if plan.text is None:
             run(text)
@@ -87,9 +94,13 @@ class ConnectionReads:
         self._log.open_accesses[access] = None
         return access
 
-    def record(self, text: str, transaction: str | None) -> None:
-        """`text` ran, whose rows we don't see: by statement. Raises `DeliveryError` under `strict`
-        only."""
+    def who(self) -> Who:
+        """Whoever acts now."""
+        return self._log.reader()
+
+    def record(self, text: str, transaction: str | None, who: Who | None = None) -> None:
+        """`text` ran, whose rows we don't see: by statement, for `who` began it. Raises
+        `DeliveryError` under `strict` only."""
         planner = self._planner
         if planner is None or self._is_unsettled or not self._server.is_current(planner):
             plans = self._server.unasked_plans(text)
@@ -98,12 +109,17 @@ class ConnectionReads:
         plan = plans.by_statement(text)
         self._ran(plans, plan, text)
         if plan.is_captured:
-            access = Access(self._log, plan, "", (), self._log.reader(), transaction)
+            access = Access(self._log, plan, "", (), who or self.who(), transaction)
             access.hand_over((), exhausted=True)
 
     def schema_changed(self) -> None:
         """What ran shows that the schema isn't the one that we know."""
         self._server.look_again()
+
+    def session_reset(self) -> None:
+        """Names mean what they meant in the beginning."""
+        self._is_unsettled |= self._is_changed
+        self._is_changed = False
 
     def check_in(self) -> None:
         """The connection goes back or is closed: no open result outlives this."""
@@ -111,7 +127,8 @@ class ConnectionReads:
 
     def _ran(self, plans: Plans, plan: Plan, text: str) -> None:
         if plans.unsettles(text):
-            self._is_unsettled = True
+            self._is_unsettled = self._is_changed = True
+            self._is_changing = not self._wire.is_idle
         elif plan.verb is Verb.SCHEMA and self._wire.is_idle:  # else nobody sees it yet
             self._server.look_again()
 
@@ -137,7 +154,7 @@ class ConnectionReads:
             self._is_unsettled = True
             return known  # the transaction has failed: nothing can be asked, nor read
         # A change may be taken back with its transaction: then it's to be asked once more.
-        self._is_unsettled = not wire.is_idle and not wire.is_autocommit
+        self._is_unsettled = not wire.is_idle and (self._is_changing or not wire.is_autocommit)
         try:
             ((path, user, temporary),) = wire.query(named_sql("catalog.sql")["session"])
         except Exception:

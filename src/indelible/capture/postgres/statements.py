@@ -7,10 +7,12 @@ whenever somebody else does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from indelible.capture.access import Access
+from indelible.capture.access_event import Who
 from indelible.capture.host import CaptureHost
 from indelible.capture.postgres.context import ContextSender
 from indelible.capture.postgres.install import incarnation_of
@@ -22,6 +24,16 @@ from indelible.capture.postgres.wires import Wire
 from indelible.capture.senders import DatabaseSenders
 from indelible.errors import CaptureError
 from indelible.events.context import current_frame
+
+T = TypeVar("T")
+
+
+def decoded(query: bytes, encoding: str) -> tuple[str, bool]:
+    """The text, and whether it is exactly what the server will read."""
+    try:
+        return query.decode(encoding), True
+    except UnicodeDecodeError:
+        return query.decode(encoding, "replace"), False
 
 
 class ServerCapture:
@@ -105,10 +117,40 @@ class ConnectionStatements:
         self.after(text)
         return access
 
-    def ran(self, text: str) -> None:
+    @contextlib.contextmanager
+    def starting(self, text: str) -> Iterator[bool]:
+        """`text` is sent inside. True where a transaction was begun for it alone."""
+        is_alone = self.before(text)
+        try:
+            yield is_alone
+        except BaseException:
+            self.failed(is_alone=is_alone)
+            raise
+
+    @contextlib.contextmanager
+    def handing_out(self, text: str, *, is_alone: bool) -> Iterator[None]:
+        """What `text` gives goes past us inside: it's told by statement, however that ends, and of
+        whoever acts as it begins."""
+        who = self.reads.who()
+        try:
+            yield
+        except BaseException:
+            self.failed(is_alone=is_alone)
+            self.ran(text, who)
+            raise
+        self.committed(is_alone=is_alone)
+        self.ran(text, who)
+
+    def run_unseen(self, text: str, run: Callable[[], T]) -> T:
+        """What `run` returns, which runs `text` and may hand out its rows: by statement."""
+        is_alone = self.before(text)
+        with self.handing_out(text, is_alone=is_alone):
+            return run()
+
+    def ran(self, text: str, who: Who | None = None) -> None:
         """`after`, where the rows that it handed out aren't seen. Raises `DeliveryError` under
         `strict` only."""
-        self.reads.record(text, self.transaction.written)
+        self.reads.record(text, self.transaction.written, who)
         self.after(text)
 
     def check_in(self) -> None:

@@ -111,8 +111,18 @@ def may_be_query(text: str) -> bool:
 
 
 def changes_rows(text: str) -> bool:
-    """Whether `text` is one statement that changes rows, as far as its first word tells."""
-    return _first_word(text) in _CHANGES and ";" not in text.rstrip()[:-1]
+    """Whether `text` is nothing but statements that change rows, as far as their first words
+    tell: the server runs several of one text in a transaction of their own, too."""
+    if _first_word(text) not in _CHANGES:
+        return False
+    if ";" not in text.rstrip()[:-1]:
+        return True
+    tokens = tokenize(text)
+    return not has_unknown_quotes(tokens) and all(
+        token.upper in _CHANGES
+        for before, token in itertools.pairwise(tokens)
+        if text[before.start] == ";" and text[token.start] != ";"
+    )
 
 
 def ends_something(text: str) -> bool:

@@ -10,6 +10,7 @@ import abc
 import contextlib
 import itertools
 import re
+from collections.abc import Generator
 from typing import Any, Final
 
 from indelible.capture.postgres.connecting import load_driver
@@ -117,6 +118,10 @@ class AsyncPsycopgWire(Wire):
     def is_open(self) -> bool:
         return bool(self._driver.pgconn.transaction_status == self._status.INTRANS)
 
+    @property
+    def is_broken(self) -> bool:
+        return bool(self._driver.closed)
+
 
 class PsycopgWire(AsyncPsycopgWire):
     """psycopg's `Connection`: who acts goes along with BEGIN, which saves a round trip."""
@@ -147,10 +152,18 @@ class PsycopgWire(AsyncPsycopgWire):
         self._execute(command.encode())
 
     def _execute(self, command: bytes) -> None:
-        driver = load_driver()
-        result = self._driver.pgconn.exec_(command)
-        if result.status != driver.pq.ExecStatus.COMMAND_OK:
-            raise driver.errors.error_from_result(result)
+        with self._driver.lock:
+            self._driver.wait(self._answered(command))
+
+    def _answered(self, command: bytes) -> Generator[Any, Any, None]:
+        """What psycopg waits for."""
+        from psycopg import errors, generators, pq
+
+        pgconn = self._driver.pgconn
+        pgconn.send_query(command)
+        for result in (yield from generators.execute(pgconn)):
+            if result.status != pq.ExecStatus.COMMAND_OK:
+                raise errors.error_from_result(result)
 
 
 class Psycopg2Wire(Wire):
