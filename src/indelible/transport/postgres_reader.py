@@ -16,6 +16,7 @@ from indelible.capture.change_drafts import DecodedEvent, DecodedRows, OutboxRow
 from indelible.capture.context_ledger import TransactionLedger
 from indelible.capture.outbox_layout import Layout
 from indelible.capture.postgres.connecting import connect, load_driver, said
+from indelible.capture.postgres.nests import Nests
 from indelible.capture.postgres.outbox import (
     Holder,
     Horizon,
@@ -70,6 +71,7 @@ class PostgresOutboxReader:
         self._incarnation = ""
         self._horizon = Horizon()
         self._layouts: dict[int, Layout] = {}
+        self._nests = Nests()
         self._memories: dict[int, tuple[ContextMemory[TransactionLedger], PostgresDecoder]] = {}
         self._held_since: float | None = None
         self._held_at = 0
@@ -90,6 +92,7 @@ class PostgresOutboxReader:
                 limit=limit,
                 max_bytes=max_bytes,
                 known=self._layouts,
+                nests=self._nests,
             )
         self._layouts |= page.layouts
         if page.is_end:
@@ -121,6 +124,7 @@ class PostgresOutboxReader:
         memory, decoder = found
         self._learn(decoder)
         decoded = memory.judged(decoder.decode(rows), delivered)
+        decoded.notices.extend(self._nests.take_notices())
         if rows:
             memory.ledger.forget(self._ended)
         return decoded
@@ -172,6 +176,7 @@ class PostgresOutboxReader:
             self._horizon = Horizon()
             self._ended = 0
             self._layouts.clear()
+            self._nests = Nests()
             self._memories.clear()
 
     @contextlib.contextmanager
@@ -182,6 +187,7 @@ class PostgresOutboxReader:
                 self._connection = connect(self._server, statement_ms=_STATEMENT_MS)
                 # Another server may answer now, restored to another time.
                 self._horizon = Horizon()
+                self._nests = Nests()
             yield self._connection
         except driver.Error as error:
             self.close()

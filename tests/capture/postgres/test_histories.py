@@ -8,7 +8,7 @@ import random
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 from tests.capture.writes.folding import fold
@@ -103,6 +103,10 @@ def twins(postgres: PostgresServer) -> Twins:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(st.integers(0, 1 << 32))
+# Writes nested in each other, several levels deep; an upsert that frees a key and takes it.
+@example(629)
+@example(820)
+@example(1566)
 def test_folding_the_trail_gives_the_live_database(twins: Twins, seed: int) -> None:
     """Whatever a schema and a history are made of, baseline plus changes are the database, bit
     by bit, and no statement's result differs from what it is without capture."""

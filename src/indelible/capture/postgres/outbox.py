@@ -9,7 +9,7 @@ ones may run (PostgreSQL's manual, 9.27.10).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -17,7 +17,8 @@ import msgspec
 from indelible.capture.change_drafts import OutboxRow
 from indelible.capture.outbox_layout import Layout
 from indelible.capture.postgres.installed import check_installed, read_layouts
-from indelible.capture.postgres.schema import named_sql
+from indelible.capture.postgres.nests import Nests
+from indelible.capture.postgres.schema import named_sql, one_snapshot
 from indelible.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -136,11 +137,16 @@ def read_outbox(
     *,
     limit: int,
     max_bytes: int,
-    known: Collection[int] = (),
+    known: Mapping[int, Layout] | None = None,
+    nests: Nests | None = None,
 ) -> OutboxRows:
     """At most `limit` rows and about `max_bytes`, two at least where there are as many: the row
-    `since`, and those behind it up to `settled`. Raises `psycopg.Error`."""
-    with connection.cursor() as cursor:
+    `since`, and those behind it up to `settled`. Raises `psycopg.Error`.
+
+    All in one snapshot: of what is nested nothing is deleted meanwhile. What `nests` remembers
+    isn't found out again.
+    """
+    with one_snapshot(connection) as cursor:
         rows: list[OutboxRow] = cursor.execute(
             _sql("read"),
             {"since": since, "settled": settled, "limit": limit, "max_bytes": max_bytes},
@@ -151,8 +157,10 @@ def read_outbox(
                 _sql("any_behind"), {"last": rows[-1][0], "settled": settled}
             ).fetchone()
             is_end = not (found and found[0])
-    numbers = {row[3] for row in rows if type(row[3]) is int and row[3]}
-    layouts = {} if numbers <= set(known) else read_layouts(connection)
+        numbers = {row[3] for row in rows if type(row[3]) is int and row[3]}
+        known = known or {}
+        layouts = {} if numbers <= known.keys() else read_layouts(connection)
+        rows = (nests or Nests()).in_order(cursor, rows, {**known, **layouts})
     return OutboxRows(rows, layouts, is_end)
 
 
