@@ -2,14 +2,16 @@
 
 ```python
 with connectable.connect() as connection:
-    context.configure(connection=connection, target_metadata=target_metadata)
+    context.configure(
+        connection=connection, target_metadata=target_metadata, include_name=include_name
+    )
     with followed_by_capture(context), context.begin_transaction():
         context.run_migrations()
 ```
 
 Needs the trail's configuration and its keys where migrations run. Commands that migrate nothing
-(`alembic current`, `check`, `revision`), an upgrade with nothing left to do, and `--sql` do nothing
-here either.
+(`alembic current`, `stamp`, `check`, `revision`), an upgrade with nothing left to do, and `--sql`
+do nothing here either.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from indelible.capture.postgres.names import SCHEMA
 from indelible.capture.sqlite_install import install, suspend
+from indelible.capture.sqlite_names import is_ours
 from indelible.errors import ConfigurationError, NotInstalledError
 from indelible.policy import Policy, Server
 from indelible.trail import Trail
@@ -52,6 +56,14 @@ def followed_by_capture(
                 yield
             finally:
                 _install_on_server(trail, server)
+
+
+def include_name(name: str | None, type_: str, parent_names: object) -> bool:
+    """For `context.configure(include_name=…)`: `--autogenerate` leaves alone what is Indelible's,
+    which it would drop."""
+    if type_ == "schema":
+        return name != SCHEMA
+    return type_ != "table" or not is_ours(name)
 
 
 @contextlib.contextmanager
@@ -92,6 +104,9 @@ def _migrates(context: Any) -> bool:
         wanted = context.get_revision_argument()
     except KeyError:  # of a command that goes nowhere
         return False
-    current = context.get_context().get_current_heads()
+    migration = context.get_context()
+    if "purge" in migration.opts:  # only `stamp` has it, which changes no schema
+        return False
+    current = migration.get_current_heads()
     wanted = wanted if isinstance(wanted, list | tuple) else (wanted,)
     return set(wanted) != set(current)

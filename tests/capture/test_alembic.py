@@ -21,10 +21,14 @@ __all__ = ["database", "postgres"]
 
 ENV = """
 from alembic import context
-from sqlalchemy import create_engine, pool
+from sqlalchemy import Column, Integer, MetaData, Table, Text, create_engine, pool
 
-from indelible.alembic import followed_by_capture
+from indelible.alembic import followed_by_capture, include_name
 
+target = MetaData()
+Table("person", target, Column("id", Integer, primary_key=True), Column("name", Text),
+      Column("town", Text))
+Table("bill", target, Column("id", Integer, primary_key=True), Column("total", Integer))
 url = context.config.get_main_option("sqlalchemy.url")
 if context.is_offline_mode():
     context.configure(url=url, literal_binds=True)
@@ -34,7 +38,9 @@ if context.is_offline_mode():
 else:
     engine = create_engine(url, poolclass=pool.NullPool)
     with engine.connect() as connection:
-        context.configure(connection=connection)
+        context.configure(
+            connection=connection, target_metadata=target, include_name=include_name
+        )
         with followed_by_capture(context, context.config.get_main_option("trail")):
             with context.begin_transaction():
                 context.run_migrations()
@@ -56,12 +62,15 @@ def downgrade():
         op.execute(statement)
 """
 STEPS: list[tuple[list[str], list[str]]] = [
-    (["CREATE TABLE person (id integer PRIMARY KEY, name text, fax text)"], ["DROP TABLE person"]),
+    (
+        ["CREATE TABLE person (id integer PRIMARY KEY NOT NULL, name text, fax text)"],
+        ["DROP TABLE person"],
+    ),
     (
         [
             "ALTER TABLE person DROP COLUMN fax",
             "ALTER TABLE person ADD COLUMN town text",
-            "CREATE TABLE bill (id integer PRIMARY KEY, total integer)",
+            "CREATE TABLE bill (id integer PRIMARY KEY NOT NULL, total integer)",
         ],
         [
             "DROP TABLE bill",
@@ -98,6 +107,15 @@ class Project:
         self.config.set_main_option("script_location", str(scripts))
         self.config.set_main_option("sqlalchemy.url", url)
         self.config.set_main_option("trail", str(self._toml))
+
+        template = "revision, down_revision = ${repr(up_revision)}, ${repr(down_revision)}\n"
+        template += "def upgrade():\n    ${upgrades}\ndef downgrade():\n    ${downgrades}\n"
+        (scripts / "script.py.mako").write_text(template)
+        self._versions = scripts / "versions"
+
+    def script(self, name: str) -> str:
+        """The text of a migration."""
+        return (self._versions / f"{name}.py").read_text()
 
     def write(self, sql: str) -> None:
         """By the application, through a captured engine."""
@@ -171,6 +189,13 @@ COMMANDS: list[Callable[[Config], object]] = [
     lambda config: command.current(config),
     lambda config: command.history(config, indicate_current=True),
     lambda config: command.upgrade(config, "r2", sql=True),
+    lambda config: command.stamp(config, "r1"),
+    lambda config: command.stamp(config, "r2", purge=True),
+    lambda config: command.stamp(config, "r1", sql=True),
+    # What follows asks for a database that is at the head.
+    lambda config: command.stamp(config, "head"),
+    lambda config: command.check(config),
+    lambda config: command.revision(config, "more", autogenerate=True, rev_id="r4"),
 ]
 
 
@@ -183,3 +208,11 @@ def test_what_migrates_nothing_does_nothing(
         run(project.config)
     capsys.readouterr()
     assert project.told_by_itself() == before
+    assert "    pass\n" in project.script("r4_more").split("def upgrade()")[1]
+
+
+def test_what_was_captured_before_a_stamp_is_captured_behind_it(project: Project) -> None:
+    command.upgrade(project.config, "r2")
+    command.stamp(project.config, "r1")
+    project.write("INSERT INTO person (id, name, town) VALUES (2, 'Bo', 'Riga')")
+    assert project.told() == ["person.insert id,name,town"]
