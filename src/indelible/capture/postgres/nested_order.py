@@ -19,6 +19,8 @@ from typing import Final, NamedTuple
 
 _MAX_TRIED: Final = 50_000
 """How many steps are tried for one nest once the straight way led nowhere."""
+_MAX_SEARCHED: Final = 250
+"""Of so many changes every order may be tried; each step costs as much as there are changes."""
 
 
 class Put(NamedTuple):
@@ -196,6 +198,8 @@ class _Ordering:
         What is there depends on which changes were made and not on their order, so no set of them
         is tried twice.
         """
+        if len(self._changes) > _MAX_SEARCHED:
+            return None
         order: list[int] = []
         made = 0
         seen: set[int] = set()

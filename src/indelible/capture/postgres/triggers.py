@@ -25,7 +25,7 @@ import msgspec
 from indelible.capture.outbox_layout import OP_DELETE, OP_INSERT, OP_UPDATE, Layout
 from indelible.capture.postgres.names import AFTER_PREFIX, quote_name, quote_text
 from indelible.capture.postgres.schema import PostgresSchema, Relation
-from indelible.capture.postgres.values import is_built_in, settings_for
+from indelible.capture.postgres.values import settings_for
 from indelible.policy.model import Hop, Policy
 
 _ROW, _BEFORE, _INSERT, _DELETE, _UPDATE, _TRUNCATE = 1, 2, 4, 8, 16, 32
@@ -85,9 +85,10 @@ def capture_sql(
 def can_look(layout: Layout) -> bool:
     """Whether rows that name a mark say what was at their places.
 
-    A place needs a key. Of other types than PostgreSQL's own `=` may be anything, or nothing.
+    A place needs a key. Of other types than PostgreSQL's own, whose names have a schema, `=` may be
+    anything, or nothing.
     """
-    return bool(layout.key) and all(is_built_in(layout.slots[n].type) for n in layout.key)
+    return bool(layout.key) and not any("." in layout.slots[n].type for n in layout.key)
 
 
 class _Writer:

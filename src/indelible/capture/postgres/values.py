@@ -60,11 +60,6 @@ def is_settled(type_: str) -> bool:
     return type_ in _SIMPLE or type_ in TEXTS or type_ in INTEGERS
 
 
-def is_built_in(type_: str) -> bool:
-    """Whether it is a type of PostgreSQL's own, by which rows can be told apart."""
-    return is_settled(type_) or type_ in _DEPENDS
-
-
 def value_of(type_: str, text: str | None) -> Value:
     """What a column of `type_` holds, of which the server's text form under `SETTINGS` is `text`.
 
