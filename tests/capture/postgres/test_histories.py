@@ -120,6 +120,8 @@ def test_folding_the_trail_gives_the_live_database(twins: Twins, seed: int) -> N
 
 @FEW
 @given(st.integers(0, 1 << 32), st.integers(1, 3))
+# A row that is the same again and again.
+@example(140, 3)
 def test_folding_what_wild_triggers_did(twins: Twins, seed: int, triggers: int) -> None:
     """The same where triggers of every kind write their own tables and each other's."""
     twins.check(random.Random(seed), triggers)

@@ -91,6 +91,21 @@ def test_any_order_is_put_right(
     assert fold(at_first, changes) == at_end
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from("iuud"), *[st.just(0)] * 2, *[st.integers(1, 3)] * 2)),
+    st.randoms(use_true_random=False),
+)
+def test_any_order_at_one_place_is_put_right(
+    steps: list[tuple[str, int, int, int, int]], rng: random.Random
+) -> None:
+    """However many changes there are, and however often the row was the same again."""
+    happened = make(steps)
+    at_end = fold({0: (0, 0)}, happened)
+    order = rng.sample(range(len(happened)), len(happened))
+
+    assert fold({0: (0, 0)}, moved(record(happened, order, at_end))) == at_end
+
+
 @given(STEPS)
 def test_what_is_in_order_stays(steps: list[tuple[str, int, int, int, int]]) -> None:
     """Nothing moves that was written down as it happened."""
@@ -135,6 +150,8 @@ def test_only_so_much_is_tried() -> None:
     never = [
         NestedChange(80, 2, Put(0, "p"), Put(0, "q")),
         NestedChange(81, 2, Put(0, "q"), Put(0, "p"), (Put(0, "x"),)),
+        NestedChange(82, 2, Put(0, "x"), Put(1, "x")),
+        NestedChange(83, 2, Put(1, "x"), Put(0, "x"), (Put(0, "x"), Put(1, None))),
     ]
 
     assert find_moves([*circles, *never]) == ({}, False)

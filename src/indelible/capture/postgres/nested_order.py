@@ -13,6 +13,7 @@ they are.
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -134,6 +135,8 @@ class _Ordering:
         there = self._at_first()
         if there is None:
             return None
+        if len(there) == 1:
+            return self._walk(*there.values())
         return self._straight(dict(there)) or self._search(there)
 
     def _at_first(self) -> dict[Hashable, Hashable] | None:
@@ -162,6 +165,29 @@ class _Ordering:
                 return None
             there[place] = begun[0] if begun else None
         return there
+
+    def _walk(self, there: Hashable) -> list[NestedChange] | None:
+        """At one place each change is a step from what was there to what is: all in one walk.
+
+        Where the walk has gone on and left a circle behind, it goes round that before (Hierholzer).
+        """
+        steps: defaultdict[Hashable, list[NestedChange]] = defaultdict(list)
+        for change in reversed(self._changes):
+            steps[_image(change.old)].append(change)
+        walked: list[NestedChange] = []
+        taken: list[NestedChange] = []
+        while True:
+            if steps[there]:
+                taken.append(steps[there].pop())
+                there = _image(taken[-1].new)
+            elif taken:
+                walked.append(taken.pop())
+                there = _image(walked[-1].old)
+            else:
+                break
+        walked.reverse()
+        leads = all(_image(a.new) == _image(b.old) for a, b in itertools.pairwise(walked))
+        return walked if leads and len(walked) == len(self._changes) else None
 
     def _straight(self, there: dict[Hashable, Hashable]) -> list[NestedChange] | None:
         """Always the first change that can be; each waits for what it lacks."""
@@ -226,6 +252,10 @@ class _Ordering:
             made = with_it
             next_.append(0)
         return [self._changes[number] for number in order]
+
+
+def _image(put: Put | None) -> Hashable:
+    return put.image if put is not None else None
 
 
 def _lacking(change: NestedChange, there: Mapping[Hashable, Hashable]) -> Put | None:
