@@ -298,6 +298,32 @@ def test_what_fits_into_no_order_is_noticed(database: Database, tmp_path: Path) 
             assert [row[4] for row in page.rows] == [OP_INSERT, OP_UPDATE] * 2
 
 
+@pytest.mark.parametrize(
+    "altered",
+    [
+        "ALTER TABLE t DROP COLUMN v",
+        "ALTER TABLE t ALTER k TYPE bigint",
+        "CREATE TYPE twin AS (k integer); ALTER TABLE t ALTER k TYPE twin USING ROW(k)::twin",
+        "ALTER TABLE t DROP CONSTRAINT t_pkey, DROP COLUMN k",
+    ],
+)
+def test_an_altered_table_is_written_to_as_before(database: Database, altered: str) -> None:
+    """Until `install` runs again: what a trigger writes of its own table is recorded, too."""
+    database.execute(
+        "CREATE TABLE t (k integer PRIMARY KEY, v text, n integer DEFAULT 0)",
+        "INSERT INTO t (k) VALUES (1), (2)",
+        *trigger("TRIGGER app AFTER UPDATE", again("UPDATE t SET n = n + 1;", 3)),
+    )
+    captured = Captured(database)
+    database.execute(altered)
+
+    database.execute("UPDATE t SET n = 5")
+
+    events = [event_of(one.draft, one.seq) for one in captured.decoded().events]
+    changes = sorted((event.changes or {})["n"] for event in events)
+    assert changes == [(0, 5)] * 2 + [(n, n + 1) for n in range(5, 11) for _ in range(2)]
+
+
 def test_a_trigger_that_comes_later(database: Database) -> None:
     """Once the application has a trigger that may write inside of writes, it is said that `install`
     has to run again."""
