@@ -8,6 +8,8 @@ come first.
 
 Changes whose rows never shared a place don't bear on each other. Those that are in order stay where
 they are.
+
+What was delivered of a nest isn't delivered anew, so a later version must find the same orders.
 """
 
 from __future__ import annotations
