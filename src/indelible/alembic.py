@@ -2,14 +2,16 @@
 
 ```python
 with connectable.connect() as connection:
-    context.configure(connection=connection, target_metadata=target_metadata)
+    context.configure(
+        connection=connection, target_metadata=target_metadata, include_name=include_name
+    )
     with followed_by_capture(context), context.begin_transaction():
         context.run_migrations()
 ```
 
 Needs the trail's configuration and its keys where migrations run. Commands that migrate nothing
-(`alembic current`, `check`, `revision`), an upgrade with nothing left to do, and `--sql` do nothing
-here either.
+(`alembic current`, `stamp`, `check`, `revision`), an upgrade with nothing left to do, and `--sql`
+do nothing here either.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from indelible.capture.postgres.names import SCHEMA
+from indelible.capture.servers import backend_of
 from indelible.capture.sqlite_install import install, suspend
+from indelible.capture.sqlite_names import is_ours
 from indelible.errors import ConfigurationError, NotInstalledError
 from indelible.policy import Policy, Server
 from indelible.trail import Trail
@@ -34,10 +39,10 @@ def followed_by_capture(
 ) -> Iterator[None]:
     """Run a migration inside; what it leaves is captured when this returns, also where it failed.
 
-    `context` is `alembic.context`, configured. On SQLite, whose `DROP COLUMN` the triggers would
-    refuse, capture is suspended meanwhile, which is an entry of the trail, and every table is
-    written down again afterwards. Raises `ConfigurationError`: where the configuration names no
-    database, before the migration; where capture can't be installed, after it.
+    `context` is `alembic.context`, configured. On SQLite and MariaDB, where triggers are in the way
+    of a column that goes, capture is suspended meanwhile, which is an entry of the trail, and every
+    table is written down again afterwards. Raises `ConfigurationError`: where the configuration
+    names no database, before the migration; where capture can't be installed, after it.
     """
     if not _migrates(context):
         yield
@@ -48,10 +53,16 @@ def followed_by_capture(
             with _following_file(trail):
                 yield
         else:
-            try:
+            with _following_server(trail, server):
                 yield
-            finally:
-                _install_on_server(trail, server)
+
+
+def include_name(name: str | None, type_: str, parent_names: object) -> bool:
+    """For `context.configure(include_name=…)`: `--autogenerate` leaves alone what is Indelible's,
+    which it would drop."""
+    if type_ == "schema":
+        return name != SCHEMA
+    return type_ != "table" or not is_ours(name)
 
 
 @contextlib.contextmanager
@@ -72,11 +83,17 @@ def _following_file(trail: Trail) -> Iterator[None]:
         _say(report.is_first, report.drifts)
 
 
-def _install_on_server(trail: Trail, server: Server) -> None:
-    from indelible.capture.postgres.install import install as install_on
-
-    report = install_on(server, trail.policy, journal=trail.journal)
-    _say(report.is_first, report.drifts)
+@contextlib.contextmanager
+def _following_server(trail: Trail, server: Server) -> Iterator[None]:
+    backend = backend_of(server)
+    if server.is_mariadb:
+        with contextlib.suppress(NotInstalledError):
+            backend.suspend(server, journal=trail.journal)
+    try:
+        yield
+    finally:
+        report = backend.install(server, trail.policy, journal=trail.journal)
+        _say(report.is_first, report.drifts)
 
 
 def _say(is_first: bool, drifts: Sequence[object]) -> None:
@@ -92,6 +109,9 @@ def _migrates(context: Any) -> bool:
         wanted = context.get_revision_argument()
     except KeyError:  # of a command that goes nowhere
         return False
-    current = context.get_context().get_current_heads()
+    migration = context.get_context()
+    if "purge" in migration.opts:  # only `stamp` has it, which changes no schema
+        return False
+    current = migration.get_current_heads()
     wanted = wanted if isinstance(wanted, list | tuple) else (wanted,)
     return set(wanted) != set(current)

@@ -11,20 +11,25 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
-from tests.servers import Database, database, postgres
+from tests.mariadb_server import mariadb, mariadb_database
+from tests.servers import database, postgres
 
 from indelible import Actor, Trail, acting_as
 from indelible.capture.sqlalchemy import capture
 from indelible.events.codec import decode_event
 
-__all__ = ["database", "postgres"]
+__all__ = ["database", "mariadb", "mariadb_database", "postgres"]
 
 ENV = """
 from alembic import context
-from sqlalchemy import create_engine, pool
+from sqlalchemy import Column, Integer, MetaData, Table, Text, create_engine, pool
 
-from indelible.alembic import followed_by_capture
+from indelible.alembic import followed_by_capture, include_name
 
+target = MetaData()
+Table("person", target, Column("id", Integer, primary_key=True), Column("name", Text),
+      Column("town", Text))
+Table("bill", target, Column("id", Integer, primary_key=True), Column("total", Integer))
 url = context.config.get_main_option("sqlalchemy.url")
 if context.is_offline_mode():
     context.configure(url=url, literal_binds=True)
@@ -34,7 +39,9 @@ if context.is_offline_mode():
 else:
     engine = create_engine(url, poolclass=pool.NullPool)
     with engine.connect() as connection:
-        context.configure(connection=connection)
+        context.configure(
+            connection=connection, target_metadata=target, include_name=include_name
+        )
         with followed_by_capture(context, context.config.get_main_option("trail")):
             with context.begin_transaction():
                 context.run_migrations()
@@ -56,12 +63,15 @@ def downgrade():
         op.execute(statement)
 """
 STEPS: list[tuple[list[str], list[str]]] = [
-    (["CREATE TABLE person (id integer PRIMARY KEY, name text, fax text)"], ["DROP TABLE person"]),
+    (
+        ["CREATE TABLE person (id integer PRIMARY KEY NOT NULL, name text, fax text)"],
+        ["DROP TABLE person"],
+    ),
     (
         [
             "ALTER TABLE person DROP COLUMN fax",
             "ALTER TABLE person ADD COLUMN town text",
-            "CREATE TABLE bill (id integer PRIMARY KEY, total integer)",
+            "CREATE TABLE bill (id integer PRIMARY KEY NOT NULL, total integer)",
         ],
         [
             "DROP TABLE bill",
@@ -99,6 +109,15 @@ class Project:
         self.config.set_main_option("sqlalchemy.url", url)
         self.config.set_main_option("trail", str(self._toml))
 
+        template = "revision, down_revision = ${repr(up_revision)}, ${repr(down_revision)}\n"
+        template += "def upgrade():\n    ${upgrades}\ndef downgrade():\n    ${downgrades}\n"
+        (scripts / "script.py.mako").write_text(template)
+        self._versions = scripts / "versions"
+
+    def script(self, name: str) -> str:
+        """The text of a migration."""
+        return (self._versions / f"{name}.py").read_text()
+
     def write(self, sql: str) -> None:
         """By the application, through a captured engine."""
         with self.trail() as trail:
@@ -119,7 +138,7 @@ class Project:
                 f"{each.event.action} {','.join(sorted(each.event.changes or ()))}"
                 for each in trail.changes(by=Actor("staff", "alice"))
             ]
-            # On SQLite nothing is captured meanwhile, and that is said.
+            # On SQLite and MariaDB nothing is captured meanwhile, and that is said.
             assert {notice.action for notice in trail.notices()} <= {"capture.suspended"}
             return changes
 
@@ -132,12 +151,15 @@ class Project:
             return [event.action for event in events if event.action != "batch.sequenced"]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def project(request: pytest.FixtureRequest, tmp_path: Path, database: Database) -> Project:
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
     if request.param == "sqlite":
         file = f"sqlite:///{tmp_path / 'app.db'}"
         return Project(tmp_path, file, file)
-    url = database.url()
+    if request.param == "mariadb":
+        url = request.getfixturevalue("mariadb_database").url()
+        return Project(tmp_path, url.replace("mysql:", "mysql+pymysql:"), url)
+    url = request.getfixturevalue("database").url()
     return Project(tmp_path, url.replace("postgresql:", "postgresql+psycopg:"), url)
 
 
@@ -171,6 +193,13 @@ COMMANDS: list[Callable[[Config], object]] = [
     lambda config: command.current(config),
     lambda config: command.history(config, indicate_current=True),
     lambda config: command.upgrade(config, "r2", sql=True),
+    lambda config: command.stamp(config, "r1"),
+    lambda config: command.stamp(config, "r2", purge=True),
+    lambda config: command.stamp(config, "r1", sql=True),
+    # What follows asks for a database that is at the head.
+    lambda config: command.stamp(config, "head"),
+    lambda config: command.check(config),
+    lambda config: command.revision(config, "more", autogenerate=True, rev_id="r4"),
 ]
 
 
@@ -183,3 +212,11 @@ def test_what_migrates_nothing_does_nothing(
         run(project.config)
     capsys.readouterr()
     assert project.told_by_itself() == before
+    assert "    pass\n" in project.script("r4_more").split("def upgrade()")[1]
+
+
+def test_what_was_captured_before_a_stamp_is_captured_behind_it(project: Project) -> None:
+    command.upgrade(project.config, "r2")
+    command.stamp(project.config, "r1")
+    project.write("INSERT INTO person (id, name, town) VALUES (2, 'Bo', 'Riga')")
+    assert project.told() == ["person.insert id,name,town"]

@@ -14,6 +14,9 @@ from tests.capture.reads.host import MemoryHost
 from indelible import Actor, Subject, Target, Trail, acting_as
 from indelible.capture.fsspec import AuditedFileSystem, _without_secrets
 from indelible.errors import DeliveryError
+from indelible.events.codec import encode_draft
+from indelible.events.explicit import explicit_event
+from indelible.events.model import Outcome
 from indelible.policy import parse_policy
 
 ALICE = Actor("staff", "alice")
@@ -124,18 +127,57 @@ def test_what_fails_is_an_event_of_its_failure(plain: Any, trail: Trail) -> None
     assert finding.event.details == {"error": "FileNotFoundError"}
 
 
+class Host(MemoryHost):
+    """A trail whose journal may be full."""
+
+    def record(self, action: str, **event: Any) -> str | None:
+        return self.journal.append(encode_draft(explicit_event(action, **event)))
+
+
 def test_a_trail_that_is_full_stops_nothing_unless_it_is_to(
     plain: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Full(MemoryHost):
-        def record(self, action: str, **_: object) -> str | None:
-            raise DeliveryError("full")
-
+    host = Host()
+    host.journal.is_full = True
     with caplog.at_level(logging.ERROR):
-        assert AuditedFileSystem(plain, Full()).cat_file("zara.txt") == b"zara"
+        assert AuditedFileSystem(plain, host).cat_file("zara.txt") == b"zara"
     assert "file.read could not be recorded" in caplog.text
     with pytest.raises(DeliveryError):
-        AuditedFileSystem(plain, Full(), strict=True).cat_file("zara.txt")
+        AuditedFileSystem(plain, host, strict=True).cat_file("zara.txt")
+
+
+@pytest.mark.parametrize("way", set(WAYS) - {"names"})
+def test_strict_does_nothing_that_cannot_be_told(way: str, plain: Any, tmp_path: Path) -> None:
+    """A file that is opened for writing is emptied, so the event comes before that."""
+    (tmp_path / "mine").write_bytes(b"mine")
+    before = contents(plain)
+    host = Host()
+    host.journal.is_full = True
+    run, _ = WAYS[way]
+    with pytest.raises(DeliveryError):
+        run(AuditedFileSystem(plain, host, strict=True), tmp_path)
+    assert contents(plain) == before
+
+
+def test_strict_is_on_disk_before_it_is_done(plain: Any) -> None:
+    """What was done, and also what then fails, with its failure behind it."""
+    host = Host()
+    audited = AuditedFileSystem(plain, host, strict=True)
+    opened = plain.open
+
+    def watched(*args: Any, **options: Any) -> Any:
+        assert host.journal.is_synced and host.journal.events
+        return opened(*args, **options)
+
+    plain.open = watched
+    audited.pipe_file("new.txt", b"new")
+    with pytest.raises(FileNotFoundError):
+        audited.cat_file("nowhere.txt")
+    assert [(event.action, event.kind, event.outcome) for event in host.journal.events] == [
+        ("file.write", "change", Outcome.SUCCESS),
+        ("file.read", "access", Outcome.SUCCESS),
+        ("file.read", "event", Outcome.FAILURE),
+    ]
 
 
 def test_no_secret_of_a_url_is_recorded() -> None:

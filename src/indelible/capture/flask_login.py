@@ -22,7 +22,6 @@ failures, passwords and permissions: say those. No name that was typed in is rec
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -31,12 +30,10 @@ try:
 except ImportError as missing:
     raise ImportError("expected Flask-Login: pip install flask-login") from missing
 
-from indelible.errors import IndelibleError
+from indelible.capture.best_effort import best_effort
 from indelible.events.context import acting_as, current_frame
 from indelible.events.model import Actor, Outcome, Target
 from indelible.events.values import Native, Value
-
-_log = logging.getLogger(__name__)
 
 
 class Recording(Protocol):
@@ -113,11 +110,8 @@ class LoginEvents:
         if by is not None and (frame is None or frame.actor is None):
             who = acting_as(Actor("user", str(by.get_id())))
         target = None if user is None else Target(self._kind, str(user.get_id()))
-        try:
-            with who:
-                self._trail.record(action, target=target, outcome=outcome, details=details)
-        except IndelibleError as problem:
-            _log.error("%s could not be recorded: %s", action, type(problem).__name__)
+        with best_effort(action), who:
+            self._trail.record(action, target=target, outcome=outcome, details=details)
 
 
 def record_logins(app: Any, trail: Recording, *, kind: str = "user") -> LoginEvents:

@@ -7,12 +7,13 @@ with files.open("bucket/reports/zara.pdf") as file: ...
 
 What was opened counts as read, what was opened for writing as written, however much of it was; a
 signed URL counts as a read. Listing names is neither. Names are URLs, without user and query.
+With `strict` what was to be done is on disk before it is done, and counts as done; where it failed,
+an event says so behind it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
@@ -22,11 +23,10 @@ try:
 except ImportError as missing:
     raise ImportError("expected fsspec: pip install 'indelible[fsspec]'") from missing
 
-from indelible.errors import IndelibleError
+from indelible.capture.best_effort import best_effort
+from indelible.capture.host import Journal
 from indelible.events.model import Kind, Outcome, Subject, Target
 from indelible.events.values import Native, Value
-
-_log = logging.getLogger(__name__)
 
 _READ: Final = "read"
 _WRITE: Final = "write"
@@ -47,13 +47,16 @@ class Recording(Protocol):
         details: dict[str, Native | Value] | None = None,
     ) -> str | None: ...
 
+    @property
+    def journal(self) -> Journal: ...
+
 
 class AuditedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
     """A filesystem over `fs`, with the same results and errors.
 
     `kind` is that of its targets, `subject` tells from a file's URL whose data it is. An event
-    that can't be written is logged, and the file handed out all the same; with `strict` it isn't,
-    and `DeliveryError` is raised.
+    that can't be written is logged, and the file handed out all the same; with `strict`
+    `DeliveryError` is raised, before any file is opened, changed or deleted.
     """
 
     cachable = False
@@ -134,6 +137,9 @@ class AuditedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         self, verb: str, path: str, details: dict[str, Native | Value] | None = None
     ) -> Iterator[None]:
         """What is done inside is an event of its outcome, before its result is handed out."""
+        if self._strict:
+            self._record(verb, path, Outcome.SUCCESS, details)
+            self._trail.journal.sync()
         try:
             yield
         except Exception as error:
@@ -141,7 +147,8 @@ class AuditedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
             outcome = Outcome.DENIED if denied else Outcome.FAILURE
             self._record(verb, path, outcome, {"error": type(error).__qualname__})
             raise
-        self._record(verb, path, Outcome.SUCCESS, details)
+        if not self._strict:
+            self._record(verb, path, Outcome.SUCCESS, details)
 
     def _record(
         self,
@@ -153,19 +160,16 @@ class AuditedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         url = _without_secrets(self._fs.unstrip_protocol(path))
         kinds: dict[str, Kind] = {_READ: "access"}
         kind = kinds.get(verb, "change") if outcome is Outcome.SUCCESS else "event"
-        try:
+        action = f"{self._kind}.{verb}"
+        with best_effort(action, strict=self._strict):
             self._trail.record(
-                f"{self._kind}.{verb}",
+                action,
                 target=Target(self._kind, url),
                 subject=self._subject(url),
                 outcome=outcome,
                 kind=kind,
                 details=details,
             )
-        except IndelibleError as problem:
-            if self._strict:
-                raise
-            _log.error("%s.%s could not be recorded: %s", self._kind, verb, type(problem).__name__)
 
 
 def _without_secrets(url: str) -> str:

@@ -7,9 +7,10 @@ began later: once all up to that one have ended, what was given out by then is s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from indelible.capture.change_drafts import OutboxRow
+from indelible.capture.change_drafts import OutboxNotice, OutboxRow
 from indelible.capture.outbox_layout import Layout
 
 _MARKS: Final = 64
@@ -28,11 +29,13 @@ class OutboxState(NamedTuple):
 
 
 class OutboxRows(NamedTuple):
-    """Rows in the order of their ids, and layouts that the reader didn't know."""
+    """Rows in the order of their ids, layouts that the reader didn't know, and what of reading them
+    a person has to see."""
 
     rows: list[OutboxRow]
     layouts: dict[int, Layout]
     is_end: bool
+    notices: Sequence[OutboxNotice] = ()
 
 
 class _Mark(NamedTuple):

@@ -6,7 +6,7 @@ where a policy names such a server, as it needs a driver.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, cast
 
 import msgspec
@@ -123,7 +123,7 @@ class ServerOutbox(Protocol):
         """Look at the transactions that run, after `state` was read."""
 
     def read(
-        self, since: int, settled: int, *, limit: int, max_bytes: int, known: Collection[int]
+        self, since: int, settled: int, *, limit: int, max_bytes: int, known: Mapping[int, Layout]
     ) -> OutboxRows:
         """At most `limit` rows and about `max_bytes`, two at least where there are as many: the row
         `since`, and those behind it up to `settled`."""

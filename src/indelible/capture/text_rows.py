@@ -256,14 +256,11 @@ class _TableDecoder:
     def draft(self, verb: str, row: OutboxRow, context: ContextPieces) -> bytes:
         """Raises `MalformedEventError` for a row that isn't of this layout."""
         rows = self._rows
-        bits = str(row[_CHANGED] or "")
-        gone = frozenset[int]()
-        if bits.startswith(_ALTERED):
-            gone = _places(bits[1:])
-            # Which of these changed was not looked at.
-            bits = "1" * len(self._changed)
-        before = self._read(row[_OLD], gone) if verb != "insert" else None
-        after = self._read(row[_NEW], gone) if verb != "delete" else None
+        gone = gone_places(row[_CHANGED])
+        # Which of an altered table's columns changed was not looked at.
+        bits = str(row[_CHANGED] or "") if gone is None else "1" * len(self._changed)
+        before = self._read(row[_OLD], gone or ()) if verb != "insert" else None
+        after = self._read(row[_NEW], gone or ()) if verb != "delete" else None
         changes: dict[str, tuple[Value, Value]] = {}
         if before is not None and after is not None:
             for place, name in enumerate(rows.columns):
@@ -306,10 +303,16 @@ class _TableDecoder:
         return self._rows.read(text, gone)
 
 
-def _places(text: str) -> frozenset[int]:
-    """Which columns of a row `ALTER TABLE` took away, counted from 0."""
+def gone_places(changed: Native) -> frozenset[int] | None:
+    """Which columns of a row `ALTER TABLE` took away, counted from 0; None where the table is as
+    its layout says. `changed` is what the row's column of that name holds.
+
+    Raises `MalformedEventError`.
+    """
+    if type(changed) is not str or not changed.startswith(_ALTERED):
+        return None
     try:
-        return frozenset(int(place) - 1 for place in text.split(",") if place)
+        return frozenset(int(place) - 1 for place in changed[1:].split(",") if place)
     except ValueError:
         raise MalformedEventError("expected the places of columns") from None
 

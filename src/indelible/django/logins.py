@@ -15,7 +15,6 @@ when it has committed. No name that was typed in is recorded: some type their pa
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,14 +24,12 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out, user_lo
 from django.db import DatabaseError, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
+from indelible.capture.best_effort import best_effort
 from indelible.django.naming import name_of, stored_key
 from indelible.django.trails import first_database, first_trail, is_on_disk
-from indelible.errors import IndelibleError
 from indelible.events.context import acting_as, carry, current_frame
 from indelible.events.model import Outcome, Target
 from indelible.events.values import Value
-
-_log = logging.getLogger(__name__)
 
 
 def record_logins() -> None:
@@ -141,11 +138,8 @@ def _record(
         who = acting_as(actor)
 
     def write() -> None:
-        try:
-            with who:
-                first_trail().record(action, target=targets, outcome=outcome, details=details)
-        except IndelibleError as problem:
-            _log.error("%s could not be recorded: %s", action, type(problem).__name__)
+        with best_effort(action), who:
+            first_trail().record(action, target=targets, outcome=outcome, details=details)
 
     if using is None:
         write()

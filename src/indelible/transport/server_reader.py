@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from indelible.capture.change_drafts import DecodedEvent, DecodedRows, OutboxRow
+from indelible.capture.change_drafts import DecodedEvent, DecodedRows, OutboxNotice, OutboxRow
 from indelible.capture.horizon import Horizon
 from indelible.capture.outbox_layout import Layout
 from indelible.capture.servers import Decoder, Holder, Ledger, ServerOutbox, backend_of
@@ -61,6 +61,7 @@ class ServerOutboxReader:
         self._held_at = 0
         self._ended = 0
         self._forgotten = 0
+        self._notices: list[OutboxNotice] = []
 
     def read_page(self, since: int, *, limit: int, max_bytes: int) -> OutboxPage:
         """See `OutboxReader.read_page`."""
@@ -74,6 +75,7 @@ class ServerOutboxReader:
                 since, settled, limit=limit, max_bytes=max_bytes, known=self._layouts
             )
         self._layouts |= page.layouts
+        self._notices += page.notices
         if page.is_end:
             self._ended = self._horizon.oldest
         self._note_holding(state.newest)
@@ -106,6 +108,8 @@ class ServerOutboxReader:
         memory, decoder = found
         self._learn(decoder)
         decoded = memory.judged(decoder.decode(rows), delivered)
+        decoded.notices.extend(self._notices)
+        self._notices = []
         if rows:
             memory.ledger.forget(self._ended)
         return decoded

@@ -105,6 +105,50 @@ def make_trigger(rng: random.Random, n: int, tables: list[TableSql]) -> list[str
     ]
 
 
+def make_wild_trigger(rng: random.Random, n: int, tables: list[TableSql]) -> list[str]:
+    """One that fires at any time, and takes back, moves or puts back what was just written."""
+    on = tables[rng.randrange(len(tables))].name
+    other = tables[rng.randrange(len(tables))].name if chance(rng, 40) else on
+    event = pick(rng, ("INSERT", "UPDATE", "DELETE", "INSERT OR UPDATE", "UPDATE OR DELETE"))
+    when = pick(rng, ("BEFORE", "AFTER", "AFTER", "AFTER", "DEFERRED"))
+    row = "OLD" if "DELETE" in event else "NEW"
+    toggle = f"UPDATE {other} SET t = CASE t WHEN 'a' THEN 'b' ELSE 'a' END WHERE k = {row}.k"
+    body = pick(
+        rng,
+        (
+            f"{toggle};",
+            f"{toggle} OR q = {row}.q;",
+            f"UPDATE {other} SET k = k + 1 WHERE k = {row}.k "
+            f"AND NOT EXISTS (SELECT FROM {other} AS o WHERE o.k = {row}.k + 1);",
+            f"UPDATE {other} SET k = 100 + k WHERE k = {row}.k; "
+            f"UPDATE {other} SET k = k - 100 WHERE k > 100;",
+            f"DELETE FROM {other} WHERE k = {row}.k; INSERT INTO {other} (k, q, t) "
+            f"VALUES ({row}.k, {row}.q, 'put') ON CONFLICT DO NOTHING;",
+            f"INSERT INTO {other} (k, q, t) VALUES ({row}.k, {row}.q, {row}.t) "
+            "ON CONFLICT (k) DO UPDATE SET t = 'up', k = excluded.k + 3;",
+            f"UPDATE {other} SET p = {row}.k WHERE k <> {row}.k AND p IS NULL;",
+            f"DELETE FROM {other} WHERE p = {row}.k;",
+            f"BEGIN UPDATE {other} SET t = 'sub' WHERE q = {row}.q; "
+            f"IF {row}.q = 2 THEN RAISE 'no'; END IF; EXCEPTION WHEN OTHERS THEN "
+            f"UPDATE {other} SET n = 1 WHERE k = {row}.k; END;",
+        ),
+    )
+    condition = f"pg_trigger_depth() < {rng.randrange(2, 4)}"
+    timing, also = when, ""
+    if when == "DEFERRED":
+        timing, also = "AFTER", "DEFERRABLE INITIALLY DEFERRED "
+        # What a deferred trigger writes fires it once more, at the same depth.
+        times = "coalesce(current_setting('app.times', true), '') || 'x'"
+        condition += f" AND length(set_config('app.times', {times}, true)) < 5"
+    return [
+        f"CREATE FUNCTION wild{n}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"IF {condition} THEN {body} END IF; "
+        "IF TG_OP = 'DELETE' THEN RETURN OLD; END IF; RETURN NEW; END $$",
+        f"CREATE {'CONSTRAINT ' if also else ''}TRIGGER wild{n} {timing} {event} ON {on} {also}"
+        f"FOR EACH ROW EXECUTE FUNCTION wild{n}()",
+    ]
+
+
 def make_values(rng: random.Random) -> str:
     return ", ".join(
         (

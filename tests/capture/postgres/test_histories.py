@@ -8,14 +8,14 @@ import random
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 from tests.capture.writes.folding import fold
 from tests.servers import Database, PostgresServer
 
 from .capturing import Captured
-from .histories import chance, make_control, make_schema, make_statement
+from .histories import chance, make_control, make_schema, make_statement, make_wild_trigger
 
 _STATEMENTS = 20
 
@@ -50,8 +50,10 @@ class Twins:
     def __init__(self, server: PostgresServer) -> None:
         self.databases = [Database(server, f"twin{n}_{os.getpid()}") for n in range(2)]
 
-    def check(self, rng: random.Random) -> None:
+    def check(self, rng: random.Random, wild_triggers: int = 0) -> None:
         tables, schema = make_schema(rng)
+        for n in range(wild_triggers):
+            schema += make_wild_trigger(rng, n, tables)
         before = [make_statement(rng, tables) for _ in range(rng.randrange(6))]
         after = [
             make_control(rng) if chance(rng, 15) else make_statement(rng, tables)
@@ -97,24 +99,51 @@ def twins(postgres: PostgresServer) -> Twins:
     return found
 
 
-@settings(
+FEW = settings(
     max_examples=int(os.environ.get("INDELIBLE_EXAMPLES", "35")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+
+
+@FEW
 @given(st.integers(0, 1 << 32))
+# Writes nested in each other, several levels deep; an upsert that frees a key and takes it.
+@example(629)
+@example(820)
+@example(1566)
 def test_folding_the_trail_gives_the_live_database(twins: Twins, seed: int) -> None:
     """Whatever a schema and a history are made of, baseline plus changes are the database, bit
     by bit, and no statement's result differs from what it is without capture."""
     twins.check(random.Random(seed))
 
 
+@FEW
+@given(st.integers(0, 1 << 32), st.integers(1, 3))
+# A row that is the same again and again.
+@example(140, 3)
+def test_folding_what_wild_triggers_did(twins: Twins, seed: int, triggers: int) -> None:
+    """The same where triggers of every kind write their own tables and each other's."""
+    twins.check(random.Random(seed), triggers)
+
+
+def check_many(twins: Twins, seeds: range, *, is_wild: bool = False) -> None:
+    for seed in seeds:
+        try:
+            twins.check(random.Random(seed), 1 + seed % 3 if is_wild else 0)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}") from error
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("start", range(0, 2_000, 250))
 def test_folding_many_histories(twins: Twins, start: int) -> None:
     """The same over two thousand seeds."""
-    for seed in range(start, start + 250):
-        try:
-            twins.check(random.Random(seed))
-        except AssertionError as error:
-            raise AssertionError(f"seed {seed}") from error
+    check_many(twins, range(start, start + 250))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("start", range(0, 1_000, 250))
+def test_folding_what_many_wild_triggers_did(twins: Twins, start: int) -> None:
+    """The same over a thousand seeds of wild triggers."""
+    check_many(twins, range(start, start + 250), is_wild=True)

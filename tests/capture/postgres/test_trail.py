@@ -104,6 +104,36 @@ def test_from_install_to_answers(site: Site) -> None:
     assert rows == (1,)
 
 
+def test_nested_writes_in_batches_that_end_anywhere(database: Database, tmp_path: Path) -> None:
+    """Relays that carry two events at a time, each from where the one before it stopped: `state`
+    is what the table holds, and nothing was said twice."""
+    database.execute(
+        "CREATE TABLE t (k integer PRIMARY KEY, v integer)",
+        "CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF pg_trigger_depth() < 3 THEN UPDATE t SET v = v + 1; END IF; RETURN NULL; END $$",
+        "CREATE TRIGGER more AFTER INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION more()",
+    )
+    site = Site(database, tmp_path)
+    site.config.write_text(
+        site.config.read_text().replace("[relay]\n", "[relay]\nbatch_events = 2\n")
+    )
+    site.run("install")
+    database.execute("INSERT INTO t VALUES (1, 0), (2, 10)", "UPDATE t SET v = v * 2")
+    for _ in range(3):
+        with site.trail() as trail:
+            time.sleep(0.1)
+    with site.trail() as trail:
+        trail.flush()
+        states = [one for key in (1, 2) for one in trail.state(Target("t", key))]
+        assert {notice.action for notice in trail.notices()} == {"changes.unattributed"}
+        trail.verify()
+        told = [one.event.id for key in (1, 2) for one in trail.history(Target("t", key))]
+    with contextlib.closing(database.connect("owner")) as look:
+        held = look.execute("SELECT v FROM t ORDER BY k").fetchall()
+    assert [(one.state.columns["v"],) for one in states] == held
+    assert len(set(told)) == len(told) == 28
+
+
 def test_an_event_that_nobody_can_be_told_for_says_where_it_came_from(site: Site) -> None:
     """Role, application and address of a client without a context are in the event."""
     site.run("install")

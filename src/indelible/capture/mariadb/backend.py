@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from indelible.capture.context_ledger import ConnectionLedger as make_ledger
 from indelible.capture.horizon import Horizon, OutboxRows, OutboxState
@@ -101,7 +101,7 @@ class MariadbOutbox:
                     outbox.note_numbers(horizon, state, numbers)
 
     def read(
-        self, since: int, settled: int, *, limit: int, max_bytes: int, known: Collection[int]
+        self, since: int, settled: int, *, limit: int, max_bytes: int, known: Mapping[int, Layout]
     ) -> OutboxRows:
         with self._errors():
             found = outbox.read_outbox(

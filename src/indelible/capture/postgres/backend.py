@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from indelible.capture.context_ledger import TransactionLedger as make_ledger
 from indelible.capture.horizon import Horizon, OutboxRows, OutboxState
@@ -20,6 +20,7 @@ from indelible.capture.postgres.install import (
     uninstall,
 )
 from indelible.capture.postgres.looking import look_at
+from indelible.capture.postgres.nests import Nests
 from indelible.capture.postgres.restored import restored_pages
 from indelible.capture.postgres.schema import named_sql
 from indelible.capture.postgres.values import ROWS
@@ -59,21 +60,32 @@ class PostgresOutbox:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._connection = connect(server, statement_ms=_STATEMENT_MS)
+        self._incarnation = ""
+        self._nests = Nests()
 
     def state(self) -> OutboxState:
         with self._errors():
-            return outbox.outbox_state(self._connection)
+            state = outbox.outbox_state(self._connection)
+        if state.incarnation != self._incarnation:
+            self._incarnation, self._nests = state.incarnation, Nests()
+        return state
 
     def note_horizon(self, horizon: Horizon, state: OutboxState) -> None:
         with self._errors():
             outbox.note_horizon(self._connection, horizon, state)
 
     def read(
-        self, since: int, settled: int, *, limit: int, max_bytes: int, known: Collection[int]
+        self, since: int, settled: int, *, limit: int, max_bytes: int, known: Mapping[int, Layout]
     ) -> OutboxRows:
         with self._errors():
             return outbox.read_outbox(
-                self._connection, since, settled, limit=limit, max_bytes=max_bytes, known=known
+                self._connection,
+                since,
+                settled,
+                limit=limit,
+                max_bytes=max_bytes,
+                known=known,
+                nests=self._nests,
             )
 
     def forget(self, below: int) -> bool:

@@ -38,9 +38,9 @@ _SETTING_UP: Final = (
     "create_layouts",
     "create_captured",
     "create_outbox",
+    "create_nests",
     "create_stray",
     "create_altered",
-    "create_nest",
     "create_record",
 )
 
@@ -162,7 +162,7 @@ def uninstall(
                     "this again"
                 )
             for name, function in schema.functions.items():
-                if name.startswith("write_") or name == "nest":
+                if name.startswith("write_"):
                     cursor.execute(f"DROP FUNCTION indelible.{quote_name(function.name)}()")
             for statement in (
                 "DROP FUNCTION indelible.record(bytea, text)",
@@ -292,7 +292,7 @@ def _set_up(
         grantees = {row[1] for row in cursor.fetchall()}
         for statement in _closing(sorted(grantees)):
             cursor.execute(statement)
-        _close_functions(cursor, ["nest", "stray", "altered"])
+        _close_functions(cursor, ["stray", "altered"])
         for statement in _rights(server):
             cursor.execute(statement)
 

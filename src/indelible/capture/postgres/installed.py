@@ -12,7 +12,7 @@ from indelible.errors import ConfigurationError, NotInstalledError
 if TYPE_CHECKING:
     from indelible.capture.postgres.connecting import Connection
 
-FORMAT = 1
+FORMAT = 2
 
 
 def is_installed(connection: Connection) -> bool:

@@ -7,8 +7,6 @@ from typing import Final
 SCHEMA: Final = "indelible"
 AFTER_PREFIX: Final = "zz_indelible_"
 """Of triggers on the same event PostgreSQL fires the first in the alphabet first."""
-NEST_TRIGGER: Final = "!indelible_nest"
-"""Fires before all others, foreign keys' included."""
 CONTEXT: Final = "indelible.ctx"
 """The setting that carries the signed context, for one transaction."""
 

@@ -7,13 +7,15 @@ alone can't tell: its `xmax` is one past the last transaction that *ended*, so y
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from indelible.capture.change_drafts import OutboxRow
 from indelible.capture.horizon import Horizon, OutboxRows, OutboxState
+from indelible.capture.outbox_layout import Layout
 from indelible.capture.postgres.installed import check_installed, read_layouts
-from indelible.capture.postgres.schema import named_sql
+from indelible.capture.postgres.nests import Nests
+from indelible.capture.postgres.schema import named_sql, one_snapshot
 from indelible.capture.servers import Holder
 from indelible.errors import CaptureError
 
@@ -58,11 +60,16 @@ def read_outbox(
     *,
     limit: int,
     max_bytes: int,
-    known: Collection[int] = (),
+    known: Mapping[int, Layout] | None = None,
+    nests: Nests | None = None,
 ) -> OutboxRows:
     """At most `limit` rows and about `max_bytes`, two at least where there are as many: the row
-    `since`, and those behind it up to `settled`. Raises `psycopg.Error`."""
-    with connection.cursor() as cursor:
+    `since`, and those behind it up to `settled`. Raises `psycopg.Error`.
+
+    All in one snapshot: of what is nested nothing is deleted meanwhile. What `nests` remembers
+    isn't found out again.
+    """
+    with one_snapshot(connection) as cursor:
         rows: list[OutboxRow] = cursor.execute(
             _sql("read"),
             {"since": since, "settled": settled, "limit": limit, "max_bytes": max_bytes},
@@ -73,9 +80,12 @@ def read_outbox(
                 _sql("any_behind"), {"last": rows[-1][0], "settled": settled}
             ).fetchone()
             is_end = not (found and found[0])
-    numbers = {row[3] for row in rows if type(row[3]) is int and row[3]}
-    layouts = {} if numbers <= set(known) else read_layouts(connection)
-    return OutboxRows(rows, layouts, is_end)
+        numbers = {row[3] for row in rows if type(row[3]) is int and row[3]}
+        known = known or {}
+        layouts = {} if numbers <= known.keys() else read_layouts(connection)
+        nests = nests or Nests()
+        rows = nests.in_order(cursor, rows, {**known, **layouts})
+    return OutboxRows(rows, layouts, is_end, nests.take_notices())
 
 
 def forget_rows(connection: Connection, below: int) -> bool:

@@ -32,8 +32,13 @@ CREATE TABLE indelible.outbox (
   changed text,
   database_role text,
   application text,
-  address text
+  address text,
+  nest bigint,
+  left_old text,
+  left_new text
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000)
+-- name: create_nests
+CREATE INDEX outbox_nests ON indelible.outbox (nest, xid, layout, id) WHERE nest IS NOT NULL
 -- name: create_stray
 CREATE FUNCTION indelible.stray(relation oid) RETURNS void LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
@@ -54,20 +59,6 @@ BEGIN ATOMIC
   LEFT JOIN pg_attribute a ON a.attrelid = relation AND a.attname = wanted.name
     AND a.attnum > 0 AND NOT a.attisdropped;
 END
--- name: create_nest
-CREATE FUNCTION indelible.nest() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $indelible$
-DECLARE
-  _name text := 'indelible.m' || TG_ARGV[0] || 'd' || pg_trigger_depth();
-BEGIN
-  IF left(coalesce(current_setting(_name, true), ''), 1) <> 'o' THEN
-    PERFORM set_config(_name, 'o' || (
-      SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM indelible.outbox_id_seq), true);
-  END IF;
-  RETURN NULL;
-END
-$indelible$
 -- name: create_record
 CREATE FUNCTION indelible.record(draft bytea, proof text) RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -102,13 +93,44 @@ SELECT o.id, (extract(epoch FROM o.time) * 1000000)::bigint, o.ctx, o.layout, o.
 FROM sized JOIN indelible.outbox o USING (id)
 WHERE sized.size <= %(max_bytes)s OR sized.place <= 2
 ORDER BY o.id
+-- name: nests
+-- From each to the next: the index isn't read whole, as one nest may be most of it.
+WITH RECURSIVE found AS (
+  (SELECT nest, xid, layout FROM indelible.outbox WHERE nest < %(until)s
+   ORDER BY nest, xid, layout LIMIT 1)
+  UNION ALL
+  SELECT next.nest, next.xid, next.layout FROM found CROSS JOIN LATERAL (
+    SELECT o.nest, o.xid, o.layout FROM indelible.outbox o
+    WHERE (o.nest, o.xid, o.layout) > (found.nest, found.xid, found.layout)
+      AND o.nest < %(until)s
+    ORDER BY o.nest, o.xid, o.layout LIMIT 1) AS next)
+SELECT xid::text::bigint, layout, nest, until FROM (
+  SELECT found.*, (
+    SELECT max(o.id) FROM indelible.outbox o
+    WHERE o.nest = found.nest AND o.xid = found.xid AND o.layout = found.layout) AS until
+  FROM found) AS nests
+WHERE until >= %(since)s
+-- name: nested
+SELECT id, depth, old, new, changed, left_old, left_new, nest IS NOT NULL
+FROM indelible.outbox
+WHERE id > %(since)s AND id <= %(until)s AND xid = %(xid)s::text::xid8 AND layout = %(layout)s
+  AND (nest = %(begun)s OR nest IS NULL)
+ORDER BY id LIMIT %(limit)s
+-- name: read_these
+SELECT o.id, (extract(epoch FROM o.time) * 1000000)::bigint, o.ctx, o.layout, o.op::integer, o.s0,
+  o.s1, o.old, o.new, o.changed, o.xid::text::bigint, o.backend, o.database_role, o.application, o.address
+FROM indelible.outbox o WHERE o.id = ANY (%s)
 -- name: any_behind
 SELECT EXISTS (SELECT FROM indelible.outbox WHERE id > %(last)s AND id <= %(settled)s)
 -- name: layouts
 SELECT number, layout FROM indelible.layouts
 -- name: forget
+-- What is nested in each other is read together, so it stays together.
 DELETE FROM indelible.outbox WHERE id IN (
-  SELECT id FROM indelible.outbox WHERE id < %(below)s ORDER BY id LIMIT %(limit)s)
+  SELECT id FROM indelible.outbox
+  WHERE id < least(%(below)s, (
+    SELECT min(nest) + 1 FROM indelible.outbox WHERE nest < %(below)s AND id >= %(below)s))
+  ORDER BY id LIMIT %(limit)s)
 -- name: waiting
 SELECT count(*) FROM indelible.outbox WHERE id > %s
 -- name: holding

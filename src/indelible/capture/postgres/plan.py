@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from indelible.capture.outbox_layout import Layout, encode_layout, layout_for
-from indelible.capture.postgres.names import AFTER_PREFIX, NEST_TRIGGER, quote_name
+from indelible.capture.postgres.names import AFTER_PREFIX, quote_name
 from indelible.capture.postgres.schema import FoundTrigger, PostgresSchema, Relation
 from indelible.capture.postgres.triggers import Captured, TriggerSql, capture_sql
 from indelible.capture.schema import Unseen
@@ -127,15 +127,9 @@ class _Planner:
         if number is None or is_new_layout:
             number = self._next
             self._next += 1
+        is_entangled = root.oid in self._entangled
         captured = tuple(
-            capture_sql(
-                self._schema,
-                member,
-                layout,
-                number,
-                self._policy,
-                is_entangled=root.oid in self._entangled,
-            )
+            self._capture(member, layout, number, is_entangled=is_entangled)
             for member in members
             if member.unseen is None
         )
@@ -184,6 +178,13 @@ class _Planner:
                 )
             )
 
+    def _capture(
+        self, relation: Relation, layout: Layout, number: int, *, is_entangled: bool
+    ) -> Captured:
+        return capture_sql(
+            self._schema, relation, layout, number, self._policy, is_entangled=is_entangled
+        )
+
     def _what(self, wanted: Captured, *, is_altered: bool) -> str | None:
         """Why triggers and function have to be made anew; None where they are as they should."""
         oid = wanted.relation.oid
@@ -206,6 +207,12 @@ class _Planner:
                 return f"trigger {_FIRES.get(one.enabled, 'altered')}"
         if not function.is_private:
             return "its function may be attached by others"
+        is_entangled = wanted.relation.root in self._entangled
+        other = self._capture(
+            wanted.relation, wanted.layout, wanted.number, is_entangled=not is_entangled
+        )
+        if function.source == other.function.source:
+            return "triggers of the application or foreign keys came or went"
         if (
             function.source != wanted.function.source
             or not function.is_definer
@@ -242,7 +249,7 @@ class _Planner:
                 ]
             if f"write_{oid}" in self._schema.functions:
                 drops.append(f"DROP FUNCTION indelible.write_{oid}()")
-        for name in ("nest", "stray", "altered", "record"):
+        for name in ("stray", "altered", "record"):
             function = self._schema.functions.get(name)
             if self._installed.meta and (function is None or not function.is_owned):
                 self._drifts.append(Drift(f"indelible.{name}", "missing: uninstall and install"))
@@ -266,33 +273,30 @@ class _Planner:
 
 def is_ours(trigger: FoundTrigger) -> bool:
     """Whether the trigger runs a function of ours, or goes by a name of ours."""
-    return trigger.is_ours or trigger.name.startswith(AFTER_PREFIX) or trigger.name == NEST_TRIGGER
+    return trigger.is_ours or trigger.name.startswith(AFTER_PREFIX)
 
 
 def entangled_tables(schema: PostgresSchema) -> frozenset[int]:
     """The roots whose rows may be written by what is nested in a statement that writes them.
 
-    An application's trigger may write anything. A foreign key's actions write its children, so a
-    table is entangled that leads back to itself, or to a table with triggers.
+    An application's trigger may write anything: its own table, and what foreign keys' actions
+    write in the same statement. These write a table's children, so a table is entangled that leads
+    back to itself, or to a table with triggers.
     """
-    with_triggers: set[int] = set()
-    nesting: set[int] = set()
-    for one in schema.triggers:
-        relation = schema.relations.get(one.relation)
-        if relation is not None and not is_ours(one):
-            with_triggers.add(relation.root)
-            if one.is_after:
-                nesting.add(relation.root)
+    with_triggers = {
+        schema.relations[one.relation].root
+        for one in schema.triggers
+        if one.relation in schema.relations and not is_ours(one)
+    }
     children: dict[int, list[int]] = {}
     for parent, child in schema.edges:
         children.setdefault(parent, []).append(child)
     parents = [child for _, child in schema.edges]
-    found = set(nesting)
+    found = set(with_triggers)
     for root in children:
         reached = _reached(root, children)
-        if root in reached or reached & with_triggers:
-            found.add(root)
-            found |= reached
+        if root in reached or (reached | {root}) & with_triggers:
+            found |= {root, *reached}
     # Two ways to one child: a row may be changed on one and deleted on the other.
     found |= {child for child in parents if parents.count(child) > 1}
     return frozenset(found)

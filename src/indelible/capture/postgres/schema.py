@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -13,6 +14,8 @@ from indelible.capture.schema import Column, ForeignKey, Schema, Table
 from indelible.named_sql import load_statements
 
 if TYPE_CHECKING:
+    from psycopg import Cursor
+
     from indelible.capture.postgres.connecting import Connection
 
 _ACTIONS: Final = {
@@ -60,10 +63,6 @@ class FoundTrigger(msgspec.Struct, frozen=True, kw_only=True):
     xmin: str
     is_ours: bool
 
-    @property
-    def is_after(self) -> bool:
-        return not self.type & 2 and not self.type & 64
-
 
 class FoundFunction(msgspec.Struct, frozen=True, kw_only=True):
     """A function in our schema."""
@@ -105,9 +104,16 @@ def named_sql(file: str) -> Mapping[str, str]:
 
 def read_schema(connection: Connection) -> PostgresSchema:
     """The schema as it is now. Raises `psycopg.Error`."""
+    with one_snapshot(connection) as cursor:
+        return _Reader(cursor).read()
+
+
+@contextlib.contextmanager
+def one_snapshot(connection: Connection) -> Iterator[Cursor[Any]]:
+    """All that is read here is of one moment; it can't be written."""
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        return _Reader(cursor).read()
+        yield cursor
 
 
 class _Reader:

@@ -9,9 +9,10 @@ still those that the function was made for. After `ALTER TABLE` they may not be:
 of a row is copied, beside which columns are gone. The application's statement goes on.
 
 Where writes to a table can be nested in each other, what a nested statement did is recorded before
-the statement that it was nested in: triggers of a statement fire when it ends. `nest` notes, before
-anything nested can begin, where the outbox stood; what was recorded behind that by nested
-statements is moved behind the outer one's rows.
+the statement that it was nested in: triggers of a statement fire when it ends. There the first
+trigger to record anything in one statement of a client's leaves a mark, and rows that come behind
+it name that mark (`nest`) and what was at their places then (`left_old`, `left_new`). From these
+whoever reads finds the order in which things happened (`nested_order`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Final
 import msgspec
 
 from indelible.capture.outbox_layout import OP_DELETE, OP_INSERT, OP_UPDATE, Layout
-from indelible.capture.postgres.names import AFTER_PREFIX, NEST_TRIGGER, quote_name, quote_text
+from indelible.capture.postgres.names import AFTER_PREFIX, quote_name, quote_text
 from indelible.capture.postgres.schema import PostgresSchema, Relation
 from indelible.capture.postgres.values import settings_for
 from indelible.policy.model import Hop, Policy
@@ -77,8 +78,17 @@ def capture_sql(
         number=number,
         layout=layout,
         function=function,
-        triggers=tuple(_triggers(relation, function.name, is_entangled)),
+        triggers=tuple(_triggers(relation, function.name)),
     )
+
+
+def can_look(layout: Layout) -> bool:
+    """Whether rows that name a mark say what was at their places.
+
+    A place needs a key. Of other types than PostgreSQL's own, whose names have a schema, `=` may be
+    anything, or nothing.
+    """
+    return bool(layout.key) and not any("." in layout.slots[n].type for n in layout.key)
 
 
 class _Writer:
@@ -96,9 +106,11 @@ class _Writer:
         self._layout = layout
         self._number = number
         self._policy = policy
-        self._is_entangled = is_entangled and not relation.inherits
+        self._is_entangled = is_entangled
         self._values = [s.column or "" for s in layout.slots if s.mode == "value"]
         self._changed = [s.column or "" for s in layout.slots if s.mode == "changed"]
+        self._key = [layout.slots[place] for place in layout.key]
+        self._looks = self._is_entangled and can_look(layout)
 
     def function(self) -> FunctionSql:
         name = f"write_{self._relation.oid}"
@@ -109,6 +121,10 @@ class _Writer:
         if not self._relation.inherits:
             # Plans are kept, and made for few rows: the next statement may have many.
             settings["enable_nestloop"] = "off"
+        if self._looks:
+            # And the table may have grown since.
+            settings["enable_seqscan"] = "off"
+        if self._looks or not self._relation.inherits:
             # What can't do without is then reckoned so dear that it would be compiled, for 0.2 s.
             settings["jit"] = "off"
         if not self._relation.is_partitioned:
@@ -128,6 +144,9 @@ class _Writer:
 
     def _source(self) -> str:
         write = self._write_rows if self._relation.inherits else self._write_statements
+        variables, find_mark, leave_mark = self._marks() if self._is_entangled else ("", "", "")
+        # A look that isn't taken costs, too: its plan is made ready.
+        branch = f"  ELSIF _nest IS NULL THEN\n{write(looks=False)}" if self._looks else ""
         return f"""
 #variable_conflict use_variable
 DECLARE
@@ -135,47 +154,59 @@ DECLARE
   _ctx text := left(nullif(current_setting('indelible.ctx', true), ''), 65536);
   _application text := current_setting('application_name');
   _address text := host(inet_client_addr());
-  _mark text;
   _image text;
   _gone text;
-BEGIN
+{variables}BEGIN
   IF TG_RELID <> {self._relation.oid}::oid THEN
     PERFORM indelible.stray(TG_RELID);
     RETURN NULL;
   END IF;
   BEGIN
     PERFORM FROM (SELECT {self._looked_at()}
-      FROM ONLY {self._relation.quoted} AS t LIMIT 0) AS looked;
+      FROM ONLY {self._relation.quoted} AS t{self._compared()} LIMIT 0) AS looked;
   EXCEPTION WHEN OTHERS THEN
     SELECT a.image, a.gone INTO _image, _gone
       FROM indelible.altered(TG_RELID, {self._names()}) AS a;
   END;
-  IF _image IS NOT NULL THEN
-{self._write_altered()}  ELSE
-{write()}  END IF;
-{self._move_nested() if self._is_entangled else ""}  RETURN NULL;
+{find_mark}  IF _image IS NOT NULL THEN
+{self._write_altered()}{branch}  ELSE
+{write(looks=self._looks)}  END IF;
+{leave_mark}  RETURN NULL;
 END
 """
+
+    def _marks(self) -> tuple[str, str, str]:
+        """A mark ends with its statement, with its transaction and with a savepoint rolled back.
+
+        It is an id below all that the statement records of this table.
+        """
+        name = quote_text(f"indelible.n{self._relation.root}")
+        return (
+            """  _statement text := extract(epoch FROM statement_timestamp()) || ':';
+  _mark text;
+  _nest bigint;
+  _begun bigint;
+""",
+            f"""  _mark := current_setting({name}, true);
+  IF starts_with(_mark, _statement) THEN
+    _nest := substr(_mark, length(_statement) + 1)::bigint;
+  ELSE
+    _begun := coalesce(pg_sequence_last_value('indelible.outbox_id_seq'), 0);
+  END IF;
+""",
+            f"""  IF _begun IS NOT NULL AND (FOUND OR _nest IS NOT NULL OR _image IS NOT NULL) THEN
+    _mark := set_config({name}, _statement || _begun, true);
+  END IF;
+""",
+        )
 
     def select(self, alias: str) -> str:
         return f"SELECT {self._subject(alias)}, {self._image(alias)}"
 
     # -- one row at a time ----------------------------------------------------------------------
 
-    def _write_rows(self) -> str:
-        insert = self._put(OP_INSERT, ["s1", "new"], [self._subject("NEW"), self._image("NEW")])
-        delete = self._put(OP_DELETE, ["s0", "old"], [self._subject("OLD"), self._image("OLD")])
-        update = self._put(
-            OP_UPDATE,
-            ["s0", "s1", "old", "new", "changed"],
-            [
-                self._subject("OLD"),
-                self._subject("NEW"),
-                self._image("OLD"),
-                self._image("NEW"),
-                self._bits("ROW(OLD.{c})::text", "ROW(NEW.{c})::text"),
-            ],
-        )
+    def _write_rows(self, *, looks: bool) -> str:
+        insert, delete, update = self._puts("OLD", "NEW", looks=looks)
         return f"""  IF TG_OP = 'INSERT' THEN
     {insert};
   ELSIF TG_OP = 'UPDATE' THEN
@@ -189,34 +220,25 @@ END
 
     # -- one statement at a time ----------------------------------------------------------------
 
-    def _write_statements(self) -> str:
-        insert = self._put(OP_INSERT, ["s1", "new"], [self._subject("n"), self._image("n")])
-        delete = self._put(OP_DELETE, ["s0", "old"], [self._subject("o"), self._image("o")])
-        single = self._put(
-            OP_UPDATE,
-            ["s0", "s1", "old", "new", "changed"],
-            [
-                self._subject("o"),
-                self._subject("n"),
-                self._image("o"),
-                self._image("n"),
-                self._bits("ROW(o.{c})::text", "ROW(n.{c})::text"),
-            ],
-        )
+    def _write_statements(self, *, looks: bool) -> str:
+        insert, delete, single = self._puts("o", "n", looks=looks)
         paired = self._put(
             OP_UPDATE,
-            ["s0", "s1", "old", "new", "changed"],
-            [
-                "o.subject",
-                "n.subject",
-                "o.image",
-                "n.image",
-                self._bits("o.changed[{i}]", "n.changed[{i}]"),
-            ],
+            {
+                "s0": "o.subject",
+                "s1": "n.subject",
+                "old": "o.image",
+                "new": "n.image",
+                "changed": self._bits("o.changed[{i}]", "n.changed[{i}]"),
+                **(_left(("o.image", "o.here"), ("n.image", "n.here")) if looks else {}),
+            },
         )
         truncate = ""
         if not self._relation.is_partitioned:
             truncate = f"  ELSIF TG_OP = 'TRUNCATE' THEN\n    {self._truncate()};\n"
+        # Then even these two are in no order.
+        is_nest = "    _nest := coalesce(_nest, _begun);\n" if self._is_entangled else ""
+        gone, come, _ = self._puts("o", "n", looks=self._looks)
         return f"""  IF TG_OP = 'INSERT' THEN
     {insert} FROM new_rows AS n;
   ELSIF TG_OP = 'DELETE' THEN
@@ -226,14 +248,30 @@ END
     {single} FROM old_rows AS o, new_rows AS n;
   ELSIF (SELECT count(*) FROM old_rows) = (SELECT count(*) FROM new_rows) THEN
     {paired}
-    FROM ({self._numbered("old_rows")}) AS o
-    JOIN ({self._numbered("new_rows")}) AS n USING (place) ORDER BY place;
+    FROM ({self._numbered("old_rows", looks=looks)}) AS o
+    JOIN ({self._numbered("new_rows", looks=looks)}) AS n USING (place) ORDER BY place;
   ELSE
     -- A row left one partition and a trigger kept it out of the other: nothing tells which.
-    {delete} FROM old_rows AS o;
-    {insert} FROM new_rows AS n;
+{is_nest}    {gone} FROM old_rows AS o;
+    {come} FROM new_rows AS n;
   END IF;
 """
+
+    def _puts(self, old: str, new: str, *, looks: bool) -> tuple[str, str, str]:
+        """One row inserted, deleted, updated."""
+        before = {"s0": self._subject(old), "old": self._image(old)}
+        after = {"s1": self._subject(new), "new": self._image(new)}
+        changed = self._bits(f"ROW({old}.{{c}})::text", f"ROW({new}.{{c}})::text")
+        left: list[dict[str, str]] = [{}, {}, {}]
+        if looks:
+            gone = (before["old"], self._here(old))
+            come = (after["new"], self._here(new))
+            left = [_left(None, come), _left(gone, None), _left(gone, come)]
+        return (
+            self._put(OP_INSERT, {**after, **left[0]}),
+            self._put(OP_DELETE, {**before, **left[1]}),
+            self._put(OP_UPDATE, {**before, **after, "changed": changed, **left[2]}),
+        )
 
     # -- after ALTER TABLE, until `install` runs again -------------------------------------------
 
@@ -241,15 +279,22 @@ END
         changed = [f"t.{quote_name(name)}" for name in self._changed]
         return ", ".join([self._subject("t"), self._image("t"), *changed])
 
+    def _compared(self) -> str:
+        return f" WHERE {self._is_at('t')}" if self._looks else ""
+
     def _names(self) -> str:
         return f"ARRAY[{', '.join(map(quote_text, self._values))}]::text[]"
 
     def _write_altered(self) -> str:
+        nest, nest_of = "", ""
+        if self._is_entangled:
+            nest, nest_of = ", nest", ", ' || coalesce(_nest::text, 'NULL') || '"
+
         def put(op: int, columns: str, values: str, rows: str) -> str:
             return (
-                f"    EXECUTE 'INSERT INTO indelible.outbox ({_COLUMNS}, {columns}, changed) "
+                f"    EXECUTE 'INSERT INTO indelible.outbox ({_COLUMNS}, {columns}, changed{nest}) "
                 f"SELECT {self._number}, {op}, $1, $2, session_user, $3, $4, ' || {values} || "
-                f"', $5 FROM ' || {rows} USING _depth, _ctx, _application, _address, _gone"
+                f"', $5{nest_of} FROM ' || {rows} USING _depth, _ctx, _application, _address, _gone"
             )
 
         if self._relation.inherits:
@@ -284,51 +329,44 @@ END
     END IF;
 """
 
-    def _numbered(self, table: str) -> str:
+    def _numbered(self, table: str, *, looks: bool) -> str:
         changed = ", ".join(f"ROW(r.{quote_name(name)})::text" for name in self._changed)
         also = f", ARRAY[{changed}] AS changed" if self._changed else ""
+        if looks:
+            also += f", {self._here('r')} AS here"
         return (
             f"SELECT row_number() OVER () AS place, {self._image('r')} AS image, "
             f"{self._subject('r')} AS subject{also} FROM {table} AS r"
         )
 
-    def _move_nested(self) -> str:
-        columns = (
-            "time, layout, op, depth, ctx, s0, s1, old, new, changed, database_role, application, "
-            "address"
-        )
-        # Of columns named like these PL/pgSQL would take its own variables.
-        moved = ", ".join(f"moved.{name}" for name in columns.split(", "))
-        name = f"'indelible.m{self._relation.root}d' || _depth"
-        # A mark that is closed serves the other triggers of the same statement (of MERGE, say); the
-        # next statement's first row opens another.
-        return f"""  _mark := current_setting({name}, true);
-  IF _mark <> '' THEN
-    PERFORM set_config({name}, 'c' || substr(_mark, 2), true);
-    WITH moved AS (
-      DELETE FROM indelible.outbox AS b
-      WHERE b.id > substr(_mark, 2)::bigint AND b.xid = pg_current_xact_id()
-        AND b.layout = {self._number}
-        AND (b.depth > _depth OR (b.depth = _depth AND b.op = {OP_DELETE} AND TG_OP = 'UPDATE'))
-      RETURNING *)
-    INSERT INTO indelible.outbox ({columns})
-    SELECT {moved} FROM moved ORDER BY moved.id;
-  END IF;
-"""
-
     # -- parts ----------------------------------------------------------------------------------
 
     def _truncate(self) -> str:
-        put = self._put(OP_DELETE, ["s0", "old"], [self._subject("t"), self._image("t")])
+        put = self._put(OP_DELETE, {"s0": self._subject("t"), "old": self._image("t")})
         return f"{put} FROM ONLY {self._relation.quoted} AS t"
 
-    def _put(self, op: int, columns: Sequence[str], values: Sequence[str]) -> str:
+    def _put(self, op: int, values: dict[str, str]) -> str:
+        if self._is_entangled:
+            values = {**values, "nest": "_nest"}
         return (
-            f"INSERT INTO indelible.outbox ({_COLUMNS}, {', '.join(columns)})\n"
+            f"INSERT INTO indelible.outbox ({_COLUMNS}, {', '.join(values)})\n"
             f"    SELECT {self._number}, {op}, {_COMMON},\n      "
-            + ",\n      ".join(values)
+            + ",\n      ".join(values.values())
             + "\n   "
         )
+
+    def _here(self, alias: str) -> str:
+        """The image of the row that has the key of the row `alias` now."""
+        only = "" if self._relation.is_partitioned else "ONLY "
+        return (
+            f"(SELECT {self._image('t')} FROM {only}{self._relation.quoted} AS t "
+            f"WHERE {self._is_at(alias)} LIMIT 1)"
+        )
+
+    def _is_at(self, alias: str) -> str:
+        """Whether `t` has the key of the row `alias`."""
+        key = [quote_name(slot.column or "") for slot in self._key]
+        return " AND ".join(f"t.{name} = {alias}.{name}" for name in key)
 
     def _image(self, alias: str) -> str:
         return f"ROW({', '.join(f'{alias}.{quote_name(name)}' for name in self._values)})::text"
@@ -379,7 +417,24 @@ END
         return column.name if column is not None else hops[depth].column
 
 
-def _triggers(relation: Relation, function: str, is_entangled: bool) -> list[TriggerSql]:
+def _left(gone: tuple[str, str] | None, come: tuple[str, str] | None) -> dict[str, str]:
+    """What is at the places of rows that went or came, where that isn't what the write left there.
+
+    Both are given as the row's image, and as what is at its place.
+    """
+    found = {}
+    if gone is not None:
+        # Under an unchanged key both are one place.
+        found["left_old"] = gone[1] if come is None else f"nullif({gone[1]}, {come[1]})"
+    if come is not None:
+        image, here = come
+        found["left_new"] = (
+            f"CASE WHEN {here} IS DISTINCT FROM {image} THEN coalesce({here}, '') END"
+        )
+    return found
+
+
+def _triggers(relation: Relation, function: str) -> list[TriggerSql]:
     found = []
     for event, bit, tables in (
         ("INSERT", _INSERT, "NEW TABLE AS new_rows"),
@@ -408,37 +463,18 @@ def _triggers(relation: Relation, function: str, is_entangled: bool) -> list[Tri
                 function,
             )
         )
-        if is_entangled and not relation.inherits:
-            found.append(
-                _trigger(
-                    NEST_TRIGGER,
-                    _ROW | _INSERT | _UPDATE | _DELETE,
-                    relation,
-                    "AFTER INSERT OR UPDATE OR DELETE",
-                    "FOR EACH ROW",
-                    "nest",
-                    str(relation.root),
-                )
-            )
     return found
 
 
 def _trigger(
-    name: str,
-    bits: int,
-    relation: Relation,
-    event: str,
-    scope: str,
-    function: str,
-    argument: str = "",
+    name: str, bits: int, relation: Relation, event: str, scope: str, function: str
 ) -> TriggerSql:
-    said = quote_text(argument) if argument else ""
     return TriggerSql(
         name,
         bits,
         function,
         f"CREATE TRIGGER {quote_name(name)} {event} ON {relation.quoted} {scope} "
-        f"EXECUTE FUNCTION indelible.{function}({said})",
+        f"EXECUTE FUNCTION indelible.{function}()",
     )
 
 
