@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Engine, create_engine, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -33,7 +33,17 @@ ROWS = 5_000
 SINGLES = 100
 LISTS = 20
 BLOCKS = 12
-S = TypeVar("S", "Site", "AsyncSite")
+S = TypeVar("S", bound="Measured")
+
+
+class Measured(Protocol):
+    """One database, captured or plain."""
+
+    def used_s(self) -> float:
+        """How much processor time client and server have used so far."""
+
+    def clean(self) -> None:
+        """Take all rows away."""
 
 
 class Base(DeclarativeBase):

@@ -109,6 +109,12 @@ class MariadbServer:
             self._process.wait(_START_S)
         self._process = None
 
+    def used_s(self) -> float:
+        """The processor time that its process has used."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def remove(self) -> None:
         self.stop()
         shutil.copy(self.directory / "log", "/tmp/mdb.log")

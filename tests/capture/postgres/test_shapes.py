@@ -50,8 +50,20 @@ def test_shape(shape: Shape, readers: tuple[Reader, Reader, MemoryHost], chinook
     check(shape, host, chinook)
 
 
-@pytest.mark.parametrize("driver", ALONE)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    ("shape", "driver"),
+    [
+        pytest.param(
+            shape,
+            driver,
+            id=f"{shape}-{driver}",
+            # Each shape through one of them, or all take minutes.
+            marks=[] if (place + number) % len(ALONE) == 0 else pytest.mark.long,
+        )
+        for place, shape in enumerate(SHAPES)
+        for number, driver in enumerate(ALONE)
+    ],
+)
 def test_shape_through_a_driver_alone(
     shape: Shape, driver: str, chinook: Database, loop: asyncio.Runner
 ) -> None:

@@ -54,10 +54,10 @@ def column_sql(type_: str, column: str) -> str:
     elif type_ in BYTES or type_ in GEOMETRIES:
         piece = f"IF({column} IS NULL,'',CONCAT('x',HEX({column})))"
     else:
-        text = f"CONVERT({column} USING utf8mb4)"
-        if type_ not in TEXTS:  # the text of an enum, a UUID, an address
-            text = f"CONVERT(CAST({column} AS CHAR) USING utf8mb4)"
-        piece = f"IF({column} IS NULL,'',CONCAT(CHAR_LENGTH({text}),':',{text}))"
+        # Of an enum, a UUID, an address, whose own lengths aren't that of their text.
+        text = column if type_ in TEXTS else f"CAST({column} AS CHAR)"
+        long = f"CONCAT(CHAR_LENGTH({text}),':',CONVERT({text} USING utf8mb4))"
+        piece = f"IF({column} IS NULL,'',{long})"
     return piece
 
 
