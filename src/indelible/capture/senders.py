@@ -5,15 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from indelible.capture.host import CaptureHost
 from indelible.errors import IndelibleError, NotInstalledError
 from indelible.policy.model import Server
 
 S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
 
 _ASK_AGAIN_S: Final = 5.0
+
+
+class Senders(Protocol[S_co]):
+    """Signs contexts for the database of an engine."""
+
+    def sender(self) -> S_co | None:
+        """None while there is no capture there, or it can't be asked."""
 
 
 class DatabaseSenders(Generic[S]):
@@ -30,7 +38,7 @@ class DatabaseSenders(Generic[S]):
         self._has_noticed = False
 
     def sender(self) -> S | None:
-        """See `transaction.Senders`."""
+        """See `Senders`."""
         if self._sender is None:
             with self._asking:
                 if self._sender is None and time.monotonic() - self._asked_s > _ASK_AGAIN_S:

@@ -1,13 +1,17 @@
-"""The baseline of a server's table: rows in its text form become `table.baseline` events. Pure."""
+"""The baseline of a server's table: rows in its text form become `table.baseline` events."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+import msgspec
+
+from indelible.capture.host import Journal
 from indelible.capture.text_rows import STAND_IN, Image, TableRows
 from indelible.events.codec import encode_draft
 from indelible.events.model import BaselineRows, Event, Subject, TargetRows
+from indelible.policy.model import Policy
 
 CHUNK_ROWS: Final = 500
 _CHUNK_CHARACTERS: Final = 40_000
@@ -16,7 +20,7 @@ Stored = tuple[Any, Any]
 """A row's subject, as a trigger writes it, and its text."""
 
 
-def in_chunks(rows: Iterable[Stored]) -> Iterator[list[Stored]]:
+def _in_chunks(rows: Iterable[Stored]) -> Iterator[list[Stored]]:
     """`rows` by as many as fit into an event."""
     chunk: list[Stored] = []
     size = 0
@@ -30,43 +34,48 @@ def in_chunks(rows: Iterable[Stored]) -> Iterator[list[Stored]]:
         yield chunk
 
 
-def draft_rows(
-    rows: TableRows,
-    chunk: Sequence[Stored],
-    *,
-    incarnation: str,
-    position: int,
-    is_full: bool,
-    epoch: int | None,
-) -> bytes:
-    """The event that says of `chunk` that it was there when the outbox stood at `position`.
+class BaselineWriter(msgspec.Struct, frozen=True):
+    """Writes down that rows were there when the outbox of `incarnation` stood at `position`;
+    `epoch` is that of a restored database."""
 
-    `is_full`: with values. `epoch` is the restored database's.
-    """
-    images: list[Image] = []
-    subjects: dict[Subject, None] = {}
-    for stored, text in chunk:
-        image = rows.read(text)
-        images.append(image)
-        subject = rows.subject_of(image, stored)
-        if subject is not None:
-            subjects[Subject(*subject)] = None
-    layout = rows.layout
-    keyless = None if layout.key else STAND_IN
-    return encode_draft(
-        Event(
-            action="table.baseline",
-            kind="system",
-            targets=(
-                TargetRows(layout.kind, tuple(image.id for image in images), keyless=keyless),
-            ),
-            subjects=tuple(subjects),
-            baseline=BaselineRows(
-                incarnation,
-                position,
-                rows.columns if is_full else (),
-                tuple(image.values for image in images) if is_full else (),
-                epoch,
-            ),
+    policy: Policy
+    journal: Journal
+    incarnation: str
+    position: int
+    epoch: int | None
+
+    def write(self, rows: TableRows, found: Iterable[Stored]) -> Iterator[int]:
+        """Append every row of a table to the journal; how many there were in each chunk."""
+        is_full = self.policy.table(rows.layout.table).baseline == "full"
+        for chunk in _in_chunks(found):
+            self.journal.append(self._draft(rows, chunk, is_full=is_full))
+            yield len(chunk)
+
+    def _draft(self, rows: TableRows, chunk: Sequence[Stored], *, is_full: bool) -> bytes:
+        images: list[Image] = []
+        subjects: dict[Subject, None] = {}
+        for stored, text in chunk:
+            image = rows.read(text)
+            images.append(image)
+            subject = rows.subject_of(image, stored)
+            if subject is not None:
+                subjects[Subject(*subject)] = None
+        layout = rows.layout
+        keyless = None if layout.key else STAND_IN
+        return encode_draft(
+            Event(
+                action="table.baseline",
+                kind="system",
+                targets=(
+                    TargetRows(layout.kind, tuple(image.id for image in images), keyless=keyless),
+                ),
+                subjects=tuple(subjects),
+                baseline=BaselineRows(
+                    self.incarnation,
+                    self.position,
+                    rows.columns if is_full else (),
+                    tuple(image.values for image in images) if is_full else (),
+                    self.epoch,
+                ),
+            )
         )
-    )

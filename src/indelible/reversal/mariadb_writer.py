@@ -28,7 +28,7 @@ from indelible.policy.model import Server
 from indelible.reversal.live import LiveRows
 from indelible.reversal.mariadb_rows import MariadbRows, mariadb_tables
 from indelible.reversal.plan import Selection, plan_reversal
-from indelible.reversal.server_rows import ServerTables
+from indelible.reversal.server_rows import SentContext, ServerTables
 from indelible.reversal.steps import Plan
 from indelible.reversal.writing import carry_out_all
 
@@ -80,7 +80,7 @@ class MariadbDatabase:
             done = carry_out_all(
                 plan,
                 rows,
-                _Context(sender, connection),
+                SentContext(sender, connection),
                 frame,
                 savepoint=lambda: cursor.execute("SAVEPOINT reversal"),
                 roll_back=lambda: cursor.execute("ROLLBACK TO SAVEPOINT reversal"),
@@ -115,21 +115,3 @@ def _rows_of(selection: Selection) -> set[tuple[str, Id]]:
         for change in selection.changes
         for row_id in (change.id, change.id_before)
     }
-
-
-class _Context:
-    """`writing.WriteContext`: told to the connection, again for each step."""
-
-    def __init__(self, sender: ContextSender, connection: Connection) -> None:
-        self._sender = sender
-        self._connection = connection
-        self._nonce: str | None = None
-
-    def enter(self, frame: Frame | None, *, reverses: tuple[str, ...] = ()) -> None:
-        with self._connection.cursor() as cursor:
-            self._nonce = self._sender.send_context(
-                cursor, frame, nonce=self._nonce, reverses=reverses
-            )
-
-    def leave(self) -> None:
-        pass

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from indelible.capture.postgres.connecting import connect, load_driver, said
 from indelible.capture.postgres.context import ContextSender
@@ -21,7 +21,7 @@ from indelible.policy.model import Server
 from indelible.reversal.live import LiveRows
 from indelible.reversal.plan import Selection, plan_reversal
 from indelible.reversal.postgres_rows import PostgresRows, postgres_tables
-from indelible.reversal.server_rows import ServerTables
+from indelible.reversal.server_rows import SentContext, ServerTables
 from indelible.reversal.steps import Plan
 from indelible.reversal.writing import carry_out_all
 
@@ -67,7 +67,7 @@ class PostgresDatabase:
                 return carry_out_all(
                     plan,
                     rows,
-                    _Context(sender, connection),
+                    SentContext(sender, connection),
                     frame,
                     savepoint=lambda: connection.execute("SAVEPOINT reversal"),
                     roll_back=lambda: connection.execute("ROLLBACK TO SAVEPOINT reversal"),
@@ -89,25 +89,6 @@ class PostgresDatabase:
                 raise ReversalError(
                     f"the database refused the reversal: {said(error, self._server)}"
                 ) from None
-
-
-class _Context:
-    """`writing.WriteContext`: told in the transaction, again for each step."""
-
-    def __init__(self, sender: ContextSender, connection: Connection) -> None:
-        self._sender = sender
-        self._connection = connection
-        self._nonce: str | None = None
-
-    def enter(self, frame: Frame | None, *, reverses: tuple[str, ...] = ()) -> None:
-        cursor: Any
-        with self._connection.cursor() as cursor:
-            self._nonce = self._sender.send_context(
-                cursor, frame, nonce=self._nonce, reverses=reverses
-            )
-
-    def leave(self) -> None:
-        pass
 
 
 def _lock(connection: Connection, tables: ServerTables, kinds: set[str]) -> None:

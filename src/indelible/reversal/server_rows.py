@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from indelible.capture.schema import Table
+from indelible.events.context import Frame
 from indelible.events.values import Id, Value
 from indelible.reversal.live import ForeignKey, Row, TableShape
 
@@ -147,6 +148,37 @@ class ServerRows(abc.ABC):
     def _write(self, text: str, parameters: Sequence[Any]) -> None:
         self._rows.clear()
         self.run(text, parameters)
+
+
+class Sender(Protocol):
+    """Tells a connection who acts, as `ContextSender` of each server does."""
+
+    def send_context(
+        self,
+        cursor: Any,
+        frame: Frame | None,
+        *,
+        nonce: str | None = None,
+        reverses: tuple[str, ...] = (),
+    ) -> str: ...
+
+
+class SentContext:
+    """`writing.WriteContext`: told to the connection, again for each step."""
+
+    def __init__(self, sender: Sender, connection: Any) -> None:
+        self._sender = sender
+        self._connection = connection
+        self._nonce: str | None = None
+
+    def enter(self, frame: Frame | None, *, reverses: tuple[str, ...] = ()) -> None:
+        with self._connection.cursor() as cursor:
+            self._nonce = self._sender.send_context(
+                cursor, frame, nonce=self._nonce, reverses=reverses
+            )
+
+    def leave(self) -> None:
+        pass
 
 
 def _shape(kind: str, table: Table) -> TableShape:

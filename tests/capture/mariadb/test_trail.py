@@ -6,12 +6,12 @@ import contextlib
 import importlib
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.capture.postgres.test_trail import Site as AnySite
 from tests.mariadb_server import MariadbDatabase, MariadbServer
 
 from indelible import Actor, Target, Trail, acting_as
@@ -21,7 +21,6 @@ from indelible.capture.mariadb.outbox import running, running_by_monitor
 from indelible.errors import ConfigurationError
 from indelible.events.context import current_frame
 from indelible.events.values import TypedValue
-from indelible.policy import Server, load_policy
 
 from .capturing import Captured
 
@@ -29,32 +28,10 @@ ALICE = Actor("staff", "alice")
 BOB = Actor("staff", "bob")
 
 
-class Site:
+class Site(AnySite):
     """A database with a trail, and a command line for both."""
 
-    def __init__(self, database: MariadbDatabase, directory: Path, tables: str = "") -> None:
-        self.database = database
-        self.config = directory / "indelible.toml"
-        self.config.write_text(
-            f"[trail]\nurl = 'sqlite:///trail.db'\n[relay]\npoll_s = 0.02\n"
-            f"[database]\nurl = '{database.url()}'\nroles = ['app']\n{tables}"
-        )
-        Trail.create(load_policy(self.config)).close()
-        self.server = Server(database.url(), ("app",))
-
-    def run(self, *arguments: str, code: int = 0) -> str:
-        command = importlib.import_module(f"indelible.cli.{arguments[0]}").command
-        done = CliRunner().invoke(command, [*arguments[1:], "--config", str(self.config)])
-        assert done.exit_code == code, (done.output, done.exception)
-        return done.output + (str(done.exception) if code else "")
-
-    @contextlib.contextmanager
-    def trail(self) -> Iterator[Trail]:
-        trail = Trail.open(self.config)
-        try:
-            yield trail
-        finally:
-            trail.close()
+    database: MariadbDatabase
 
     def sender(self, trail: Trail) -> ContextSender:
         return ContextSender(trail.context_key, incarnation_of(self.server), self.database.name)

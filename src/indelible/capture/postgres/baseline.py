@@ -10,7 +10,7 @@ from indelible.capture.outbox_layout import Layout
 from indelible.capture.postgres.schema import PostgresSchema, Relation, named_sql
 from indelible.capture.postgres.triggers import baseline_sql
 from indelible.capture.postgres.values import ROWS
-from indelible.capture.text_baseline import CHUNK_ROWS, Stored, draft_rows, in_chunks
+from indelible.capture.text_baseline import CHUNK_ROWS, BaselineWriter, Stored
 from indelible.capture.text_rows import TableRows
 from indelible.policy.model import Policy
 
@@ -49,19 +49,9 @@ class Baseline:
         epoch: int | None = None,
     ) -> Iterator[int]:
         """Append every row to `journal`; how many there were in each chunk."""
-        rows = TableRows(layout, ROWS)
-        is_full = policy.table(layout.table).baseline == "full"
-        for chunk in in_chunks(self._rows(baseline_sql(schema, root, layout, policy))):
-            draft = draft_rows(
-                rows,
-                chunk,
-                incarnation=self._incarnation,
-                position=self.position,
-                is_full=is_full,
-                epoch=epoch,
-            )
-            journal.append(draft)
-            yield len(chunk)
+        writer = BaselineWriter(policy, journal, self._incarnation, self.position, epoch)
+        found = self._rows(baseline_sql(schema, root, layout, policy))
+        return writer.write(TableRows(layout, ROWS), found)
 
     def estimate(self, schema: PostgresSchema, root: Relation) -> int:
         """How many rows there are, about."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Final, Protocol
+from typing import Final
 
 from indelible.capture.nonces import NONCES
 from indelible.capture.postgres.context import ContextSender
 from indelible.capture.postgres.verbs import changes_rows
 from indelible.capture.postgres.wires import Wire
+from indelible.capture.senders import Senders
 from indelible.errors import CaptureError
 from indelible.events.context import Frame
 
@@ -22,17 +23,10 @@ _log = logging.getLogger(__name__)
 _NOT_INSTALLED: Final = "expected a database that is set up: `indelible install`"
 
 
-class Senders(Protocol):
-    """Signs contexts for the database of an engine."""
-
-    def sender(self) -> ContextSender | None:
-        """None while there is no capture there, or it can't be asked."""
-
-
 class WritingTransaction:
     """What the open transaction was told. Used as its connection is: by one at a time."""
 
-    def __init__(self, wire: Wire, senders: Senders) -> None:
+    def __init__(self, wire: Wire, senders: Senders[ContextSender]) -> None:
         self._wire = wire
         self._senders = senders
         self._nonce: str | None = None
