@@ -245,10 +245,10 @@ SHAPES = [
     ),
     Shape(
         "grouping derived table joined to a table",
-        "SELECT c.LastName, t.s FROM Customer c JOIN (SELECT CustomerId AS k, sum(Total) AS s "
-        "FROM Invoice GROUP BY CustomerId) AS t ON t.k = c.CustomerId WHERE t.s > 46 ORDER BY 1",
+        "SELECT c.LastName, t.s FROM Customer c JOIN (SELECT CustomerId AS k, max(Total) AS s "
+        "FROM Invoice GROUP BY CustomerId) AS t ON t.k = c.CustomerId WHERE t.s > 20 ORDER BY 1",
         {
-            "customer": "SELECT CustomerId FROM Invoice GROUP BY 1 HAVING sum(Total) > 46",
+            "customer": "SELECT CustomerId FROM Invoice WHERE Total > 20",
             "invoice": "",
         },
         {"invoice": "statement"},
@@ -332,11 +332,11 @@ SHAPES = [
         {"customer": "SELECT CustomerId FROM Invoice WHERE Total > 22"},
         consulted=("Invoice",),
     ),
-    Shape(
+    _told_by_statement(
         "row numbers",
         "SELECT LastName, row_number() OVER (ORDER BY LastName) AS n FROM Customer "
-        "WHERE CustomerId < 9 ORDER BY n LIMIT 3",
-        {"customer": f"{_CUSTOMERS} WHERE CustomerId < 9 ORDER BY LastName LIMIT 3"},
+        "WHERE CustomerId < 9 ORDER BY n",
+        "customer",
     ),
     _told_by_statement(
         "running total",
@@ -355,6 +355,26 @@ SHAPES = [
         "SELECT Name FROM Track ORDER BY TrackId LIMIT :m, :n",
         {"track": "VALUES (11), (12), (13)"},
         parameters={"n": 3, "m": 10},
+    ),
+    Shape(
+        "limit over an order that ends with the key",
+        "SELECT Name FROM Track ORDER BY Milliseconds DESC, TrackId LIMIT 3",
+        {"track": "(SELECT TrackId FROM Track ORDER BY Milliseconds DESC, TrackId LIMIT 3)"},
+    ),
+    _told_by_statement(
+        "limit over an order that rows may share, and have to be sorted for",
+        "SELECT Name FROM Track ORDER BY Milliseconds DESC LIMIT 3",
+        "track",
+    ),
+    _told_by_statement(
+        "limit over an order by what only has the key's name",
+        "SELECT Name, Milliseconds AS TrackId FROM Track ORDER BY TrackId LIMIT 3",
+        "track",
+    ),
+    Shape(
+        "limit over an order that an index has",
+        "SELECT InvoiceLineId FROM InvoiceLine ORDER BY InvoiceId LIMIT 3",
+        {"invoiceline": "VALUES (1), (2), (3)"},
     ),
     Shape(
         "fetch first",
@@ -455,6 +475,13 @@ SHAPES = [
     ),
     _told_by_statement("view", "SELECT FirstName FROM canadian ORDER BY 1", "customer"),
     _told_by_statement(
+        "view beside a table",
+        "SELECT v.FirstName, i.Total FROM canadian v JOIN Invoice i ON i.CustomerId = v.CustomerId "
+        "WHERE i.Total > 13 ORDER BY 2, 1",
+        "customer",
+        "invoice",
+    ),
+    _told_by_statement(
         "recursive CTE",
         "WITH RECURSIVE tree(id, name) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
         "SELECT p.id, p.name FROM part p JOIN tree t ON p.parent = t.id) "
@@ -470,6 +497,17 @@ SHAPES = [
         "what is a string or a name",
         'SELECT LastName, "its" FROM Customer WHERE CustomerId = 3',
         "customer",
+    ),
+    _told_by_statement(
+        "a function of the name of a CTE",
+        "WITH sleep(a) AS (SELECT 0) SELECT LastName, sleep(0) FROM Customer, sleep "
+        "WHERE CustomerId = 3",
+        "customer",
+    ),
+    Shape(
+        "aliases as strings",
+        "SELECT LastName 'a', CustomerId AS 'b', 5 FROM Customer WHERE CustomerId = 3",
+        {"customer": "SELECT 3"},
     ),
     _told_by_statement(
         "a variable that is set",

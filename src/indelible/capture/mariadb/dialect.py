@@ -27,12 +27,13 @@ from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.keys import read_integer
 from indelible.capture.statements.plan import Reader, Taken, UnreadableKeyError, Verb
 from indelible.capture.statements.shown import tables_behind
-from indelible.capture.statements.sources import Source
+from indelible.capture.statements.sources import Names, Source, resolve_scope
 from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.syntax import (
     NotUnderstoodError,
     UnknownReadError,
     has_bare_columns,
+    is_aggregated,
     words,
 )
 from indelible.capture.statements.tokens import Kind, Token, unquote
@@ -47,14 +48,15 @@ _SYNTAX_FUNCTIONS: Final = words(
     "CAST CHAR CONVERT EXTRACT GROUP_CONCAT POSITION SUBSTR SUBSTRING TRIM VALUES WEIGHT_STRING"
 )
 _READS: Final = re.compile(r"\b(?:select|table|returning)\b", re.IGNORECASE)
-_FRAGILE_WORDS: Final = words("FETCH LIMIT OFFSET OVER")
+_LIMITS: Final = words("FETCH LIMIT OFFSET")
 _BEYOND: Final = words("""
     CURRVAL DISTINCTROW EXAMINED HIGH_PRIORITY LASTVAL NEXTVAL PROCEDURE ROWNUM SQL_BIG_RESULT
     SQL_BUFFER_RESULT SQL_CACHE SQL_CALC_FOUND_ROWS SQL_NO_CACHE SQL_SMALL_RESULT STRAIGHT_JOIN
     SYSTEM_TIME
     """)
 """Words that ask for more than rows, or that the parser takes for names."""
-_COMMENT_EDGES: Final = ("/*!", "/*M!")
+COMMENT_EDGES: Final = ("/*!", "/*M!")
+"""Begin a comment that is executed."""
 _SETTLED: Final = INTEGERS | TEXTS | {"uuid"}
 
 
@@ -146,14 +148,19 @@ class MariadbDialect(Dialect):
             token.kind is Kind.QUOTED and text[token.start] == '"' for token in tokens
         ):
             raise NotUnderstoodError("text that may be quoted in two ways")
-        if any(edge in text for edge in _COMMENT_EDGES):
+        if any(edge in text for edge in COMMENT_EDGES):
             raise NotUnderstoodError("a comment that is executed")
         if statement.words & _BEYOND:
             raise NotUnderstoodError("a clause that does more than name rows")
         self._check_tokens(text, tokens)
         for name in statement.functions - HARMLESS:
-            if not statement.names_a_query(name):
+            # Once: where the columns of the query are listed. Elsewhere it would be a call.
+            if not statement.names_a_query(name) or _count(text, tokens, name) > 1:
                 raise UnknownReadError("a function that may read anything")
+        for table in statement.root.find_all(exp.Table):
+            if table.name.lower() in statement.schema.views:
+                # It may call functions, which mustn't run twice.
+                raise NotUnderstoodError("read through a view")
         self._check_names(statement)
 
     def _check_tokens(self, text: str, tokens: tuple[Token, ...]) -> None:
@@ -199,7 +206,8 @@ class MariadbDialect(Dialect):
 
     def is_fragile(self, statement: Statement) -> bool:
         return bool(
-            statement.words & _FRAGILE_WORDS
+            "OVER" in statement.words
+            or (statement.words & _LIMITS and not _is_ordered(statement))
             or statement.functions & (_AGGREGATES - _ORDERLESS)
             or any(has_bare_columns(select) for select in statement.root.find_all(exp.Select))
         )
@@ -261,6 +269,52 @@ class MariadbDialect(Dialect):
         return _carried(one.subject or "", type_), replace(
             taken, subject=place, subject_reader=_reader(type_)
         )
+
+
+def _is_ordered(statement: Statement) -> bool:
+    """Whether each query that leaves rows out says of every row where it stands."""
+    root = statement.root
+    ctes = {cte.alias.lower(): cte for cte in root.find_all(exp.CTE)}
+    limited = [
+        query
+        for query in root.find_all(exp.Query)
+        if query.args.get("limit") is not None or query.args.get("offset") is not None
+    ]
+    try:
+        return bool(limited) and all(
+            isinstance(query, exp.Select) and _has_total_order(query, statement.names(ctes))
+            for query in limited
+        )
+    except NotUnderstoodError:
+        return False
+
+
+def _has_total_order(select: exp.Select, names: Names) -> bool:
+    """Whether its rows are ordered by the keys of all tables that they come from."""
+    scope = resolve_scope(select, names)
+    aliases = {item.alias.lower() for item in select.expressions if isinstance(item, exp.Alias)}
+    by: set[tuple[str, str]] = set()
+    order = select.args.get("order")
+    for term in order.expressions if order is not None else ():
+        column = term.this
+        if isinstance(column, exp.Column) and (column.table or column.name.lower() not in aliases):
+            owner = scope.owner(column)
+            if owner is not None:
+                by.add((owner[0].alias, owner[1]))
+    return not is_aggregated(select) and all(
+        source.table is not None
+        and bool(source.table.key)
+        and all((source.alias, column) in by for column in source.table.key)
+        for source in scope.sources
+    )
+
+
+def _count(text: str, tokens: tuple[Token, ...], name: str) -> int:
+    """How often `name` stands before a bracket."""
+    return sum(
+        text[after.start] == "(" and unquote(text[token.start : token.end]).lower() == name
+        for token, after in itertools.pairwise(tokens)
+    )
 
 
 def _has_percent(table: Table) -> bool:

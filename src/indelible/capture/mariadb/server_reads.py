@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import threading
 import time
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from indelible.capture.database_reads import DatabaseReads
 from indelible.capture.host import CaptureHost
 from indelible.capture.mariadb.connecting import Connection, connect, database_of, server_errors
-from indelible.capture.mariadb.dialect import MariadbDialect
+from indelible.capture.mariadb.dialect import COMMENT_EDGES, MariadbDialect
 from indelible.capture.mariadb.schema import fetch, named_sql, read_schema
 from indelible.capture.mariadb.tokens import has_unknown_quotes, tokenize
 from indelible.capture.schema import Schema
@@ -22,12 +23,16 @@ from indelible.capture.statements.planner import MAX_PLANS, Entry, Planner
 from indelible.capture.statements.syntax import function_names, words
 from indelible.capture.statements.tokens import Kind, names_in, unquote
 from indelible.errors import IndelibleError
-from indelible.policy.model import Server
+from indelible.policy.model import Policy, Server
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 _CHECK_S: Final = 30.0
 _LOOKS: Final = 20
 """So often in between, at most, something that isn't explained lets us look again."""
-_UNSETTLING: Final = words("CALL EXECUTE IMMEDIATE PREPARE TEMPORARY")
+_UNSETTLING: Final = words("CALL EXECUTE PREPARE TEMPORARY")
+_WORD: Final = re.compile("[A-Z]+")
 
 
 class _Readable(msgspec.Struct, frozen=True):
@@ -39,67 +44,38 @@ class _Readable(msgspec.Struct, frozen=True):
     functions: frozenset[str] = frozenset()
 
 
-class ServerReads:
-    """What the reads of all connections to one database share. Safe for threads."""
+class _Plans:
+    """What is known of texts on one schema. Safe for threads: at worst it is found out twice."""
 
-    def __init__(self, trail: CaptureHost, server: Server) -> None:
-        self.shared = DatabaseReads(trail)
-        self.database = database_of(server)
-        self._policy = trail.policy
-        self._server = server
-        self._looking = threading.Lock()
-        self._looked_s = float("-inf")
-        self._looks_left = _LOOKS
-        self._use(_Readable(Schema({})))
-
-    def _use(self, readable: _Readable) -> None:
-        self._readable = readable
-        self._dialect = MariadbDialect(self.database, readable.partly_starred)
-        self._planner = Planner(readable.schema, self._policy, self._dialect)
+    def __init__(self, readable: _Readable, database: str, policy: Policy) -> None:
+        self.readable = readable
+        self._dialect = MariadbDialect(database, readable.partly_starred)
+        self.planner = Planner(readable.schema, policy, self._dialect)
         self._by_statement: dict[tuple[str, str], Plan] = {}
-        self._seen: dict[str, bool] = {}
+        self._unsettling: dict[str, bool] = {}
 
-    def entry(self, text: str) -> Entry:
-        """What is to be done with `text` where names mean what the schema says."""
-        self._look_if_due(text)
-        return self._planner.entry(text)
-
-    def plan_by_statement(self, text: str, why: str) -> Plan:
+    def by_statement(self, text: str, why: str) -> Plan:
         """What is recorded of `text` whose rows can't be named, and why they can't."""
-        self._look_if_due(text)
-        plans = self._by_statement
-        plan = plans.get((text, why))
+        plan = self._by_statement.get((text, why))
         if plan is None:
-            plan = self._planner.by_statement(text, why)
-            if len(plans) >= MAX_PLANS:
-                plans.clear()
-            plans[text, why] = plan
+            plan = self.planner.by_statement(text, why)
+            _keep(self._by_statement, (text, why), plan)
         return plan
+
+    def is_new(self, text: str) -> bool:
+        return text not in self._unsettling
 
     def unsettles(self, text: str) -> bool:
         """Whether names may mean something else in a session from `text` on."""
-        self._look_if_due(text)
-        return self._seen[text]
+        known = self._unsettling.get(text)
+        if known is None:
+            known = self._may_unsettle(text)
+            _keep(self._unsettling, text, known)
+        return known
 
-    def look_again(self) -> None:
-        """Something ran that the schema as we know it doesn't explain, or that changed it."""
-        if self._looks_left:
-            self._looks_left -= 1
-            self._look()
-
-    def _look_if_due(self, text: str) -> None:
-        if time.monotonic() - self._looked_s > _CHECK_S:
-            self._looks_left = _LOOKS
-            self._look()
-        if text not in self._seen:
-            if self._reads_from_unknown(text):
-                self.look_again()
-            if len(self._seen) >= MAX_PLANS:
-                self._seen.clear()
-            self._seen[text] = self._may_unsettle(text)
-
-    def _reads_from_unknown(self, text: str) -> bool:
-        schema = self._readable.schema
+    def reads_from_unknown(self, text: str) -> bool:
+        """Whether a name behind FROM or JOIN is no table's: that of a new one, perhaps."""
+        schema = self.readable.schema
         for before, token in itertools.pairwise(tokenize(text)):
             if before.upper in ("FROM", "JOIN") and token.kind in (Kind.WORD, Kind.QUOTED):
                 name = unquote(text[token.start : token.end]).lower()
@@ -113,13 +89,58 @@ class ServerReads:
         tokens = tokenize(text)
         found = {token.upper for token in tokens}
         if has_unknown_quotes(tokens):
-            found.update(text.upper().replace(";", " ").replace("`", " ").split())
-        starts = [token.upper for token in tokens[:1]]
-        starts += [
-            after.upper for token, after in itertools.pairwise(tokens) if text[token.start] == ";"
-        ]
+            found.update(_WORD.findall(text.upper()))
+        if found & _UNSETTLING:
+            return True
+        has_more = ";" in text.rstrip("; \n") or any(edge in text for edge in COMMENT_EDGES)
+        if "USE" in found and (tokens[0].upper == "USE" or has_more):
+            return True
         called = function_names(text, tokens, self._dialect.keywords)
-        return bool(found & _UNSETTLING or "USE" in starts or called & self._readable.functions)
+        return bool(called & self.readable.functions)
+
+
+class ServerReads:
+    """What the reads of all connections to one database share. Safe for threads."""
+
+    def __init__(self, trail: CaptureHost, server: Server) -> None:
+        self.shared = DatabaseReads(trail)
+        self.database = database_of(server)
+        self._policy = trail.policy
+        self._server = server
+        self._looking = threading.Lock()
+        self._looked_s = float("-inf")
+        self._looks_left = _LOOKS
+        self._plans = self._plans_on(_Readable(Schema({})))
+
+    def entry(self, text: str) -> Entry:
+        """What is to be done with `text` where names mean what the schema says."""
+        return self._plans_for(text).planner.entry(text)
+
+    def by_statement(self, text: str, why: str) -> Plan:
+        """What is recorded of `text` whose rows can't be named, and why they can't."""
+        return self._plans_for(text).by_statement(text, why)
+
+    def unsettles(self, text: str) -> bool:
+        """Whether names may mean something else in a session from `text` on."""
+        return self._plans_for(text).unsettles(text)
+
+    def look_again(self) -> None:
+        """Something ran that the schema as we know it doesn't explain, or that changed it."""
+        if self._looks_left:
+            self._looks_left -= 1
+            self._look()
+
+    def _plans_on(self, readable: _Readable) -> _Plans:
+        return _Plans(readable, self.database, self._policy)
+
+    def _plans_for(self, text: str) -> _Plans:
+        if time.monotonic() - self._looked_s > _CHECK_S:
+            self._looks_left = _LOOKS
+            self._look()
+        plans = self._plans
+        if plans.is_new(text) and plans.reads_from_unknown(text):
+            self.look_again()
+        return self._plans
 
     def _look(self) -> None:
         """Read what there is; what can't be read now stays as it was known."""
@@ -131,10 +152,17 @@ class ServerReads:
             with contextlib.suppress(IndelibleError), server_errors(self._server):
                 with contextlib.closing(connect(self._server)) as connection:
                     readable = _read(connection, self.database)
-                if readable != self._readable:
-                    self._use(readable)
+                if readable != self._plans.readable:
+                    self._plans = self._plans_on(readable)
         finally:
             self._looking.release()
+
+
+def _keep(cache: dict[K, T], key: K, value: T) -> None:
+    """Keep it, of so many."""
+    if len(cache) >= MAX_PLANS:
+        cache.clear()
+    cache[key] = value
 
 
 def _read(connection: Connection, database: str) -> _Readable:
