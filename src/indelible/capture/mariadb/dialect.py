@@ -331,7 +331,8 @@ def _carried(expression: str, type_: str) -> str:
     if type_ in INTEGERS:
         return expression
     if type_ == "char":  # which PAD_CHAR_TO_FULL_LENGTH hands out with its blanks
-        expression = f"TRIM(TRAILING ' ' FROM {expression})"
+        # Of an empty one TRIM makes NULL where SQL mode is ORACLE.
+        expression = f"IFNULL(TRIM(TRAILING ' ' FROM {expression}), LEFT({expression}, 0))"
     elif type_ not in TEXTS:
         expression = f"CAST({expression} AS CHAR)"
     return f"HEX(CONVERT({expression} USING utf8mb4))"

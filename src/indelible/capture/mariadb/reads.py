@@ -114,12 +114,12 @@ class ConnectionReads:
 
     def _ran(self, plan: Plan) -> None:
         if plan.verb is Verb.SCHEMA:
-            self._server.look_again()
+            self._server.schema_changed()
 
     def _has_settled_names(self) -> bool:
         if self._is_settled is None:
             try:
-                ((row),) = self._wire.query(named_sql("catalog.sql")["session_database"])
+                (row,) = self._wire.query(named_sql("catalog.sql")["session_database"])
             except Exception:
                 # The statement that comes next fails, and says why.
                 if self._wire.is_broken:

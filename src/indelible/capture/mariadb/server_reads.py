@@ -31,6 +31,8 @@ T = TypeVar("T")
 _CHECK_S: Final = 30.0
 _LOOKS: Final = 20
 """So often in between, at most, something that isn't explained lets us look again."""
+_MAX_TEXT: Final = 50_000
+"""What is found out of longer texts isn't kept."""
 _UNSETTLING: Final = words("CALL EXECUTE PREPARE TEMPORARY")
 _WORD: Final = re.compile("[A-Z]+")
 
@@ -59,18 +61,20 @@ class _Plans:
         plan = self._by_statement.get((text, why))
         if plan is None:
             plan = self.planner.by_statement(text, why)
-            _keep(self._by_statement, (text, why), plan)
+            if len(text) <= _MAX_TEXT:
+                _keep(self._by_statement, (text, why), plan)
         return plan
 
     def is_new(self, text: str) -> bool:
-        return text not in self._unsettling
+        return len(text) <= _MAX_TEXT and text not in self._unsettling
 
     def unsettles(self, text: str) -> bool:
         """Whether names may mean something else in a session from `text` on."""
         known = self._unsettling.get(text)
         if known is None:
             known = self._may_unsettle(text)
-            _keep(self._unsettling, text, known)
+            if len(text) <= _MAX_TEXT:
+                _keep(self._unsettling, text, known)
         return known
 
     def reads_from_unknown(self, text: str) -> bool:
@@ -124,8 +128,12 @@ class ServerReads:
         """Whether names may mean something else in a session from `text` on."""
         return self._plans_for(text).unsettles(text)
 
+    def schema_changed(self) -> None:
+        """A statement ran after which tables may be others: look before the next one."""
+        self._looked_s = float("-inf")
+
     def look_again(self) -> None:
-        """Something ran that the schema as we know it doesn't explain, or that changed it."""
+        """Something ran that the schema as we know it doesn't explain."""
         if self._looks_left:
             self._looks_left -= 1
             self._look()
