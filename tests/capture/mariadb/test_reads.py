@@ -416,6 +416,27 @@ def test_a_text_that_leaves_rows_out_has_its_own_plan_or_is_not_rewritten(shop: 
     assert [subject.id for event in events for subject in event.subjects] == [None]
 
 
+def test_another_limit_may_go_another_way(shop: Shop) -> None:
+    """The same text, with few rows in an index's order, with many sorted."""
+    shop.database.execute(
+        "CREATE TABLE wide (id INT PRIMARY KEY, g INT, v VARCHAR(400), KEY (g))",
+        "INSERT INTO wide SELECT seq, seq * 7919 % 13, REPEAT('x', 300) FROM seq_1_to_3000",
+        "ANALYZE TABLE wide",
+    )
+
+    def work(connection: Connection) -> list[Any]:
+        connection.execute(text("SET SESSION sort_buffer_size = 65536"))
+        page = text("SELECT g, LEFT(v, 1) FROM wide ORDER BY g LIMIT :n")
+        return [repr(connection.execute(page, {"n": n}).all()) for n in (2, 2_900, 3)]
+
+    shop.read(work)
+    assert [(len(ids), coverage) for _, ids, coverage in shop.taken()] == [
+        (2, "exact"),
+        (0, "statement"),
+        (3, "exact"),
+    ]
+
+
 def test_many_statements_at_once_are_told_by_statement(shop: Shop) -> None:
     def work(connection: Connection) -> None:
         connection.exec_driver_sql("SELECT name FROM customer WHERE id = %s", [(1,), (2,)])

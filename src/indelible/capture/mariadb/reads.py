@@ -28,6 +28,7 @@ _BY_STATEMENT: Final = "its rows were handed out in a way that isn't seen"
 _UNSETTLED: Final = "a session in which names may mean other tables"
 _REFUSED: Final = "the database refused the hidden columns"
 _UNTRIED: Final = "the statement could not be tried"
+_OTHERWISE: Final = "the server goes another way with hidden columns"
 _LOCKS: Final = re.compile(r"\b(?:UPDATE|SHARE|LOCK)\b", re.IGNORECASE)
 _ENDS_MORE: Final = {1021, 1041, 1053, 1160, 1161, 1205, 1213, 1317, 1927, 1969, 3024}
 """Of what no text is to blame for, or what ended the transaction: deadlocks, time-outs, KILL."""
@@ -80,7 +81,8 @@ class ConnectionReads:
             run(text)
             self._ran(plan)
             return None
-        if entry is not None and not entry.is_trusted:
+        is_known = entry is not None and entry.is_trusted
+        if entry is not None and not is_known:
             plan = self._settle(entry, text, parameters)
         named = by_name(parameters)
         access = Access(self._log, plan, text, named, self._log.reader(), transaction)
@@ -89,6 +91,9 @@ class ConnectionReads:
             run(text)
         elif not entry.is_trusted:
             access.ran_original(_UNTRIED)
+            run(text)
+        elif is_known and plan.fragile and not self._goes_the_same_way(plan, text, parameters):
+            access.ran_original(_OTHERWISE)
             run(text)
         else:
             self._run_rewritten(access, entry, text, run)
@@ -135,6 +140,13 @@ class ConnectionReads:
             entry.give_up(entry.plan)
         prefix = entry.plan.prefix
         return settle(entry, text, IN_LISTS, lambda own: self._explain(own, parameters, prefix))
+
+    def _goes_the_same_way(self, plan: Plan, text: str, parameters: Parameters | None) -> bool:
+        """Asked each time: it may hang on the values, that of a LIMIT above all."""
+        own = self._explain(text, parameters, plan.prefix)
+        return own is not None and own == self._explain(
+            rewritten(plan, text, IN_LISTS), parameters, plan.prefix
+        )
 
     def _explain(
         self, text: str, parameters: Parameters | None, prefix: str
