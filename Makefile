@@ -33,7 +33,8 @@ servers:
 # What hangs on SQLAlchemy runs a second time, on the older minor version that we support.
 ON_SQLALCHEMY := tests/capture/reads/test_shapes.py tests/capture/reads/test_sqlalchemy.py \
   $(addprefix tests/capture/postgres/,test_orm.py test_reads.py test_sqlalchemy.py \
-  test_sqlalchemy_async.py)
+  test_sqlalchemy_async.py) \
+  $(addprefix tests/capture/mariadb/,test_reads.py test_sqlalchemy.py)
 OLDER := .venv/sqlalchemy-2.0
 
 test: setup servers $(OLDER)

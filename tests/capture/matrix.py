@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from tests.capture.mariadb.shapes import SHAPES as MARIADB_SHAPES
 from tests.capture.postgres.shapes import SHAPES as POSTGRES_SHAPES
 from tests.capture.reads.shapes import SHAPES as SQLITE_SHAPES
 
@@ -23,7 +24,7 @@ tables, and why no more is known. *nothing*: it hands out no row of a captured t
 
 On SQLite each runs through plain `sqlite3`, SQLAlchemy on pysqlite and SQLAlchemy on aiosqlite; on
 PostgreSQL through plain psycopg (sync and async), psycopg2 and asyncpg, and SQLAlchemy on each of
-these.
+these; on MariaDB through SQLAlchemy on PyMySQL and aiomysql.
 """
 
 
@@ -46,6 +47,8 @@ def page() -> str:
             *_section("SQLite", SQLITE_SHAPES),
             "",
             *_section("PostgreSQL", POSTGRES_SHAPES),
+            "",
+            *_section("MariaDB", MARIADB_SHAPES),
             "",
         ]
     )

@@ -43,12 +43,11 @@ def capture(engine: Any, trail: CaptureHost) -> None:
     """From here on, record every read and write through `engine` in `trail`.
 
     `engine` is an `Engine` or an `AsyncEngine` on SQLite, on PostgreSQL (psycopg, asyncpg or
-    psycopg2) or on MariaDB or MySQL (PyMySQL or aiomysql; reads are told by statement), a server
-    that `indelible install` has set up; engines made from it by
-    `execution_options` are captured with it. Results, errors and counts stay those of an engine
-    without capture. An SQLite database that isn't set up for capture yet is set up first. Raises
-    `CaptureError` for another database or an engine captured before, and `ConfigurationError`
-    where it can't be set up.
+    psycopg2) or on MariaDB or MySQL (PyMySQL or aiomysql), a server that `indelible install` has
+    set up; engines made from it by `execution_options` are captured with it. Results, errors and
+    counts stay those of an engine without capture. An SQLite database that isn't set up for
+    capture yet is set up first. Raises `CaptureError` for another database or an engine captured
+    before, and `ConfigurationError` where it can't be set up.
     """
     sync_engine: Engine = getattr(engine, "sync_engine", engine)
     dialect = sync_engine.dialect

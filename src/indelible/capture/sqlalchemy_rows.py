@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -43,6 +44,58 @@ def is_pooled(connection: Any) -> bool:
         return connection.info is not None
     except NotImplementedError:
         return False
+
+
+class Executing(abc.ABC):
+    """The listeners of an engine that run its statements themselves."""
+
+    @abc.abstractmethod
+    def run(
+        self,
+        text: str,
+        parameters: Any,
+        run: Callable[[str], object],
+        cursor: Any,
+        context: Any,
+        *,
+        is_seen: bool = True,
+    ) -> bool:
+        """Run `text`, or what takes its place, by way of `run`; False leaves it to SQLAlchemy.
+
+        Without `is_seen` its rows go past us.
+        """
+
+    def execute(self, cursor: Any, text: str, parameters: Any, context: Any) -> bool:
+        """Run one statement; True says that it ran."""
+        dialect = context.dialect
+        return self.run(
+            text,
+            parameters,
+            lambda own: dialect.do_execute(cursor, own, parameters, context),
+            cursor,
+            context,
+        )
+
+    def execute_without_parameters(self, cursor: Any, text: str, context: Any) -> bool:
+        dialect = context.dialect
+        return self.run(
+            text,
+            None,
+            lambda own: dialect.do_execute_no_params(cursor, own, context),
+            cursor,
+            context,
+        )
+
+    def execute_many(self, cursor: Any, text: str, parameters: Any, context: Any) -> bool:
+        dialect = context.dialect
+        return self.run(
+            text,
+            None,
+            lambda own: dialect.do_executemany(cursor, own, parameters, context),
+            cursor,
+            context,
+            is_seen=False,
+        )
 
 
 class _Rows(cursors.CursorFetchStrategy):

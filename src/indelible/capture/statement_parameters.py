@@ -19,6 +19,15 @@ from indelible.events.values import MASKED, MAX_PLAIN_INT, Value, to_value
 Parameters = Sequence[object] | Mapping[str, object]
 
 
+def by_name(parameters: Parameters | None) -> Mapping[str, object]:
+    """So that either all or none are shown: a server's `$2` may stand before `$1`."""
+    if isinstance(parameters, Mapping):
+        return parameters
+    if isinstance(parameters, Sequence):
+        return {str(number): value for number, value in enumerate(parameters, 1)}
+    return {}  # none, or what the driver has refused
+
+
 def chosen_parameters(
     plan: Plan, text: str, parameters: Sequence[object], ordinals: Sequence[int]
 ) -> list[object]:

@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine
@@ -76,19 +76,25 @@ def loop() -> Iterator[asyncio.Runner]:
         yield runner
 
 
+class HasUrl(Protocol):
+    """A database of either server."""
+
+    def url(self, account: str = ...) -> str: ...
+
+
 class Reader:
     """An engine through one driver; captured, if there is a `host`."""
 
     def __init__(
         self,
-        database: Database,
+        database: HasUrl,
         driver: tuple[str, bool],
         runner: asyncio.Runner,
         host: MemoryHost | None = None,
         **options: Any,
     ) -> None:
         name, is_async = driver
-        url = database.url("app").replace("postgresql://", f"postgresql+{name}://")
+        url = database.url("app").replace("://", f"+{name}://", 1)
         self._runner = runner
         self.engine: Engine | AsyncEngine
         create = create_async_engine if is_async else create_engine

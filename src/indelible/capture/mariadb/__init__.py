@@ -1,1 +1,1 @@
-"""Capture on MariaDB (and MySQL): triggers, outbox, reads by statement."""
+"""Capture on MariaDB (and MySQL): triggers, outbox, reads by row."""

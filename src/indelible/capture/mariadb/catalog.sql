@@ -23,6 +23,13 @@ SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTI
 FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = %s ORDER BY TRIGGER_NAME
 -- name: views
 SELECT TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = %s
+-- name: partly_starred
+SELECT DISTINCT TABLE_NAME FROM information_schema.COLUMNS
+WHERE TABLE_SCHEMA = %s AND EXTRA LIKE '%%INVISIBLE%%'
+-- name: functions
+SELECT DISTINCT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'FUNCTION'
+-- name: session_database
+SELECT DATABASE() AS name
 -- name: binary_log
 SELECT @@log_bin, @@binlog_format
 -- name: galera

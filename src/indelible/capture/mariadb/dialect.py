@@ -1,47 +1,92 @@
-"""MariaDB's queries (`statements.dialect.Dialect`): which tables they mention.
+"""MariaDB's queries (`statements.dialect.Dialect`), as a session of one database reads them.
 
-Rows aren't named here: each read is told by its statement.
+Its parser takes much that others refuse, and what a text means hangs on the session's SQL mode:
+what could be read in two ways isn't understood.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar, Final
 
+from msgspec.structs import replace
 from sqlglot import exp
+from sqlglot.dialects.mysql import MySQL
+from sqlglot.parsers.mysql import MySQLParser
 
 from indelible.capture.mariadb.names import quote_name
-from indelible.capture.mariadb.tokens import IN_LISTS, tokenize
+from indelible.capture.mariadb.tokens import IN_LISTS, has_unknown_quotes, tokenize
+from indelible.capture.mariadb.values import INTEGERS, TEXTS, value_of
 from indelible.capture.mariadb.verbs import HARMLESS, KEYWORDS, verb_of
 from indelible.capture.schema import Schema, Table
 from indelible.capture.statements.carried import Carried
 from indelible.capture.statements.dialect import Dialect
-from indelible.capture.statements.plan import Taken, Verb
+from indelible.capture.statements.keys import read_integer
+from indelible.capture.statements.plan import Reader, Taken, UnreadableKeyError, Verb
 from indelible.capture.statements.shown import tables_behind
-from indelible.capture.statements.sources import Source
+from indelible.capture.statements.sources import Names, Source, resolve_scope
 from indelible.capture.statements.statement import Statement
-from indelible.capture.statements.syntax import NotUnderstoodError, UnknownReadError, words
-from indelible.capture.statements.tokens import Token
+from indelible.capture.statements.syntax import (
+    NotUnderstoodError,
+    UnknownReadError,
+    has_bare_columns,
+    is_aggregated,
+    words,
+)
+from indelible.capture.statements.tokens import Kind, Token, unquote
+from indelible.events.values import Value
 
 _AGGREGATES: Final = words(
     "avg bit_and bit_or bit_xor count group_concat json_arrayagg json_objectagg max min std stddev "
     "stddev_pop stddev_samp sum var_pop var_samp variance"
 )
+_ORDERLESS: Final = words("bit_and bit_or bit_xor count max min")
+_SYNTAX_FUNCTIONS: Final = words(
+    "CAST CHAR CONVERT EXTRACT GROUP_CONCAT POSITION SUBSTR SUBSTRING TRIM VALUES WEIGHT_STRING"
+)
 _READS: Final = re.compile(r"\b(?:select|table|returning)\b", re.IGNORECASE)
-_NOT_NAMED: Final = "rows aren't named on MariaDB"
+_LIMITS: Final = words("FETCH LIMIT OFFSET")
+_BEYOND: Final = words("""
+    CURRVAL DISTINCTROW EXAMINED HIGH_PRIORITY LASTVAL NEXTVAL PROCEDURE ROWNUM SQL_BIG_RESULT
+    SQL_BUFFER_RESULT SQL_CACHE SQL_CALC_FOUND_ROWS SQL_NO_CACHE SQL_SMALL_RESULT STRAIGHT_JOIN
+    SYSTEM_TIME
+    """)
+"""Words that ask for more than rows, or that the parser takes for names."""
+COMMENT_EDGES: Final = ("/*!", "/*M!")
+"""Begin a comment that is executed."""
+_SETTLED: Final = INTEGERS | TEXTS | {"uuid"}
+
+
+class IndelibleMySQL(MySQL):
+    """As sqlglot reads MySQL, but everything that is called keeps its name."""
+
+    class Parser(MySQLParser):
+        FUNCTIONS: ClassVar[dict[str, Any]] = {}
+        FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
+            name: parse
+            for name, parse in MySQLParser.FUNCTION_PARSERS.items()
+            if name in _SYNTAX_FUNCTIONS
+        }
 
 
 class MariadbDialect(Dialect):
-    """Of one database of a server."""
+    """Of one `database`. `partly_starred` are the tables (by their names) of which a star doesn't
+    hand out every column."""
 
-    parser = "mysql"
+    parser = IndelibleMySQL
     keywords = KEYWORDS
     in_lists = IN_LISTS
     has_bare_columns = True
     quotes_text_as_names = True
     hides_unread = True
     has_companions = False
+
+    def __init__(self, database: str, partly_starred: Collection[str] = ()) -> None:
+        self._database = database
+        self._partly_starred = frozenset(partly_starred)
 
     @property
     def aggregates(self) -> frozenset[str]:
@@ -69,46 +114,245 @@ class MariadbDialect(Dialect):
         return quote_name(name)
 
     def followed_as(self, table: Table) -> str | None:
-        return None
+        if "%" in self._database or _has_percent(table):
+            return None
+        return f"{quote_name(self._database)}.{quote_name(table.name)}"
 
     def resolve(self, node: exp.Table, schema: Schema, ctes: Mapping[str, object]) -> Source:
-        raise NotUnderstoodError(_NOT_NAMED)
+        if not isinstance(node.this, exp.Identifier):
+            raise UnknownReadError("a table function")
+        name = node.name
+        alias = node.alias_or_name
+        if node.db and node.db != self._database:
+            raise NotUnderstoodError("a table of another database")
+        if not node.db and name.lower() in ctes:
+            return Source(alias, cte=name.lower())
+        if not node.db and name.upper() == "DUAL" and not node.this.args.get("quoted"):
+            return Source(alias)
+        aliased = node.args.get("alias")
+        if aliased is not None and aliased.args.get("columns"):
+            raise NotUnderstoodError("a table whose columns are given other names")
+        for key in (name.lower(), name):
+            if key in schema.tables and schema.tables[key].name == name:
+                return Source(alias, table=schema.tables[key])
+        if name.lower() in schema.views:
+            return Source(alias, behind=tuple(tables_behind(name, schema)))
+        raise UnknownReadError("a table that we don't know")
 
     def tables_behind(self, node: exp.Table, schema: Schema) -> list[Table]:
         return tables_behind(node.name, schema)
 
     def check(self, statement: Statement) -> None:
+        text, tokens = statement.text, statement.tokens
+        if has_unknown_quotes(tokens) or any(
+            token.kind is Kind.QUOTED and text[token.start] == '"' for token in tokens
+        ):
+            raise NotUnderstoodError("text that may be quoted in two ways")
+        if any(edge in text for edge in COMMENT_EDGES):
+            raise NotUnderstoodError("a comment that is executed")
+        if statement.words & _BEYOND:
+            raise NotUnderstoodError("a clause that does more than name rows")
+        self._check_tokens(text, tokens)
         for name in statement.functions - HARMLESS:
-            if not statement.names_a_query(name):
+            # Once: where the columns of the query are listed. Elsewhere it would be a call.
+            if not statement.names_a_query(name) or _count(text, tokens, name) > 1:
                 raise UnknownReadError("a function that may read anything")
-        raise NotUnderstoodError(_NOT_NAMED)
+        for table in statement.root.find_all(exp.Table):
+            if table.name.lower() in statement.schema.views:
+                # It may call functions, which mustn't run twice.
+                raise NotUnderstoodError("read through a view")
+        self._check_names(statement)
+
+    def _check_tokens(self, text: str, tokens: tuple[Token, ...]) -> None:
+        for token, after, third in zip(tokens, tokens[1:], tokens[2:], strict=False):
+            if token.upper == "VALUE" and after.upper == "FOR":
+                raise UnknownReadError("a sequence")
+            if token.kind is Kind.PUNCTUATION and text[token.start] + text[third.start] == ".(":
+                raise UnknownReadError("a function of the application's, which may read anything")
+        for token, after in itertools.pairwise(tokens):
+            if text[token.start] == "@" or text[token.start : token.end] == ":=":
+                raise NotUnderstoodError("a variable")
+            if text[token.start : after.end] == "--":
+                raise NotUnderstoodError("what others take for a comment")
+            is_called = (
+                text[after.start] == "("
+                and token.kind in (Kind.WORD, Kind.QUOTED)
+                and unquote(text[token.start : token.end]).lower() in HARMLESS
+                and token.upper not in KEYWORDS
+            )
+            if is_called and (token.kind is Kind.QUOTED or token.end != after.start):
+                # Not the server's own, perhaps, but one of the application's of the same name.
+                raise UnknownReadError("a function that may be the application's")
+
+    def _check_names(self, statement: Statement) -> None:
+        """Names that differ only in upper and lower case are the same for us, and perhaps not for
+        the server; a star may stand for fewer columns than there are."""
+        root = statement.root
+        names = {table.alias_or_name for table in root.find_all(exp.Table)}
+        names.update(each.alias for each in root.find_all(exp.Subquery, exp.CTE))
+        names.update(column.table for column in root.find_all(exp.Column))
+        if len({name.lower() for name in names}) < len(names):
+            raise NotUnderstoodError("names that differ only in upper and lower case")
+        if any(table.name in self._partly_starred for table in root.find_all(exp.Table)) and any(
+            True for _ in root.find_all(exp.Star)
+        ):
+            raise NotUnderstoodError("a star that may not stand for every column")
 
     def check_repeatable(self, statement: Statement) -> None:
-        raise NotUnderstoodError(_NOT_NAMED)
+        raise NotUnderstoodError("rows that stand for several, which a second query can't ask for")
 
     def check_written_twice(self, statement: Statement, start: int, end: int) -> None:
-        raise NotUnderstoodError(_NOT_NAMED)
+        raise NotUnderstoodError("a query in the select list")
 
     def is_fragile(self, statement: Statement) -> bool:
-        return True
+        return bool(
+            "OVER" in statement.words
+            or (statement.words & _LIMITS and not _is_ordered(statement))
+            or statement.functions & (_AGGREGATES - _ORDERLESS)
+            or any(has_bare_columns(select) for select in statement.root.find_all(exp.Select))
+        )
 
     def multiplies_rows(self, statement: Statement) -> bool:
         return False
 
     def why_unnamed(self, table: Table) -> str | None:
-        return _NOT_NAMED
-
-    def can_carry(self, table: Table, column: str) -> bool:
-        return False
-
-    def hidden_columns(self, one: Carried, *, aggregated: bool) -> tuple[list[str], Taken]:
-        raise NotUnderstoodError(_NOT_NAMED)
-
-    def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:
+        if not table.key:
+            return "a table without a key"
+        if _has_percent(table):
+            return "a percent sign in a name, which a driver may take for a parameter"
+        if not all(self.can_carry(table, name) for name in table.key):
+            return "its key has a type that isn't fetched"
         return None
 
+    def can_carry(self, table: Table, column: str) -> bool:
+        return _type_of(table, column) in _SETTLED
+
+    def hidden_columns(self, one: Carried, *, aggregated: bool) -> tuple[list[str], Taken]:
+        if aggregated:
+            # JSON_ARRAYAGG and GROUP_CONCAT cut what is longer than `group_concat_max_len`.
+            raise NotUnderstoodError("rows that stand for several")
+        types = [_type_of(one.table, name) for name in one.table.key]
+        integers = len(types) == 1 and types[0] in INTEGERS
+        expressions = [*one.key]
+        if one.subject is not None:
+            types.append(one.subject_type)
+            expressions.append(one.subject)
+        if not one.guarded:
+            expressions = [_carried(*each) for each in zip(expressions, types, strict=True)]
+        readers = tuple(map(_reader, types))
+        keys = len(one.key)
+        return expressions, Taken(
+            (),
+            integers=integers,
+            optional=one.optional,
+            readers=readers[:keys],
+            subject_reader=readers[-1] if one.subject is not None else None,
+        )
+
+    def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:
+        # A text as the driver gives it hangs on the connection's character set.
+        if any(_type_of(one.table, name) not in INTEGERS for name in one.table.key):
+            return None
+        if one.subject_type not in INTEGERS:
+            subject = None
+        return Taken(
+            places,
+            subject=subject,
+            integers=len(places) == 1,
+            optional=one.optional,
+            readers=(read_integer,) * len(places),
+            subject_reader=read_integer if subject is not None else None,
+        )
+
     def with_hidden_subject(self, one: Carried, taken: Taken, place: int) -> tuple[str, Taken]:
-        raise NotUnderstoodError(_NOT_NAMED)
+        type_ = one.subject_type
+        return _carried(one.subject or "", type_), replace(
+            taken, subject=place, subject_reader=_reader(type_)
+        )
 
 
-MARIADB: Final = MariadbDialect()
+def _is_ordered(statement: Statement) -> bool:
+    """Whether each query that leaves rows out says of every row where it stands."""
+    root = statement.root
+    ctes = {cte.alias.lower(): cte for cte in root.find_all(exp.CTE)}
+    limited = [
+        query
+        for query in root.find_all(exp.Query)
+        if query.args.get("limit") is not None or query.args.get("offset") is not None
+    ]
+    try:
+        return bool(limited) and all(
+            isinstance(query, exp.Select) and _has_total_order(query, statement.names(ctes))
+            for query in limited
+        )
+    except NotUnderstoodError:
+        return False
+
+
+def _has_total_order(select: exp.Select, names: Names) -> bool:
+    """Whether its rows are ordered by the keys of all tables that they come from."""
+    scope = resolve_scope(select, names)
+    aliases = {item.alias.lower() for item in select.expressions if isinstance(item, exp.Alias)}
+    by: set[tuple[str, str]] = set()
+    order = select.args.get("order")
+    for term in order.expressions if order is not None else ():
+        column = term.this
+        if isinstance(column, exp.Column) and (column.table or column.name.lower() not in aliases):
+            owner = scope.owner(column)
+            if owner is not None:
+                by.add((owner[0].alias, owner[1]))
+    return not is_aggregated(select) and all(
+        source.table is not None
+        and bool(source.table.key)
+        and all((source.alias, column) in by for column in source.table.key)
+        for source in scope.sources
+    )
+
+
+def _count(text: str, tokens: tuple[Token, ...], name: str) -> int:
+    """How often `name` stands before a bracket."""
+    return sum(
+        text[after.start] == "(" and unquote(text[token.start : token.end]).lower() == name
+        for token, after in itertools.pairwise(tokens)
+    )
+
+
+def _has_percent(table: Table) -> bool:
+    return any("%" in name for name in (table.name, *table.names))
+
+
+def _type_of(table: Table, column: str) -> str:
+    found = table.column(column)
+    return found.type if found is not None else ""
+
+
+def _carried(expression: str, type_: str) -> str:
+    """What no character set and no SQL mode of a session changes on its way."""
+    if type_ in INTEGERS:
+        return expression
+    if type_ == "char":  # which PAD_CHAR_TO_FULL_LENGTH hands out with its blanks
+        # Of an empty one TRIM makes NULL where SQL mode is ORACLE.
+        expression = f"IFNULL(TRIM(TRAILING ' ' FROM {expression}), LEFT({expression}, 0))"
+    elif type_ not in TEXTS:
+        expression = f"CAST({expression} AS CHAR)"
+    return f"HEX(CONVERT({expression} USING utf8mb4))"
+
+
+def _reader(type_: str) -> Reader:
+    return read_integer if type_ in INTEGERS else _from_digits(type_)
+
+
+def _read_digits(type_: str, value: object) -> Value:
+    if value is None:
+        return None
+    if type(value) is not str:
+        raise UnreadableKeyError("expected hexadecimal digits")
+    try:
+        return value_of(type_, bytes.fromhex(value).decode())
+    except ValueError:
+        raise UnreadableKeyError("expected hexadecimal digits") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _from_digits(type_: str) -> Reader:
+    return functools.partial(_read_digits, type_)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Engine, event
@@ -11,13 +11,14 @@ from indelible.capture.host import CaptureHost
 from indelible.capture.mariadb.connecting import database_of
 from indelible.capture.mariadb.context import ContextSender
 from indelible.capture.mariadb.install import incarnation_of
-from indelible.capture.mariadb.reads import ConnectionReads, ServerReads
+from indelible.capture.mariadb.reads import ConnectionReads
+from indelible.capture.mariadb.server_reads import ServerReads
 from indelible.capture.mariadb.transaction import WritingTransaction
 from indelible.capture.mariadb.verbs import ends_something, is_proven_read
 from indelible.capture.mariadb.wires import Wire
 from indelible.capture.recording import CAPTURED
 from indelible.capture.senders import DatabaseSenders
-from indelible.capture.sqlalchemy_rows import is_pooled
+from indelible.capture.sqlalchemy_rows import Executing, is_pooled, read_through
 from indelible.errors import CaptureError
 from indelible.events.context import current_frame
 
@@ -46,9 +47,9 @@ def capture_engine(engine: Engine, trail: CaptureHost) -> None:
     )
     captured = _EngineCapture(senders, ServerReads(trail, server), is_async=dialect.is_async)
     setattr(dialect, CAPTURED, captured)
-    event.listen(engine, "do_execute", captured.before_statement)
-    event.listen(engine, "do_execute_no_params", captured.before_without_parameters)
-    event.listen(engine, "do_executemany", captured.before_statement)
+    event.listen(engine, "do_execute", captured.execute)
+    event.listen(engine, "do_execute_no_params", captured.execute_without_parameters)
+    event.listen(engine, "do_executemany", captured.execute_many)
     event.listen(engine, "after_cursor_execute", captured.after_statement)
     event.listen(engine, "handle_error", captured.failed)
     for ending in ("commit", "rollback", "prepare_twophase"):
@@ -67,7 +68,7 @@ class _Captured:
         self.reads = reads
 
 
-class _EngineCapture:
+class _EngineCapture(Executing):
     """The listeners of one engine (`recording.Recorders`)."""
 
     def __init__(
@@ -77,27 +78,36 @@ class _EngineCapture:
         self._reads = reads
         self._is_async = is_async
 
-    def before_statement(self, cursor: Any, text: str, parameters: Any, context: Any) -> None:
-        """Here, as what telling finds out of a broken connection is then the statement's error."""
-        self.before_without_parameters(cursor, text, context)
-
-    def before_without_parameters(self, cursor: Any, text: str, context: Any) -> None:
+    def run(
+        self,
+        text: str,
+        parameters: Any,
+        run: Callable[[str], object],
+        cursor: Any,
+        context: Any,
+        *,
+        is_seen: bool = True,
+    ) -> bool:
+        """Who acts is told here, as what telling finds out of a broken connection is then the
+        statement's error."""
         pooled = context._dbapi_connection
         if not is_pooled(pooled):  # SQLAlchemy's own questions to its first connection
-            return
-        transaction = self._captured(pooled).transaction
+            return False
+        captured = self._captured(pooled)
+        transaction = captured.transaction
         if ends_something(text):
             transaction.end()
         elif not is_proven_read(text):
             transaction.before_write(current_frame())
+        access = captured.reads.run(text, parameters, run, transaction.written, is_seen=is_seen)
+        if access is not None:
+            read_through(access, captured.reads.schema_changed, cursor, context)
+        return True
 
     def after_statement(
         self, connection: Any, cursor: Any, text: str, parameters: Any, context: Any, many: bool
     ) -> None:
-        captured = self._captured(connection.connection)
-        written = captured.transaction.written
-        captured.transaction.after_statement()
-        captured.reads.record(text, written)
+        self._captured(connection.connection).transaction.after_statement()
 
     def failed(self, context: Any) -> None:
         connection = context.connection
@@ -132,5 +142,7 @@ class _EngineCapture:
         if found is None:
             wire = Wire(pooled.dbapi_connection, pooled.driver_connection)
             transaction = WritingTransaction(wire, self._senders)
-            found = pooled.info[CAPTURED] = _Captured(transaction, ConnectionReads(self._reads))
+            found = pooled.info[CAPTURED] = _Captured(
+                transaction, ConnectionReads(self._reads, wire)
+            )
         return found

@@ -1,122 +1,191 @@
-"""Reads on MariaDB: which statements ran, and which tables they mention."""
+"""Reads on MariaDB: which rows of which tables a statement handed out.
+
+A temporary table hides another of its name and stands in no catalogue, and `USE` changes what a
+bare name means: behind a text that may do either, a connection's reads are told by statement. A
+rewritten text is trusted once the server explained it; where it fails, the statement's own runs.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import threading
-import time
+import re
+from collections.abc import Callable
 from typing import Final
 
 from indelible.capture.access import Access
 from indelible.capture.access_log import AccessLog
-from indelible.capture.database_reads import DatabaseReads
-from indelible.capture.host import CaptureHost
-from indelible.capture.mariadb.connecting import connect, database_of, server_errors
-from indelible.capture.mariadb.dialect import MARIADB
-from indelible.capture.mariadb.schema import fetch, named_sql, read_schema
-from indelible.capture.mariadb.tokens import tokenize
-from indelible.capture.schema import Schema
+from indelible.capture.mariadb.connecting import number_of
+from indelible.capture.mariadb.schema import named_sql
+from indelible.capture.mariadb.server_reads import ServerReads
+from indelible.capture.mariadb.tokens import IN_LISTS
+from indelible.capture.mariadb.verbs import may_be_query
+from indelible.capture.mariadb.wires import Wire
+from indelible.capture.statement_parameters import Parameters, by_name
 from indelible.capture.statements.plan import Plan, Verb
-from indelible.capture.statements.planner import MAX_PLANS, Planner
-from indelible.capture.statements.tokens import Kind, names_in, unquote
-from indelible.errors import IndelibleError
-from indelible.policy.model import Policy, Server
+from indelible.capture.statements.planner import Entry
+from indelible.capture.trying import rewritten, settle
 
-_CHECK_S: Final = 30.0
-_LOOKS: Final = 20
-"""So often in between, at most, a text that reads from what isn't known lets us look again."""
-_BY_STATEMENT: Final = "rows aren't named on MariaDB"
-
-
-class ServerReads:
-    """What the reads of all connections to one database share. Safe for threads."""
-
-    def __init__(self, trail: CaptureHost, server: Server) -> None:
-        self.shared = DatabaseReads(trail)
-        self._policy: Policy = trail.policy
-        self._server = server
-        self._looking = threading.Lock()
-        self._looked_s = float("-inf")
-        self._looks_left = _LOOKS
-        self._schema = Schema({})
-        self._planner = Planner(self._schema, self._policy, MARIADB)
-        self._plans: dict[str, Plan] = {}
-
-    def plan(self, text: str) -> Plan:
-        """What is recorded of `text`."""
-        if time.monotonic() - self._looked_s > _CHECK_S:
-            self._looks_left = _LOOKS
-            self._look()
-        plan = self._plans.get(text)
-        if plan is None:
-            if self._looks_left and self._reads_from_unknown(text):
-                self._looks_left -= 1
-                self._look()
-            plan = self._planner.by_statement(text, _BY_STATEMENT)
-            if len(self._plans) >= MAX_PLANS:
-                self._plans.clear()
-            self._plans[text] = plan
-        return plan
-
-    def schema_changed(self) -> None:
-        """A statement ran after which tables may be others."""
-        self._looked_s = float("-inf")
-
-    def _reads_from_unknown(self, text: str) -> bool:
-        schema = self._schema
-        for before, token in itertools.pairwise(tokenize(text)):
-            if before.upper in ("FROM", "JOIN") and token.kind in (Kind.WORD, Kind.QUOTED):
-                name = unquote(text[token.start : token.end]).lower()
-                if not (name in schema.tables or name in schema.views):
-                    return True
-        return False
-
-    def _look(self) -> None:
-        """Read what there is; what can't be read now stays as it was known."""
-        if not self._looking.acquire(timeout=10.0):
-            self._looking = threading.Lock()  # of a thread that stayed behind in a fork, perhaps
-            return
-        try:
-            self._looked_s = time.monotonic()
-            with contextlib.suppress(IndelibleError), server_errors(self._server):
-                with contextlib.closing(connect(self._server)) as connection:
-                    database = database_of(self._server)
-                    schema = read_schema(connection, database).tables
-                    views = fetch(connection, named_sql("catalog.sql")["views"], (database,))
-                tables = tuple(schema.tables)
-                found = Schema(
-                    tables=schema.tables,
-                    # Of one that we may not see into: any table.
-                    views={
-                        name.lower(): names_in(text) if text else tables for name, text in views
-                    },
-                    has_typed_text=True,
-                )
-                if found != self._schema:
-                    self._schema = found
-                    self._planner = Planner(found, self._policy, MARIADB)
-                    self._plans = {}
-        finally:
-            self._looking.release()
+_BY_STATEMENT: Final = "its rows were handed out in a way that isn't seen"
+_UNSETTLED: Final = "a session in which names may mean other tables"
+_REFUSED: Final = "the database refused the hidden columns"
+_UNTRIED: Final = "the statement could not be tried"
+_OTHERWISE: Final = "the server goes another way with hidden columns"
+_LOCKS: Final = re.compile(r"\b(?:UPDATE|SHARE|LOCK)\b", re.IGNORECASE)
+_ENDS_MORE: Final = {1021, 1041, 1053, 1160, 1161, 1205, 1213, 1317, 1927, 1969, 3024}
+"""Of what no text is to blame for, or what ended the transaction: deadlocks, time-outs, KILL."""
+_OF_A_CLIENT: Final = range(2_000, 3_000)
+_OF_A_QUERY: Final = re.compile(r"<(\w+?)[0-9,]+>")
+_SORTING: Final = ("filesort", "temporary", "join buffer", "ordered scan")
 
 
 class ConnectionReads:
     """The reads of one connection. Used as that is: by one at a time."""
 
-    def __init__(self, server: ServerReads) -> None:
+    def __init__(self, server: ServerReads, wire: Wire) -> None:
         self._server = server
+        self._wire = wire
         self._log = AccessLog(server.shared)
+        self._is_settled: bool | None = None
+        """Whether a bare name is a table's of our database; None while that wasn't asked."""
 
-    def record(self, text: str, transaction: str | None) -> None:
-        """`text` ran. Raises `DeliveryError` under `strict` only."""
-        plan = self._server.plan(text)
-        if plan.verb is Verb.SCHEMA:
-            self._server.schema_changed()
+    def run(
+        self,
+        text: str,
+        parameters: Parameters | None,
+        run: Callable[[str], object],
+        transaction: str | None,
+        *,
+        is_seen: bool = True,
+    ) -> Access | None:
+        """Run `text`, or what its plan makes of it, by way of `run`; `parameters` as it has them.
+
+        What is returned must be given the rows; None where none are recorded, as of a statement
+        whose rows go past us (`is_seen`). Errors are those of `text`. Raises `DeliveryError` for
+        tables under `strict`.
+        """
+        server = self._server
+        if server.unsettles(text):
+            self._is_settled = False
+        if not is_seen or not may_be_query(text):
+            run(text)
+            self._record(text, transaction)
+            return None
+        entry: Entry | None
+        entry = server.entry(text)
+        plan = entry.plan
+        if (
+            any(target.coverage != "statement" for target in plan.targets)
+            and not self._has_settled_names()
+        ):
+            entry, plan = None, server.by_statement(text, _UNSETTLED)
+        if not plan.is_captured:
+            run(text)
+            self._ran(plan)
+            return None
+        is_known = entry is not None and entry.is_trusted
+        if entry is not None and not is_known:
+            plan = self._settle(entry, text, parameters)
+        named = by_name(parameters)
+        access = Access(self._log, plan, text, named, self._log.reader(), transaction)
+        access.announce()
+        if entry is None or plan.text is None:
+            run(text)
+        elif not entry.is_trusted:
+            access.ran_original(_UNTRIED)
+            run(text)
+        elif is_known and plan.fragile and not self._goes_the_same_way(plan, text, parameters):
+            access.ran_original(_OTHERWISE)
+            run(text)
+        else:
+            self._run_rewritten(access, entry, text, run)
+        self._ran(plan)
+        self._log.open_accesses[access] = None
+        return access
+
+    def schema_changed(self) -> None:
+        """What ran shows that the schema isn't the one that we know."""
+        self._server.look_again()
+
+    def check_in(self) -> None:
+        """The connection goes back or is closed: no open result outlives this."""
+        self._log.check_in()
+
+    def _record(self, text: str, transaction: str | None) -> None:
+        """`text` ran, whose rows we don't see: by statement."""
+        plan = self._server.by_statement(text, _BY_STATEMENT)
+        self._ran(plan)
         if plan.is_captured:
             access = Access(self._log, plan, "", (), self._log.reader(), transaction)
             access.hand_over((), exhausted=True)
 
-    def check_in(self) -> None:
-        """The connection goes back or is closed: what nobody read is on disk, too."""
-        self._log.check_in()
+    def _ran(self, plan: Plan) -> None:
+        if plan.verb is Verb.SCHEMA:
+            self._server.schema_changed()
+
+    def _has_settled_names(self) -> bool:
+        if self._is_settled is None:
+            try:
+                (row,) = self._wire.query(named_sql("catalog.sql")["session_database"])
+            except Exception:
+                # The statement that comes next fails, and says why.
+                if self._wire.is_broken:
+                    raise
+                return False
+            self._is_settled = row["name"] == self._server.database
+        return self._is_settled
+
+    def _settle(self, entry: Entry, text: str, parameters: Parameters | None) -> Plan:
+        """The plan to follow now: `trying.settle`. What locks rows is never rewritten: which it
+        locks may hang on the columns that it asks for."""
+        while entry.plan.text is not None and _LOCKS.search(text) is not None:
+            entry.give_up(entry.plan)
+        prefix = entry.plan.prefix
+        return settle(entry, text, IN_LISTS, lambda own: self._explain(own, parameters, prefix))
+
+    def _goes_the_same_way(self, plan: Plan, text: str, parameters: Parameters | None) -> bool:
+        """Asked each time: it may hang on the values, that of a LIMIT above all."""
+        own = self._explain(text, parameters, plan.prefix)
+        return own is not None and own == self._explain(
+            rewritten(plan, text, IN_LISTS), parameters, plan.prefix
+        )
+
+    def _explain(
+        self, text: str, parameters: Parameters | None, prefix: str
+    ) -> list[object] | None:
+        """How the server would go about it, but for tables of ours; None where it wouldn't."""
+        try:
+            rows = self._wire.query(f"EXPLAIN {text}", parameters)
+            return [
+                # Whether an index covers all makes no difference. Rows that are sorted stand in an
+                # order that hangs on how wide they are, so no such plan is like another.
+                object()
+                if any(word in (row["Extra"] or "") for word in _SORTING)
+                else (
+                    _OF_A_QUERY.sub(r"\1", row["table"] or ""),
+                    *(row[name] for name in ("type", "key", "key_len", "ref")),
+                )
+                for row in rows
+                if not (row["table"] or "").startswith(prefix)
+            ]
+        except Exception:
+            # The statement is still to come, and fails by itself if that is why.
+            if self._wire.is_broken:
+                raise
+            return None
+
+    def _run_rewritten(
+        self, access: Access, entry: Entry, text: str, run: Callable[[str], object]
+    ) -> None:
+        try:
+            run(rewritten(access.plan, text, IN_LISTS))
+        except Exception as error:
+            number = number_of(error)
+            if not number or number in _ENDS_MORE or number in _OF_A_CLIENT:
+                raise
+        else:
+            return
+        # It called nothing that has effects, and an error of a query ends nothing here.
+        access.ran_original(_REFUSED)
+        run(text)
+        # Trusted, and refused now: the schema changed, or what may be read of it.
+        entry.give_up(access.plan)
+        self._server.look_again()

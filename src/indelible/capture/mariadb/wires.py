@@ -39,3 +39,14 @@ class Wire:
         """A cursor of capture's own."""
         with contextlib.closing(self._dbapi.cursor()) as cursor:
             yield cursor
+
+    def query(self, text: str, parameters: Any = None) -> list[dict[str, Any]]:
+        """All rows of a statement of ours by their columns' names, with the parameters as the
+        driver takes them of the application."""
+        with self.cursor() as cursor:
+            if parameters is None:
+                cursor.execute(text)
+            else:
+                cursor.execute(text, parameters)
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

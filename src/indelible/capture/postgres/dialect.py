@@ -25,6 +25,7 @@ from indelible.capture.postgres.verbs import verb_of
 from indelible.capture.schema import Schema, Table
 from indelible.capture.statements.carried import Carried
 from indelible.capture.statements.dialect import Dialect
+from indelible.capture.statements.keys import read_integer
 from indelible.capture.statements.plan import Reader, Taken, UnreadableKeyError, Verb
 from indelible.capture.statements.sources import Source
 from indelible.capture.statements.statement import Statement
@@ -35,7 +36,7 @@ from indelible.capture.statements.syntax import (
     words,
 )
 from indelible.capture.statements.tokens import Token
-from indelible.events.values import Value, to_value
+from indelible.events.values import Value
 
 _SYNTAX_FUNCTIONS: Final = frozenset(
     {"CAST", "EXTRACT", "NORMALIZE", "OVERLAY", "POSITION", "SUBSTRING", "TRIM"}
@@ -232,7 +233,9 @@ class PostgresDialect(Dialect):
         expressions = [*one.key] if one.subject is None else [*one.key, one.subject]
         keys = len(one.key)
         if not aggregated:
-            readers = tuple(_integer if type_ in INTEGERS else _from_text(type_) for type_ in types)
+            readers = tuple(
+                read_integer if type_ in INTEGERS else _from_text(type_) for type_ in types
+            )
             if not one.guarded:
                 expressions = [
                     each if type_ in INTEGERS else _text(each, type_)
@@ -245,7 +248,9 @@ class PostgresDialect(Dialect):
             )
         taken = replace(taken, array=True, array_subject=one.subject is not None)
         if integers and one.subject is None:
-            return [f"pg_catalog.array_agg({expressions[0]})"], replace(taken, readers=(_integer,))
+            return [f"pg_catalog.array_agg({expressions[0]})"], replace(
+                taken, readers=(read_integer,)
+            )
         readers = tuple(_from_text(type_) for type_ in types)
         elements = [
             f"CAST({each} AS pg_catalog.text)" if one.guarded else _text(each, type_)
@@ -280,7 +285,7 @@ class PostgresDialect(Dialect):
         type_ = one.subject_type
         subject = one.subject or ""
         if type_ in INTEGERS:
-            return subject, replace(taken, subject=place, subject_reader=_integer)
+            return subject, replace(taken, subject=place, subject_reader=read_integer)
         return _text(subject, type_), replace(
             taken, subject=place, subject_reader=_from_text(type_)
         )
@@ -296,12 +301,6 @@ def _text(expression: str, type_: str) -> str:
     if type_ in _CAST_AS_WRITTEN:
         return f"CAST({expression} AS pg_catalog.text)"
     return f"CASE WHEN {expression} IS NOT NULL THEN pg_catalog.concat({expression}) END"
-
-
-def _integer(value: object) -> Value:
-    if value is None or type(value) is int:
-        return to_value(value)
-    raise UnreadableKeyError("expected an integer")
 
 
 def _string(value: object) -> Value:
@@ -328,7 +327,7 @@ def _from_text(type_: str) -> Reader:
 
 
 _DRIVERS: Final[Mapping[str, Reader]] = {
-    **dict.fromkeys(INTEGERS, _integer),
+    **dict.fromkeys(INTEGERS, read_integer),
     **dict.fromkeys(TEXTS, _string),
     "uuid": _uuid,
 }

@@ -21,7 +21,7 @@ from indelible.capture.postgres.wires import (
     Wire,
 )
 from indelible.capture.recording import CAPTURED
-from indelible.capture.sqlalchemy_rows import is_pooled, read_through
+from indelible.capture.sqlalchemy_rows import Executing, is_pooled, read_through
 from indelible.errors import CaptureError
 
 _WIRES: Final[Mapping[tuple[str, bool], type[Wire]]] = {
@@ -55,7 +55,7 @@ def capture_engine(engine: Engine, trail: CaptureHost) -> None:
     event.listen(engine, "rollback_savepoint", captured.savepoint_rolled_back)
 
 
-class _EngineCapture:
+class _EngineCapture(Executing):
     """The listeners of one engine (`recording.Recorders`)."""
 
     def __init__(self, server: ServerCapture, wire: type[Wire]) -> None:
@@ -82,39 +82,7 @@ class _EngineCapture:
         statements.committed(is_alone=_take_alone(context) is not None)
         statements.after(text)
 
-    def execute(self, cursor: Any, text: str, parameters: Any, context: Any) -> bool:
-        """Run one statement; True says that it ran."""
-        dialect = context.dialect
-        return self._execute(
-            text,
-            parameters,
-            lambda own: dialect.do_execute(cursor, own, parameters, context),
-            cursor,
-            context,
-        )
-
-    def execute_without_parameters(self, cursor: Any, text: str, context: Any) -> bool:
-        dialect = context.dialect
-        return self._execute(
-            text,
-            None,
-            lambda own: dialect.do_execute_no_params(cursor, own, context),
-            cursor,
-            context,
-        )
-
-    def execute_many(self, cursor: Any, text: str, parameters: Any, context: Any) -> bool:
-        dialect = context.dialect
-        return self._execute(
-            text,
-            None,
-            lambda own: dialect.do_executemany(cursor, own, parameters, context),
-            cursor,
-            context,
-            is_seen=False,
-        )
-
-    def _execute(
+    def run(
         self,
         text: str,
         parameters: Any,

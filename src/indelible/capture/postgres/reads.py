@@ -7,7 +7,7 @@ text is trusted once the server explained it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from indelible.capture.access import Access
@@ -19,15 +19,14 @@ from indelible.capture.postgres.server_reads import UNASKED, Plans, ServerReads,
 from indelible.capture.postgres.tokens import IN_LISTS
 from indelible.capture.postgres.verbs import may_be_query
 from indelible.capture.postgres.wires import Wire
-from indelible.capture.statement_parameters import Parameters
+from indelible.capture.statement_parameters import Parameters, by_name
 from indelible.capture.statements.plan import Plan, Verb
 from indelible.capture.statements.planner import Entry
-from indelible.capture.statements.tokens import expand
+from indelible.capture.trying import rewritten, settle
 
 Query = Callable[[str, Any], list[Any]]
 """All rows of a statement with its parameters."""
 
-_TRIES: Final = 3
 _REFUSED: Final = "the database refused the hidden columns"
 _UNTRIED: Final = "the statement could not be tried"
 _SYNTAX_OR_ACCESS: Final = "42"
@@ -80,7 +79,7 @@ class ConnectionReads:
             return None
         if not entry.is_trusted:
             plan = self._settle(entry, text, parameters, query or self._wire.query)
-        named = _by_name(parameters)
+        named = by_name(parameters)
         access = Access(self._log, plan, text, named, self.who(), transaction)
         access.announce()
         if plan.text is None:
@@ -89,7 +88,7 @@ class ConnectionReads:
             access.ran_original(_UNTRIED)
             run(text)
         else:
-            self._run_rewritten(access, entry, _rewritten(plan, text), text, run)
+            self._run_rewritten(access, entry, rewritten(plan, text, IN_LISTS), text, run)
         self._ran(planner.plans, plan, text)
         self._log.open_accesses[access] = None
         return access
@@ -166,22 +165,15 @@ class ConnectionReads:
         return Session(tuple(path), user, frozenset(temporary))
 
     def _settle(self, entry: Entry, text: str, parameters: Parameters | None, query: Query) -> Plan:
-        """The plan to follow now. A rewritten text is one only once the server explained it."""
-        while not entry.is_trusted:
-            plan = entry.plan
-            changed = self._explain(_rewritten(plan, text), parameters, query)
-            if changed is None or plan.fragile:
-                own = self._explain(text, parameters, query)
-                wire = self._wire
-                is_lost = not (wire.is_idle or wire.is_open)  # which says nothing of the text
-                if own is None and (is_lost or entry.tries < _TRIES):
-                    entry.tries += not is_lost
-                    return plan  # the original fails by itself: its own error must be seen
-                if changed is None or changed != own:
-                    entry.give_up(plan)
-                    continue
-            entry.trust(plan)
-        return entry.plan
+        """The plan to follow now: `trying.settle`."""
+        wire = self._wire
+        return settle(
+            entry,
+            text,
+            IN_LISTS,
+            lambda own: self._explain(own, parameters, query),
+            is_lost=lambda: not (wire.is_idle or wire.is_open),
+        )
 
     def _explain(self, text: str, parameters: Parameters | None, query: Query) -> list[str] | None:
         """How the server would go about it; None where it wouldn't, or can't be asked."""
@@ -219,14 +211,14 @@ class ConnectionReads:
         self,
         access: Access,
         entry: Entry,
-        rewritten: str,
+        own: str,
         text: str,
         run: Callable[[str], object],
     ) -> None:
         wire = self._wire
         is_first = wire.is_idle
         try:
-            run(rewritten)
+            run(own)
         except Exception as error:
             if not _sqlstate(error).startswith(_SYNTAX_OR_ACCESS):
                 raise
@@ -239,20 +231,6 @@ class ConnectionReads:
                 wire.undo()  # its transaction, in which nothing else has been done
             access.ran_original(_REFUSED)
             run(text)
-
-
-def _by_name(parameters: Parameters | None) -> Mapping[str, object]:
-    """So that either all or none are shown: `$2` may stand before `$1`."""
-    if isinstance(parameters, Mapping):
-        return parameters
-    if isinstance(parameters, Sequence):
-        return {str(number): value for number, value in enumerate(parameters, 1)}
-    return {}  # none, or what the driver has refused
-
-
-def _rewritten(plan: Plan, text: str) -> str:
-    own = plan.text or ""
-    return expand(own, IN_LISTS.runs(text)) if plan.has_runs else own
 
 
 def _sqlstate(error: BaseException) -> str:

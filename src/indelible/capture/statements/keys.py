@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from indelible.events.values import Native, RawText
+from indelible.capture.statements.plan import UnreadableKeyError
+from indelible.events.values import Native, RawText, Value, to_value
 
 Key = tuple[Native, ...]
 
@@ -69,6 +70,13 @@ def parse_integer_array(array: Native) -> list[int]:
     if isinstance(array, list):
         return [key for key in array if key is not None]
     return _integers.decode(b"[" + array + b"]") if isinstance(array, bytes) else []
+
+
+def read_integer(value: object) -> Value:
+    """An integer key as a driver gives it. Raises `UnreadableKeyError`."""
+    if value is None or type(value) is int:
+        return to_value(value)
+    raise UnreadableKeyError("expected an integer")
 
 
 def parse_any_array(array: Native) -> list[Key]:

@@ -1,0 +1,47 @@
+"""When the text of a plan takes the place of a statement's own: once the server explained it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from indelible.capture.statements.plan import Plan
+from indelible.capture.statements.planner import Entry
+from indelible.capture.statements.tokens import InLists, expand
+
+_TRIES: Final = 3
+
+
+def rewritten(plan: Plan, text: str, in_lists: InLists) -> str:
+    """What `plan` makes of `text`."""
+    own = plan.text or ""
+    return expand(own, in_lists.runs(text)) if plan.has_runs else own
+
+
+def settle(
+    entry: Entry,
+    text: str,
+    in_lists: InLists,
+    explain: Callable[[str], object | None],
+    *,
+    is_lost: Callable[[], bool] = lambda: False,
+) -> Plan:
+    """The plan to follow now. A rewritten text is one only if `entry` is trusted afterwards.
+
+    `explain` tells how the server would go about a text; None where it wouldn't, or can't be
+    asked (`is_lost`: which says nothing of the text).
+    """
+    while not entry.is_trusted:
+        plan = entry.plan
+        changed = explain(rewritten(plan, text, in_lists))
+        if changed is None or plan.fragile:
+            own = explain(text)
+            lost = is_lost()
+            if own is None and (lost or entry.tries < _TRIES):
+                entry.tries += not lost
+                return plan  # the original fails by itself: its own error must be seen
+            if changed is None or changed != own:
+                entry.give_up(plan)
+                continue
+        entry.trust(plan)
+    return entry.plan

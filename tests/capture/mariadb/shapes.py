@@ -1,0 +1,545 @@
+"""Every shape of read on MariaDB, with a key query written by hand for each table it reads.
+
+As in `postgres/shapes.py`.
+"""
+
+from __future__ import annotations
+
+from tests.capture.postgres.shapes import Shape
+
+SAMPLE_TABLES = (
+    "CREATE TABLE note (customer INT, body VARCHAR(20))",
+    "INSERT INTO note VALUES (1, 'a'), (NULL, 'b')",
+    "CREATE TABLE seat (plane VARCHAR(9), `row` SMALLINT, letter CHAR(4), who TEXT,"
+    " PRIMARY KEY (plane, letter, `row`))",
+    "INSERT INTO seat VALUES ('a', 1, 'A', 'x'), ('a', 2, 'B', 'y'), ('b', 1, 'Ä', NULL),"
+    " ('{,\"', 3, '?', 'z')",
+    "CREATE TABLE `odd ``name` (`The Key` VARCHAR(20) PRIMARY KEY, `select` TEXT, `a b` DOUBLE)",
+    "INSERT INTO `odd ``name` VALUES ('k''1', 'one', 0.1), ('k\"2', 'two', 1e300), ('', '3', 3)",
+    "CREATE TABLE doc (id UUID PRIMARY KEY, owner INT, v VARCHAR(9))",
+    "INSERT INTO doc SELECT CONCAT(LPAD(HEX(seq), 8, 'a'), '-0000-4000-8000-000000000000'),"
+    " seq % 5, CONCAT('v', seq) FROM seq_1_to_40",
+    "CREATE TABLE token (id CHAR(36) CHARACTER SET latin1 PRIMARY KEY, owner INT, v VARCHAR(9))",
+    "INSERT INTO token VALUES ('größe', 1, 'a'), ('b', 2, 'b'), ('c ', 3, 'c')",
+    "CREATE TABLE account (number DECIMAL(12,2) PRIMARY KEY, v VARCHAR(9))",
+    "INSERT INTO account VALUES (1.5, 'a')",
+    "CREATE TABLE large (id BIGINT UNSIGNED PRIMARY KEY, v VARCHAR(9))",
+    "INSERT INTO large VALUES (18446744073709551615, 'a'), (7, 'b')",
+    "CREATE TABLE small (y YEAR PRIMARY KEY, v VARCHAR(9))",
+    "INSERT INTO small VALUES (2026, 'a'), (0, 'b')",
+    "CREATE TABLE stamped (at TIMESTAMP PRIMARY KEY, v VARCHAR(9))",
+    "INSERT INTO stamped VALUES ('2026-01-02', 'a')",
+    "CREATE TABLE percent (id INT PRIMARY KEY, `100%` INT)",
+    "INSERT INTO percent VALUES (1, 2)",
+    "CREATE TABLE secretive (x INT INVISIBLE, id INT PRIMARY KEY, v VARCHAR(9))",
+    "INSERT INTO secretive (x, id, v) VALUES (5, 1, 'a'), (6, 2, 'b')",
+    "CREATE TABLE unwatched (id INT PRIMARY KEY, v VARCHAR(9))",
+    "INSERT INTO unwatched VALUES (1, 'u')",
+    "CREATE TABLE vault (id INT PRIMARY KEY, v VARCHAR(9))",
+    "INSERT INTO vault VALUES (1, 'gold'), (2, 'silver')",
+    "CREATE TABLE Vault2 (id INT PRIMARY KEY, v VARCHAR(9))",
+    "INSERT INTO Vault2 VALUES (1, 'lead')",
+    "CREATE TABLE part (id INT PRIMARY KEY, parent INT, name VARCHAR(9))",
+    "INSERT INTO part VALUES (1, NULL, 'car'), (2, 1, 'wheel'), (3, 2, 'tyre'), (4, NULL, 'bike')",
+    "CREATE VIEW canadian AS SELECT CustomerId, FirstName FROM Customer WHERE Country = 'Canada'",
+    "CREATE FUNCTION peek() RETURNS VARCHAR(9) READS SQL DATA "
+    "RETURN (SELECT v FROM vault WHERE id = 1)",
+    "CREATE FUNCTION concat_ws(a INT) RETURNS VARCHAR(9) READS SQL DATA "
+    "RETURN (SELECT v FROM vault WHERE id = a)",
+)
+
+_CUSTOMERS = "SELECT CustomerId FROM Customer"
+_INVOICES = "SELECT InvoiceId FROM Invoice"
+
+
+def _told_by_statement(
+    name: str, sql: str, *kinds: str, consulted: tuple[str, ...] = (), **parameters: object
+) -> Shape:
+    return Shape(
+        name,
+        sql,
+        dict.fromkeys(kinds, ""),
+        dict.fromkeys(kinds, "statement"),
+        parameters=parameters,
+        consulted=consulted,
+    )
+
+
+SHAPES = [
+    Shape(
+        "get by key",
+        "SELECT * FROM Customer WHERE CustomerId = :id",
+        {"customer": "SELECT 5"},
+        subjects="SELECT 5",
+        parameters={"id": 5},
+    ),
+    Shape(
+        "get that finds nothing",
+        "SELECT * FROM Customer WHERE CustomerId = :id",
+        {"customer": ""},
+        subjects="",
+        parameters={"id": 5000},
+    ),
+    Shape(
+        "list with the key selected",
+        "SELECT CustomerId, FirstName FROM Customer ORDER BY FirstName, 1",
+        {"customer": _CUSTOMERS},
+    ),
+    Shape(
+        "columns without the key",
+        "SELECT FirstName, LastName FROM Customer WHERE Country = :country ORDER BY 2",
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'USA'"},
+        parameters={"country": "USA"},
+    ),
+    Shape(
+        "an expression alone",
+        "SELECT CONCAT(FirstName, LastName) AS name FROM Customer WHERE Country = 'USA' ORDER BY 1",
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'USA'"},
+    ),
+    Shape(
+        "subject column fetched beside the key",
+        "SELECT InvoiceId, Total FROM Invoice WHERE Total > 15 ORDER BY 1",
+        {"invoice": f"{_INVOICES} WHERE Total > 15"},
+        subjects="SELECT CustomerId FROM Invoice WHERE Total > 15",
+    ),
+    Shape(
+        "longer subject path",
+        "SELECT UnitPrice FROM InvoiceLine WHERE InvoiceLineId < 3",
+        {"invoiceline": "VALUES (1), (2)"},
+        subjects="SELECT CustomerId FROM Invoice JOIN InvoiceLine USING (InvoiceId) "
+        "WHERE InvoiceLineId < 3",
+    ),
+    Shape(
+        "longer subject path, out of a derived table, with a limit",
+        "SELECT d.p FROM (SELECT UnitPrice AS p, InvoiceLineId AS k FROM InvoiceLine "
+        "ORDER BY InvoiceLineId LIMIT 5) AS d WHERE d.k > 3 ORDER BY d.k",
+        {"invoiceline": "VALUES (4), (5)"},
+        subjects="SELECT CustomerId FROM Invoice JOIN InvoiceLine USING (InvoiceId) "
+        "WHERE InvoiceLineId IN (4, 5)",
+    ),
+    Shape(
+        "join",
+        "SELECT c.FirstName, i.Total FROM Customer c JOIN Invoice i "
+        "ON i.CustomerId = c.CustomerId WHERE c.Country = 'Canada' AND i.Total > 5 "
+        "ORDER BY i.InvoiceId",
+        {
+            "customer": "SELECT CustomerId FROM Invoice JOIN Customer USING (CustomerId) "
+            "WHERE Country = 'Canada' AND Total > 5",
+            "invoice": "SELECT InvoiceId FROM Invoice JOIN Customer USING (CustomerId) "
+            "WHERE Country = 'Canada' AND Total > 5",
+        },
+    ),
+    Shape(
+        "aliases in quotes, a comma",
+        "SELECT a.FirstName, `B ``b`.Total FROM Customer a, Invoice AS `B ``b` "
+        "WHERE `B ``b`.CustomerId = a.CustomerId AND Total > 20 ORDER BY Total, 1",
+        {
+            "customer": "SELECT CustomerId FROM Invoice WHERE Total > 20",
+            "invoice": f"{_INVOICES} WHERE Total > 20",
+        },
+    ),
+    _told_by_statement(
+        "aliases that differ in case only",
+        "SELECT a.*, A.FirstName FROM Customer a JOIN Customer A ON a.CustomerId = A.SupportRepId "
+        "WHERE A.CustomerId < 4 ORDER BY A.CustomerId",
+        "customer",
+    ),
+    Shape(
+        "outer join whose other side is missing",
+        "SELECT e.FirstName, c.FirstName FROM Employee e LEFT JOIN Customer c "
+        "ON c.SupportRepId = e.EmployeeId WHERE e.EmployeeId IN (1, 3) ORDER BY e.EmployeeId, 2",
+        {"employee": "VALUES (1), (3)", "customer": f"{_CUSTOMERS} WHERE SupportRepId = 3"},
+    ),
+    Shape(
+        "right join whose other side is missing, of texts",
+        "SELECT t.v, c.FirstName FROM token t RIGHT JOIN Customer c ON c.CustomerId = t.owner "
+        "WHERE c.CustomerId IN (1, 9) ORDER BY 2",
+        {"token": "SELECT id FROM token WHERE owner = 1", "customer": "VALUES (1), (9)"},
+    ),
+    Shape(
+        "join USING",
+        "SELECT * FROM Invoice JOIN Customer USING (CustomerId) WHERE Total > 20 ORDER BY 1, 2",
+        {
+            "customer": "SELECT CustomerId FROM Invoice WHERE Total > 20",
+            "invoice": f"{_INVOICES} WHERE Total > 20",
+        },
+    ),
+    Shape(
+        "natural join",
+        "SELECT Title FROM Album NATURAL JOIN Artist WHERE ArtistId = 1 ORDER BY 1",
+        {"album": "SELECT AlbumId FROM Album WHERE ArtistId = 1"},
+    ),
+    Shape(
+        "self-join by aliases",
+        "SELECT e.FirstName, m.FirstName FROM Employee AS e LEFT JOIN Employee AS m "
+        "ON e.ReportsTo = m.EmployeeId WHERE e.EmployeeId IN (1, 3) ORDER BY 1",
+        {"employee": "VALUES (1), (3), (2)"},
+    ),
+    Shape(
+        "star over two tables",
+        "SELECT * FROM Album a, Artist b WHERE a.ArtistId = b.ArtistId AND a.AlbumId = 7",
+        {"album": "SELECT 7", "artist": "SELECT ArtistId FROM Album WHERE AlbumId = 7"},
+    ),
+    Shape(
+        "the same column name twice",
+        "SELECT FirstName, FirstName, CustomerId AS FirstName FROM Customer "
+        "WHERE CustomerId < 4 ORDER BY CustomerId",
+        {"customer": "VALUES (1), (2), (3)"},
+    ),
+    Shape(
+        "names with their database",
+        "SELECT chinook.Genre.Name FROM chinook.Genre WHERE chinook.Genre.GenreId = 3",
+        {"genre": "SELECT 3"},
+    ),
+    Shape(
+        "IN-lists, and what looks like them",
+        "SELECT 'IN (:a, :b)', :x + 0, :y + 0, CustomerId FROM Customer "
+        "WHERE CustomerId IN (:a, :b, :c) AND SupportRepId IN (:x, :y) ORDER BY LastName",
+        {"customer": f"{_CUSTOMERS} WHERE CustomerId IN (3, 9, 11) AND SupportRepId IN (3, 4)"},
+        parameters={"a": 3, "b": 9, "c": 11, "x": 3, "y": 4},
+    ),
+    Shape(
+        "an IN-list with hidden columns",
+        "SELECT LastName FROM Customer WHERE CustomerId IN (:a, :b, :c) ORDER BY LastName",
+        {"customer": "VALUES (3), (9), (11)"},
+        parameters={"a": 3, "b": 9, "c": 11},
+    ),
+    Shape(
+        "operators that drivers double",
+        "SELECT LastName FROM Customer WHERE CustomerId % 2 = :rest AND LastName LIKE '%a%' "
+        "AND CustomerId < 20 AND NOT CustomerId <=> 3 ORDER BY 1",
+        {
+            "customer": f"{_CUSTOMERS} WHERE mod(CustomerId, 2) = 1 AND CustomerId < 20 "
+            "AND CustomerId <> 3 AND LastName LIKE '%a%'"
+        },
+        parameters={"rest": 1},
+    ),
+    Shape(
+        "functions and intervals",
+        "SELECT DATE_ADD(InvoiceDate, INTERVAL 1 DAY), IF(Total > 1, 'much', 'little'), "
+        "IFNULL(BillingState, '-'), SUBSTRING(BillingCity FROM 1 FOR 2), Total DIV 2, "
+        "CAST(Total AS CHAR(9)), TIMESTAMPDIFF(DAY, InvoiceDate, '2030-01-01') FROM Invoice "
+        "WHERE InvoiceDate BETWEEN '2021-01-01' AND '2021-02-01' ORDER BY InvoiceId",
+        {"invoice": f"{_INVOICES} WHERE InvoiceDate BETWEEN '2021-01-01' AND '2021-02-01'"},
+    ),
+    _told_by_statement(
+        "count", "SELECT count(*) FROM Customer WHERE Country = :c", "customer", c="Brazil"
+    ),
+    _told_by_statement(
+        "group by with having",
+        "SELECT Country, count(*) AS n FROM Customer GROUP BY Country HAVING count(*) > 4 "
+        "ORDER BY n, 1",
+        "customer",
+    ),
+    _told_by_statement(
+        "aggregates that keep the order",
+        "SELECT GROUP_CONCAT(LastName ORDER BY LastName SEPARATOR ', ') FROM Customer "
+        "WHERE CustomerId < 6",
+        "customer",
+    ),
+    Shape(
+        "aggregate over every row",
+        "SELECT count(*) FROM Customer",
+        {"customer": ""},
+        {"customer": "superset"},
+    ),
+    Shape(
+        "grouping derived table joined to a table",
+        "SELECT c.LastName, t.s FROM Customer c JOIN (SELECT CustomerId AS k, max(Total) AS s "
+        "FROM Invoice GROUP BY CustomerId) AS t ON t.k = c.CustomerId WHERE t.s > 20 ORDER BY 1",
+        {
+            "customer": "SELECT CustomerId FROM Invoice WHERE Total > 20",
+            "invoice": "",
+        },
+        {"invoice": "statement"},
+    ),
+    _told_by_statement(
+        "distinct", "SELECT DISTINCT Country FROM Customer ORDER BY Country", "customer"
+    ),
+    _told_by_statement(
+        "distinct by its other name",
+        "SELECT DISTINCTROW Country FROM Customer ORDER BY Country",
+        "customer",
+    ),
+    _told_by_statement(
+        "union",
+        "SELECT LastName FROM Customer WHERE CustomerId < 4 UNION "
+        "SELECT LastName FROM Employee WHERE EmployeeId > 6 ORDER BY 1",
+        "customer",
+        "employee",
+    ),
+    Shape(
+        "CTE",
+        "WITH c(n, k) AS (SELECT LastName, CustomerId FROM Customer WHERE CustomerId < :a) "
+        "SELECT n FROM c WHERE k > :b ORDER BY n",
+        {"customer": "VALUES (4), (5), (6), (7), (8)"},
+        parameters={"a": 9, "b": 3},
+    ),
+    Shape(
+        "CTE used twice",
+        "WITH c AS (SELECT LastName AS n, CustomerId AS k FROM Customer "
+        "WHERE CustomerId < 5) SELECT a.n, b.n FROM c AS a JOIN c AS b ON b.k = a.k + 1 "
+        "WHERE a.k = 2",
+        {"customer": "VALUES (2), (3)"},
+    ),
+    Shape(
+        "star over a CTE",
+        "WITH c AS (SELECT LastName, FirstName FROM Customer WHERE CustomerId < 5) "
+        "SELECT * FROM c ORDER BY LastName",
+        {"customer": "VALUES (1), (2), (3), (4)"},
+    ),
+    Shape(
+        "derived table",
+        "SELECT d.n FROM (SELECT LastName n, Country k FROM Customer WHERE CustomerId < 20) d "
+        "WHERE d.k = 'Canada' ORDER BY n",
+        {"customer": f"{_CUSTOMERS} WHERE CustomerId < 20 AND Country = 'Canada'"},
+    ),
+    Shape(
+        "entities over a limited derived table",
+        "SELECT c.LastName, i.Total FROM (SELECT CustomerId AS k, LastName FROM Customer "
+        "ORDER BY CustomerId LIMIT 2) AS c LEFT JOIN Invoice i ON i.CustomerId = c.k "
+        "ORDER BY i.InvoiceId",
+        {"customer": "VALUES (1), (2)", "invoice": f"{_INVOICES} WHERE CustomerId IN (1, 2)"},
+    ),
+    _told_by_statement(
+        "count over a derived table",
+        "SELECT count(*) FROM (SELECT CustomerId FROM Customer WHERE Country = 'USA') AS anon_1",
+        "customer",
+    ),
+    _told_by_statement(
+        "derived table of distinct rows",
+        "SELECT d.Country FROM (SELECT DISTINCT Country FROM Customer) AS d ORDER BY 1",
+        "customer",
+    ),
+    Shape(
+        "a scalar subquery handed out",
+        "SELECT LastName, (SELECT max(Total) FROM Invoice WHERE CustomerId = 6) FROM Customer "
+        "WHERE CustomerId = 2",
+        {"customer": "SELECT 2", "invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "EXISTS only consults",
+        "SELECT LastName FROM Customer c WHERE EXISTS (SELECT 1 FROM Invoice i "
+        "WHERE i.CustomerId = c.CustomerId AND i.Total > 22) ORDER BY 1",
+        {"customer": "SELECT CustomerId FROM Invoice WHERE Total > 22"},
+        consulted=("Invoice",),
+    ),
+    Shape(
+        "IN of a subquery only consults",
+        "SELECT LastName FROM Customer WHERE CustomerId IN "
+        "(SELECT CustomerId FROM Invoice WHERE Total > 22) ORDER BY 1",
+        {"customer": "SELECT CustomerId FROM Invoice WHERE Total > 22"},
+        consulted=("Invoice",),
+    ),
+    _told_by_statement(
+        "row numbers",
+        "SELECT LastName, row_number() OVER (ORDER BY LastName) AS n FROM Customer "
+        "WHERE CustomerId < 9 ORDER BY n",
+        "customer",
+    ),
+    _told_by_statement(
+        "running total",
+        "SELECT Total, sum(Total) OVER (ORDER BY InvoiceId) FROM Invoice WHERE CustomerId = 2 "
+        "ORDER BY InvoiceId",
+        "invoice",
+    ),
+    Shape(
+        "limit and offset",
+        "SELECT Name FROM Track ORDER BY TrackId LIMIT :n OFFSET :m",
+        {"track": "VALUES (11), (12), (13)"},
+        parameters={"n": 3, "m": 10},
+    ),
+    Shape(
+        "limit with its offset before",
+        "SELECT Name FROM Track ORDER BY TrackId LIMIT :m, :n",
+        {"track": "VALUES (11), (12), (13)"},
+        parameters={"n": 3, "m": 10},
+    ),
+    Shape(
+        "limit over an order that ends with the key",
+        "SELECT Name FROM Track ORDER BY Milliseconds DESC, TrackId LIMIT 3",
+        {"track": "(SELECT TrackId FROM Track ORDER BY Milliseconds DESC, TrackId LIMIT 3)"},
+    ),
+    _told_by_statement(
+        "limit over an order that rows may share, and have to be sorted for",
+        "SELECT Name FROM Track ORDER BY Milliseconds DESC LIMIT 3",
+        "track",
+    ),
+    _told_by_statement(
+        "limit over an order by what only has the key's name",
+        "SELECT Name, Milliseconds AS TrackId FROM Track ORDER BY TrackId LIMIT 3",
+        "track",
+    ),
+    Shape(
+        "limit over an order that an index has",
+        "SELECT InvoiceLineId FROM InvoiceLine ORDER BY InvoiceId LIMIT 3",
+        {"invoiceline": "VALUES (1), (2), (3)"},
+    ),
+    Shape(
+        "fetch first",
+        "SELECT Name FROM Track ORDER BY TrackId OFFSET 10 ROWS FETCH FIRST 3 ROWS ONLY",
+        {"track": "VALUES (11), (12), (13)"},
+    ),
+    Shape(
+        "rows that are locked, with their keys",
+        "SELECT id, v FROM vault WHERE id = 2 FOR UPDATE",
+        {"vault": "SELECT 2"},
+    ),
+    _told_by_statement(
+        "rows that are locked, without their keys",
+        "SELECT v FROM vault WHERE id = 2 FOR UPDATE",
+        "vault",
+    ),
+    _told_by_statement(
+        "rows that are locked to be read",
+        "SELECT v FROM vault WHERE id = 2 LOCK IN SHARE MODE",
+        "vault",
+    ),
+    Shape(
+        "composite key, half of it selected",
+        "SELECT PlaylistId FROM PlaylistTrack WHERE TrackId = 3402 ORDER BY 1",
+        {
+            "playlisttrack": "SELECT CONCAT(PlaylistId, '/', TrackId) FROM PlaylistTrack "
+            "WHERE TrackId = 3402"
+        },
+    ),
+    Shape(
+        "composite key, all of it selected",
+        "SELECT TrackId, PlaylistId FROM PlaylistTrack WHERE TrackId = 3402 ORDER BY 2",
+        {
+            "playlisttrack": "SELECT CONCAT(PlaylistId, '/', TrackId) FROM PlaylistTrack "
+            "WHERE TrackId = 3402"
+        },
+    ),
+    Shape(
+        "composite key of several types, in another order than its columns",
+        "SELECT who FROM seat ORDER BY plane, `row`",
+        {"seat": "SELECT CONCAT(plane, '/', letter, '/', `row`) FROM seat"},
+    ),
+    _told_by_statement("table without a key", "SELECT body FROM note ORDER BY body", "note"),
+    Shape(
+        "names that need quotes",
+        "SELECT `a b`, `select` FROM `odd ``name` AS `x Y` ORDER BY `select`",
+        {"odd `name": "SELECT `The Key` FROM `odd ``name`"},
+    ),
+    Shape("uuid, selected", "SELECT id, v FROM doc ORDER BY v", {"doc": "SELECT id FROM doc"}),
+    Shape("uuid, hidden", "SELECT v FROM doc ORDER BY v", {"doc": "SELECT id FROM doc"}),
+    Shape(
+        "texts of another character set",
+        "SELECT v FROM token ORDER BY v",
+        {"token": "SELECT id FROM token"},
+        subjects="VALUES (1), (2), (3)",
+    ),
+    Shape(
+        "texts, selected",
+        "SELECT id FROM token ORDER BY id",
+        {"token": "SELECT id FROM token"},
+    ),
+    Shape("large integers", "SELECT v FROM large ORDER BY 1", {"large": "SELECT id FROM large"}),
+    Shape("years", "SELECT v FROM small ORDER BY 1", {"small": "VALUES (2026), (0)"}),
+    _told_by_statement("a key of decimals", "SELECT number FROM account", "account"),
+    _told_by_statement("a key of times", "SELECT v FROM stamped", "stamped"),
+    _told_by_statement(
+        "a percent sign in a name", "SELECT id FROM percent WHERE id = :n", "percent", n=1
+    ),
+    _told_by_statement(
+        "a star that leaves a column out", "SELECT * FROM secretive ORDER BY id", "secretive"
+    ),
+    Shape(
+        "columns that a star leaves out",
+        "SELECT x, v FROM secretive ORDER BY id",
+        {"secretive": "VALUES (1), (2)"},
+    ),
+    Shape(
+        "comments, strings and semicolons",
+        "SELECT /* FROM Invoice */ LastName, 'a;b''c -- FROM' AS x # , InvoiceId\n"
+        "FROM Customer -- WHERE\nWHERE CustomerId = 3 /* ; */ ;",
+        {"customer": "SELECT 3"},
+    ),
+    _told_by_statement(
+        "a comment that is executed",
+        "SELECT LastName FROM Customer /*! , Genre */ WHERE CustomerId = 3 ORDER BY 1 LIMIT 2",
+        "customer",
+        "genre",
+    ),
+    _told_by_statement(
+        "two minus signs",
+        "SELECT 5--CustomerId, CustomerId FROM Customer WHERE CustomerId = 3",
+        "customer",
+    ),
+    Shape(
+        "a name that looks like ours",
+        "SELECT LastName AS indelible_1 FROM Customer WHERE CustomerId = 3 ORDER BY indelible_1",
+        {"customer": "SELECT 3"},
+    ),
+    _told_by_statement("view", "SELECT FirstName FROM canadian ORDER BY 1", "customer"),
+    _told_by_statement(
+        "view beside a table",
+        "SELECT v.FirstName, i.Total FROM canadian v JOIN Invoice i ON i.CustomerId = v.CustomerId "
+        "WHERE i.Total > 13 ORDER BY 2, 1",
+        "customer",
+        "invoice",
+    ),
+    _told_by_statement(
+        "recursive CTE",
+        "WITH RECURSIVE tree(id, name) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
+        "SELECT p.id, p.name FROM part p JOIN tree t ON p.parent = t.id) "
+        "SELECT name FROM tree ORDER BY 1",
+        "part",
+    ),
+    _told_by_statement(
+        "text that may be quoted in two ways",
+        "SELECT LastName FROM Customer WHERE LastName = 'a\\\\b'",
+        "customer",
+    ),
+    _told_by_statement(
+        "what is a string or a name",
+        'SELECT LastName, "its" FROM Customer WHERE CustomerId = 3',
+        "customer",
+    ),
+    _told_by_statement(
+        "a function of the name of a CTE",
+        "WITH sleep(a) AS (SELECT 0) SELECT LastName, sleep(0) FROM Customer, sleep "
+        "WHERE CustomerId = 3",
+        "customer",
+    ),
+    Shape(
+        "aliases as strings",
+        "SELECT LastName 'a', CustomerId AS 'b', 5 FROM Customer WHERE CustomerId = 3",
+        {"customer": "SELECT 3"},
+    ),
+    _told_by_statement(
+        "a variable that is set",
+        "SELECT @n := CustomerId FROM Customer WHERE CustomerId = 3",
+        "customer",
+    ),
+    _told_by_statement(
+        "rows that are counted beyond the limit",
+        "SELECT SQL_CALC_FOUND_ROWS LastName FROM Customer ORDER BY CustomerId LIMIT 2",
+        "customer",
+    ),
+    Shape(
+        "a function of the server's that may be called twice",
+        "SELECT LastName, RAND() < 2 FROM Customer WHERE CustomerId = 3",
+        {"customer": "SELECT 3"},
+    ),
+    Shape("no table at all", "SELECT 1, 'x', 2.5, NULL, current_date IS NULL FROM DUAL"),
+    Shape("explain", "EXPLAIN SELECT * FROM Customer"),
+    Shape("table whose reads aren't captured", "SELECT v FROM unwatched"),
+    Shape(
+        "information schema",
+        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_NAME = 'Invoice'",
+    ),
+    # From here on a session's names aren't settled any more.
+    _told_by_statement(
+        "a function that may read anything",
+        "SELECT peek(), LastName FROM Customer WHERE CustomerId = 3",
+        "customer",
+    ),
+    _told_by_statement(
+        "a function of a name of the server's",
+        "SELECT chinook.concat_ws(1), LastName FROM Customer WHERE CustomerId = 3",
+        "customer",
+    ),
+]
