@@ -105,6 +105,11 @@ class ConnectionReads:
         """What ran shows that the schema isn't the one that we know."""
         self._server.look_again()
 
+    def names_changed(self) -> None:
+        """Bare names may mean other tables from now on: that is to be asked."""
+        if self._is_settled:
+            self._is_settled = None
+
     def check_in(self) -> None:
         """The connection goes back or is closed: no open result outlives this."""
         self._log.check_in()
