@@ -15,6 +15,9 @@ S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
 
 _ASK_AGAIN_S: Final = 5.0
+_AWAY_S: Final = 0.2
+"""A server that is found away so fast is asked again so soon: what is written when it is back, and
+before that, is nobody's. Once is no news: the application's own statement fails, too."""
 
 
 class Senders(Protocol[S_co]):
@@ -34,19 +37,21 @@ class DatabaseSenders(Generic[S]):
         self._make = make
         self._asking = threading.Lock()
         self._sender: S | None = None
-        self._asked_s = float("-inf")
+        self._again_s = float("-inf")
+        self._was_away = False
         self._has_noticed = False
 
     def sender(self) -> S | None:
         """See `Senders`."""
         if self._sender is None:
             with self._asking:
-                if self._sender is None and time.monotonic() - self._asked_s > _ASK_AGAIN_S:
+                if self._sender is None and time.monotonic() > self._again_s:
                     self._sender = self._ask()
-                    self._asked_s = time.monotonic()
         return self._sender
 
     def _ask(self) -> S | None:
+        began_s = time.monotonic()
+        pause_s = _ASK_AGAIN_S
         try:
             sender = self._make()
             # Installed from elsewhere, perhaps: who writes there sees to it that it is carried.
@@ -55,7 +60,12 @@ class DatabaseSenders(Generic[S]):
         except NotInstalledError:
             self._notice("writes aren't captured: run `indelible install`")
         except IndelibleError as problem:
-            self._notice(f"changes have no actor: {problem}")
+            if time.monotonic() - began_s < _AWAY_S:
+                pause_s = _AWAY_S
+            if pause_s == _ASK_AGAIN_S or self._was_away:
+                self._notice(f"changes have no actor: {problem}")
+            self._was_away = True
+        self._again_s = time.monotonic() + pause_s
         return None
 
     def _notice(self, message: str) -> None:

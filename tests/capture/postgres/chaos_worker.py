@@ -1,4 +1,4 @@
-"""One process of an application on PostgreSQL: threads that write and read until it is killed.
+"""One process of an application on a server: threads that write and read until it is killed.
 
     python -m tests.capture.postgres.chaos_worker DIRECTORY NAME URL THREADS
 
@@ -9,6 +9,7 @@ away is waited for.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -21,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from indelible import Actor, Trail, acting_as
 from indelible.capture.sqlalchemy import capture
 
+CONNECT = {"connect_timeout": 5}
 INSERT = text("INSERT INTO work VALUES (:id, :n, 0)")
 READ = text("SELECT n, times FROM work WHERE id = :id")  # the key isn't among what is asked for
 UPDATE = text("UPDATE work SET times = :times WHERE id = :id")
@@ -35,7 +37,7 @@ class Worker:
             url,
             pool_size=4,
             max_overflow=0,
-            connect_args={"prepare_threshold": None, "connect_timeout": 5},
+            connect_args=CONNECT | ({"prepare_threshold": None} if "postgresql" in url else {}),
         )
         capture(self.engine, Trail.open(directory / "indelible.toml", relay=False))
         self._acks = os.open(
@@ -79,6 +81,8 @@ class Worker:
 
 
 if __name__ == "__main__":
+    # A server that died in between is no news to its pool.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     worker = Worker(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
     for number in range(int(sys.argv[4])):
         threading.Thread(target=worker.work, args=(number,)).start()

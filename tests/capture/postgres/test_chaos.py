@@ -3,6 +3,7 @@ what is in the trail agree, nothing is there twice, and what was promised is kep
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import random
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ from indelible.events.codec import decode_event
 from .test_trail import Site
 
 ROOT = Path(__file__).parents[3]
-SCHEMA = "CREATE TABLE work (id text PRIMARY KEY, n integer, times integer)"
+SCHEMA = "CREATE TABLE work (id varchar(40) PRIMARY KEY, n integer, times integer)"
+TABLES = "[tables.work]\nsubject = 'self'\n"
 
 
 @pytest.fixture
@@ -31,32 +33,39 @@ def own_server() -> Iterator[PostgresServer]:
     server.remove()
 
 
-class Load:
-    """The processes, each started anew wherever it was killed."""
+class Load(abc.ABC):
+    """The processes, each started anew wherever it was killed.
 
-    def __init__(self, server: PostgresServer, directory: Path, rng: random.Random) -> None:
-        self._server = server
+    `url` is as which the applications connect, `dying` what else is killed beside them and the
+    relay.
+    """
+
+    def __init__(self, site: Site, directory: Path, rng: random.Random, url: str) -> None:
+        self.site = site
+        site.run("install")
         self._directory = directory
         self._rng = rng
+        self._url = url
         self._started = 0
-        self.database = Database(server, "app")
-        self.database.execute(SCHEMA)
-        self.database.grant()
-        self.site = Site(self.database, directory, "[tables.work]\nsubject = 'self'\n")
-        self.site.run("install")
-        self.bouncer = PgBouncer(self.database, pool_size=6)
         self._applications = [self._application() for _ in range(2)]
         self._relay = self._start_relay()
 
+    @property
+    @abc.abstractmethod
+    def dying(self) -> Mapping[str, Callable[[], None]]: ...
+
+    @abc.abstractmethod
+    def rows(self) -> dict[str, int]:
+        """How often each row of the database was updated."""
+
     def _application(self) -> subprocess.Popen[bytes]:
         self._started += 1
-        url = self.bouncer.url("app").replace("postgresql:", "postgresql+psycopg:")
         name = f"p{self._started}"
         with (self._directory / f"stderr.{name}").open("wb") as stderr:
             return subprocess.Popen(
                 [
                     *(sys.executable, "-m", "tests.capture.postgres.chaos_worker"),
-                    *(str(self._directory), name, url, "4"),
+                    *(str(self._directory), name, self._url, "4"),
                 ],
                 cwd=ROOT,
                 stderr=stderr,
@@ -73,12 +82,9 @@ class Load:
 
     def kill_one(self) -> None:
         """One of them, without a word, and another in its place."""
-        which = self._rng.choice(["server", "pooler", "application", "application", "relay"])
-        if which == "server":
-            self._server.stop(signal.SIGQUIT)
-            self._server.start()
-        elif which == "pooler":
-            self.bouncer.restart()
+        which = self._rng.choice([*self.dying, "application", "application", "relay"])
+        if which in self.dying:
+            self.dying[which]()
         elif which == "relay":
             _kill(self._relay)
             self._relay = self._start_relay()
@@ -90,7 +96,35 @@ class Load:
     def stop(self) -> None:
         for process in (*self._applications, self._relay):
             _kill(process)
-        self.bouncer.remove()
+
+
+class PostgresLoad(Load):
+    """With PgBouncer in between."""
+
+    def __init__(self, server: PostgresServer, directory: Path, rng: random.Random) -> None:
+        self._server = server
+        self._database = Database(server, "app")
+        self._database.execute(SCHEMA)
+        self._database.grant()
+        self._bouncer = PgBouncer(self._database, pool_size=6)
+        url = self._bouncer.url("app").replace("postgresql:", "postgresql+psycopg:")
+        super().__init__(Site(self._database, directory, TABLES), directory, rng, url)
+
+    @property
+    def dying(self) -> Mapping[str, Callable[[], None]]:
+        return {"server": self._kill_server, "pooler": self._bouncer.restart}
+
+    def rows(self) -> dict[str, int]:
+        with contextlib.closing(self._database.connect()) as connection:
+            return dict(connection.execute("SELECT id, times FROM work").fetchall())
+
+    def stop(self) -> None:
+        super().stop()
+        self._bouncer.remove()
+
+    def _kill_server(self) -> None:
+        self._server.stop(signal.SIGQUIT)
+        self._server.start()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -99,18 +133,18 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def test_killed_at_random(own_server: PostgresServer, tmp_path: Path) -> None:
-    kill_and_check(own_server, tmp_path, seed=1, seconds=30)
+    rng = random.Random(1)
+    kill_and_check(PostgresLoad(own_server, tmp_path, rng), tmp_path, rng, seconds=30)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_killed_at_random_for_five_minutes(own_server: PostgresServer, tmp_path: Path) -> None:
-    kill_and_check(own_server, tmp_path, seed=2, seconds=300)
+    rng = random.Random(2)
+    kill_and_check(PostgresLoad(own_server, tmp_path, rng), tmp_path, rng, seconds=300)
 
 
-def kill_and_check(server: PostgresServer, directory: Path, seed: int, seconds: float) -> None:
-    rng = random.Random(seed)
-    load = Load(server, directory, rng)
+def kill_and_check(load: Load, directory: Path, rng: random.Random, *, seconds: float) -> None:
     kills = 0
     until = time.monotonic() + seconds
     try:
@@ -134,8 +168,7 @@ def check_nothing_lost_or_double(load: Load, directory: Path) -> int:
         for line in path.read_bytes().split(b"\n")[:-1]:  # a line cut off promised nothing
             what, row = line.decode().split(" ")
             promised[what, row] += 1
-    with contextlib.closing(load.database.connect()) as connection:
-        rows = dict(connection.execute("SELECT id, times FROM work").fetchall())
+    rows = load.rows()
     assert {row for what, row in promised if what == "row"} <= rows.keys()
     assert all(rows[row] == 1 for what, row in promised if what == "update")
 
