@@ -15,9 +15,10 @@ S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
 
 _ASK_AGAIN_S: Final = 5.0
-_AWAY_S: Final = 0.2
-"""A server that is found away so fast is asked again so soon: what is written when it is back, and
-before that, is nobody's. Once is no news: the application's own statement fails, too."""
+_AWAY_AGAIN_S: Final = 0.2
+_AWAY_S: Final = 2.0
+"""A server that is found away faster than this is asked again soon: what is written when it is
+back, and before that, is nobody's. Once is no news: the application's own statement fails, too."""
 
 
 class Senders(Protocol[S_co]):
@@ -61,7 +62,7 @@ class DatabaseSenders(Generic[S]):
             self._notice("writes aren't captured: run `indelible install`")
         except IndelibleError as problem:
             if time.monotonic() - began_s < _AWAY_S:
-                pause_s = _AWAY_S
+                pause_s = _AWAY_AGAIN_S
             if pause_s == _ASK_AGAIN_S or self._was_away:
                 self._notice(f"changes have no actor: {problem}")
             self._was_away = True

@@ -29,6 +29,8 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 _CHECK_S: Final = 30.0
+_AWAY_S: Final = 2.0
+"""A server that is found away so fast the first time is looked at again with the next statement."""
 _LOOKS: Final = 20
 """So often in between, at most, something that isn't explained lets us look again."""
 _MAX_TEXT: Final = 50_000
@@ -114,6 +116,7 @@ class ServerReads:
         self._looking = threading.Lock()
         self._looked_s = float("-inf")
         self._looks_left = _LOOKS
+        self._has_looked = False
         self._plans = self._plans_on(_Readable(Schema({})))
 
     def entry(self, text: str) -> Entry:
@@ -156,12 +159,15 @@ class ServerReads:
             self._looking = threading.Lock()  # of a thread that stayed behind in a fork, perhaps
             return
         try:
-            self._looked_s = time.monotonic()
+            began_s = self._looked_s = time.monotonic()
             with contextlib.suppress(IndelibleError), server_errors(self._server):
                 with contextlib.closing(connect(self._server)) as connection:
                     readable = _read(connection, self.database)
                 if readable != self._plans.readable:
                     self._plans = self._plans_on(readable)
+                self._has_looked = True
+            if not self._has_looked and time.monotonic() - began_s < _AWAY_S:
+                self._looked_s = float("-inf")
         finally:
             self._looking.release()
 

@@ -38,6 +38,8 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 _CHECK_S: Final = 30.0
+_AWAY_S: Final = 2.0
+"""A server that is found away so fast the first time is looked at again with the next statement."""
 _LOOKS: Final = 20
 """So often in between, at most, a text that reads from what isn't known lets us look again."""
 _LOOK_S: Final = 10.0
@@ -126,6 +128,7 @@ class ServerReads:
             # Held for good, perhaps: by a thread that stayed behind when this process was forked.
             self._looking = threading.Lock()
             return
+        began_s = time.monotonic()
         try:
             with contextlib.suppress(IndelibleError), server_errors(self._server):
                 with contextlib.closing(connect(self._server)) as connection:
@@ -133,6 +136,8 @@ class ServerReads:
                 if readable != self._readable:
                     self._readable = readable
             self._looked_s = time.monotonic()
+            if self._readable is NOTHING and self._looked_s - began_s < _AWAY_S:
+                self._looked_s = float("-inf")
         finally:
             looking.release()
 
