@@ -58,8 +58,8 @@ def context_of(on: object) -> TransactionContext:
             found = cast("Recorders", captured).recorder(connection.connection)
     if not hasattr(found, "record"):
         raise CaptureError(
-            "expected a captured connection of sqlite3, psycopg or psycopg2, or a SQLAlchemy "
-            "Session or Connection on a captured engine, got "
+            "expected a captured connection of sqlite3, psycopg, psycopg2 or PyMySQL, or a "
+            "SQLAlchemy Session or Connection on a captured engine, got "
             f"{type(on).__module__}.{type(on).__qualname__}: call "
             "capture(engine, trail) first"
         )

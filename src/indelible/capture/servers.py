@@ -7,7 +7,7 @@ where a policy names such a server, as it needs a driver.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 import msgspec
 
@@ -208,7 +208,7 @@ def backend_of(server: Server) -> Backend:
     if server.is_mariadb:
         from indelible.capture.mariadb import backend as mariadb
 
-        return cast("Backend", mariadb)
+        return mariadb
     from indelible.capture.postgres import backend as postgres
 
-    return cast("Backend", postgres)
+    return postgres

@@ -15,12 +15,14 @@ Connection = Any
 _CONNECT_S: Final = 10
 _STATEMENT_S: Final = 60
 _OPTIONS: Final = {"unix_socket", "ssl_ca", "ssl_cert", "ssl_key"}
-_DENIED: Final = {1044, 1045, 1142, 1143, 1227, 1370, 1698}
+_DENIED: Final = {1044, 1045, 1142, 1143, 1227, 1370, 1419, 1698}
 _NAMING: Final = {1049, 1054, 1146, 1305, 1360, 1449}
 """Of what isn't there: the server's text holds names only."""
 _SETTINGS: Final = (
     "SET NAMES utf8mb4",
     "SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'",
+    # Else a fingerprint of many tables would be cut.
+    "SET SESSION group_concat_max_len = 1073741824",
     # Else MySQL 8 tells of a table what it was a day ago.
     "SET SESSION information_schema_stats_expiry = 0",
 )
@@ -32,7 +34,7 @@ _MEANINGS: Final = {
     1205: "others hold what is needed",
     1213: "a deadlock",
     1406: "a value is too long",
-    1419: "with the binary log on, triggers need the right BINLOG ADMIN (or SUPER), or "
+    1419: "with the binary log on, triggers need the right SUPER, or "
     "log_bin_trust_function_creators = 1",
     1451: "other rows refer to it",
     1452: "the row that it refers to isn't there",

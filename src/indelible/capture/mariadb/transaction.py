@@ -10,7 +10,7 @@ import contextlib
 import logging
 from typing import Final
 
-from indelible.capture.mariadb.context import ContextSender
+from indelible.capture.mariadb.context import CLEAR, ContextSender
 from indelible.capture.mariadb.wires import Wire
 from indelible.capture.nonces import NONCES
 from indelible.capture.senders import Senders
@@ -78,9 +78,7 @@ class WritingTransaction:
         if self._is_told:
             with contextlib.suppress(Exception):  # a connection that broke has no variable left
                 with self._wire.cursor() as cursor:
-                    sender = self._senders.sender()
-                    if sender is not None:
-                        sender.clear(cursor)
+                    cursor.execute(CLEAR)
                 self._is_told = False
 
     def record(self, draft: bytes, frame: Frame | None = None) -> None:
