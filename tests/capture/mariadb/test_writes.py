@@ -8,12 +8,15 @@ from pathlib import Path
 import pymysql
 import pytest
 from tests.capture.writes.folding import event_of, fold
-from tests.mariadb_server import MariadbDatabase
+from tests.mariadb_server import MariadbDatabase, MariadbServer
 
-from indelible.capture.mariadb.install import suspend, uninstall
+from indelible.capture.mariadb.connecting import connect
+from indelible.capture.mariadb.install import _SETTING_UP, install, suspend, uninstall
+from indelible.capture.mariadb.installed import OutboxSql
 from indelible.capture.servers import Drift
 from indelible.errors import CaptureError, ConfigurationError
 from indelible.events.values import CHANGED, MASKED
+from indelible.policy.model import Server
 
 from .capturing import Captured
 
@@ -264,6 +267,66 @@ def test_a_migration_goes_on_while_capture_is_suspended(
     assert fold([*captured.journal.drafts[-1:], captured.decoded().events[-1].draft]) == (
         captured.live()
     )
+
+
+@pytest.mark.parametrize("done", range(1, len(_SETTING_UP) + 1))
+def test_a_set_up_that_was_killed_is_finished_by_the_next(
+    mariadb_database: MariadbDatabase, done: int
+) -> None:
+    """Behind any of its statements, which end transactions by themselves."""
+    mariadb_database.execute("CREATE TABLE a (id INT PRIMARY KEY)")
+    sql = OutboxSql(mariadb_database.name)
+    mariadb_database.execute(*(sql[name] for name in _SETTING_UP[:done]))
+    captured = Captured(mariadb_database)
+    mariadb_database.execute("INSERT INTO a VALUES (1)")
+    assert fold(captured.drafts()) == captured.live() != {}
+
+
+def test_a_role_that_is_named_later_may_record(mariadb_database: MariadbDatabase) -> None:
+    captured = Captured(mariadb_database)
+    mariadb_database.server.execute("CREATE USER late@'%'")
+    try:
+        report = install(
+            Server(mariadb_database.url(), ("late",)), captured.policy, journal=captured.journal
+        )
+        assert report.statements == ()
+        with contextlib.closing(mariadb_database.server.connect("root")) as c, c.cursor() as look:
+            look.execute("SHOW GRANTS FOR late")
+            assert any("GRANT EXECUTE" in row[0] for row in look.fetchall())
+    finally:
+        mariadb_database.server.execute("DROP USER late@'%'")
+
+
+def test_what_a_binary_log_asks_for() -> None:
+    """A right or a setting, and a format in which triggers can be replicated; then it is captured
+    like any other."""
+    server = MariadbServer(has_binary_log=True)
+    try:
+        database = MariadbDatabase(server, "app")
+        database.execute("CREATE TABLE a (id INT PRIMARY KEY)")
+        with pytest.raises(ConfigurationError, match=r"the right SUPER, or .* \(error 1419\)"):
+            Captured(database)
+        server.execute("GRANT SUPER ON *.* TO owner@'%'", "SET GLOBAL binlog_format = 'STATEMENT'")
+        with pytest.raises(ConfigurationError, match="expected binlog_format ROW or MIXED"):
+            Captured(database)
+        server.execute("SET GLOBAL binlog_format = 'MIXED'")
+        captured = Captured(database)
+        database.execute("INSERT INTO a VALUES (1)")
+        assert fold(captured.drafts()) == captured.live() != {}
+    finally:
+        server.remove()
+
+
+def test_a_server_is_reached_by_its_socket(mariadb_database: MariadbDatabase) -> None:
+    socket = mariadb_database.server.directory / "socket"
+    url = f"mysql://root@localhost/{mariadb_database.name}?unix_socket={socket}"
+    assert fetch_one(Server(url)) == mariadb_database.name
+
+
+def fetch_one(server: Server) -> object:
+    with contextlib.closing(connect(server)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT DATABASE()")
+        return cursor.fetchone()[0]
 
 
 def test_uninstalling_leaves_the_database_as_it_was(mariadb_database: MariadbDatabase) -> None:

@@ -59,7 +59,7 @@ __all__ = [
 _PATIENCE_S = 1.0
 _LOOK_S = 0.12
 """InnoDB lists its transactions anew only for who waits for longer than 0.1 seconds."""
-_PATIENT_S = 1.0
+_STALE_S = 1.0
 """For so long others may keep it from that."""
 
 
@@ -87,7 +87,7 @@ class MariadbOutbox:
 
     def note_horizon(self, horizon: Horizon, state: OutboxState) -> None:
         now = time.monotonic()
-        if now - self._looked_s < _LOOK_S:
+        if horizon.settled >= state.newest or now - self._looked_s < _LOOK_S:
             return
         self._looked_s = now
         with self._errors():
@@ -95,7 +95,7 @@ class MariadbOutbox:
                 self._unseen_s = None
             elif self._unseen_s is None:
                 self._unseen_s = now
-            elif now - self._unseen_s > _PATIENT_S:
+            elif now - self._unseen_s > _STALE_S:
                 numbers = outbox.running_by_monitor(self._connection, self._sql)
                 if numbers is not None:
                     outbox.note_numbers(horizon, state, numbers)
@@ -198,9 +198,8 @@ def restored_pages(
                 continue
             layout = installed.layouts[row.layout]
             quoted = f"{quote_name(database)}.{quote_name(row.name)}"
-            reading = connect(server)
             with locked(connection, [quoted], _PATIENCE_S):
-                baseline = Baseline(reading, sql, incarnation)
+                baseline = Baseline(connect(server), sql, incarnation)
             with contextlib.closing(baseline):
                 for _ in baseline.write(schema, layout, policy, journal, epoch=epoch):
                     yield

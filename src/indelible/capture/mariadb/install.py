@@ -6,7 +6,7 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -24,7 +24,6 @@ from indelible.capture.mariadb.installed import (
     FORMAT,
     OutboxSql,
     check_installed,
-    is_installed,
     read_installed,
 )
 from indelible.capture.mariadb.locking import locked
@@ -50,6 +49,7 @@ _SETTING_UP: Final = (
     "create_captured",
     "create_begun",
     "create_outbox",
+    "drop_record",
     "create_record",
 )
 
@@ -92,7 +92,7 @@ def install(
         }
         setting_up = [sql[name] for name in _SETTING_UP] if is_first else []
         plan = plan_install(read_schema(connection, database), policy, installed)
-        statements = (*setting_up, *(_rights(server, sql) if is_first else ()), *plan.statements)
+        statements = (*setting_up, *_rights(server, sql), *plan.statements)
         report = InstallReport(
             incarnation=meta["incarnation"],
             is_first=is_first,
@@ -104,9 +104,14 @@ def install(
         if dry_run:
             return report
         with connection.cursor() as cursor:
-            if is_first and not is_installed(connection, sql):
-                _set_up(connection, sql, setting_up, meta)
-            for statement in _rights(server, sql) if is_first else ():
+            for statement in setting_up:
+                cursor.execute(statement)
+            if is_first:
+                # All at once, and last: until then it was never begun.
+                cursor.execute(
+                    sql["put_meta"], (meta["format"], meta["incarnation"], meta["epoch"])
+                )
+            for statement in _rights(server, sql):
                 cursor.execute(statement)
         installer = _Installer(server, connection, sql, policy, journal, progress, patience_s)
         installer.remove(plan)
@@ -114,6 +119,7 @@ def install(
             installer.table(work, meta["incarnation"])
         return msgspec.structs.replace(
             report,
+            statements=statements if is_first or plan.statements else (),
             masters=masters_on(connection, server),
             baseline_tables=tuple(installer.tables),
             baseline_rows=installer.rows,
@@ -316,12 +322,12 @@ class _Installer:
             # Before the first row that names it.
             cursor.execute(self._sql["put_layout"], (work.number, encode_layout(work.layout)))
             cursor.execute(self._sql["put_captured"], (work.table, work.number, "", None))
-            # Its rows are many, perhaps, and are read one after the other.
-            other = connect(self._server, statement_s=_LONG_S)
             with locked(self._connection, [self._quoted(work.table)], self._patience_s):
                 for statement in (*work.drops, *work.creates):
                     cursor.execute(statement)
-                # Its snapshot is fixed while nobody else writes; the rows are read later.
+                # Its snapshot is fixed while nobody else writes; the rows, which are many, perhaps,
+                # are read later, one after the other.
+                other = connect(self._server, statement_s=_LONG_S)
                 baseline = Baseline(other, self._sql, incarnation)
             seen = seen_text(read_schema(self._connection, self._database), work.table)
             cursor.execute(self._sql["put_captured"], (work.table, work.number, seen, None))
@@ -347,23 +353,6 @@ class _Installer:
 
     def _quoted(self, table: str) -> str:
         return f"{quote_name(self._database)}.{quote_name(table)}"
-
-
-def _set_up(
-    connection: Connection, sql: OutboxSql, statements: Sequence[str], meta: dict[str, str]
-) -> None:
-    """The schema; what was begun is taken back where it can't be finished."""
-    with connection.cursor() as cursor:
-        cursor.execute(statements[0])
-        try:
-            for statement in statements[1:]:
-                cursor.execute(statement)
-            for item in meta.items():
-                cursor.execute(sql["put_meta"], item)
-        except BaseException:
-            with contextlib.suppress(load_driver().Error):
-                cursor.execute(f"DROP DATABASE {quote_name(sql.schema)}")
-            raise
 
 
 def _check_server(connection: Connection) -> None:

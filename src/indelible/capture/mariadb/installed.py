@@ -48,6 +48,8 @@ def read_installed(connection: Connection, sql: OutboxSql) -> Installed:
     if not is_installed(connection, sql):
         return Installed(meta={}, layouts={}, captured={})
     meta = dict(fetch(connection, sql["meta"]))
+    if not meta:  # it was killed while it set up
+        return Installed(meta={}, layouts={}, captured={})
     captured = {
         row[0]: CapturedRow(name=row[0], layout=row[1], seen=row[2], baseline=row[3])
         for row in fetch(connection, sql["captured"])

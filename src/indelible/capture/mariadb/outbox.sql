@@ -1,20 +1,20 @@
 -- name: create_schema
-CREATE DATABASE {schema} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
+CREATE DATABASE IF NOT EXISTS {schema} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
 -- name: create_meta
-CREATE TABLE {schema}.meta (name VARCHAR(64) PRIMARY KEY, value TEXT NOT NULL) ENGINE = InnoDB
+CREATE TABLE IF NOT EXISTS {schema}.meta (name VARCHAR(64) PRIMARY KEY, value TEXT NOT NULL) ENGINE = InnoDB
 -- name: create_layouts
-CREATE TABLE {schema}.layouts (number INT PRIMARY KEY, layout MEDIUMTEXT NOT NULL) ENGINE = InnoDB
+CREATE TABLE IF NOT EXISTS {schema}.layouts (number INT PRIMARY KEY, layout MEDIUMTEXT NOT NULL) ENGINE = InnoDB
 -- name: create_captured
-CREATE TABLE {schema}.captured (
+CREATE TABLE IF NOT EXISTS {schema}.captured (
   name VARCHAR(64) PRIMARY KEY,
   layout INT NOT NULL,
   seen TEXT NOT NULL,
   baseline BIGINT
 ) ENGINE = InnoDB
 -- name: create_begun
-CREATE TABLE {schema}.begun (id BIGINT AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB
+CREATE TABLE IF NOT EXISTS {schema}.begun (id BIGINT AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB
 -- name: create_outbox
-CREATE TABLE {schema}.outbox (
+CREATE TABLE IF NOT EXISTS {schema}.outbox (
   id BIGINT AUTO_INCREMENT PRIMARY KEY,
   time BIGINT NOT NULL,
   ctx MEDIUMTEXT,
@@ -28,6 +28,8 @@ CREATE TABLE {schema}.outbox (
   connection BIGINT UNSIGNED NOT NULL,
   client VARCHAR(512) NOT NULL
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC
+-- name: drop_record
+DROP PROCEDURE IF EXISTS {schema}.record
 -- name: create_record
 CREATE PROCEDURE {schema}.record (draft LONGTEXT CHARACTER SET ascii, proof TEXT CHARACTER SET utf8mb4)
 SQL SECURITY DEFINER MODIFIES SQL DATA
@@ -46,7 +48,7 @@ SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME =
 -- name: meta
 SELECT name, value FROM {schema}.meta
 -- name: put_meta
-INSERT INTO {schema}.meta VALUES (%s, %s)
+INSERT INTO {schema}.meta VALUES ('format', %s), ('incarnation', %s), ('epoch', %s)
 -- name: layouts
 SELECT number, layout FROM {schema}.layouts
 -- name: put_layout
