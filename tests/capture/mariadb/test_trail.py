@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import pytest
 from click.testing import CliRunner
 from tests.capture.postgres.test_trail import Site as AnySite
 from tests.mariadb_server import MariadbDatabase, MariadbServer
 
 from indelible import Actor, Target, Trail, acting_as
+from indelible.capture.mariadb.connecting import said
 from indelible.capture.mariadb.context import ContextSender
 from indelible.capture.mariadb.install import incarnation_of
 from indelible.capture.mariadb.outbox import running, running_by_monitor
@@ -206,6 +208,29 @@ def test_a_list_of_transactions_that_is_old_is_not_believed(
     assert len(by_monitor) == 1
 
 
+def test_others_who_keep_asking_hold_up_nothing(site: Site) -> None:
+    """What a monitor's questions keep from us is read from another text."""
+    site.run("install")
+    stopped = threading.Event()
+
+    def ask() -> None:
+        with contextlib.closing(site.database.connect()) as c, c.cursor() as cursor:
+            while not stopped.is_set():
+                cursor.execute("SELECT COUNT(*) FROM information_schema.INNODB_TRX")
+
+    asking = threading.Thread(target=ask)
+    with site.trail() as trail:
+        asking.start()
+        try:
+            time.sleep(0.3)
+            site.database.execute("INSERT INTO invoice VALUES (1, NULL, 1)")
+            trail.flush(20)
+        finally:
+            stopped.set()
+            asking.join()
+        assert len(list(trail.history(Target("invoice", 1)))) == 1
+
+
 def test_nothing_is_lost_while_many_write(site: Site) -> None:
     """Threads commit and roll back while the relay runs: the trail has what was committed."""
     site.run("install")
@@ -311,6 +336,22 @@ def test_a_server_killed_and_put_back_loses_nothing(tmp_path: Path) -> None:
             trail.verify()
     finally:
         server.remove()
+
+
+def test_what_the_server_quotes_of_a_row_is_said_nowhere(site: Site) -> None:
+    connection = site.database.connect()
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        for statement, meaning in (
+            ("INSERT INTO customer (id) VALUES ('zara')", "is there already (error 1062)"),
+            ("INSERT INTO invoice VALUES (1, 'zoe', 1)", "isn't there (error 1452)"),
+            ("SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'zara'", "error 1644"),
+        ):
+            with pytest.raises(pymysql.Error) as caught:
+                cursor.execute(statement)
+            text = said(caught.value, site.server)
+            assert text.endswith(meaning), text
+            assert "zara" not in text
+            assert "zoe" not in text
 
 
 def test_missing_rights_are_named(mariadb_database: MariadbDatabase) -> None:

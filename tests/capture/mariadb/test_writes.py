@@ -269,6 +269,20 @@ def test_a_migration_goes_on_while_capture_is_suspended(
     )
 
 
+def test_a_column_that_goes_without_that_stops_writes_until_the_next_install(
+    mariadb_database: MariadbDatabase,
+) -> None:
+    """As the docs say; nothing is lost, as nothing is written."""
+    mariadb_database.execute("CREATE TABLE a (id INT PRIMARY KEY, v INT)")
+    captured = Captured(mariadb_database)
+    mariadb_database.execute("ALTER TABLE a DROP v")
+    with pytest.raises(pymysql.Error, match="1054"):
+        mariadb_database.execute("INSERT INTO a VALUES (1)")
+    assert [str(drift) for drift in captured.install().drifts] == ["a: altered"]
+    mariadb_database.execute("INSERT INTO a VALUES (1)")
+    assert captured.live() == {("a", (1,)): {"id": 1}}
+
+
 @pytest.mark.parametrize("done", range(1, len(_SETTING_UP) + 1))
 def test_a_set_up_that_was_killed_is_finished_by_the_next(
     mariadb_database: MariadbDatabase, done: int

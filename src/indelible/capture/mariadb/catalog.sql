@@ -34,8 +34,6 @@ SELECT DATABASE() AS name
 SELECT @@log_bin, @@binlog_format
 -- name: galera
 SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_VARIABLES WHERE VARIABLE_NAME = 'WSREP_ON'
--- name: current_account
-SELECT CURRENT_USER()
 -- name: files
 SELECT NAME, TABLE_ID FROM information_schema.INNODB_SYS_TABLES WHERE NAME LIKE %s ORDER BY TABLE_ID
 -- name: files_mysql

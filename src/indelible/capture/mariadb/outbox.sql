@@ -89,5 +89,3 @@ DELETE FROM {schema}.begun
 DELETE FROM {schema}.outbox WHERE id < %s ORDER BY id LIMIT %s
 -- name: waiting
 SELECT COUNT(*) FROM {schema}.outbox WHERE id > %s
--- name: rights_of
-SHOW GRANTS FOR %s

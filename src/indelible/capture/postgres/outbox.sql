@@ -159,8 +159,6 @@ ON CONFLICT (relation) DO UPDATE SET name = excluded.name, root = excluded.root,
 UPDATE indelible.captured SET baseline = %s WHERE root = %s
 -- name: forget_captured
 DELETE FROM indelible.captured WHERE relation = ANY (%s)
--- name: all_due
-UPDATE indelible.captured SET baseline = NULL
 -- name: seen
 SELECT t.tgname || ':' || t.xmin FROM pg_catalog.pg_trigger t
 WHERE t.tgrelid = %s AND NOT t.tgisinternal AND t.tgfoid IN (
