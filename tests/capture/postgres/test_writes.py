@@ -168,8 +168,8 @@ def test_subjects_follow_longer_paths(database: Database) -> None:
 
 
 def test_a_row_that_is_kept_out_of_its_new_partition(database: Database) -> None:
-    """It left the old one and came nowhere: a statement that moves it and others goes on, and what
-    it left and what came is told as what it is."""
+    """It left the old one and came nowhere, with others or alone: the statement goes on, and what
+    left and what came is told as what it is."""
     database.execute(
         "CREATE TABLE p (id integer PRIMARY KEY, v text) PARTITION BY RANGE (id)",
         "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)",
@@ -182,8 +182,11 @@ def test_a_row_that_is_kept_out_of_its_new_partition(database: Database) -> None
     captured = Captured(database)
 
     database.execute("UPDATE p SET id = id + 10")
-
     assert sorted(actions(captured)) == ["p.delete", "p.delete", "p.insert"]
+
+    database.execute("INSERT INTO p VALUES (1, 'alone')")
+    database.execute("UPDATE p SET id = id + 10 WHERE id = 1")
+    assert actions(captured)[3:] == ["p.insert", "p.delete"]
     assert fold(captured.drafts()) == captured.live()
 
 

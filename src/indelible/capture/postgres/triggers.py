@@ -248,17 +248,22 @@ END
     {insert} FROM new_rows AS n;
   ELSIF TG_OP = 'DELETE' THEN
     {delete} FROM old_rows AS o;
-{truncate}  ELSIF (SELECT count(*) FROM (SELECT FROM new_rows LIMIT 2) AS c) = 1
-    AND (SELECT count(*) FROM (SELECT FROM old_rows LIMIT 2) AS c) = 1 THEN
+{truncate}  ELSE
+    IF NOT EXISTS (SELECT FROM old_rows OFFSET 1)
+      AND NOT EXISTS (SELECT FROM new_rows OFFSET 1) THEN
     {single} FROM old_rows AS o, new_rows AS n;
-  ELSIF (SELECT count(*) FROM old_rows) = (SELECT count(*) FROM new_rows) THEN
+    END IF;
+    IF FOUND THEN
+      NULL; -- One row, as nearly always.
+    ELSIF (SELECT count(*) FROM old_rows) = (SELECT count(*) FROM new_rows) THEN
     {paired}
     FROM ({self._numbered("old_rows", looks=looks)}) AS o
     JOIN ({self._numbered("new_rows", looks=looks)}) AS n USING (place) ORDER BY place;
-  ELSE
+    ELSE
     -- A row left one partition and a trigger kept it out of the other: nothing tells which.
 {is_nest}    {gone} FROM old_rows AS o;
     {come} FROM new_rows AS n;
+    END IF;
   END IF;
 """
 
