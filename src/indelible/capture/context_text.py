@@ -8,7 +8,9 @@ nothing there.
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -17,6 +19,7 @@ from indelible.events.context import Frame
 from indelible.events.model import Actor
 
 _MAC_CHARACTERS: Final = 43
+_BLOCK: Final = 64
 _CONTEXT_DOMAIN: Final = b"indelible context v1\n"
 _EVENT_DOMAIN: Final = b"indelible explicit event v1\n"
 
@@ -100,5 +103,19 @@ def _without_surrogates(item: object) -> object:
 
 
 def _mac(key: bytes, domain: bytes, scope: str, body: bytes) -> str:
-    mac = hmac.digest(key, b"%s%s\n%s" % (domain, scope.encode(), body), "sha256")
-    return base64.urlsafe_b64encode(mac)[:_MAC_CHARACTERS].decode()
+    inner, outer = (begun.copy() for begun in _begun(key))
+    inner.update(b"%s%s\n%s" % (domain, scope.encode(), body))
+    outer.update(inner.digest())
+    return base64.urlsafe_b64encode(outer.digest())[:_MAC_CHARACTERS].decode()
+
+
+@lru_cache(maxsize=16)
+def _begun(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+    """The two hashes of an HMAC-SHA256 (RFC 2104) behind the key.
+
+    Between an application's statements `hmac.digest` takes three times as long as going on from
+    here: it sets up more than it hashes.
+    """
+    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+    return inner, hashlib.sha256(bytes(byte ^ 0x5C for byte in block))

@@ -167,6 +167,29 @@ def test_subjects_follow_longer_paths(database: Database) -> None:
     assert [subject.id for subject in line.subjects] == ["0190f3c1-0000-7000-8000-000000000001"]
 
 
+def test_a_row_that_is_kept_out_of_its_new_partition(database: Database) -> None:
+    """It left the old one and came nowhere, with others or alone: the statement goes on, and what
+    left and what came is told as what it is."""
+    database.execute(
+        "CREATE TABLE p (id integer PRIMARY KEY, v text) PARTITION BY RANGE (id)",
+        "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)",
+        "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20)",
+        "CREATE FUNCTION keep_out() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN IF NEW.id = 11 THEN RETURN NULL; END IF; RETURN NEW; END'",
+        "CREATE TRIGGER keep_out BEFORE INSERT ON p2 FOR EACH ROW EXECUTE FUNCTION keep_out()",
+        "INSERT INTO p VALUES (1, 'a'), (2, 'b')",
+    )
+    captured = Captured(database)
+
+    database.execute("UPDATE p SET id = id + 10")
+    assert sorted(actions(captured)) == ["p.delete", "p.delete", "p.insert"]
+
+    database.execute("INSERT INTO p VALUES (1, 'alone')")
+    database.execute("UPDATE p SET id = id + 10 WHERE id = 1")
+    assert actions(captured)[3:] == ["p.insert", "p.delete"]
+    assert fold(captured.drafts()) == captured.live()
+
+
 def test_what_fails_half_way_leaves_nothing(database: Database) -> None:
     """A statement that fails, deferred or at once, was never there."""
     database.execute(

@@ -31,8 +31,6 @@ _WIRES: Final[Mapping[tuple[str, bool], type[Wire]]] = {
     ("psycopg2", False): Psycopg2Wire,
 }
 """By SQLAlchemy's name of the driver, and whether it is used asynchronously."""
-_ALONE: Final = "_indelible_alone"
-_BROKEN: Final = "_indelible_broken"
 
 
 def capture_engine(engine: Engine, trail: CaptureHost) -> None:
@@ -44,15 +42,11 @@ def capture_engine(engine: Engine, trail: CaptureHost) -> None:
         raise CaptureError(f"expected PostgreSQL through {known}, got {dialect.driver}")
     captured = _EngineCapture(ServerCapture(trail), wire)
     setattr(dialect, CAPTURED, captured)
-    event.listen(engine, "before_cursor_execute", captured.before_statement)
     event.listen(engine, "do_execute", captured.execute)
     event.listen(engine, "do_execute_no_params", captured.execute_without_parameters)
     event.listen(engine, "do_executemany", captured.execute_many)
-    event.listen(engine, "after_cursor_execute", captured.after_statement)
     event.listen(engine, "checkin", captured.check_in)
     event.listen(engine, "close", captured.check_in)
-    event.listen(engine, "handle_error", captured.failed)
-    event.listen(engine, "rollback_savepoint", captured.savepoint_rolled_back)
 
 
 class _EngineCapture(Executing):
@@ -61,26 +55,6 @@ class _EngineCapture(Executing):
     def __init__(self, server: ServerCapture, wire: type[Wire]) -> None:
         self._server = server
         self._wire = wire
-
-    def before_statement(
-        self, connection: Any, cursor: Any, text: str, parameters: Any, context: Any, many: bool
-    ) -> None:
-        statements = self._statements(connection.connection)
-        try:
-            is_alone = statements.before(text)
-        except BaseException as error:  # noqa: BLE001 - raised where it is the statement's own
-            # What telling who acts found out of a connection that can't say it any more.
-            setattr(context, _BROKEN, error)
-        else:
-            if is_alone:
-                setattr(context, _ALONE, statements)
-
-    def after_statement(
-        self, connection: Any, cursor: Any, text: str, parameters: Any, context: Any, many: bool
-    ) -> None:
-        statements = self._statements(connection.connection)
-        statements.committed(is_alone=_take_alone(context) is not None)
-        statements.after(text)
 
     def run(
         self,
@@ -92,16 +66,13 @@ class _EngineCapture(Executing):
         *,
         is_seen: bool = True,
     ) -> bool:
-        broken: BaseException | None = getattr(context, _BROKEN, None)
-        if broken is not None:
-            raise broken
+        """All is done here, at the dialect: listeners of the engine's would have SQLAlchemy tell
+        them of every step of every transaction, which costs as much as all the rest."""
         pooled = context._dbapi_connection
         if not is_pooled(pooled):  # SQLAlchemy's own questions to its first connection
             return False
         statements = self._statements(pooled)
-        access = statements.reads.run(
-            text, parameters, run, statements.transaction.written, is_seen=is_seen
-        )
+        access = statements.run(text, parameters, run, is_seen=is_seen)
         if access is not None:
             read_through(access, statements.reads.schema_changed, cursor, context)
         return True
@@ -110,14 +81,6 @@ class _EngineCapture(Executing):
         statements = record.info.get(CAPTURED) if record is not None else None
         if statements is not None:
             statements.check_in()
-
-    def failed(self, context: Any) -> None:
-        alone = _take_alone(context.execution_context)
-        if alone is not None:
-            alone.failed(is_alone=True)
-
-    def savepoint_rolled_back(self, connection: Any, name: str, context: Any) -> None:
-        self.recorder(connection.connection).forget()
 
     def recorder(self, pooled: Any) -> WritingTransaction:
         """See `recording.Recorders`."""
@@ -130,11 +93,3 @@ class _EngineCapture(Executing):
                 self._wire(pooled.dbapi_connection, pooled.driver_connection)
             )
         return found
-
-
-def _take_alone(context: Any) -> ConnectionStatements | None:
-    """The connection on which a transaction was begun for this statement alone, once."""
-    found: ConnectionStatements | None = getattr(context, _ALONE, None)
-    if found is not None:
-        setattr(context, _ALONE, None)
-    return found

@@ -15,6 +15,7 @@ from indelible.capture.access import Access
 from indelible.capture.access_event import Who
 from indelible.capture.host import CaptureHost
 from indelible.capture.postgres.context import ContextSender
+from indelible.capture.postgres.foresight import Foresight
 from indelible.capture.postgres.install import incarnation_of
 from indelible.capture.postgres.reads import ConnectionReads, Query
 from indelible.capture.postgres.server_reads import ServerReads
@@ -53,10 +54,11 @@ class ServerCapture:
             trail, server, lambda: ContextSender(trail.context_key, incarnation_of(server))
         )
         self.reads = ServerReads(trail, server)
+        self._foresight = Foresight()
 
     def statements(self, wire: Wire) -> ConnectionStatements:
         """Those of one connection."""
-        transaction = WritingTransaction(wire, self.senders)
+        transaction = WritingTransaction(wire, self.senders, self._foresight)
         return ConnectionStatements(transaction, ConnectionReads(self.reads, wire))
 
 
@@ -72,9 +74,10 @@ class ConnectionStatements:
         `failed` have to be told so."""
         transaction = self.transaction
         transaction.notice_end()
-        if is_proven_read(text):
-            return False
         frame = current_frame()
+        if is_proven_read(text):
+            transaction.before_read(text, frame)
+            return False
         if transaction.begin_alone(text, frame):
             return True
         transaction.before_write(frame)

@@ -1,4 +1,5 @@
-"""Who acts, told to one connection's open transaction, once for each actor and only if it writes.
+"""Who acts, told to one connection's open transaction, once for each actor and only if it writes,
+or is expected to.
 
 In autocommit a statement that changes rows gets the transaction that the server would have made
 for it anyhow. Nothing outlives the transaction.
@@ -12,6 +13,7 @@ from typing import Final
 
 from indelible.capture.nonces import NONCES
 from indelible.capture.postgres.context import ContextSender
+from indelible.capture.postgres.foresight import Foresight
 from indelible.capture.postgres.verbs import changes_rows
 from indelible.capture.postgres.wires import Wire
 from indelible.capture.senders import Senders
@@ -26,9 +28,14 @@ _NOT_INSTALLED: Final = "expected a database that is set up: `indelible install`
 class WritingTransaction:
     """What the open transaction was told. Used as its connection is: by one at a time."""
 
-    def __init__(self, wire: Wire, senders: Senders[ContextSender]) -> None:
+    def __init__(
+        self, wire: Wire, senders: Senders[ContextSender], foresight: Foresight
+    ) -> None:
         self._wire = wire
         self._senders = senders
+        self._foresight = foresight
+        self._opening: str | None = None
+        """The query that began the transaction, as long as nothing was written in it."""
         self._nonce: str | None = None
         self._frame: Frame | None = None
         self._is_told = False
@@ -47,9 +54,18 @@ class WritingTransaction:
 
     @property
     def written(self) -> str | None:
-        """The id of the open transaction if it was told who acts, as it is before any write."""
+        """The id of the open transaction if it was told who acts and may have written."""
         self.notice_end()
-        return self._nonce if self._was_told else None
+        return self._nonce if self._was_told and self._opening is None else None
+
+    def before_read(self, text: str, frame: Frame | None) -> None:
+        """A query that only reads is about to run: nobody has to be told, but may be now, where
+        that goes along with BEGIN. Raises as `before_write`."""
+        wire = self._wire
+        if wire.tells_with_begin and wire.is_idle and not wire.is_autocommit:
+            self._opening = text
+            if frame is not None and self._foresight.expects_write(text):
+                self._tell(frame)
 
     def before_write(self, frame: Frame | None) -> None:
         """A statement that isn't proven to be a read is about to run for `frame`'s actor.
@@ -57,7 +73,7 @@ class WritingTransaction:
         A connection that can't be told fails with the statement itself: this raises only what
         that can't say any more (`Wire.is_broken`).
         """
-        self.notice_end()
+        self._notice_write()
         if self._is_told and frame is self._frame:
             return
         if frame is not None or self._nonce is not None:
@@ -87,6 +103,7 @@ class WritingTransaction:
             return False
         self._nonce, self._frame = nonce, frame
         self._is_told = self._was_told = True
+        self._opening = None
         return True
 
     def end_alone(self, *, is_failed: bool = False) -> None:
@@ -111,7 +128,7 @@ class WritingTransaction:
 
     def record(self, draft: bytes, frame: Frame | None = None) -> None:
         """Put an explicit event into the outbox. Raises `CaptureError` and driver errors."""
-        self.notice_end()
+        self._notice_write()
         sender = self._senders.sender()
         if sender is None:
             raise CaptureError(_NOT_INSTALLED)
@@ -129,6 +146,15 @@ class WritingTransaction:
         if self._was_told and self._wire.is_idle:
             self._nonce = self._frame = None
             self._is_told = self._was_told = False
+            if self._opening is not None:
+                self._foresight.only_read(self._opening)
+
+    def _notice_write(self) -> None:
+        self.notice_end()
+        if self._opening is not None:
+            if not self._wire.is_idle:
+                self._foresight.wrote(self._opening)
+            self._opening = None
 
     def _is_without_transaction(self) -> bool:
         return self._wire.is_idle and self._wire.is_autocommit

@@ -4,9 +4,10 @@ Statement-level triggers copy whole transition tables into the outbox, old paire
 order; no differences are worked out. Tables of an inheritance tree have triggers for each row, as
 a parent's transition tables lack its children's columns.
 
-Before a statement's rows are copied, a look that reads nothing finds out whether the columns are
-still those that the function was made for. After `ALTER TABLE` they may not be: then what is left
-of a row is copied, beside which columns are gone. The application's statement goes on.
+Before a statement's rows are copied, a look finds out whether the columns are still those that the
+function was made for: an expression that names them and reads nothing. After `ALTER TABLE` they may
+not be: then what is left of a row is copied, beside which columns are gone. The application's
+statement goes on.
 
 Where writes to a table can be nested in each other, what a nested statement did is recorded before
 the statement that it was nested in: triggers of a statement fire when it ends. There the first
@@ -117,6 +118,9 @@ class _Writer:
         settings = {
             "search_path": "pg_catalog, pg_temp",
             **settings_for(slot.type for slot in self._layout.slots),
+            # Else every statement is planned anew, once the first one of a session, or the first
+            # since the table was analyzed, had many rows.
+            "plan_cache_mode": "force_generic_plan",
         }
         if not self._relation.inherits:
             # Plans are kept, and made for few rows: the next statement may have many.
@@ -162,8 +166,9 @@ DECLARE
     RETURN NULL;
   END IF;
   BEGIN
-    PERFORM FROM (SELECT {self._looked_at()}
-      FROM ONLY {self._relation.quoted} AS t{self._compared()} LIMIT 0) AS looked;
+    -- Never evaluated, but parsed whenever the table was altered.
+    _gone := CASE WHEN {quote_text(self._relation.quoted)}::regclass IS NULL
+      THEN ROW({self._looked_at()})::text END;
   EXCEPTION WHEN OTHERS THEN
     SELECT a.image, a.gone INTO _image, _gone
       FROM indelible.altered(TG_RELID, {self._names()}) AS a;
@@ -238,22 +243,27 @@ END
             truncate = f"  ELSIF TG_OP = 'TRUNCATE' THEN\n    {self._truncate()};\n"
         # Then even these two are in no order.
         is_nest = "    _nest := coalesce(_nest, _begun);\n" if self._is_entangled else ""
-        gone, come, _ = self._puts("o", "n", looks=self._looks)
+        come, gone, _ = self._puts("o", "n", looks=self._looks)
         return f"""  IF TG_OP = 'INSERT' THEN
     {insert} FROM new_rows AS n;
   ELSIF TG_OP = 'DELETE' THEN
     {delete} FROM old_rows AS o;
-{truncate}  ELSIF (SELECT count(*) FROM (SELECT FROM new_rows LIMIT 2) AS c) = 1
-    AND (SELECT count(*) FROM (SELECT FROM old_rows LIMIT 2) AS c) = 1 THEN
+{truncate}  ELSE
+    IF NOT EXISTS (SELECT FROM old_rows OFFSET 1)
+      AND NOT EXISTS (SELECT FROM new_rows OFFSET 1) THEN
     {single} FROM old_rows AS o, new_rows AS n;
-  ELSIF (SELECT count(*) FROM old_rows) = (SELECT count(*) FROM new_rows) THEN
+    END IF;
+    IF FOUND THEN
+      NULL; -- One row, as nearly always.
+    ELSIF (SELECT count(*) FROM old_rows) = (SELECT count(*) FROM new_rows) THEN
     {paired}
     FROM ({self._numbered("old_rows", looks=looks)}) AS o
     JOIN ({self._numbered("new_rows", looks=looks)}) AS n USING (place) ORDER BY place;
-  ELSE
+    ELSE
     -- A row left one partition and a trigger kept it out of the other: nothing tells which.
 {is_nest}    {gone} FROM old_rows AS o;
     {come} FROM new_rows AS n;
+    END IF;
   END IF;
 """
 
@@ -276,11 +286,11 @@ END
     # -- after ALTER TABLE, until `install` runs again -------------------------------------------
 
     def _looked_at(self) -> str:
-        changed = [f"t.{quote_name(name)}" for name in self._changed]
-        return ", ".join([self._subject("t"), self._image("t"), *changed])
-
-    def _compared(self) -> str:
-        return f" WHERE {self._is_at('t')}" if self._looks else ""
+        row = f"(NULL::{self._relation.quoted})"
+        parts = [self._subject(row), self._image(row)]
+        parts += [f"{row}.{quote_name(name)}" for name in self._changed]
+        parts += [f"{row}.{name} = {row}.{name}" for name in self._key_names() if self._looks]
+        return ", ".join(parts)
 
     def _names(self) -> str:
         return f"ARRAY[{', '.join(map(quote_text, self._values))}]::text[]"
@@ -365,8 +375,10 @@ END
 
     def _is_at(self, alias: str) -> str:
         """Whether `t` has the key of the row `alias`."""
-        key = [quote_name(slot.column or "") for slot in self._key]
-        return " AND ".join(f"t.{name} = {alias}.{name}" for name in key)
+        return " AND ".join(f"t.{name} = {alias}.{name}" for name in self._key_names())
+
+    def _key_names(self) -> list[str]:
+        return [quote_name(slot.column or "") for slot in self._key]
 
     def _image(self, alias: str) -> str:
         return f"ROW({', '.join(f'{alias}.{quote_name(name)}' for name in self._values)})::text"

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import re
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from indelible.capture.postgres.connecting import load_driver
 from indelible.capture.postgres.context import ContextSender, Cursor
@@ -30,6 +30,9 @@ class Wire(abc.ABC):
 
     What is sent raises whatever the driver raises.
     """
+
+    tells_with_begin: ClassVar[bool] = False
+    """Whether `tell` costs no round trip where it begins the transaction."""
 
     def __init__(self, dbapi: Any, driver: Any) -> None:
         self._dbapi = dbapi
@@ -60,6 +63,7 @@ class Wire(abc.ABC):
     def can_begin(self) -> bool:
         """Whether `begin` may be called, in autocommit and while idle."""
         return True
+
 
     def cursor(self) -> Cursor:
         """A cursor of capture's own; to be closed."""
@@ -125,6 +129,8 @@ class AsyncPsycopgWire(Wire):
 
 class PsycopgWire(AsyncPsycopgWire):
     """psycopg's `Connection`: who acts goes along with BEGIN, which saves a round trip."""
+
+    tells_with_begin = True
 
     def tell(self, sender: ContextSender, text: str) -> None:
         if not self.can_begin:
