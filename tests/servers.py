@@ -123,6 +123,10 @@ class PostgresServer:
         text = self._run("pg_dump", *options, self.url("postgres", database))
         return "\n".join(line for line in text.splitlines() if not line.startswith("\\"))
 
+    def program(self, name: str) -> str:
+        """Where the server's program of this name is."""
+        return str(self._bin / name)
+
     def _run(self, program: str, *arguments: str) -> str:
         done = subprocess.run(
             [*self._as_user, str(self._bin / program), *arguments],

@@ -17,6 +17,7 @@ from indelible.capture.host import Journal
 from indelible.capture.outbox_layout import Layout
 from indelible.capture.restored_baseline import Progress as RestoreProgress
 from indelible.capture.schema import Unseen
+from indelible.capture.sessions import SessionsLook
 from indelible.policy.model import Policy, Server
 
 Progress = Callable[[str, int, int], None]
@@ -133,6 +134,9 @@ class ServerOutbox(Protocol):
 
     def holder(self) -> Holder | None:
         """Who keeps the outbox from being settled; None where no transaction is open."""
+
+    def sessions(self) -> SessionsLook:
+        """Who is connected now and may read the database."""
 
     def fingerprint(self) -> str:
         """Another text whenever tables or triggers were changed."""

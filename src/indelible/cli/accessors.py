@@ -41,7 +41,9 @@ def command(
 
 def row(finding: AccessorFinding) -> list[str]:
     """One actor as a table shows it."""
-    who = "(unattributed)" if finding.actor is None else str(finding.actor)
+    who = str(finding.actor) if finding.actor is not None else "(unattributed)"
+    if finding.actor is None and finding.database_role is not None:
+        who += f" as {finding.database_role}"
     if finding.actor is not None and finding.actor.on_behalf_of is not None:
         who += f" on behalf of {finding.actor.on_behalf_of}"
     if finding.through is not None:

@@ -22,6 +22,7 @@ from indelible.transport.outbox import HeldEvents, OutboxReader, OutboxSource, O
 from indelible.transport.outbox_reader import SqliteOutboxReader
 from indelible.transport.server_reader import ServerOutboxReader
 from indelible.transport.server_watch import ServerWatch
+from indelible.transport.session_watch import SessionWatch
 from indelible.transport.source import Source
 from indelible.transport.watched import WatchedDatabases
 
@@ -35,11 +36,12 @@ class OutboxEnd(NamedTuple):
 
 
 class _Watched(NamedTuple):
-    """The policy's server, and who watches its triggers."""
+    """The policy's server, and who watches its triggers and its sessions."""
 
     server: Server
     reader: ServerOutboxReader
     watch: ServerWatch
+    sessions: SessionWatch
 
 
 class CapturedDatabases:
@@ -78,6 +80,7 @@ class CapturedDatabases:
                 self._watched = self._watch(self._policy.server)
             self._sources.watch_server(str(self._policy.server), self._watched.reader)
             self._watched.watch.look()
+            self._watched.sessions.look()
         for where, source in self._sources.restored():
             pages = self._pages(where, source)
             if pages is not None:
@@ -113,7 +116,14 @@ class CapturedDatabases:
     def _watch(self, server: Server) -> _Watched:
         reader = self.open_server(server)
         watch = ServerWatch(server, self._policy, reader, self._notice)
-        return _Watched(server, reader, watch)
+        sessions = SessionWatch(
+            server,
+            self._policy.journals,
+            reader,
+            self._journal,
+            every_s=self._policy.relay.sessions_s,
+        )
+        return _Watched(server, reader, watch, sessions)
 
     def _pages(self, where: Path | str, source: OutboxSource) -> Pages | None:
         restore = (source.producer_id, source.epoch)

@@ -34,10 +34,12 @@ from indelible.capture.mariadb.locking import locked
 from indelible.capture.mariadb.names import quote_name
 from indelible.capture.mariadb.plan import plan_install
 from indelible.capture.mariadb.schema import fetch, named_sql, read_files, read_schema
+from indelible.capture.mariadb.sessions import read_sessions
 from indelible.capture.mariadb.values import ROWS
 from indelible.capture.outbox_layout import Layout
 from indelible.capture.restored_baseline import Progress, draft_restored
 from indelible.capture.servers import Drift, Holder, Ledger, ServerLook
+from indelible.capture.sessions import SessionsLook
 from indelible.capture.text_rows import TextDecoder
 from indelible.errors import DeliveryError
 from indelible.policy.model import Policy, Server
@@ -124,6 +126,10 @@ class MariadbOutbox:
     def holder(self) -> Holder | None:
         with self._errors():
             return outbox.read_holder(self._connection, self._sql)
+
+    def sessions(self) -> SessionsLook:
+        with self._errors():
+            return read_sessions(self._connection, self._sql)
 
     def fingerprint(self) -> str:
         with self._errors():

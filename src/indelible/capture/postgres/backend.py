@@ -23,8 +23,10 @@ from indelible.capture.postgres.looking import look_at
 from indelible.capture.postgres.nests import Nests
 from indelible.capture.postgres.restored import restored_pages
 from indelible.capture.postgres.schema import named_sql
+from indelible.capture.postgres.sessions import read_sessions
 from indelible.capture.postgres.values import ROWS
 from indelible.capture.servers import Drift, Holder, Ledger
+from indelible.capture.sessions import SessionsLook
 from indelible.capture.text_rows import TextDecoder
 from indelible.errors import ConfigurationError, DeliveryError
 from indelible.policy.model import Policy, Server
@@ -95,6 +97,10 @@ class PostgresOutbox:
     def holder(self) -> Holder | None:
         with self._errors():
             return outbox.read_holder(self._connection)
+
+    def sessions(self) -> SessionsLook:
+        with self._errors():
+            return read_sessions(self._connection)
 
     def fingerprint(self) -> str:
         with self._errors():

@@ -1,0 +1,251 @@
+"""Other clients of a PostgreSQL server: who was connected, and what answers say of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from tests.servers import Database, PostgresServer
+
+from indelible import Actor, Subject, Trail
+from indelible.events.sessions import ACTIONS, ENDED, MISSED, SEEN, UNWATCHED, Span, span_of
+from indelible.questions.findings import SessionFinding
+from indelible.questions.sessions import BETWEEN, COPIED, LIKE_THE_APPLICATION, NOT_WATCHED, OTHER
+
+from .test_trail import Site
+
+TRUDY = Actor("staff", "trudy")
+ZARA = Subject("customer", "zara")
+EVERY_S = 0.1
+PATIENCE_S = 20.0
+
+
+class Watched(Site):
+    """A database whose sessions are looked at ten times a second."""
+
+    def __init__(self, database: Database, directory: Path, hosts: Sequence[str] = ()) -> None:
+        super().__init__(database, directory, "[tables.customer]\nsubject = 'self'\n")
+        self.name_hosts(*hosts)
+        self.run("install")
+
+    def name_hosts(self, *hosts: str) -> None:
+        lines = [
+            line for line in self.config.read_text().splitlines() if not line.startswith("hosts")
+        ]
+        lines = [line for line in lines if not line.startswith("sessions_s")]
+        lines.insert(lines.index("[relay]") + 1, f"sessions_s = {EVERY_S}")
+        lines.insert(lines.index("[database]") + 1, f"hosts = {list(hosts)}")
+        self.config.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def site(database: Database, tmp_path: Path) -> Watched:
+    database.execute(
+        "CREATE TABLE customer (id text PRIMARY KEY, name text)",
+        "INSERT INTO customer VALUES ('zara', 'Zara')",
+        "GRANT pg_read_all_stats TO owner",
+        role="postgres",
+    )
+    database.execute("ALTER TABLE customer OWNER TO owner", role="postgres")
+    database.grant()
+    return Watched(database, tmp_path)
+
+
+def spans(trail: Trail, *actions: str) -> list[Span]:
+    """What the trail says of sessions, oldest first."""
+    found = [span_of(finding.event) for finding in trail.events(action="sessions.*", system=True)]
+    return [span for span in found if span is not None and span.action in (actions or ACTIONS)]
+
+
+def until(trail: Trail, is_so: Callable[[Span], bool]) -> Span:
+    """The first entry that `is_so`, once it is there."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        for span in spans(trail):
+            if is_so(span):
+                return span
+        time.sleep(0.05)
+    pytest.fail(f"no such entry among {spans(trail)}")
+
+
+def others(trail: Trail, **window: str) -> dict[str | None, SessionFinding]:
+    """What answer 2 says of other clients, by program; answer 4 says the same."""
+    found = list(trail.accesses(by=TRUDY, **window).sessions())
+    assert found == list(trail.accessors(of=ZARA, **window).sessions())
+    return {finding.program if finding.role else finding.why: finding for finding in found}
+
+
+@contextlib.contextmanager
+def psql(database: Database, role: str = "app", program: str = "psql") -> Iterator[None]:
+    """A real psql that reads a table and stays connected inside."""
+    client = subprocess.Popen(
+        ["psql", "-X", "-q", f"{database.url(role)}?application_name={program}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert client.stdin is not None
+    assert client.stdout is not None
+    try:
+        client.stdin.write("SELECT name FROM customer;\n")
+        client.stdin.flush()
+        while "Zara" not in client.stdout.readline():
+            pass
+        yield
+    finally:
+        client.communicate("\\q\n", timeout=PATIENCE_S)
+
+
+def test_a_psql_session_is_seen_with_its_span(site: Watched) -> None:
+    """Role, program, address, when it may have begun and when it had ended: two entries, however
+    often it was looked at, and a finding in answers 2 and 4, which are else empty."""
+    with site.trail() as trail:
+        before = trail.window("now", None).since
+        with psql(site.database, "owner"):
+            seen = until(trail, lambda span: span.program == "psql")
+            time.sleep(5 * EVERY_S)
+            trail.flush()
+            during = others(trail)["psql"]
+        ended = until(trail, lambda span: (span.action, span.program) == (ENDED, "psql"))
+        after = trail.window("now", None).since
+        assert before is not None
+        assert after is not None
+        assert (seen.role, seen.address, seen.how) == ("owner", "127.0.0.1", "client")
+        assert before <= seen.since <= seen.until
+        assert before <= ended.since <= str(ended.last_seen) <= ended.until <= after
+        assert (during.is_open, during.sessions, during.why) == (True, 1, OTHER)
+        assert [span.action for span in spans(trail) if span.program == "psql"] == [SEEN, ENDED]
+
+        answer = trail.accesses(by=TRUDY)
+        assert list(answer) == []
+        found = others(trail)["psql"]
+        assert (found.first, found.last, found.is_open) == (ended.since, ended.until, False)
+        assert "psql" not in others(trail, until=before)
+        assert "psql" not in others(trail, since="now")
+        assert not {"sessions.seen", "sessions.ended"} & {n.action for n in trail.notices()}
+        trail.verify()
+    table = site.run("accessors", "--of", "customer:zara")
+    assert "owner psql from 127.0.0.1" in table
+    assert OTHER in " ".join(table.split())
+    *_, line, _ = site.run("accesses", "--by", "staff:trudy", "--json").splitlines()
+    assert not json.loads(line)["session"]["certain"]
+
+
+def test_whoever_takes_the_application_s_role_and_name_is_shown(site: Watched) -> None:
+    """A thief of the application's password who names his program as it does is in the answers,
+    as long as nobody said that his host is the application's; then he still is in the trail."""
+    shop = site.database.connect("app", application_name="shop")
+    with site.trail() as trail, contextlib.closing(shop):
+        until(trail, lambda span: (span.program, span.sessions) == ("shop", 1))
+        with psql(site.database, "app", program="shop"):
+            time.sleep(3 * EVERY_S)
+        shop.close()
+        until(trail, lambda span: (span.action, span.program) == (ENDED, "shop"))
+        trail.flush()
+        found = others(trail)["shop"]
+        assert (found.role, found.sessions, found.why) == ("app", 2, LIKE_THE_APPLICATION)
+    site.name_hosts("192.0.2.1")
+    with site.trail() as trail:
+        assert others(trail)["shop"] == found
+    site.name_hosts("127.0.0.1")
+    with site.trail() as trail:
+        assert "shop" not in others(trail)
+        assert [span.sessions for span in spans(trail) if span.program == "shop"] == [1, 2]
+        with psql(site.database, "owner", program="shop"):
+            until(trail, lambda span: (span.role, span.program) == ("owner", "shop"))
+            assert others(trail)["shop"].role == "owner"
+
+
+def test_while_no_relay_ran_sessions_were_not_seen_and_that_is_said(site: Watched) -> None:
+    """The span without a look is in the trail and in the answers of that time, with how many
+    sessions the server counted meanwhile."""
+    with site.trail() as trail, psql(site.database, "owner", "before"):
+        until(trail, lambda span: span.program == "before")
+    time.sleep(0.5)
+    with psql(site.database):
+        pass
+    time.sleep(1)
+    with site.trail() as trail:
+        gap = until(trail, lambda span: span.action == UNWATCHED)
+        trail.flush()
+        assert (gap.sessions or 0) >= 1
+        assert "psql" not in others(trail)
+        found = others(trail, since=gap.since, until=gap.until)[NOT_WATCHED]
+        assert (found.first, found.last) == (gap.since, gap.until)
+        assert NOT_WATCHED not in others(trail, since="now")
+        assert not [n for n in trail.notices() if n.action.startswith("sessions.")]
+
+
+def test_a_session_that_was_open_through_an_outage_is_one_span(site: Watched) -> None:
+    """It began before nobody looked and ended after: its span has both."""
+    with contextlib.ExitStack() as stack:
+        with site.trail() as trail:
+            stack.enter_context(psql(site.database))
+            seen = until(trail, lambda span: span.program == "psql")
+        time.sleep(1.5)
+        with site.trail() as trail:
+            until(trail, lambda span: span.action == UNWATCHED)
+            stack.close()
+            ended = until(trail, lambda span: (span.action, span.program) == (ENDED, "psql"))
+    assert (ended.since, ended.sessions) == (seen.since, 1)
+
+
+def test_sessions_shorter_than_a_look_are_counted(site: Watched) -> None:
+    """The server's own count tells of sessions that came and went unseen."""
+    site.config.write_text(
+        site.config.read_text().replace(f"sessions_s = {EVERY_S}", "sessions_s = 1.0")
+    )
+    with site.trail() as trail:
+        time.sleep(1.5)
+        for _ in range(20):
+            site.database.connect("app", application_name="short").close()
+        missed = until(trail, lambda span: span.action == MISSED)
+        trail.flush()
+        short = [span for span in spans(trail, SEEN, ENDED) if span.program == "short"]
+        told = sum(span.sessions or 0 for span in spans(trail, MISSED))
+        assert 15 <= told <= 20 - len({span.first_seen for span in short})
+        assert missed.interval_s == 1.0
+        assert others(trail)[BETWEEN].sessions == told
+
+
+def test_a_backup_and_a_replica_are_seen_as_what_copies_everything(
+    site: Watched, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A walsender has no database, and gets every row: pg_receivewal shows, the application's
+    role or not."""
+    site.name_hosts("127.0.0.1")
+    site.database.execute("ALTER ROLE app REPLICATION", role="postgres")
+    directory = tmp_path_factory.mktemp("wal")
+    where = f"postgresql://app@127.0.0.1:{postgres.port}/?application_name=standby"
+    try:
+        with site.trail() as trail:
+            program = postgres.program("pg_receivewal")
+            receiver = subprocess.Popen([program, "-d", where, "-D", str(directory)])
+            try:
+                seen = until(trail, lambda span: span.program == "standby")
+                trail.flush()
+                assert (seen.how, seen.role, seen.address) == ("replication", "app", "127.0.0.1")
+                assert others(trail)["standby"].why == COPIED
+            finally:
+                receiver.terminate()
+                receiver.wait(PATIENCE_S)
+            until(trail, lambda span: (span.action, span.program) == (ENDED, "standby"))
+    finally:
+        site.database.execute("ALTER ROLE app NOREPLICATION", role="postgres")
+
+
+def test_without_rights_to_others_statistics_sessions_are_still_seen(site: Watched) -> None:
+    """Role and program show to any role; then the span begins where the look before was."""
+    site.database.execute("REVOKE pg_read_all_stats FROM owner", role="postgres")
+    with site.trail() as trail:
+        time.sleep(3 * EVERY_S)
+        with psql(site.database, "app"):
+            seen = until(trail, lambda span: span.program == "psql")
+            assert (seen.role, seen.address) == ("app", None)
+            assert seen.since < str(seen.first_seen)
+        until(trail, lambda span: (span.action, span.program) == (ENDED, "psql"))
