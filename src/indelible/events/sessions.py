@@ -21,6 +21,8 @@ UNWATCHED: Final = f"{NOUN}.unwatched"
 """Nobody looked."""
 MISSED: Final = f"{NOUN}.missed"
 """The server counted more sessions than were seen."""
+SKIPPED: Final = "statements.skipped"
+"""How many statements of the application's own weren't taken from the server's audit."""
 ACTIONS: Final = frozenset({SEEN, ENDED, UNWATCHED, MISSED})
 
 AGAIN_S: Final = 3_600

@@ -21,7 +21,7 @@ from indelible.events.codec import (
     seal_parts,
 )
 from indelible.events.model import RESTORED, Event, Producer, Timestamp
-from indelible.events.sessions import ACTIONS
+from indelible.events.sessions import ACTIONS, SKIPPED
 from indelible.events.values import Value
 from indelible.integrity.doubt import is_doubtful
 from indelible.store.entry import format_stem, leaf_of, new_salts
@@ -40,6 +40,7 @@ QUIET: Final = ACTIONS | {
     ACKNOWLEDGED,
     BATCH,
     VOID,
+    SKIPPED,
     "table.baseline",
     RESTORED,
     "capture.installed",

@@ -34,7 +34,7 @@ _TABLE_KEYS: Final = (
     "without_values",
     "subject",
 )
-_DATABASE_KEYS: Final = ("url", "roles", "hosts")
+_DATABASE_KEYS: Final = ("url", "roles", "hosts", "audit_log")
 _SERVER_SCHEMES: Final = ("postgresql", "postgres", "mysql", "mariadb")
 _SERVER_URLS: Final = "postgresql://host/name or mysql://host/name"
 _RELAY_KEYS: Final = (
@@ -276,12 +276,14 @@ def _database(
     scheme = url.partition("://")[0] if "://" in url else ""
     roles = _texts(section, "roles", "names", at)
     hosts = _texts(section, "hosts", "addresses", at)
+    log = _take(section, "audit_log", str, "", at)
+    audit_log = str(directory.absolute() / log) if log else None
     if scheme in _SERVER_SCHEMES:
         try:
             urllib.parse.urlsplit(url).port  # noqa: B018 - whether it is a number
         except ValueError:
             raise at.error(f"expected a URL like {_SERVER_URLS}", "url") from None
-        return None, Server(url, roles, hosts)
+        return None, Server(url, roles, hosts, audit_log)
     if scheme != "sqlite":
         raise at.error(
             f"expected a URL like sqlite:///app.db, {_SERVER_URLS}, got {scheme!r} before its ://",

@@ -60,12 +60,14 @@ class Server(msgspec.Struct, frozen=True):
     without.
 
     `roles` are those as which the application connects, from `hosts`; they may record explicit
-    events.
+    events. `audit_log` are the files into which the server's audit writes statements: a path, or
+    a pattern of the shell's.
     """
 
     url: str
     roles: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    audit_log: str | None = None
 
     @property
     def is_mariadb(self) -> bool:

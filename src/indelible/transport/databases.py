@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from indelible.capture.drift import DriftWatch, Notice
 from indelible.capture.host import Journal
@@ -25,6 +25,9 @@ from indelible.transport.server_watch import ServerWatch
 from indelible.transport.session_watch import SessionWatch
 from indelible.transport.source import Source
 from indelible.transport.watched import WatchedDatabases
+
+if TYPE_CHECKING:
+    from indelible.transport.statement_source import StatementSource
 
 
 class OutboxEnd(NamedTuple):
@@ -42,6 +45,7 @@ class _Watched(NamedTuple):
     reader: ServerOutboxReader
     watch: ServerWatch
     sessions: SessionWatch
+    statements: StatementSource | None
 
 
 class CapturedDatabases:
@@ -85,11 +89,13 @@ class CapturedDatabases:
             pages = self._pages(where, source)
             if pages is not None:
                 self._restores.look(source.producer_id, source.epoch, pages)
-        return self._sources.find_sources()
+        return [*self._sources.find_sources(), *self._statements()]
 
     def close(self) -> None:
         """See `SourceFinder.close`."""
         self._sources.close()
+        for source in self._statements():
+            source.close()
 
     def open_outbox(self, path: Path) -> SqliteOutboxReader:
         """A reader of its own for the file at `path`."""
@@ -123,7 +129,19 @@ class CapturedDatabases:
             self._journal,
             every_s=self._policy.relay.sessions_s,
         )
-        return _Watched(server, reader, watch, sessions)
+        statements = None
+        if server.audit_log is not None:
+            # Only here: it needs the parser.
+            from indelible.transport.statement_source import StatementSource
+
+            statements = StatementSource(
+                server, server.audit_log, self._policy, reader, self._journal, self._notice
+            )
+        return _Watched(server, reader, watch, sessions, statements)
+
+    def _statements(self) -> Sequence[StatementSource]:
+        statements = self._watched.statements if self._watched is not None else None
+        return [] if statements is None else [statements]
 
     def _pages(self, where: Path | str, source: OutboxSource) -> Pages | None:
         restore = (source.producer_id, source.epoch)

@@ -86,7 +86,7 @@ def test_the_client_of_the_command_line_is_seen_with_its_span(site: Watched) -> 
         trail.flush()
         roles = {finding.role: finding for finding in trail.accesses(by=TRUDY).sessions()}
         assert (roles["root"].why, roles["app"].sessions) == (OTHER, 1)
-        trail.verify()
+    site.verify()
 
 
 def test_sessions_shorter_than_a_look_are_counted(site: Watched) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from indelible.capture.context_ledger import ConnectionLedger as make_ledger
 from indelible.capture.horizon import Horizon, OutboxRows, OutboxState
@@ -43,6 +44,10 @@ from indelible.capture.sessions import SessionsLook
 from indelible.capture.text_rows import TextDecoder
 from indelible.errors import DeliveryError
 from indelible.policy.model import Policy, Server
+
+if TYPE_CHECKING:
+    from indelible.capture.mariadb.server_audit import ServerAuditLog
+    from indelible.capture.statements.planner import Planner
 
 __all__ = [
     "check",
@@ -130,6 +135,17 @@ class MariadbOutbox:
     def sessions(self) -> SessionsLook:
         with self._errors():
             return read_sessions(self._connection, self._sql)
+
+    def statement_log(self) -> ServerAuditLog:
+        from indelible.capture.mariadb.server_audit import ServerAuditLog
+
+        return ServerAuditLog(database_of(self._server))
+
+    def planner(self, policy: Policy) -> Planner:
+        from indelible.capture.mariadb.server_reads import planner_on
+
+        with self._errors():
+            return planner_on(self._connection, database_of(self._server), policy)
 
     def fingerprint(self) -> str:
         with self._errors():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from indelible.capture.context_ledger import TransactionLedger as make_ledger
 from indelible.capture.horizon import Horizon, OutboxRows, OutboxState
@@ -30,6 +31,10 @@ from indelible.capture.sessions import SessionsLook
 from indelible.capture.text_rows import TextDecoder
 from indelible.errors import ConfigurationError, DeliveryError
 from indelible.policy.model import Policy, Server
+
+if TYPE_CHECKING:
+    from indelible.capture.postgres.pgaudit import PgauditLog
+    from indelible.capture.statements.planner import Planner
 
 __all__ = [
     "check",
@@ -101,6 +106,19 @@ class PostgresOutbox:
     def sessions(self) -> SessionsLook:
         with self._errors():
             return read_sessions(self._connection)
+
+    def statement_log(self) -> PgauditLog:
+        from indelible.capture.postgres.pgaudit import PgauditLog
+
+        with self._errors():
+            row = self._connection.execute("SELECT pg_catalog.current_database()").fetchone()
+        return PgauditLog(str(row[0]) if row is not None else "")
+
+    def planner(self, policy: Policy) -> Planner:
+        from indelible.capture.postgres.server_reads import planner_on
+
+        with self._errors():
+            return planner_on(self._connection, policy)
 
     def fingerprint(self) -> str:
         with self._errors():
