@@ -27,6 +27,8 @@ def command(
 ) -> None:
     """Everybody who read or changed a subject's data in a window.
 
+    Beside them other clients of the server that were connected, whose reads aren't seen by row.
+
     For example: indelible accessors --of customer:zara --since 2016-03-02 --until 2017-06-22
     """
     with open_trail(config) as trail:

@@ -22,7 +22,9 @@ LIKE_THE_APPLICATION: Final = (
     "always went that way can't be told (are these its hosts? name them in [database] hosts)"
 )
 COPIED: Final = "a replica or a backup: it gets every row, and who reads those isn't seen"
-NOT_WATCHED: Final = "nobody looked at the server's sessions: no relay ran"
+NOT_WATCHED: Final = (
+    "nobody looked at the server's sessions: no relay ran, or the server didn't answer it"
+)
 BETWEEN: Final = "the server counted more sessions than were seen: they were shorter than a look"
 _SLACK: Final = 2 * AGAIN_S * 1_000_000
 

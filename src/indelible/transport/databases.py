@@ -61,6 +61,7 @@ class CapturedDatabases:
     ) -> None:
         self.known = WatchedDatabases(policy.journals)
         self._policy = policy
+        self._held = held
         self._journal = journal
         self._context_key = context_key
         self._notice = notice
@@ -135,7 +136,13 @@ class CapturedDatabases:
             from indelible.transport.statement_source import StatementSource
 
             statements = StatementSource(
-                server, server.audit_log, self._policy, reader, self._journal, self._notice
+                server,
+                server.audit_log,
+                self._policy,
+                reader,
+                self._held,
+                self._journal,
+                self._notice,
             )
         return _Watched(server, reader, watch, sessions, statements)
 

@@ -7,8 +7,9 @@ stays the same, and one that begins otherwise is another. What was gone before i
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -124,30 +125,33 @@ class LogFiles:
         )
 
 
-def _split(block: bytes, is_quoted: bool) -> list[bytes]:
-    """The whole records of a block that begins with one."""
-    records: list[bytes] = []
-    begin = at = quotes = 0
+def _ends(block: bytes, quotes: int, is_quoted: bool) -> Iterator[int]:
+    """Behind which places records end, where `quotes` stood before the block."""
+    at = 0
     while (end := block.find(b"\n", at)) >= 0:
         quotes += is_quoted and block.count(b'"', at, end)
         at = end + 1
         if quotes % 2 == 0:
-            records.append(block[begin:at])
-            begin = at
-    return records
+            yield at
+            continue
+        at = block.find(b'"', at)
+        if at < 0:
+            return
+
+
+def _split(block: bytes, is_quoted: bool) -> list[bytes]:
+    """The whole records of a block that begins with one."""
+    places = [0, *_ends(block, 0, is_quoted)]
+    return [block[begin:end] for begin, end in itertools.pairwise(places)]
 
 
 def _end_of_record(read: Callable[[int], bytes], begun: bytes, is_quoted: bool) -> int | None:
     """How long the record is that begins with `begun`, whose rest `read` gives."""
     length, quotes = len(begun), begun.count(b'"')
     while block := read(_BLOCK):
-        at = 0
-        while (end := block.find(b"\n", at)) >= 0:
-            quotes += block.count(b'"', at, end)
-            at = end + 1
-            if not is_quoted or quotes % 2 == 0:
-                return length + at
-        quotes += block.count(b'"', at)
+        for end in _ends(block, quotes, is_quoted):
+            return length + end
+        quotes += block.count(b'"')
         length += len(block)
     return None
 

@@ -7,6 +7,7 @@ server's log, or this file, can make up reads or leave them out.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from indelible.policy.model import Policy, Server
 from indelible.transport.delivery import Delivery, Sink
 from indelible.transport.kept_file import replace_file
 from indelible.transport.log_files import LogFiles, Lost, Place
+from indelible.transport.outbox import HeldEvents
 from indelible.transport.server_reader import ServerOutboxReader
 from indelible.transport.source import Fetched, Mark
 
@@ -71,6 +73,7 @@ class StatementSource:
         pattern: str,
         policy: Policy,
         reader: ServerOutboxReader,
+        held: HeldEvents,
         journal: Journal,
         notice: Notice,
         *,
@@ -83,6 +86,7 @@ class StatementSource:
         self._pattern = pattern
         self._policy = policy
         self._reader = reader
+        self._held = held
         self._journal = journal
         self._notice = notice
         self._monotonic = monotonic
@@ -139,16 +143,19 @@ class StatementSource:
         self._memory = None
 
     def _read_memory(self, sink: Sink) -> Memory:
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Memory)
-        except FileNotFoundError:
-            return Memory()
-        except msgspec.MsgspecError:
+        memory = Memory()
+        with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
+            memory = msgspec.json.decode(self._path.read_bytes(), type=Memory)
+        epoch = self._held.last_epoch(self.producer_id)
+        if epoch > memory.epoch or sink.received(self.producer_id, epoch).last > memory.last_seq:
+            # More was delivered than the file knows of: it is gone, or another's, or an old copy.
             self._notice(
                 "statements.position_lost",
-                f"how far {self._pattern} was read isn't known any more: it is read again",
+                f"how far {self._pattern} was read isn't known any more: some is read again",
             )
-            return Memory()
+            # The numbers of the old epoch are taken.
+            memory.epoch, memory.last_seq, memory.waiting = epoch + 1, 0, []
+        return memory
 
     # -- reading on -----------------------------------------------------------------------------
 

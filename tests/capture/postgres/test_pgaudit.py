@@ -318,3 +318,33 @@ def test_a_relay_that_is_killed_neither_loses_nor_doubles_a_statement(
         assert names == [f"n{number}" for number in range(400)]
         assert not [n for n in trail.notices() if n.action.startswith(("source", "statements"))]
     site.verify()
+
+
+def test_where_how_far_it_was_read_is_lost_that_is_noticed(csv_site: Watched) -> None:
+    """Without the file of the import, and with an old copy of it, the log is read again: nothing is
+    missing, and that some is twice there is noticed."""
+    site = csv_site
+    with site.trail() as trail:
+        last_of(site.database)
+        until_last(trail)
+        trail.flush()
+    (file,) = site.config.with_name("trail.db.journals").glob("*.statements")
+    old = file.read_bytes()
+    with site.trail() as trail:
+        site.database.execute("SELECT name AS later FROM customer")
+        deadline = time.monotonic() + PATIENCE_S
+        while "later" not in " ".join(texts(statements(trail))):
+            assert time.monotonic() < deadline
+        trail.flush()
+    for again, is_copy in ((2, True), (3, False)):
+        file.write_bytes(old)
+        if not is_copy:
+            file.unlink()
+        with site.trail() as trail:
+            deadline = time.monotonic() + PATIENCE_S
+            while " ".join(texts(statements(trail))).count("AS later") < again:
+                assert time.monotonic() < deadline
+            trail.flush()
+            lost = [n for n in trail.notices() if n.action == "statements.position_lost"]
+            assert len(lost) == again - 1
+    site.verify()

@@ -74,7 +74,7 @@ SELECT USER, HOST, DB FROM information_schema.PROCESSLIST WHERE ID = %s
 -- name: sessions_counted
 SHOW GLOBAL STATUS WHERE VARIABLE_NAME IN ('Connections', 'Aborted_connects')
 -- name: sessions
-SELECT ID, USER, HOST, COMMAND LIKE 'Binlog Dump%', USER = 'unauthenticated user'
+SELECT ID = CONNECTION_ID(), ID, USER, HOST, COMMAND LIKE 'Binlog Dump%', USER = 'unauthenticated user'
 FROM information_schema.PROCESSLIST WHERE COMMAND <> 'Daemon' AND USER <> 'system user'
 -- name: programs
 SELECT PROCESSLIST_ID, ATTR_VALUE FROM performance_schema.session_connect_attrs

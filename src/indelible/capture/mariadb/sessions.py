@@ -21,22 +21,24 @@ def read_sessions(connection: Connection, sql: OutboxSql) -> SessionsLook:
     # Who is still asked for a password may yet be refused.
     asked = sum(1 for *_, is_asked in rows if is_asked)
     programs = _programs(connection, sql)
-    found = {
-        row[0]: Session(
-            key=str(row[0]),
-            role=row[1],
-            program=programs.get(row[0]),
-            address=_address(row[2]),
-            since=None,
-            is_replication=bool(row[3]),
+    found = [
+        (
+            is_ours,
+            Session(
+                key=str(number),
+                role=account,
+                program=programs.get(number),
+                address=_address(host),
+                since=None,
+                is_replication=bool(is_replication),
+            ),
         )
-        for row in rows
-        if not row[4]
-    }
-    own = found.pop(connection.thread_id())
+        for is_ours, number, account, host, is_replication, is_asked in rows
+        if not is_asked
+    ]
     return SessionsLook(
-        sessions=tuple(found.values()),
-        own=own,
+        sessions=tuple(session for is_ours, session in found if not is_ours),
+        own=next(session for is_ours, session in found if is_ours),
         counted=counts["Connections"] - counts["Aborted_connects"] - asked,
         counting="",
     )
