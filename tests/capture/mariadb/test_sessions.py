@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pymysql
 import pytest
-from tests.capture.postgres.test_sessions import EVERY_S, PATIENCE_S, TRUDY, others, spans, until
+from tests.capture.postgres.test_sessions import EVERY_S, PATIENCE_S, TRUDY, counted, until
 from tests.capture.postgres.test_sessions import Watched as AnyWatched
 from tests.mariadb_server import MariadbDatabase, MariadbServer
 
-from indelible.events.sessions import ENDED, MISSED, SEEN
-from indelible.questions.sessions import BETWEEN, COPIED, OTHER
+from indelible.events.sessions import ENDED
+from indelible.questions.sessions import COPIED, OTHER
 
 
 class Watched(AnyWatched):
@@ -91,22 +91,13 @@ def test_the_client_of_the_command_line_is_seen_with_its_span(site: Watched) -> 
 
 def test_sessions_shorter_than_a_look_are_counted(site: Watched) -> None:
     """All that the server let in but those that were seen; who was refused isn't counted."""
-    site.config.write_text(
-        site.config.read_text().replace(f"sessions_s = {EVERY_S}", "sessions_s = 1.0")
-    )
-    with site.trail() as trail:
-        time.sleep(1.5)
-        for _ in range(20):
-            site.database.connect("app").close()
-        for _ in range(20):
-            with pytest.raises(pymysql.OperationalError):
-                site.database.server.connect("nobody")
-        until(trail, lambda span: span.action == MISSED)
-        trail.flush()
-        seen = sum(span.sessions or 0 for span in spans(trail, SEEN) if span.role == "app")
-        told = sum(span.sessions or 0 for span in spans(trail, MISSED))
-        assert 15 <= told <= 20 - seen
-        assert others(trail)[BETWEEN].sessions == told
+
+    def connect() -> None:
+        site.database.connect("app").close()
+        with pytest.raises(pymysql.OperationalError):
+            site.database.server.connect("nobody")
+
+    counted(site, None, "app", connect)
 
 
 def test_a_replica_is_seen_as_what_copies_everything(replicated: Watched) -> None:
