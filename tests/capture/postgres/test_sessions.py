@@ -13,10 +13,15 @@ import pytest
 from tests.servers import Database, PostgresServer
 
 from indelible import Actor, Subject, Trail
+from indelible.events.codec import decode_event, format_time, parse_time, seal
+from indelible.events.model import NO_PRODUCER
 from indelible.events.sessions import ACTIONS, ENDED, MISSED, SEEN, UNWATCHED, Span, span_of
 from indelible.questions.findings import SessionFinding
 from indelible.questions.sessions import BETWEEN, COPIED, LIKE_THE_APPLICATION, NOT_WATCHED, OTHER
+from indelible.transport.server_reader import ServerOutboxReader
+from indelible.transport.session_watch import SessionWatch
 
+from .capturing import KEY, Captured, MemoryJournal
 from .test_trail import Site
 
 TRUDY = Actor("staff", "trudy")
@@ -277,3 +282,35 @@ def test_without_rights_to_others_statistics_sessions_are_still_seen(site: Watch
             assert (seen.role, seen.address) == ("app", None)
             assert seen.since < str(seen.first_seen)
         until(trail, lambda span: (span.action, span.program) == (ENDED, "psql"))
+
+
+def test_a_long_session_is_an_entry_an_hour(database: Database, tmp_path: Path) -> None:
+    """Not one a look: the first, one an hour, and the last when it is gone."""
+    captured = Captured(database)
+    journal = MemoryJournal()
+    reader = ServerOutboxReader(captured.server, context_key=KEY, ledgers=tmp_path)
+    began = now = time.time_ns() // 1_000
+    watch = SessionWatch(
+        captured.server,
+        tmp_path,
+        reader,
+        journal,
+        every_s=300.0,
+        monotonic=lambda: now / 1e6,
+        clock=lambda: now,
+    )
+    with contextlib.closing(reader):
+        with contextlib.closing(database.connect("app", application_name="report")):
+            for _ in range(30):
+                watch.look()
+                now += 300_000_000
+        time.sleep(0.2)
+        watch.look()
+    events = [decode_event(seal(draft, format_time(now), NO_PRODUCER)) for draft in journal.drafts]
+    told = [span for span in map(span_of, events) if span is not None]
+    found = [span for span in told if span.program == "report"]
+    assert [span.action for span in found] == [SEEN, SEEN, SEEN, ENDED]
+    hours = [(parse_time(span.until) - began) / 3.6e9 for span in found]
+    assert hours == pytest.approx([0, 1, 2, 2.5], abs=0.01)
+    assert {span.first_seen for span in found} == {found[0].first_seen}
+    assert MISSED not in {span.action for span in told}

@@ -142,7 +142,7 @@ LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = l.transactionid
 WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock'
 ORDER BY pg_catalog.age(l.transactionid) DESC LIMIT 1
 -- name: sessions_counted
-SELECT d.sessions, pg_catalog.concat(pg_catalog.pg_postmaster_start_time(), ' ', d.stats_reset)
+SELECT d.sessions, pg_catalog.concat(d.stats_reset)
 FROM pg_catalog.pg_stat_database d WHERE d.datname = pg_catalog.current_database()
 -- name: sessions
 -- A standby has no database. Of roles whose statistics aren't ours to read, there is no more than
