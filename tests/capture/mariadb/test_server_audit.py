@@ -96,6 +96,30 @@ def test_what_others_read_is_an_access_by_statement(site: Watched) -> None:
     site.verify()
 
 
+def test_without_tables_in_the_log_they_are_those_that_a_text_may_name(site: Watched) -> None:
+    """However the name is quoted, in what only some servers take for a comment, or behind a text
+    that isn't understood."""
+    server = site.database.server
+    server.execute("SET GLOBAL server_audit_events = 'CONNECT,QUERY'")
+    try:
+        with contextlib.closing(site.database.connect("app")) as app, app.cursor() as cursor:
+            for text in (
+                "SELECT 1 FROM `customer`",
+                "SELECT /*!50000 1 FROM customer */",
+                "SELECT 'it\\'s' FROM customer",
+                "SET sql_mode = 'ANSI_QUOTES'",
+                'SELECT 1 FROM "customer"',
+                "SELECT 1",
+            ):
+                cursor.execute(text)
+        last_of(site)
+        with site.trail() as trail:
+            found = [event for event in until_last(trail) if event.database_role == "app"]
+    finally:
+        server.execute("SET GLOBAL server_audit_events = 'CONNECT,QUERY,TABLE'")
+    assert [event.action for event in found] == ["customer.read"] * 4
+
+
 def test_the_name_of_who_is_not_let_in_can_hold_lines_and_they_are_doubted(site: Watched) -> None:
     """server_audit writes such a name as it came. Lines made up in that way say themselves that
     they may be, and a statement stays inside of its line."""

@@ -137,6 +137,7 @@ def test_what_others_read_is_an_access_by_statement(site: Watched) -> None:
         "SELECT * FROM customer WHERE name = 'secret'",
         "SELECT 1 FROM people",
         "SELECT whose()",
+        "COPY customer TO STDOUT",
         "INSERT INTO invoice SELECT 7, id FROM customer",
         "UPDATE invoice SET customer_id = NULL",
         "SELECT count(*) FROM pg_class",
@@ -146,9 +147,7 @@ def test_what_others_read_is_an_access_by_statement(site: Watched) -> None:
     with site.trail() as trail:
         found = [event for event in until_last(trail) if event.database_role == "app"]
         assert [(event.action, len(event.targets)) for event in found] == [
-            ("customer.read", 1),
-            ("customer.read", 1),
-            ("customer.read", 1),
+            *[("customer.read", 1)] * 4,
             ("invoice.read", 2),
         ]
         assert texts(found)[0] == "SELECT * FROM customer WHERE name = ?"
@@ -160,7 +159,7 @@ def test_what_others_read_is_an_access_by_statement(site: Watched) -> None:
             assert event.statement.parameters is None
         assert not holds(trail, b"secret")
         people = {finding.database_role: finding for finding in trail.accessors(of=ZARA)}
-        assert (people["app"].certain, people["app"].reads) == (False, 4)
+        assert (people["app"].certain, people["app"].reads) == (False, 5)
         assert not any(notice.action.startswith("statements.") for notice in trail.notices())
     site.verify()
     assert "(unattributed) as app" in site.run("accessors", "--of", "customer:zara")
@@ -293,7 +292,7 @@ def test_a_relay_that_is_killed_neither_loses_nor_doubles_a_statement(
     """SIGKILL at any moment of the import, and another relay goes on: each statement once."""
     site = csv_site
     with contextlib.closing(site.database.connect("app")) as app:
-        for number in range(400):
+        for number in range(150):
             app.execute(f"SELECT name AS n{number} FROM customer")
     last_of(site.database)
     text = site.config.read_text()
@@ -319,7 +318,7 @@ def test_a_relay_that_is_killed_neither_loses_nor_doubles_a_statement(
         assert not any("the_last" in text for text in texts(statements(trail)))
         found = [event for event in until_last(trail) if event.database_role == "app"]
         names = [text.split()[3] for text in texts(found)]
-        assert names == [f"n{number}" for number in range(400)]
+        assert names == [f"n{number}" for number in range(150)]
         assert not [n for n in trail.notices() if n.action.startswith(("source", "statements"))]
     site.verify()
 
