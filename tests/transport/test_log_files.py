@@ -74,6 +74,21 @@ def test_renamed_and_copied_files_stay_the_same(tmp_path: Path) -> None:
     packed.write_bytes(gzip.compress((tmp_path / "server.log.1").read_bytes()))
     (tmp_path / "server.log.1").unlink()
     assert reading.go_on() == []
+    assert reading.go_on() == []
+    assert reading.lost == []
+
+
+def test_a_file_that_one_look_misses_is_not_read_again(tmp_path: Path) -> None:
+    """A list of files that is read while one is renamed may have neither name."""
+    reading = Reading(tmp_path)
+    log = tmp_path / "server.log"
+    append(log, "a\n", 9)
+    assert reading.go_on() == [b"a\n"]
+    away = log.rename(tmp_path / "elsewhere")
+    assert reading.go_on() == []
+    append(away, "b\n", 8)
+    away.rename(log)
+    assert reading.go_on() == [b"b\n"]
     assert reading.lost == []
 
 
@@ -89,6 +104,8 @@ def test_what_is_cut_or_gone_too_early_is_told(tmp_path: Path) -> None:
     append(log, "c\n", 8)
     assert reading.go_on() == [b"c\n"]
     log.unlink()
+    reading.go_on()
+    assert reading.lost[1:] == []
     reading.go_on()
     assert reading.lost[1:] == [Lost(str(log), 4, "is gone")]
 

@@ -23,11 +23,13 @@ _COMPRESSED: Final = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 
 
 class Place(msgspec.Struct):
-    """How far one file was read. `is_done`: it was read to its end, and a newer one is there."""
+    """How far one file was read. `is_done`: it was read to its end, and a newer one is there.
+    `is_missed`: the last look didn't find it."""
 
     name: str
     offset: int = 0
     is_done: bool = False
+    is_missed: bool = False
 
 
 class Lost(NamedTuple):
@@ -61,23 +63,27 @@ class LogFiles:
         files get a place. Raises `OSError` where one can't be read."""
         lost: list[Lost] = []
         found: dict[str, int] = {}
-        for path in self._paths():
-            with path.open("rb") as file:
-                first = file.readline(_FIRST_LINE)
-                size = os.fstat(file.fileno()).st_size
-            if not first.endswith(b"\n") and len(first) < _FIRST_LINE:
-                continue  # it was only just begun
-            key = hashlib.sha256(first).hexdigest()
-            place = places.setdefault(key, Place(str(path)))
-            if size >= found.get(key, 0):
-                place.name = str(path)
-                found[key] = size
+        try:
+            for path in self._paths():
+                key, size = _identity(path)
+                if key is not None:
+                    place = places.setdefault(key, Place(str(path)))
+                    if size >= found.get(key, 0):
+                        place.name = str(path)
+                        found[key] = size
+        except FileNotFoundError:
+            return [], None  # it is being renamed just now
         for key in places.keys() - found.keys():
-            place = places.pop(key)
-            if not place.is_done:
-                lost.append(Lost(place.name, place.offset, "is gone"))
+            # The second time: a list that is read during a renaming may have neither name.
+            place = places[key]
+            if place.is_missed:
+                del places[key]
+                if not place.is_done:
+                    lost.append(Lost(place.name, place.offset, "is gone"))
+            place.is_missed = True
         for key, size in found.items():
             place = places[key]
+            place.is_missed = False
             if size < place.offset:
                 lost.append(Lost(place.name, size, "was cut"))
                 place.offset = size
@@ -123,6 +129,16 @@ class LogFiles:
             ),
             key=lambda path: (path.stat().st_mtime_ns, path.name),
         )
+
+
+def _identity(path: Path) -> tuple[str | None, int]:
+    """By what a file is known, None while it hasn't a whole line, and its size."""
+    with path.open("rb") as file:
+        first = file.readline(_FIRST_LINE)
+        size = os.fstat(file.fileno()).st_size
+    if not first.endswith(b"\n") and len(first) < _FIRST_LINE:
+        return None, size
+    return hashlib.sha256(first).hexdigest(), size
 
 
 def _ends(block: bytes, quotes: int, is_quoted: bool) -> Iterator[int]:

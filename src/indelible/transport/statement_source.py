@@ -19,7 +19,7 @@ from indelible.capture.drift import Notice
 from indelible.capture.host import Journal
 from indelible.capture.statement_log import LoggedStatement, StatementLog, draft_of, is_own, merged
 from indelible.capture.statements.planner import Planner
-from indelible.errors import DeliveryError
+from indelible.errors import DeliveryError, EventError
 from indelible.events.codec import encode_draft, format_time, seal_parts
 from indelible.events.model import Event, Producer
 from indelible.events.sessions import SKIPPED
@@ -35,7 +35,8 @@ _EVERY_S: Final = 1.0
 _SCHEMA_S: Final = 30.0
 _SECOND: Final = 1_000_000
 _AGAIN: Final = 3_600 * _SECOND
-_NO_ZONE: Final = "its time zone isn't known here: set log_timezone = UTC"
+_NO_TIME: Final = "of which zone their time is isn't known here: set log_timezone = UTC"
+_TOO_MUCH: Final = "they may read too many tables for an entry"
 
 Own = tuple[str, str, str]
 """Role, program and address of the application's."""
@@ -45,7 +46,7 @@ class _Waiting(msgspec.Struct, array_like=True):
     """An event on its way."""
 
     seq: int
-    body: str
+    bodies: tuple[str, ...]
 
 
 class Memory(msgspec.Struct, kw_only=True):
@@ -112,11 +113,18 @@ class StatementSource:
             if not self._has_more and now_s - self._looked_s < _EVERY_S:
                 return Fetched()
             self._looked_s = now_s
-            self._has_more = self._read_on(memory, limit)
+            try:
+                self._has_more = self._read_on(memory, limit)
+            except BaseException:
+                # What isn't on disk isn't to be delivered: as the file has it, next time.
+                self._memory = None
+                raise
         received = sink.received(self.producer_id, memory.epoch) if memory.waiting else ()
         return Fetched(
             deliveries=tuple(
-                Delivery(self.producer_id, memory.epoch, one.seq, (one.body.encode(),))
+                Delivery(
+                    self.producer_id, memory.epoch, one.seq, tuple(map(str.encode, one.bodies))
+                )
                 for one in memory.waiting
                 if one.seq not in received
             ),
@@ -147,7 +155,8 @@ class StatementSource:
         with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
             memory = msgspec.json.decode(self._path.read_bytes(), type=Memory)
         epoch = self._held.last_epoch(self.producer_id)
-        if epoch > memory.epoch or sink.received(self.producer_id, epoch).last > memory.last_seq:
+        last_seq = sink.received(self.producer_id, epoch).last
+        if (epoch, last_seq) > (memory.epoch, memory.last_seq):
             # More was delivered than the file knows of: it is gone, or another's, or an old copy.
             self._notice(
                 "statements.position_lost",
@@ -208,18 +217,25 @@ class StatementSource:
                 statements.append(one)
         memory.skipped = list(own.items())
         for statement in merged(statements):
-            draft = draft_of(statement, planner)
-            if draft is None:
-                continue
-            if statement.time is None:
-                memory.unread[_NO_ZONE] = memory.unread.get(_NO_ZONE, 0) + 1
-            micros = self._clock() if statement.time is None else statement.time
-            if not memory.epoch:
-                memory.epoch = micros
-            memory.last_seq += 1
-            producer = Producer(self.producer_id, memory.epoch, memory.last_seq)
-            (body,) = seal_parts(draft, format_time(micros), producer)
-            memory.waiting.append(_Waiting(memory.last_seq, body.decode()))
+            try:
+                self._add(memory, statement, planner)
+            except EventError:
+                memory.unread[_TOO_MUCH] = memory.unread.get(_TOO_MUCH, 0) + 1
+
+    def _add(self, memory: Memory, statement: LoggedStatement, planner: Planner) -> None:
+        draft = draft_of(statement, planner)
+        if draft is None:
+            return
+        now, micros = self._clock(), statement.time
+        if micros is None or micros < 0:
+            micros = now
+            memory.unread[_NO_TIME] = memory.unread.get(_NO_TIME, 0) + 1
+        # Not of a time to come, which anybody may have made up: all others would be older.
+        epoch = memory.epoch or max(1, min(micros, now))
+        producer = Producer(self.producer_id, epoch, memory.last_seq + 1)
+        bodies = seal_parts(draft, format_time(micros), producer)
+        memory.epoch, memory.last_seq = epoch, producer.seq
+        memory.waiting.append(_Waiting(producer.seq, tuple(map(bytes.decode, bodies))))
 
     # -- what is to be said ---------------------------------------------------------------------
 

@@ -112,6 +112,6 @@ def _micros(text: str) -> int | None:
     """The server writes its local time, which has to be this machine's, too."""
     try:
         moment = dt.datetime.strptime(text, "%Y%m%d %H:%M:%S").astimezone()
-    except ValueError:
+        return int(moment.timestamp()) * 1_000_000
+    except (ValueError, OverflowError, OSError):  # of a year that no clock has
         return None
-    return int(moment.timestamp()) * 1_000_000

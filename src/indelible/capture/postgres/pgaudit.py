@@ -119,17 +119,20 @@ def _micros(text: str) -> int | None:
     found = _TIME.fullmatch(text)
     if found is None:
         return None
-    moment = dt.datetime.fromisoformat(found[1])
     zone = found[2]
     offset = _OFFSET.fullmatch(zone)
-    if zone in _UTC:
-        aware = moment.replace(tzinfo=dt.UTC)
-    elif offset is not None:
-        minutes = int(offset[2]) * 60 + int(offset[3] or 0)
-        east = dt.timedelta(minutes=minutes if offset[1] == "+" else -minutes)
-        aware = moment.replace(tzinfo=dt.timezone(east))
-    elif moment.astimezone().tzname() == zone:
-        aware = moment.astimezone()
-    else:
+    try:
+        moment = dt.datetime.fromisoformat(found[1])
+        if zone in _UTC:
+            moment = moment.replace(tzinfo=dt.UTC)
+        elif offset is not None:
+            minutes = int(offset[2]) * 60 + int(offset[3] or 0)
+            east = dt.timedelta(minutes=minutes if offset[1] == "+" else -minutes)
+            moment = moment.replace(tzinfo=dt.timezone(east))
+        else:
+            moment = moment.astimezone()
+            if moment.tzname() != zone:
+                return None
+        return int(moment.timestamp() * 1_000_000)
+    except (ValueError, OverflowError, OSError):
         return None
-    return int(aware.timestamp() * 1_000_000)
