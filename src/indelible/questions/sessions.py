@@ -25,7 +25,10 @@ COPIED: Final = "a replica or a backup: it gets every row, and who reads those i
 NOT_WATCHED: Final = (
     "nobody looked at the server's sessions: no relay ran, or the server didn't answer it"
 )
-BETWEEN: Final = "the server counted more sessions than were seen: they were shorter than a look"
+BETWEEN: Final = (
+    "the server counted more sessions than were seen: they were shorter than a look (some, perhaps,"
+    " Indelible's own, which asks for the schema now and then)"
+)
 _SLACK: Final = 2 * AGAIN_S * 1_000_000
 
 
