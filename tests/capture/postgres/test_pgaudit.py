@@ -134,7 +134,7 @@ def test_what_others_read_is_an_access_by_statement(site: Watched) -> None:
     by which role, program and address; without a literal. Answer 4 has them as possible."""
     where = f"{site.database.url('app')}?application_name=report"
     for statement in (
-        "SELECT * FROM customer WHERE name = 'secret'",
+        "SELECT * FROM customer /* secret */ WHERE name IN ('secret', $$secret$$, E'secret')",
         "SELECT 1 FROM people",
         "SELECT whose()",
         "COPY customer TO STDOUT",
@@ -150,7 +150,7 @@ def test_what_others_read_is_an_access_by_statement(site: Watched) -> None:
             *[("customer.read", 1)] * 4,
             ("invoice.read", 2),
         ]
-        assert texts(found)[0] == "SELECT * FROM customer WHERE name = ?"
+        assert texts(found)[0] == "SELECT * FROM customer WHERE name IN (?, ?, ?)"
         for event in found:
             assert event.actor is None
             assert event.context == {"application": "report", "address": "127.0.0.1"}
