@@ -18,17 +18,24 @@ setup: .venv/.installed
 demo: setup
 	$(BIN)/indelible demo
 
-# Tests start servers of their own; the binaries must be there.
+# Tests start servers of their own; the binaries must be there. pgaudit's package is named after the
+# version of the server.
+NEWEST := basename "$$(dirname "$$(ls -d /usr/lib/postgresql/*/bin | sort | tail -1)")"
+
 servers:
 	@{ ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && \
+	  [ -e "/usr/lib/postgresql/$$($(NEWEST))/lib/pgaudit.so" ] && \
 	  PATH=$$PATH:/usr/sbin command -v pgbouncer >/dev/null && \
 	  PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null && \
 	  command -v curl >/dev/null; } || { \
-	  [ "$$(id -u)" = 0 ] || { echo "expected PostgreSQL, PgBouncer, MariaDB and curl:" \
-	    "apt-get install postgresql pgbouncer mariadb-server curl"; exit 2; }; \
+	  [ "$$(id -u)" = 0 ] || { echo "expected PostgreSQL, its pgaudit, PgBouncer, MariaDB and curl:" \
+	    "apt-get install postgresql pgbouncer mariadb-server curl," \
+	    "then postgresql-VERSION-pgaudit"; exit 2; }; \
 	  apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	    postgresql pgbouncer mariadb-server curl; }
+	    postgresql pgbouncer mariadb-server curl && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    "postgresql-$$($(NEWEST))-pgaudit"; }
 
 # What hangs on SQLAlchemy runs a second time, on the older minor version that we support.
 ON_SQLALCHEMY := tests/capture/reads/test_shapes.py tests/capture/reads/test_sqlalchemy.py \

@@ -25,7 +25,13 @@ _START_S = 30.0
 class MariadbServer:
     """A server of its own, of which `root` is the superuser; accounts `owner` and `app`."""
 
-    def __init__(self, *, is_durable: bool = False, has_binary_log: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        is_durable: bool = False,
+        has_binary_log: bool = False,
+        options: tuple[str, ...] = (),
+    ) -> None:
         path = f"{os.environ['PATH']}:/usr/sbin"
         found = shutil.which("mariadbd", path=path)
         make = shutil.which("mariadb-install-db", path=path)
@@ -43,7 +49,8 @@ class MariadbServer:
             self._as_user += ["--clear-groups"]
         self.port = free_port()
         self._is_durable = is_durable
-        self._has_binary_log = has_binary_log
+        self._options = ["--log-bin=binary"] if has_binary_log else []
+        self._options += options
         self._process: subprocess.Popen[bytes] | None = None
         done = subprocess.run(
             [
@@ -87,7 +94,7 @@ class MariadbServer:
                     self._program,
                     "--no-defaults",
                     *(f"--{key}={value}" for key, value in options.items()),
-                    *(["--log-bin=binary"] if self._has_binary_log else []),
+                    *self._options,
                 ],
                 stdout=log,
                 stderr=log,

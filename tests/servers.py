@@ -11,8 +11,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -24,7 +25,13 @@ _START_S = 30.0
 class PostgresServer:
     """A cluster of its own, of which `postgres` is the superuser; roles `owner` and `app`."""
 
-    def __init__(self, *, fsync: bool = False, shared_buffers: str = "32MB") -> None:
+    def __init__(
+        self,
+        *,
+        fsync: bool = False,
+        shared_buffers: str = "32MB",
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
         found = shutil.which("postgres")
         if not binaries and found is None:
@@ -44,6 +51,7 @@ class PostgresServer:
         self.port = free_port()
         self._fsync = fsync
         self._shared_buffers = shared_buffers
+        self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self.data = self.directory / "data"
         self._run(
@@ -76,6 +84,7 @@ class PostgresServer:
             "max_connections": "60",
             "max_prepared_transactions": "5",
             "shared_buffers": self._shared_buffers,
+            **self._settings,
         }
         options = [part for item in settings.items() for part in ("-c", "=".join(item))]
         self._process = subprocess.Popen(
@@ -122,6 +131,10 @@ class PostgresServer:
         """What pg_dump writes of the database, without its random keys."""
         text = self._run("pg_dump", *options, self.url("postgres", database))
         return "\n".join(line for line in text.splitlines() if not line.startswith("\\"))
+
+    def program(self, name: str) -> str:
+        """Where the server's program of this name is."""
+        return str(self._bin / name)
 
     def _run(self, program: str, *arguments: str) -> str:
         done = subprocess.run(

@@ -92,12 +92,35 @@ def test_a_url_alone_is_a_policy() -> None:
             r"line 4 \[tables.a\]: subject: expected \"self\" or",
         ),
         ("[trail]\nurl = 'sqlite:///t.db'\n[relay]\npoll_s = 0", "poll_s above zero"),
+        ("[trail]\nurl = 'sqlite:///t.db'\n[relay]\nsessions_s = 0", "sessions_s above zero"),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[database]\nurl = 'postgresql://h/d'\nhosts = '::1'",
+            r"line 5 \[database\]: expected hosts as a list of addresses",
+        ),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[database]\nurl = 'sqlite:///a.db'\naudit_log = 'x'",
+            "expected audit_log only beside a URL like postgresql",
+        ),
     ],
 )
 def test_a_mistake_names_line_key_and_what_is_allowed(text: str, message: str) -> None:
     """The operator reads where to look and what to write."""
     with pytest.raises(PolicyError, match=message):
         parse_policy(text)
+
+
+def test_where_the_application_connects_from_is_no_name() -> None:
+    """Role and address together are the application's; a relative log is beside the file."""
+    policy = parse_policy(
+        "[trail]\nurl = 'sqlite:///t.db'\n[database]\nurl = 'mysql://o@h/d'\n"
+        "roles = ['app@%']\nhosts = ['10.0.0.5']\naudit_log = 'log/*.log'",
+        directory=Path("/srv"),
+    )
+    assert policy.server is not None
+    assert policy.server.audit_log == "/srv/log/*.log"
+    assert policy.server.is_application("app", "10.0.0.5")
+    for role, address in (("app", None), ("app", "10.0.0.6"), ("bi", "10.0.0.5"), (None, None)):
+        assert not policy.server.is_application(role, address)
 
 
 def test_no_file_says_how_to_make_one(tmp_path: Path) -> None:

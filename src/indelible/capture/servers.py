@@ -7,7 +7,7 @@ where a policy names such a server, as it needs a driver.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -17,7 +17,12 @@ from indelible.capture.host import Journal
 from indelible.capture.outbox_layout import Layout
 from indelible.capture.restored_baseline import Progress as RestoreProgress
 from indelible.capture.schema import Unseen
+from indelible.capture.sessions import SessionsLook
 from indelible.policy.model import Policy, Server
+
+if TYPE_CHECKING:
+    from indelible.capture.statement_log import StatementLog
+    from indelible.capture.statements.planner import Planner
 
 Progress = Callable[[str, int, int], None]
 """Called with a table's name, how many of its rows are done, and how many there are (about)."""
@@ -133,6 +138,15 @@ class ServerOutbox(Protocol):
 
     def holder(self) -> Holder | None:
         """Who keeps the outbox from being settled; None where no transaction is open."""
+
+    def sessions(self) -> SessionsLook:
+        """Who is connected now and may read the database."""
+
+    def statement_log(self) -> StatementLog:
+        """How the server's audit writes down what is sent to the database."""
+
+    def planner(self, policy: Policy) -> Planner:
+        """What tells which tables a text names, whatever the settings of who sends it."""
 
     def fingerprint(self) -> str:
         """Another text whenever tables or triggers were changed."""

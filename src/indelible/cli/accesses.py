@@ -44,6 +44,8 @@ def command(
 ) -> None:
     """All records that an actor read or changed in a window.
 
+    Beside them other clients of the server that were connected, whose reads aren't seen by row.
+
     For example: indelible accesses --by staff:trudy --since "yesterday 02:30"
     """
     if only_unauthorised:

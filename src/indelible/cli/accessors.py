@@ -27,6 +27,8 @@ def command(
 ) -> None:
     """Everybody who read or changed a subject's data in a window.
 
+    Beside them other clients of the server that were connected, whose reads aren't seen by row.
+
     For example: indelible accessors --of customer:zara --since 2016-03-02 --until 2017-06-22
     """
     with open_trail(config) as trail:
@@ -41,7 +43,9 @@ def command(
 
 def row(finding: AccessorFinding) -> list[str]:
     """One actor as a table shows it."""
-    who = "(unattributed)" if finding.actor is None else str(finding.actor)
+    who = str(finding.actor) if finding.actor is not None else "(unattributed)"
+    if finding.actor is None and finding.database_role is not None:
+        who += f" as {finding.database_role}"
     if finding.actor is not None and finding.actor.on_behalf_of is not None:
         who += f" on behalf of {finding.actor.on_behalf_of}"
     if finding.through is not None:

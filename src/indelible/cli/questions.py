@@ -13,6 +13,7 @@ from indelible.questions.answer import Answer, AnyFinding
 
 F = TypeVar("F", bound=AnyFinding)
 Row = Sequence[str]
+SESSIONS = ("other client", "first (UTC)", "last (UTC)", "sessions", "why")
 
 
 def show_answer(
@@ -36,11 +37,13 @@ def show_answer(
     )
     why = _Whys()
     possible = print_table_of_possible(out, answer, columns, row, why)
+    others = _print_sessions(out, answer, why)
     searched = answer.searched
     out.print(
         f"searched: {local(searched.since) if searched.since else 'the beginning'} up to "
         f"{local(searched.until) if searched.until else 'the end'} (UTC), "
-        f"{answer.size} entries · certain: {count} · possible: {possible}",
+        f"{answer.size} entries · certain: {count} · possible: {possible}"
+        + (f" · other clients: {others}" if others else ""),
         style="dim",
     )
     for reach in answer.sources():
@@ -58,9 +61,16 @@ class _Whys:
 
     def __init__(self) -> None:
         self.letters: dict[str, str] = {}
+        self._printed = 0
 
     def letter(self, why: str | None) -> str:
         return self.letters.setdefault(why or "not seen exactly", str(len(self.letters) + 1))
+
+    def print(self, out: Console) -> None:
+        """What the letters stand for that weren't explained yet."""
+        for why, letter in list(self.letters.items())[self._printed :]:
+            out.print(f"  {letter}: {why}", style="dim")
+        self._printed = len(self.letters)
 
 
 def print_table_of_possible(
@@ -83,9 +93,27 @@ def print_table_of_possible(
             yield [*row(finding), whys.letter(_why(finding))]
 
     count = print_table(out, [*columns, "why"], rows(), empty="")
-    for why, letter in whys.letters.items():
-        out.print(f"  {letter}: {why}", style="dim")
+    whys.print(out)
     return count
+
+
+def _print_sessions(out: Console, answer: Answer[Any], whys: _Whys) -> int:
+    """Who else was connected, and may have read it."""
+    rows = [
+        [
+            finding.client_text,
+            local(finding.first),
+            local(finding.last) + (" (open)" if finding.is_open else ""),
+            "" if finding.sessions is None else str(finding.sessions),
+            whys.letter(finding.why),
+        ]
+        for finding in answer.sessions()
+    ]
+    if rows:
+        out.print("connected meanwhile, reads not seen by row (possible):", style="bold")
+        print_table(out, SESSIONS, rows, empty="")
+        whys.print(out)
+    return len(rows)
 
 
 def _why(finding: object) -> str | None:
@@ -99,6 +127,8 @@ def _empty(answer: Answer[Any], nothing: str, unknown: str) -> str:
 
 def _objects(answer: Answer[Any]) -> Iterable[object]:
     yield from answer
+    for session in answer.sessions():
+        yield {"session": session}
     yield {
         "searched": {"since": answer.searched.since, "until": answer.searched.until},
         "size": answer.size,

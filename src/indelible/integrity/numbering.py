@@ -21,6 +21,7 @@ from indelible.events.codec import (
     seal_parts,
 )
 from indelible.events.model import RESTORED, Event, Producer, Timestamp
+from indelible.events.sessions import ACTIONS, SKIPPED
 from indelible.events.values import Value
 from indelible.integrity.doubt import is_doubtful
 from indelible.store.entry import format_stem, leaf_of, new_salts
@@ -35,9 +36,15 @@ BATCH: Final = "batch.sequenced"
 VOID: Final = "source.void"
 _VOID_RANGES: Final = 500
 """So many an entry, so that it is never cut into parts."""
-QUIET: Final = frozenset(
-    {ACKNOWLEDGED, BATCH, VOID, "table.baseline", RESTORED, "capture.installed"}
-)
+QUIET: Final = ACTIONS | {
+    ACKNOWLEDGED,
+    BATCH,
+    VOID,
+    SKIPPED,
+    "table.baseline",
+    RESTORED,
+    "capture.installed",
+}
 """`system` actions that nobody has to see."""
 
 

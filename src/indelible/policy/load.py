@@ -34,10 +34,17 @@ _TABLE_KEYS: Final = (
     "without_values",
     "subject",
 )
-_DATABASE_KEYS: Final = ("url", "roles")
+_DATABASE_KEYS: Final = ("url", "roles", "hosts", "audit_log")
 _SERVER_SCHEMES: Final = ("postgresql", "postgres", "mysql", "mariadb")
 _SERVER_URLS: Final = "postgresql://host/name or mysql://host/name"
-_RELAY_KEYS: Final = ("batch_events", "poll_s", "read_s", "retry_max_s", "buffer_events")
+_RELAY_KEYS: Final = (
+    "batch_events",
+    "poll_s",
+    "read_s",
+    "retry_max_s",
+    "buffer_events",
+    "sessions_s",
+)
 
 
 def load_policy(path: str | Path) -> Policy:
@@ -267,23 +274,32 @@ def _database(
         return None, None
     url = _take(section, "url", str, "", at)
     scheme = url.partition("://")[0] if "://" in url else ""
-    roles = section.get("roles", [])
-    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-        raise at.error("expected roles as a list of names", "roles")
+    roles = _texts(section, "roles", "names", at)
+    hosts = _texts(section, "hosts", "addresses", at)
+    log = _take(section, "audit_log", str, "", at)
+    audit_log = str(directory.absolute() / log) if log else None
     if scheme in _SERVER_SCHEMES:
         try:
             urllib.parse.urlsplit(url).port  # noqa: B018 - whether it is a number
         except ValueError:
             raise at.error(f"expected a URL like {_SERVER_URLS}", "url") from None
-        return None, Server(url, tuple(roles))
+        return None, Server(url, roles, hosts, audit_log)
     if scheme != "sqlite":
         raise at.error(
             f"expected a URL like sqlite:///app.db, {_SERVER_URLS}, got {scheme!r} before its ://",
             "url",
         )
-    if roles:
-        raise at.error(f"expected roles only beside a URL like {_SERVER_URLS}", "roles")
+    for key in section:
+        if key != "url":
+            raise at.error(f"expected {key} only beside a URL like {_SERVER_URLS}", key)
     return _sqlite_path(url, at, directory), None
+
+
+def _texts(section: Mapping[str, object], key: str, what: str, at: _Where) -> tuple[str, ...]:
+    found = section.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise at.error(f"expected {key} as a list of {what}", key)
+    return tuple(found)
 
 
 def _relay(section: Mapping[str, object], at: _Where) -> RelaySettings:
@@ -295,6 +311,7 @@ def _relay(section: Mapping[str, object], at: _Where) -> RelaySettings:
         read_s=_take(section, "read_s", float, base.read_s, at),
         retry_max_s=_take(section, "retry_max_s", float, base.retry_max_s, at),
         buffer_events=_take(section, "buffer_events", int, base.buffer_events, at),
+        sessions_s=_take(section, "sessions_s", float, base.sessions_s, at),
     )
     for key in _RELAY_KEYS:
         if getattr(settings, key) <= 0:

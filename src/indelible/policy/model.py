@@ -52,22 +52,38 @@ class RelaySettings(msgspec.Struct, frozen=True):
     read_s: float = 0.05
     retry_max_s: float = 30.0
     buffer_events: int = 10_000
+    sessions_s: float = 5.0
 
 
 class Server(msgspec.Struct, frozen=True):
     """A database of PostgreSQL, MariaDB or MySQL: `url` may hold a password, so that it is shown
     without.
 
-    `roles` are those as which the application connects; they may record explicit events.
+    `roles` are those as which the application connects, from `hosts`; they may record explicit
+    events. `audit_log` are the files into which the server's audit writes statements: a path, or
+    a pattern of the shell's.
     """
 
     url: str
     roles: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    audit_log: str | None = None
 
     @property
     def is_mariadb(self) -> bool:
         """Whether it is MariaDB or MySQL."""
         return self.url.startswith(("mysql:", "mariadb:"))
+
+    def has_role(self, role: str | None) -> bool:
+        """Whether the application connects as `role`. MariaDB's sessions don't tell `app@%` from
+        `app@localhost`."""
+        names = [name.partition("@")[0] if self.is_mariadb else name for name in self.roles]
+        return role in names
+
+    def is_application(self, role: str | None, address: str | None) -> bool:
+        """Whether only the application connects so, if its hosts are nobody else's: an address
+        can't be made up, as a program's name can."""
+        return self.has_role(role) and address in self.hosts
 
     def __str__(self) -> str:
         parts = urllib.parse.urlsplit(self.url)

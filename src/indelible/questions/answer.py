@@ -9,6 +9,7 @@ import msgspec
 
 from indelible.events.codec import decode_event
 from indelible.events.model import Timestamp
+from indelible.questions.findings import SessionFinding
 from indelible.questions.window import Window
 from indelible.store.protocol import Source, TrailReader
 from indelible.tlog import Index, Size
@@ -56,12 +57,14 @@ class Answer(Generic[F]):
         size: Size,
         find: Callable[[], Iterator[F]],
         is_known: Callable[[], bool],
+        find_sessions: Callable[[], Iterator[SessionFinding]] = lambda: iter(()),
     ) -> None:
         self.searched = searched
         self.size = size
         self._reader = reader
         self._find = find
         self._is_known = is_known
+        self._find_sessions = find_sessions
 
     def __iter__(self) -> Iterator[F]:
         return self._find()
@@ -73,6 +76,24 @@ class Answer(Generic[F]):
     def possible(self) -> Iterator[F]:
         """What may have been so; each finding's `why` says what couldn't be seen."""
         return (finding for finding in self if not finding.certain)
+
+    def sessions(self) -> Iterator[SessionFinding]:
+        """Who else may have read it: other clients of the server, whose reads aren't seen by row.
+
+        Of answers that are about reads; possible all of them, however sure the findings are.
+        """
+        return self._find_sessions()
+
+    def with_sessions(self, find: Callable[[], Iterator[SessionFinding]]) -> Answer[F]:
+        """This answer, beside which `sessions` are what `find` gives."""
+        return Answer(
+            self._reader,
+            searched=self.searched,
+            size=self.size,
+            find=self._find,
+            is_known=self._is_known,
+            find_sessions=find,
+        )
 
     @property
     def known(self) -> bool:

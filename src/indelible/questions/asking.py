@@ -5,19 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import zoneinfo
 from pathlib import Path
+from typing import TypeVar
 
 from indelible.events.model import Actor, Subject, Target
 from indelible.policy import Policy
 from indelible.questions.accesses import accesses
 from indelible.questions.accessors import accessors
-from indelible.questions.answer import Answer
+from indelible.questions.answer import Answer, AnyFinding
 from indelible.questions.events import access_events, changes, events, history
 from indelible.questions.findings import AccessFinding, AccessorFinding, Finding, StateFinding
+from indelible.questions.sessions import other_sessions
 from indelible.questions.state import state
 from indelible.questions.unauthorised import UnauthorisedFinding, unauthorised
 from indelible.questions.window import Window, parse_instant, parse_window
 from indelible.store.protocol import TrailReader
 
+F = TypeVar("F", bound=AnyFinding)
 When = str | dt.date | None
 """A time as a person types it, a date, or an aware datetime; None leaves the side open."""
 
@@ -28,6 +31,7 @@ class Questions:
     def __init__(self, reader: TrailReader, policy: Policy) -> None:
         self._reader = reader
         self._tables = policy.tables
+        self._server = policy.server
 
     @property
     def reader(self) -> TrailReader:
@@ -44,13 +48,17 @@ class Questions:
         self, *, by: Actor, since: When = None, until: When = None, also_as: bool = False
     ) -> Answer[AccessFinding]:
         """Every record that `by` read or changed in the window, one finding a record."""
-        return accesses(self._reader, by=by, window=self.window(since, until), also_as=also_as)
+        window = self.window(since, until)
+        return self._beside_sessions(accesses(self._reader, by=by, window=window, also_as=also_as))
 
     def access_events(
         self, *, by: Actor, since: When = None, until: When = None, also_as: bool = False
     ) -> Answer[Finding]:
         """Every event in which `by` read or changed records in the window."""
-        return access_events(self._reader, by=by, window=self.window(since, until), also_as=also_as)
+        window = self.window(since, until)
+        return self._beside_sessions(
+            access_events(self._reader, by=by, window=window, also_as=also_as)
+        )
 
     def unauthorised(
         self,
@@ -73,8 +81,9 @@ class Questions:
             for table in self._tables.values()
             if table.subject is not None and table.subject.kind == of.kind
         ]
-        return accessors(
-            self._reader, of=of, window=self.window(since, until), kinds=kinds, also_as=also_as
+        window = self.window(since, until)
+        return self._beside_sessions(
+            accessors(self._reader, of=of, window=window, kinds=kinds, also_as=also_as)
         )
 
     def events(
@@ -110,6 +119,14 @@ class Questions:
         if at is not None:
             instant = parse_instant(at, "until", now=_now(), zone=_local_zone())
         return state(self._reader, target=target, at=instant)
+
+    def _beside_sessions(self, answer: Answer[F]) -> Answer[F]:
+        """`answer`, with whoever else was connected in its window."""
+        return answer.with_sessions(
+            lambda: other_sessions(
+                self._reader, window=answer.searched, server=self._server, size=answer.size
+            )
+        )
 
     def window(self, since: When, until: When) -> Window:
         """The instants that these mean here and now; raises `WindowError`."""

@@ -117,6 +117,35 @@ class AccessorFinding(msgspec.Struct, frozen=True, kw_only=True):
         return describe_deed(self.reads, self.changes)
 
 
+class SessionFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """Sessions of one role, program and address that may have read what was asked for.
+
+    Between `first` and `last` they may have been connected, in `spans` of time; `is_open` says
+    that some were when they were last seen. `sessions` is how many there were, None where nobody
+    knows. Without a role it stands for sessions that weren't seen at all.
+    """
+
+    role: str | None = None
+    program: str | None = None
+    address: str | None = None
+    first: Timestamp
+    last: Timestamp
+    spans: int
+    sessions: int | None
+    is_open: bool = False
+    indexes: tuple[Index, ...]
+    certain: bool = False
+    why: str
+
+    @property
+    def client_text(self) -> str:
+        """Who it was, as far as the server told."""
+        if self.role is None:
+            return "(not seen)"
+        program = f" {self.program}" if self.program else ""
+        return f"{self.role}{program} from {self.address or '(unknown)'}"
+
+
 class StateFinding(msgspec.Struct, frozen=True, kw_only=True):
     """What a row was. Possible only where something not seen exactly may have changed it."""
 

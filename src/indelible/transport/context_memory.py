@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -10,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from indelible.capture.change_drafts import DecodedRows, OutboxNotice
-from indelible.transport.journal_writing import make_private_directory
+from indelible.transport.kept_file import replace_file
 
 
 class Ledger(Protocol):
@@ -48,22 +47,12 @@ class ContextMemory(Generic[L]):
             self._lost_before = first
         self._is_checked = True
         if self.ledger.through > self._saved_through:
-            self._save()
+            replace_file(self._path, self.ledger.encode())
             self._saved_through = self.ledger.through
         if first == self._lost_before:
             # Again where the same rows are fetched again: they weren't delivered.
             decoded.notices.append(_lost(first))
         return decoded
-
-    def _save(self) -> None:
-        make_private_directory(self._path.parent)
-        new = self._path.with_name(self._path.name + ".new")
-        fd = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(self.ledger.encode())
-            file.flush()
-            os.fdatasync(fd)
-        new.replace(self._path)
 
 
 def _lost(seq: int) -> OutboxNotice:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from indelible.capture.drift import DriftWatch, Notice
 from indelible.capture.host import Journal
@@ -22,8 +22,12 @@ from indelible.transport.outbox import HeldEvents, OutboxReader, OutboxSource, O
 from indelible.transport.outbox_reader import SqliteOutboxReader
 from indelible.transport.server_reader import ServerOutboxReader
 from indelible.transport.server_watch import ServerWatch
+from indelible.transport.session_watch import SessionWatch
 from indelible.transport.source import Source
 from indelible.transport.watched import WatchedDatabases
+
+if TYPE_CHECKING:
+    from indelible.transport.statement_source import StatementSource
 
 
 class OutboxEnd(NamedTuple):
@@ -35,11 +39,13 @@ class OutboxEnd(NamedTuple):
 
 
 class _Watched(NamedTuple):
-    """The policy's server, and who watches its triggers."""
+    """The policy's server, and who watches its triggers and its sessions."""
 
     server: Server
     reader: ServerOutboxReader
     watch: ServerWatch
+    sessions: SessionWatch
+    statements: StatementSource | None
 
 
 class CapturedDatabases:
@@ -55,6 +61,7 @@ class CapturedDatabases:
     ) -> None:
         self.known = WatchedDatabases(policy.journals)
         self._policy = policy
+        self._held = held
         self._journal = journal
         self._context_key = context_key
         self._notice = notice
@@ -78,15 +85,18 @@ class CapturedDatabases:
                 self._watched = self._watch(self._policy.server)
             self._sources.watch_server(str(self._policy.server), self._watched.reader)
             self._watched.watch.look()
+            self._watched.sessions.look()
         for where, source in self._sources.restored():
             pages = self._pages(where, source)
             if pages is not None:
                 self._restores.look(source.producer_id, source.epoch, pages)
-        return self._sources.find_sources()
+        return [*self._sources.find_sources(), *self._statements()]
 
     def close(self) -> None:
         """See `SourceFinder.close`."""
         self._sources.close()
+        for source in self._statements():
+            source.close()
 
     def open_outbox(self, path: Path) -> SqliteOutboxReader:
         """A reader of its own for the file at `path`."""
@@ -113,7 +123,32 @@ class CapturedDatabases:
     def _watch(self, server: Server) -> _Watched:
         reader = self.open_server(server)
         watch = ServerWatch(server, self._policy, reader, self._notice)
-        return _Watched(server, reader, watch)
+        sessions = SessionWatch(
+            server,
+            self._policy.journals,
+            reader,
+            self._journal,
+            every_s=self._policy.relay.sessions_s,
+        )
+        statements = None
+        if server.audit_log is not None:
+            # Only here: it needs the parser.
+            from indelible.transport.statement_source import StatementSource
+
+            statements = StatementSource(
+                server,
+                server.audit_log,
+                self._policy,
+                reader,
+                self._held,
+                self._journal,
+                self._notice,
+            )
+        return _Watched(server, reader, watch, sessions, statements)
+
+    def _statements(self) -> Sequence[StatementSource]:
+        statements = self._watched.statements if self._watched is not None else None
+        return [] if statements is None else [statements]
 
     def _pages(self, where: Path | str, source: OutboxSource) -> Pages | None:
         restore = (source.producer_id, source.epoch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from indelible.capture.context_ledger import ConnectionLedger as make_ledger
 from indelible.capture.horizon import Horizon, OutboxRows, OutboxState
@@ -34,13 +35,19 @@ from indelible.capture.mariadb.locking import locked
 from indelible.capture.mariadb.names import quote_name
 from indelible.capture.mariadb.plan import plan_install
 from indelible.capture.mariadb.schema import fetch, named_sql, read_files, read_schema
+from indelible.capture.mariadb.sessions import read_sessions
 from indelible.capture.mariadb.values import ROWS
 from indelible.capture.outbox_layout import Layout
 from indelible.capture.restored_baseline import Progress, draft_restored
 from indelible.capture.servers import Drift, Holder, Ledger, ServerLook
+from indelible.capture.sessions import SessionsLook
 from indelible.capture.text_rows import TextDecoder
 from indelible.errors import DeliveryError
 from indelible.policy.model import Policy, Server
+
+if TYPE_CHECKING:
+    from indelible.capture.mariadb.server_audit import ServerAuditLog
+    from indelible.capture.statements.planner import Planner
 
 __all__ = [
     "check",
@@ -124,6 +131,21 @@ class MariadbOutbox:
     def holder(self) -> Holder | None:
         with self._errors():
             return outbox.read_holder(self._connection, self._sql)
+
+    def sessions(self) -> SessionsLook:
+        with self._errors():
+            return read_sessions(self._connection, self._sql)
+
+    def statement_log(self) -> ServerAuditLog:
+        from indelible.capture.mariadb.server_audit import ServerAuditLog
+
+        return ServerAuditLog(database_of(self._server))
+
+    def planner(self, policy: Policy) -> Planner:
+        from indelible.capture.mariadb.server_reads import planner_on
+
+        with self._errors():
+            return planner_on(self._connection, database_of(self._server), policy)
 
     def fingerprint(self) -> str:
         with self._errors():

@@ -71,6 +71,14 @@ FROM information_schema.INNODB_TRX
 SHOW ENGINE INNODB STATUS
 -- name: client_of
 SELECT USER, HOST, DB FROM information_schema.PROCESSLIST WHERE ID = %s
+-- name: sessions_counted
+SHOW GLOBAL STATUS WHERE VARIABLE_NAME IN ('Connections', 'Aborted_connects')
+-- name: sessions
+SELECT ID = CONNECTION_ID(), ID, USER, HOST, COMMAND LIKE 'Binlog Dump%', USER = 'unauthenticated user'
+FROM information_schema.PROCESSLIST WHERE COMMAND <> 'Daemon' AND USER <> 'system user'
+-- name: programs
+SELECT PROCESSLIST_ID, ATTR_VALUE FROM performance_schema.session_connect_attrs
+WHERE ATTR_NAME = 'program_name'
 -- name: sizes
 SELECT id, COALESCE(LENGTH(old), 0) + COALESCE(LENGTH(new), 0) + COALESCE(LENGTH(ctx), 0)
 FROM {schema}.outbox WHERE id >= %s ORDER BY id LIMIT %s

@@ -172,6 +172,11 @@ class ServerReads:
             self._looking.release()
 
 
+def planner_on(connection: Connection, database: str, policy: Policy) -> Planner:
+    """Of texts of any session. Raises `pymysql.Error`."""
+    return _Plans(_read(connection, database), database, policy).planner
+
+
 def _keep(cache: dict[K, T], key: K, value: T) -> None:
     """Keep it, of so many."""
     if len(cache) >= MAX_PLANS:

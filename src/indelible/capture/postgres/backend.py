@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from indelible.capture.context_ledger import TransactionLedger as make_ledger
 from indelible.capture.horizon import Horizon, OutboxRows, OutboxState
@@ -23,11 +24,17 @@ from indelible.capture.postgres.looking import look_at
 from indelible.capture.postgres.nests import Nests
 from indelible.capture.postgres.restored import restored_pages
 from indelible.capture.postgres.schema import named_sql
+from indelible.capture.postgres.sessions import read_sessions
 from indelible.capture.postgres.values import ROWS
 from indelible.capture.servers import Drift, Holder, Ledger
+from indelible.capture.sessions import SessionsLook
 from indelible.capture.text_rows import TextDecoder
 from indelible.errors import ConfigurationError, DeliveryError
 from indelible.policy.model import Policy, Server
+
+if TYPE_CHECKING:
+    from indelible.capture.postgres.pgaudit import PgauditLog
+    from indelible.capture.statements.planner import Planner
 
 __all__ = [
     "check",
@@ -95,6 +102,23 @@ class PostgresOutbox:
     def holder(self) -> Holder | None:
         with self._errors():
             return outbox.read_holder(self._connection)
+
+    def sessions(self) -> SessionsLook:
+        with self._errors():
+            return read_sessions(self._connection)
+
+    def statement_log(self) -> PgauditLog:
+        from indelible.capture.postgres.pgaudit import PgauditLog
+
+        with self._errors():
+            row = self._connection.execute("SELECT pg_catalog.current_database()").fetchone()
+        return PgauditLog(str(row[0]) if row is not None else "")
+
+    def planner(self, policy: Policy) -> Planner:
+        from indelible.capture.postgres.server_reads import planner_on
+
+        with self._errors():
+            return planner_on(self._connection, policy)
 
     def fingerprint(self) -> str:
         with self._errors():

@@ -141,6 +141,24 @@ LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
 LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = l.transactionid
 WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock'
 ORDER BY pg_catalog.age(l.transactionid) DESC LIMIT 1
+-- name: sessions_counted
+SELECT d.sessions, pg_catalog.concat(d.stats_reset)
+FROM pg_catalog.pg_stat_database d WHERE d.datname = pg_catalog.current_database()
+-- name: sessions
+-- A standby has no database. Of roles whose statistics aren't ours to read, there is no more than
+-- process, role, program and database.
+SELECT a.pid = pg_catalog.pg_backend_pid(), pg_catalog.concat(a.pid, ' ', a.backend_start),
+  coalesce(a.usename, pg_catalog.concat('oid ', a.usesysid)), a.application_name,
+  CASE WHEN a.client_addr IS NOT NULL THEN pg_catalog.host(a.client_addr)
+    WHEN a.backend_start IS NOT NULL THEN 'local' END,
+  (extract(epoch FROM a.backend_start) * 1000000)::bigint, r.pid IS NOT NULL,
+  -- A session reports that it is there when its first transaction has ended.
+  CASE WHEN coalesce(a.backend_type, 'client backend') = 'client backend' AND r.pid IS NULL
+    THEN a.xact_start IS NULL OR a.xact_start - a.backend_start > '1 second' END
+FROM pg_catalog.pg_stat_activity a LEFT JOIN pg_catalog.pg_stat_replication r ON r.pid = a.pid
+WHERE a.usesysid IS NOT NULL
+  AND (a.datname = pg_catalog.current_database() OR (a.datname IS NULL AND r.pid IS NOT NULL))
+  AND coalesce(a.backend_type, '') <> ALL ('{parallel worker,logical replication worker,logical replication apply worker,logical replication tablesync worker,logical replication parallel worker}')
 -- name: meta
 SELECT key, value FROM indelible.meta
 -- name: captured

@@ -12,7 +12,7 @@ import itertools
 import re
 import threading
 import time
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -33,6 +33,9 @@ from indelible.capture.statements.planner import MAX_PLANS, Entry, Planner
 from indelible.capture.statements.tokens import Kind, unquote
 from indelible.errors import IndelibleError
 from indelible.policy.model import Policy, Server
+
+if TYPE_CHECKING:
+    from indelible.capture.postgres.connecting import Connection
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -185,6 +188,13 @@ class Plans:
             )
             _keep(self._unsettling, text, known)
         return known
+
+
+def planner_on(connection: Connection, policy: Policy) -> Planner:
+    """Of texts of any session: a name may be in any schema. Raises `psycopg.Error`."""
+    readable = read_readable(connection)
+    anybody = Session((), "", frozenset())
+    return Planner(schema_for(readable, anybody), policy, PostgresDialect(readable, anybody))
 
 
 class SessionPlanner:

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
-from indelible.capture.schema import Schema
+from indelible.capture.schema import Schema, Table
 from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.plan import Plan, TargetPlan, Verb
 from indelible.capture.statements.queries import can_go_beside, has_values, plan_query
-from indelible.capture.statements.shown import mentioned_tables, shown_text
+from indelible.capture.statements.shown import mentioned_tables, shown_text, tables_behind
 from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.sqlite import SQLITE
 from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.syntax import NotUnderstoodError, UnknownReadError
-from indelible.capture.statements.tokens import Token
+from indelible.capture.statements.tokens import Kind, Token
 from indelible.policy.model import Policy
 
 _log = logging.getLogger(__name__)
 
 MAX_PLANS: Final = 2_048
 _MAX_TEXT: Final = 200_000
+_ESCAPED_NAME: Final = re.compile('[uU]&"')
+_WORD: Final = re.compile(r"[\w$]+")
 _READ_BY_A_WRITE: Final = "read by a write"
 
 
@@ -106,25 +109,40 @@ class Planner:
                 return plan
         return self.entry(text).plan
 
+    def logged(
+        self, text: str, reads: Sequence[str], why: str, *, is_read: bool | None = None
+    ) -> Plan:
+        """Of a statement that a server wrote down: it ran, and no more is known of its rows.
+
+        `reads` are the tables and views that it read, where the log says; else those are taken
+        that `text` names, all that it may name where it isn't understood. `is_read` says whether
+        it is more than a write, where that is known.
+        """
+        tokens = self._dialect.tokenize(text)
+        verb = self._dialect.verb_of(text, tokens)
+        if is_read is None:
+            is_read = verb is Verb.READ
+        shown = shown_text(text, tokens, self.schema, self._dialect)
+        tables = [table for name in reads for table in tables_behind(name, self.schema)]
+        if not tables:
+            span = (0, None) if is_read else self._dialect.read_part(text, tokens)
+            if span is None or (is_read and self._dialect.hands_out_nothing(tokens)):
+                return Plan(verb=verb, shown_text=shown)
+            if any(token.kind is Kind.ILLEGAL for token in tokens):
+                tokens, span = _words(text), (0, None)
+            tables = mentioned_tables(text, tokens, self.schema, *span)
+            if _ESCAPED_NAME.search(text) is not None:
+                tables = list(self.schema.tables.values())
+        return self._by_tables(verb, shown, tables, why)
+
     def unseen(self, how: str, table: str | None) -> Plan:
         """Of something that hands out rows without a statement; all tables' where None."""
-        names = [
-            shape.name
+        tables = [
+            shape
             for shape in self.schema.tables.values()
             if table is None or shape.name.lower() == table.lower()
         ]
-        policies = [self._policy.table(name) for name in names]
-        targets = [
-            TargetPlan(policy, (), coverage="statement", why=f"{how} shows no rows")
-            for policy in policies
-            if policy.reads
-        ]
-        return Plan(
-            verb=Verb.READ,
-            shown_text=how,
-            targets=tuple(targets),
-            tables=tuple(target.policy.table for target in targets),
-        )
+        return self._by_tables(Verb.READ, how, tables, f"{how} shows no rows")
 
     def _candidates(self, text: str, converted: bool) -> list[Plan]:
         tokens = self._dialect.tokenize(text)
@@ -200,19 +218,21 @@ class Planner:
         start: int,
         end: int | None,
     ) -> Plan:
-        tables = [
-            table
-            for table in mentioned_tables(text, tokens, self.schema, start, end)
-            if self._policy.table(table.name).reads
-        ]
+        shown = shown_text(text, tokens, self.schema, self._dialect)
+        tables = mentioned_tables(text, tokens, self.schema, start, end)
+        return self._by_tables(verb, shown, tables, why)
+
+    def _by_tables(self, verb: Verb, shown: str, tables: Sequence[Table], why: str) -> Plan:
+        """It read `tables`, as far as their reads are captured."""
+        policies = {table.name: self._policy.table(table.name) for table in tables}
+        read = {name: policy for name, policy in policies.items() if policy.reads}
         return Plan(
             verb=verb,
-            shown_text=shown_text(text, tokens, self.schema, self._dialect),
+            shown_text=shown,
             targets=tuple(
-                TargetPlan(self._policy.table(table.name), (), coverage="statement", why=why)
-                for table in tables
+                TargetPlan(policy, (), coverage="statement", why=why) for policy in read.values()
             ),
-            tables=tuple(table.name for table in tables),
+            tables=tuple(read),
         )
 
 
@@ -222,6 +242,11 @@ def unplanned(text: str) -> Entry:
     verb = SQLITE.verb_of(text, tokens)
     shown = shown_text(text, tokens, Schema({}), SQLITE)
     return Entry([Plan(verb=verb, shown_text=shown, unknown=verb is Verb.READ)])
+
+
+def _words(text: str) -> tuple[Token, ...]:
+    """Every word of `text`, in comments and strings, too."""
+    return tuple(Token(Kind.WORD, *word.span(), "") for word in _WORD.finditer(text))
 
 
 def _remember(
