@@ -16,6 +16,7 @@ from django.core.management import call_command
 
 import django
 from bench.peers import works
+from bench.peers.installing import install
 from indelible.events.context import acting_as
 from indelible.events.model import Actor
 
@@ -126,28 +127,14 @@ def start(variant: Variant, directory: Path, url: str) -> None:
     if "pgtrigger" in variant.applications:
         call_command("pgtrigger", "install", verbosity=0)
     from django.contrib.auth.models import User
+    from django.db import connection
 
     User.objects.create(id=USER, username="alice")
     if variant.is_captured:
-        install(directory, url)
-
-
-def install(directory: Path, url: str) -> None:
-    from indelible.django.trails import trail_at
-
-    trail = trail_at(directory / "indelible.toml")
-    if url:
-        from indelible.capture.postgres.install import install as install_on_server
-
-        assert trail.policy.server is not None
-        install_on_server(trail.policy.server, trail.policy, journal=trail.journal)
-    else:
-        from django.db import connection
-
-        from indelible.capture.sqlite_install import install as install_in_file
+        from indelible.django.trails import trail_at
 
         connection.close()
-        install_in_file(directory / "app.sqlite", trail.policy, journal=trail.journal)
+        install(trail_at(directory / "indelible.toml"), directory / "app.sqlite")
 
 
 def works_of(

@@ -20,6 +20,7 @@ from sqlalchemy.orm import (
 )
 
 from bench.peers import works
+from bench.peers.installing import install
 from indelible.capture.sqlalchemy import capture
 from indelible.events.context import acting_as
 from indelible.events.model import Actor
@@ -130,16 +131,8 @@ def start(variant: Variant, directory: Path, url: str) -> tuple[sa.Engine, type[
         session.commit()
     if variant.is_captured:
         trail = Trail.open(directory / "indelible.toml", relay=False)
-        if url:
-            from indelible.capture.postgres.install import install as install_on_server
-
-            assert trail.policy.server is not None
-            install_on_server(trail.policy.server, trail.policy, journal=trail.journal)
-        else:
-            from indelible.capture.sqlite_install import install as install_in_file
-
-            engine.dispose()
-            install_in_file(directory / "app.sqlite", trail.policy, journal=trail.journal)
+        engine.dispose()
+        install(trail, directory / "app.sqlite")
         capture(engine, trail)
     return engine, item
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import psycopg
 from tests.servers import Database
 
 from bench.peers import works
@@ -111,6 +112,8 @@ def _named(bodies: tuple[bytes, ...]) -> tuple[int, int]:
 class Store:
     """The application's database, filled anew before each work that writes."""
 
+    _connection: psycopg.Connection[Any] | sqlite3.Connection
+
     def __init__(self, recording: Recording | None) -> None:
         self._recording = recording
 
@@ -120,7 +123,9 @@ class Store:
 
     def count(self) -> Kept:
         """What was recorded since."""
-        raise NotImplementedError
+        if self._recording is None:
+            return Kept(0, 0)
+        return Kept(*self._connection.execute(self._recording.count).fetchone())
 
     def serving(self) -> list[int]:
         """The server's processes that work for this database."""
@@ -150,11 +155,6 @@ class ServerStore(Store):
         self._connection.execute("VACUUM ANALYZE")
         self._connection.execute("CHECKPOINT")
 
-    def count(self) -> Kept:
-        if self._recording is None:
-            return Kept(0, 0)
-        return Kept(*self._connection.execute(self._recording.count).fetchone())
-
     def serving(self) -> list[int]:
         found = self._connection.execute(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
@@ -182,8 +182,3 @@ class FileStore(Store):
             self._connection.execute(f'DELETE FROM "{table}"')
         self._connection.execute("COMMIT")
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def count(self) -> Kept:
-        if self._recording is None:
-            return Kept(0, 0)
-        return Kept(*self._connection.execute(self._recording.count).fetchone())
