@@ -202,13 +202,6 @@ def list_entities(site: Site) -> None:
             session.expunge_all()
 
 
-def list_thousand(site: Site) -> None:
-    with Session(site.engine) as session:
-        for _ in range(LISTS):
-            session.scalars(select(Item).where(Item.id < 2_000)).all()
-            session.expunge_all()
-
-
 def list_names(site: Site) -> None:
     """The key isn't among what is asked for."""
     with site.engine.connect() as connection:
@@ -254,13 +247,6 @@ WORKS: dict[str, tuple[Callable[[Site], None], int]] = {
 }
 
 
-# What is listed is made anew for each block.
-ENTITIES: dict[str, tuple[Callable[[Site], None], int]] = {
-    "executemany, a row": (insert_many, ROWS),
-    "1,000 entities": (list_thousand, LISTS),
-}
-
-
 def main() -> None:
     print(describe_machine())
     server = PostgresServer(shared_buffers="512MB")
@@ -295,11 +281,9 @@ def sites_of(
     ]
 
 
-def measure(
-    sites: list[S], works: dict[str, tuple[Callable[[S], None], int]], blocks: int = BLOCKS
-) -> None:
+def measure(sites: list[S], works: dict[str, tuple[Callable[[S], None], int]]) -> None:
     used: dict[str, list[list[float]]] = {name: [[], []] for name in works}
-    for block in range(-1, blocks):
+    for block in range(-1, BLOCKS):
         for place in (0, 1) if block % 2 else (1, 0):
             site = sites[place]
             site.clean()

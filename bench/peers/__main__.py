@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 from tests.servers import Database, PostgresServer
 
-from bench.capture_postgres import ENTITIES, measure, sites_of
-from bench.capture_postgres import Site as PairSite
 from bench.machine import describe_machine
+from bench.peers.pair import NAMES, compare
 from bench.peers.processes import Taken, Worker
+from bench.peers.sqlalchemy_worker import make_item
 from bench.peers.stores import (
     IN_FILE,
     IN_SERVER,
@@ -170,10 +170,11 @@ def main() -> None:
             print()
             for line in table(section, sites):
                 print(line)
-        print("\nSQLAlchemy, PostgreSQL, both in one process, 40 alternating blocks")
-        pair = folder / "pair"
-        pair.mkdir()
-        measure(sites_of(PairSite, server, pair, "psycopg"), ENTITIES, blocks=40)
+        print()
+        item = make_item()
+        databases = {name: Database(server, f"pair_{name}") for name in NAMES}
+        print(compare("SQLAlchemy, PostgreSQL", item, folder / "pair", databases))
+        print(compare("SQLAlchemy, SQLite", item, folder / "pair_sqlite", {}))
     print(f"\n{describe_machine()}")
 
 

@@ -42,15 +42,15 @@ class Worker:
     def run(self, work: str, store: Store) -> Taken:
         self._say(work)
         self._expect("go")
-        server = {pid: _used_s(pid) for pid in store.serving()}
-        client = _used_s(self._process.pid)
+        server = {pid: used_s(pid) for pid in store.serving()}
+        client = used_s(self._process.pid)
         began = time.perf_counter()
         self._say("")
         self._expect("done")
         wall = time.perf_counter() - began
-        client = _used_s(self._process.pid) - client
+        client = used_s(self._process.pid) - client
         # A process that came meanwhile used all of its time here.
-        served = sum(_used_s(pid) - server.get(pid, 0.0) for pid in store.serving())
+        served = sum(used_s(pid) - server.get(pid, 0.0) for pid in store.serving())
         return Taken(client, served, wall)
 
     def stop(self) -> None:
@@ -77,6 +77,9 @@ class Worker:
             sys.exit(f"expected {word!r} of a worker, got {heard!r}: {self.said()}")
 
 
-def _used_s(pid: int) -> float:
-    """The processor time of a process, in nanoseconds' resolution (/proc has ticks of 10 ms)."""
+def used_s(pid: int = 0) -> float:
+    """The processor time of a process, by default of this one.
+
+    In nanoseconds' resolution, which /proc doesn't have: there a tick is 10 ms.
+    """
     return time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3), which Python lacks

@@ -115,10 +115,8 @@ def make_item() -> type[Any]:
     return Item
 
 
-def start(variant: Variant, directory: Path, url: str) -> tuple[sa.Engine, type[Any]]:
+def start(variant: Variant, directory: Path, url: str) -> sa.Engine:
     """Tables, what the library installs, a user."""
-    variant.prepare()
-    item = make_item()
     where = url.replace("postgresql:", "postgresql+psycopg:") or f"sqlite:///{directory}/app.sqlite"
     engine = sa.create_engine(where, pool_size=1, max_overflow=0)
     if not url:
@@ -134,7 +132,7 @@ def start(variant: Variant, directory: Path, url: str) -> tuple[sa.Engine, type[
         engine.dispose()
         install(trail, directory / "app.sqlite")
         capture(engine, trail)
-    return engine, item
+    return engine
 
 
 def set_pragmas(connection: Any, _: object) -> None:
@@ -216,7 +214,9 @@ def works_of(
 
 def main() -> None:
     chosen = VARIANTS[sys.argv[1]]
-    engine, item = start(chosen, Path(sys.argv[2]), "".join(sys.argv[3:]))
+    chosen.prepare()
+    item = make_item()
+    engine = start(chosen, Path(sys.argv[2]), "".join(sys.argv[3:]))
     works.serve(works_of(engine, item, chosen.request))
 
 
