@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +28,7 @@ class Variant(NamedTuple):
 
     applications: tuple[str, ...] = ()
     track: Callable[[Any], object] = lambda model: None
-    request: Callable[[], AbstractContextManager[object]] = nullcontext
+    request: Callable[[], works.Request] = nullcontext
     is_captured: bool = False
 
 
@@ -38,7 +38,7 @@ def track_auditlog(model: Any) -> None:
     auditlog.register(model)
 
 
-def as_auditlog() -> AbstractContextManager[object]:
+def as_auditlog() -> works.Request:
     from auditlog.context import set_actor
     from django.contrib.auth.models import User
 
@@ -70,14 +70,14 @@ def track_pghistory(model: Any, *, level: str) -> None:
     pghistory.track(level=getattr(pghistory, level))(model)
 
 
-def as_pghistory() -> AbstractContextManager[object]:
+def as_pghistory() -> works.Request:
     """As its middleware does it."""
     import pghistory
 
     return pghistory.context(user=USER, url="/items")
 
 
-def as_indelible() -> AbstractContextManager[object]:
+def as_indelible() -> works.Request:
     return acting_as(Actor("staff", "alice"), request="0190f3c1")
 
 
@@ -137,47 +137,33 @@ def start(variant: Variant, directory: Path, url: str) -> None:
         install(trail_at(directory / "indelible.toml"), directory / "app.sqlite")
 
 
-def works_of(
-    request: Callable[[], AbstractContextManager[object]],
-) -> dict[str, Callable[[], None]]:
+def ones() -> dict[str, Callable[[int], object]]:
     from django.db import transaction
     from django.db.models import Avg, Count, F
 
     from bench.peers.shop.models import Item
 
-    def insert() -> None:
-        for n in range(works.TRANSACTIONS):
-            with request(), transaction.atomic():
-                Item(**works.new_row(n)).save()
+    def insert(n: int) -> None:
+        with transaction.atomic():
+            Item(**works.new_row(n)).save()
 
-    def change() -> None:
-        for n in range(works.TRANSACTIONS):
-            with request(), transaction.atomic():
-                item = Item.objects.get(id=works.some_id(n))
-                item.stock += 1
-                item.save()
+    def change(n: int) -> None:
+        with transaction.atomic():
+            item = Item.objects.get(id=works.some_id(n))
+            item.stock += 1
+            item.save()
 
-    def insert_many() -> None:
-        with request(), transaction.atomic():
+    def insert_many(_: int) -> None:
+        with transaction.atomic():
             items = [Item(**works.new_row(n)) for n in range(works.ROWS)]
             Item.objects.bulk_create(items, batch_size=1_000)
 
-    def update_all() -> None:
-        for _ in range(works.UPDATES):
-            with request(), transaction.atomic():
-                Item.objects.update(stock=F("stock") + 1)
+    def update_all(_: int) -> None:
+        with transaction.atomic():
+            Item.objects.update(stock=F("stock") + 1)
 
-    def get(a_request: int) -> None:
-        for start in range(0, works.TRANSACTIONS, a_request):
-            with request():
-                for n in range(start, start + a_request):
-                    Item.objects.get(id=works.some_id(n))
-
-    def read(one: Callable[[int], object], times: int) -> None:
-        for start in range(0, times, works.STATEMENTS_A_REQUEST):
-            with request():
-                for n in range(start, start + works.STATEMENTS_A_REQUEST):
-                    one(n)
+    def get(n: int) -> object:
+        return Item.objects.get(id=works.some_id(n))
 
     def entities(n: int) -> object:
         return list(Item.objects.filter(id__range=works.some_range(n)))
@@ -194,18 +180,18 @@ def works_of(
         "W2": change,
         "W3": insert_many,
         "W4": update_all,
-        "R1": partial(get, works.GETS_A_REQUEST),
-        "R1s": partial(get, 1),
-        "R2": partial(read, entities, works.LISTS),
-        "R3": partial(read, names, works.LISTS),
-        "R4": partial(read, grades, works.COUNTS),
+        "R1": get,
+        "R1s": get,
+        "R2": entities,
+        "R3": names,
+        "R4": grades,
     }
 
 
 def main() -> None:
     chosen = VARIANTS[sys.argv[1]]
     start(chosen, Path(sys.argv[2]), "".join(sys.argv[3:]))
-    works.serve(works_of(chosen.request))
+    works.serve(ones(), chosen.request)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from typing import Any
 from tests.servers import Database
 
 from bench.peers.processes import used_s
-from bench.peers.sqlalchemy_worker import VARIANTS, start, works_of
+from bench.peers.sqlalchemy_worker import VARIANTS, ones, start
 from bench.peers.stores import IN_FILE, IN_SERVER, FileStore, Journals, ServerStore, Store
+from bench.peers.works import WORKS, run
 
 BLOCKS = 40
 NAMES = ("plain", "indelible")
@@ -23,7 +24,7 @@ NAMES = ("plain", "indelible")
 def compare(title: str, item: type[Any], directory: Path, databases: dict[str, Database]) -> str:
     """One line of the median ratio; without databases each is a file in `directory`."""
     stores: list[Store] = []
-    works = []
+    lists = []
     for name in NAMES:
         own = directory / name
         own.mkdir(mode=0o700, parents=True)
@@ -39,12 +40,12 @@ def compare(title: str, item: type[Any], directory: Path, databases: dict[str, D
             else FileStore(own / "app.sqlite", IN_FILE if is_captured else None)
         )
         stores[-1].clean()
-        works.append(works_of(engine, item, VARIANTS[name].request)["R2"])
+        lists.append(ones(engine, item)["R2"])
     taken: list[list[float]] = [[], []]
     for block in range(-1, BLOCKS):
         for place in (0, 1) if block % 2 else (1, 0):
             before = _used_s(stores[place])
-            works[place]()
+            run(WORKS["R2"], lists[place], VARIANTS[NAMES[place]].request)
             if block >= 0:  # the first warms up
                 taken[place].append(_used_s(stores[place]) - before)
     ratio = statistics.median(c / p for p, c in zip(*taken, strict=True))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -43,7 +42,7 @@ class Variant(NamedTuple):
     """What is done before models are made, and in what a request runs."""
 
     prepare: Callable[[], object] = lambda: None
-    request: Callable[[], AbstractContextManager[object]] = nullcontext
+    request: Callable[[], works.Request] = nullcontext
     is_captured: bool = False
 
 
@@ -78,7 +77,7 @@ def prepare_postgresql_audit() -> None:
     manager.values = {"actor_id": _user.get, "client_addr": lambda: "203.0.113.9"}
 
 
-def as_indelible() -> AbstractContextManager[object]:
+def as_indelible() -> works.Request:
     return acting_as(Actor("staff", "alice"), request="0190f3c1")
 
 
@@ -140,63 +139,53 @@ def set_pragmas(connection: Any, _: object) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
 
 
-def works_of(
-    engine: sa.Engine, item: type[Any], request: Callable[[], AbstractContextManager[object]]
-) -> dict[str, Callable[[], None]]:
-    def insert() -> None:
-        for n in range(works.TRANSACTIONS):
-            with request(), Session(engine) as session:
-                session.add(item(**works.new_row(n)))
-                session.commit()
+def ones(engine: sa.Engine, item: type[Any]) -> dict[str, Callable[[int], object]]:
+    def insert(n: int) -> None:
+        with Session(engine) as session:
+            session.add(item(**works.new_row(n)))
+            session.commit()
 
-    def change() -> None:
-        for n in range(works.TRANSACTIONS):
-            with request(), Session(engine) as session:
-                found = session.get_one(item, works.some_id(n))
-                found.stock += 1
-                session.commit()
+    def change(n: int) -> None:
+        with Session(engine) as session:
+            found = session.get_one(item, works.some_id(n))
+            found.stock += 1
+            session.commit()
 
-    def insert_many() -> None:
-        with request(), Session(engine) as session:
+    def insert_many(_: int) -> None:
+        with Session(engine) as session:
             session.execute(sa.insert(item), [works.new_row(n) for n in range(works.ROWS)])
             session.commit()
 
-    def add_many() -> None:
-        with request(), Session(engine) as session:
+    def add_many(_: int) -> None:
+        with Session(engine) as session:
             session.add_all([item(**works.new_row(n)) for n in range(works.ADDED)])
             session.commit()
 
-    def update_all() -> None:
-        for _ in range(works.UPDATES):
-            with request(), Session(engine) as session:
-                session.execute(sa.update(item).values(stock=item.stock + 1))
-                session.commit()
+    def update_all(_: int) -> None:
+        with Session(engine) as session:
+            session.execute(sa.update(item).values(stock=item.stock + 1))
+            session.commit()
 
-    def get(a_request: int) -> None:
-        for start in range(0, works.TRANSACTIONS, a_request):
-            with request():
-                for n in range(start, start + a_request):
-                    with Session(engine) as session:
-                        session.get_one(item, works.some_id(n))
+    def get(n: int) -> object:
+        with Session(engine) as session:
+            return session.get_one(item, works.some_id(n))
 
-    def read(one: Callable[[Session, int], object], times: int) -> None:
-        for start in range(0, times, works.STATEMENTS_A_REQUEST):
-            with request():
-                for n in range(start, start + works.STATEMENTS_A_REQUEST):
-                    with Session(engine) as session:
-                        one(session, n)
+    def entities(n: int) -> object:
+        with Session(engine) as session:
+            return session.scalars(
+                sa.select(item).where(item.id.between(*works.some_range(n)))
+            ).all()
 
-    def entities(session: Session, n: int) -> object:
-        return session.scalars(sa.select(item).where(item.id.between(*works.some_range(n)))).all()
-
-    def names(session: Session, n: int) -> object:
+    def names(n: int) -> object:
         chosen = sa.select(item.name, item.town)
-        return session.execute(chosen.where(item.id.between(*works.some_range(n)))).all()
+        with Session(engine) as session:
+            return session.execute(chosen.where(item.id.between(*works.some_range(n)))).all()
 
-    def grades(session: Session, n: int) -> object:
+    def grades(n: int) -> object:
         chosen = sa.select(item.grade, sa.func.count(item.id), sa.func.avg(item.price))
         within = chosen.where(item.id.between(*works.some_range(n)))
-        return session.execute(within.group_by(item.grade)).all()
+        with Session(engine) as session:
+            return session.execute(within.group_by(item.grade)).all()
 
     return {
         "W1": insert,
@@ -204,11 +193,11 @@ def works_of(
         "W3": insert_many,
         "W3u": add_many,
         "W4": update_all,
-        "R1": partial(get, works.GETS_A_REQUEST),
-        "R1s": partial(get, 1),
-        "R2": partial(read, entities, works.LISTS),
-        "R3": partial(read, names, works.LISTS),
-        "R4": partial(read, grades, works.COUNTS),
+        "R1": get,
+        "R1s": get,
+        "R2": entities,
+        "R3": names,
+        "R4": grades,
     }
 
 
@@ -217,7 +206,7 @@ def main() -> None:
     chosen.prepare()
     item = make_item()
     engine = start(chosen, Path(sys.argv[2]), "".join(sys.argv[3:]))
-    works.serve(works_of(engine, item, chosen.request))
+    works.serve(ones(engine, item), chosen.request)
 
 
 if __name__ == "__main__":

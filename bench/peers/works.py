@@ -5,17 +5,13 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 ROWS = 20_000
 ADDED = 4_000
-TRANSACTIONS = 2_000
-GETS_A_REQUEST = 20
-LISTS = 100
 LISTED = 1_000
-COUNTS = 200
-UPDATES = 3
-STATEMENTS_A_REQUEST = 10
+Request = AbstractContextManager[object]
 COLUMNS = (
     "id",
     "name",
@@ -33,25 +29,36 @@ COLUMNS = (
 
 
 class Work(NamedTuple):
-    """`units` is what a time is divided by, `rows` how many rows are written or read."""
+    """Something done `times`, so many in one request, each of which writes or reads `each` rows."""
 
     label: str
-    units: int
-    rows: int
-    writes: bool
+    times: int
+    a_request: int
+    each: int
+    writes: bool = False
+    is_bulk: bool = False
+
+    @property
+    def rows(self) -> int:
+        return self.times * self.each
+
+    @property
+    def units(self) -> int:
+        """What a time is divided by: how many rows, where they are written in bulk."""
+        return self.rows if self.is_bulk else self.times
 
 
 WORKS: Mapping[str, Work] = {
-    "W1": Work("insert, a transaction each", TRANSACTIONS, TRANSACTIONS, True),
-    "W2": Work("get, change, save, a transaction each", TRANSACTIONS, TRANSACTIONS, True),
-    "W3": Work("bulk insert, a row", ROWS, ROWS, True),
-    "W3u": Work("bulk insert by the unit of work, a row", ADDED, ADDED, True),
-    "W4": Work("one UPDATE of all, a row", UPDATES * ROWS, UPDATES * ROWS, True),
-    "R1": Work(f"get by key, {GETS_A_REQUEST} a request", TRANSACTIONS, TRANSACTIONS, False),
-    "R1s": Work("get by key, a request each", TRANSACTIONS, TRANSACTIONS, False),
-    "R2": Work("1,000 entities", LISTS, LISTS * LISTED, False),
-    "R3": Work("1,000 rows of 2 columns, no key", LISTS, LISTS * LISTED, False),
-    "R4": Work("GROUP BY over 1,000 rows", COUNTS, COUNTS * LISTED, False),
+    "W1": Work("insert, a transaction each", 2_000, 1, 1, writes=True),
+    "W2": Work("get, change, save, a transaction each", 2_000, 1, 1, writes=True),
+    "W3": Work("bulk insert, a row", 1, 1, ROWS, writes=True, is_bulk=True),
+    "W3u": Work("bulk insert by the unit of work, a row", 1, 1, ADDED, writes=True, is_bulk=True),
+    "W4": Work("one UPDATE of all, a row", 3, 1, ROWS, writes=True, is_bulk=True),
+    "R1": Work("get by key, 20 a request", 2_000, 20, 1),
+    "R1s": Work("get by key, a request each", 2_000, 1, 1),
+    "R2": Work("1,000 entities", 100, 10, LISTED),
+    "R3": Work("1,000 rows of 2 columns, no key", 100, 10, LISTED),
+    "R4": Work("GROUP BY over 1,000 rows", 200, 10, LISTED),
 }
 
 
@@ -92,12 +99,23 @@ def some_range(n: int) -> tuple[int, int]:
     return start + 1, start + LISTED
 
 
-def serve(works: Mapping[str, Callable[[], None]]) -> None:
-    """Say that we are ready, then do what each line of standard input names."""
-    print("ready", *works, flush=True)
+def run(work: Work, one: Callable[[int], object], request: Callable[[], Request]) -> None:
+    for start in range(0, work.times, work.a_request):
+        with request():
+            for n in range(start, start + work.a_request):
+                one(n)
+
+
+def serve(ones: Mapping[str, Callable[[int], object]], request: Callable[[], Request]) -> None:
+    """Say that we are ready, then do what each line of standard input names.
+
+    `ones` are what is done once, `request` is what a library needs to know who acts.
+    """
+    print("ready", *ones, flush=True)
     for line in sys.stdin:
+        name = line.strip()
         gc.collect()
         print("go", flush=True)
         sys.stdin.readline()
-        works[line.strip()]()
+        run(WORKS[name], ones[name], request)
         print("done", flush=True)
