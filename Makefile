@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup servers demo test test-long lint bench docs lock clean
+.PHONY: setup servers demo test test-long lint bench bench-capture docs lock clean
 
 setup: .venv/.installed
 
@@ -66,6 +66,19 @@ lint: setup
 bench: setup
 	$(BIN)/python -m bench
 
+# Beside other libraries, which are installed where nothing else looks for them.
+PEERS := .venv/peers
+
+bench-capture: setup servers $(PEERS)
+	PYTHONPATH=$(PEERS) $(BIN)/python -m bench.peers > $(PEERS)/results
+	mv $(PEERS)/results bench/results/capture_peers.txt
+	cat bench/results/capture_peers.txt
+
+$(PEERS): requirements/peers.txt | setup
+	rm -rf $@
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --target $@ -r $<
+	@touch $@
+
 docs: setup
 	$(BIN)/mkdocs build --strict
 
@@ -76,6 +89,9 @@ lock: setup
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	  -o requirements/sqlalchemy-2.0.txt requirements/sqlalchemy-2.0.in
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  -o requirements/peers.txt requirements/peers.in
 
 clean:
 	rm -rf .venv build dist site
