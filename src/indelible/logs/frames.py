@@ -53,8 +53,8 @@ class Frame(msgspec.Struct, frozen=True):
 class Unsigned(msgspec.Struct, frozen=True):
     """A line, or what stood before a frame in one, that nobody signed.
 
-    `looks` says that it begins as ours does: `"torn"` one that was cut off, `"forged"` one whose
-    trailer is there and doesn't hold.
+    `looks` says that it begins as ours does: `"torn"` one that was cut off, `"forged"` one that is
+    whole and has no trailer that holds.
     """
 
     text: bytes
@@ -127,7 +127,7 @@ class LineReader:
         found = _TRAILER.search(line, max(start, len(line) - TRAILER_BYTES))
         frame = None if found is None else self._frame(line[start:], found, start)
         if frame is None:
-            yield Unsigned(line, "torn" if found is None else "forged")
+            yield Unsigned(line, "torn" if not line.endswith(b"}") else "forged")
             return
         if start:
             before = line[:start]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 import secrets
 import stat
@@ -121,6 +122,20 @@ def make_key_file(path: Path) -> None:
         file.write(LogKeys.new().encode())
         file.flush()
         os.fsync(fd)
+
+
+def pseudonym_key(directory: Path) -> bytes:
+    """The key of all pseudonyms, kept beside the trail's keys; made where there is none."""
+    path = directory / "log-pseudonyms"
+    made = base64.b64encode(secrets.token_bytes(KEY_BYTES))
+    with contextlib.suppress(FileExistsError):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(made)
+    try:
+        return decode_key(path.read_text("ascii"), f"{path}")
+    except OSError as error:
+        raise ConfigurationError(f"expected a key in {path}, got {error.strerror}") from None
 
 
 def decode_key(text: str, what: str) -> bytes:
