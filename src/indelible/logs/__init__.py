@@ -15,7 +15,7 @@ from typing import Unpack
 from indelible.events.explicit import ExplicitArguments
 from indelible.logs.fields import Pseudonym, Public, Sealed, Secret
 from indelible.logs.handler import AUDIT, SafeHandler
-from indelible.logs.setup import configure, current
+from indelible.logs.setup import configure, current, is_configured
 
 __all__ = [
     "AUDIT",
@@ -42,9 +42,12 @@ def audit(action: str, **said: Unpack[ExplicitArguments]) -> None:
 class Handler(SafeHandler):
     """The handler for `logging.config.dictConfig`: `{"class": "indelible.logs.Handler"}`.
 
-    Writes to the stream of `configure`, or to one with the defaults.
+    Writes to the stream of `configure`; where that wasn't called it is, with the defaults and the
+    root logger as it is.
     """
 
     def __init__(self) -> None:
+        if not is_configured():
+            configure(root=False)
         running = current()
         super().__init__(running.lines, running.stream, running.auditor)

@@ -103,6 +103,11 @@ def configure(
             made.hooks.install()
 
 
+def is_configured() -> bool:
+    """Whether this process logs with something already."""
+    return _running is not None
+
+
 def current() -> Logging:
     """What this process logs with; with the defaults where nothing was configured."""
     global _running
