@@ -98,7 +98,7 @@ def command(
 
 def _new_keys(directory: Path) -> LogKeys:
     """Of this run alone; pseudonyms can be compared within a month."""
-    return LogKeys.new(pseudonym_key(directory), time.strftime("%Y%m", time.gmtime()))
+    return LogKeys.new(pseudonym_key(directory), time.strftime("%b%y", time.gmtime()).lower())
 
 
 def _run(command_line: tuple[str, ...], keys: LogKeys, tee: Tee, linger_s: float) -> int:

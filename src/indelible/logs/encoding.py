@@ -10,6 +10,8 @@ import msgspec
 JsonScalar = None | bool | int | float | str
 Json = JsonScalar | list["Json"] | dict[str, "Json"]
 
+_LETTERS: Final = bytes.maketrans(b"0123456789abcdef", b"bcdfghjklmnpqrst")
+
 _encode: Final = msgspec.json.Encoder().encode
 _plain: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
@@ -25,3 +27,13 @@ def ascii_json(value: Json) -> str:
         return _plain(value)
     # DEL is ASCII, and stands unescaped in JSON.
     return encoded.decode() if encoded.isascii() and b"\x7f" not in encoded else _plain(value)
+
+
+def letters(raw: bytes) -> str:
+    """`raw` in letters, two a byte: an id in which no run of digits could be taken for a code."""
+    return raw.hex().encode().translate(_LETTERS).decode()
+
+
+def size_text(size: int) -> str:
+    """A length, in fewer digits than any code has."""
+    return f"{size}" if size < 1_000 else "999+"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import CodeType, TracebackType
 from typing import Final
 
-from indelible.logs.encoding import Json
+from indelible.logs.encoding import Json, letters
 from indelible.logs.literals import Literals
 
 MAX_FRAMES: Final = 24
@@ -27,7 +27,7 @@ class ExceptionShower:
         self,
         literals: Literals,
         scrub: Callable[[str], str],
-        new_id: Callable[[], str] = lambda: secrets.token_hex(4),
+        new_id: Callable[[], str] = lambda: letters(secrets.token_bytes(4)),
     ) -> None:
         self._literals = literals
         self._scrub = scrub

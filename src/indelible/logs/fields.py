@@ -23,7 +23,7 @@ from typing import Final, Protocol
 import msgspec
 
 from indelible.errors import ConfigurationError
-from indelible.logs.encoding import Json, ascii_json
+from indelible.logs.encoding import Json, ascii_json, letters, size_text
 
 MAX_TEXT: Final = 8_192
 """Characters of one field; what is behind them is cut, and that is said."""
@@ -114,9 +114,9 @@ class Pseudonyms:
         self.key_id = key_id
 
     def of(self, text: str) -> str:
-        """`~<key id>:<16 hexadecimal digits>`."""
+        """`~<key id>:<16 letters>`."""
         raw = text.encode("utf-8", "surrogatepass")
-        return f"~{self.key_id}:{hmac.digest(self._key, raw, 'sha256')[:8].hex()}"
+        return f"~{self.key_id}:{letters(hmac.digest(self._key, raw, 'sha256')[:8])}"
 
 
 class FieldRules(msgspec.Struct, frozen=True):
@@ -142,13 +142,14 @@ class FieldRules(msgspec.Struct, frozen=True):
 class _Rule:
     """What is known of a name beforehand."""
 
-    __slots__ = ("declared", "is_number", "is_text", "is_withheld", "json")
+    __slots__ = ("declared", "is_known", "is_number", "is_text", "is_withheld", "json")
 
     def __init__(self, name: object, rules: FieldRules) -> None:
         self.json = f"{ascii_json(shown_name(name))}:"
         self.declared = rules.declared.get(name) if isinstance(name, str) else None
         self.is_number = name in rules.numbers
         self.is_text = name in rules.texts
+        self.is_known = self.declared is not None or self.is_number or self.is_text
         self.is_withheld = self.declared is None and not self.is_text
 
 
@@ -178,24 +179,28 @@ class Judge:
         self._sealing = sealing
         self._scrub = scrub
 
-    def fields(self, given: Mapping[str, object]) -> str:
-        """A record's fields as a JSON object; what is beyond `MAX_ITEMS` is counted."""
+    def fields(self, given: Mapping[str, object], is_name: Callable[[str], bool]) -> str:
+        """A record's fields as a JSON object; what is beyond `MAX_ITEMS` is counted.
+
+        `is_name` tells of a name that isn't known yet whether the program's author wrote it: one
+        that is data isn't shown.
+        """
         parts: list[str] = []
         known = self._known
         withholds = self._scrub is None
         for name, value in given.items():
             rule = known.get(name) if type(name) is str else _Rule(name, self._rules)
             if rule is None:
-                rule = self._rule(name)
+                rule = self._rule(name, is_name)
             # First the two that nearly every field is.
             if type(value) is str and rule.is_withheld and withholds:
-                parts.append(f'{rule.json}"<str:{len(value)}>"')
+                parts.append(f'{rule.json}"<str:{size_text(len(value))}>"')
             elif type(value) is int and rule.is_number and -_LARGE < value < _LARGE:
                 parts.append(f"{rule.json}{value}")
             else:
                 parts.append(rule.json + ascii_json(self._judge(rule, value)))
             if len(parts) >= MAX_ITEMS:
-                parts.append(f'"_more":{len(given) - MAX_ITEMS}')
+                parts.append(f'"_more":"{size_text(len(given) - MAX_ITEMS)}"')
                 break
         return f"{{{','.join(parts)}}}"
 
@@ -203,10 +208,14 @@ class Judge:
         """What may be shown of a value that has no name, as the arguments of a message haven't."""
         return self._judge(_NAMELESS, value)
 
-    def _rule(self, name: str) -> _Rule:
-        if len(self._known) >= _MAX_NAMES:
-            self._known.clear()
-        rule = self._known[name] = _Rule(name, self._rules)
+    def _rule(self, name: str, is_name: Callable[[str], bool]) -> _Rule:
+        rule = _Rule(name, self._rules)
+        if rule.is_known or is_name(name):
+            if len(self._known) >= _MAX_NAMES:
+                self._known.clear()
+            self._known[name] = rule
+        else:
+            rule.json = f'"<str:{size_text(len(name))}>":'
         return rule
 
     def _judge(self, rule: _Rule, value: object) -> Json:
@@ -233,7 +242,7 @@ class Judge:
         if rule.is_text and _WORD.fullmatch(value):
             return value
         if self._scrub is None:
-            return f"<str:{len(value)}>"
+            return f"<str:{size_text(len(value))}>"
         return self._scrub(_cut(value))
 
     def _typed(self, kind: type[Public | Pseudonym | Sealed | Secret], value: object) -> Json:
@@ -249,7 +258,7 @@ class Judge:
         if kind is Pseudonym:
             return self._pseudonyms.of(text)
         if self._sealing is None:
-            return f"<sealed:{len(text)}, no key>"
+            return f"<sealed:{size_text(len(text))}, no key>"
         return self._sealing.seal(_cut(text))
 
 
@@ -257,7 +266,7 @@ def shown_name(name: object) -> str:
     """A field's name, where it is one; a key that is data isn't shown."""
     if type(name) is str and _NAME.fullmatch(name):
         return name
-    return f"<{_kind(name)}:{len(name)}>" if isinstance(name, str) else f"<{_kind(name)}>"
+    return f"<{_kind(name)}:{size_text(len(name))}>" if isinstance(name, str) else f"<{_kind(name)}>"
 
 
 def public(value: object, depth: int = _MAX_DEPTH) -> Json:
@@ -312,7 +321,7 @@ def _text_of(value: object) -> str | None:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}<cut:{len(text) - MAX_TEXT}>"
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}<cut>"
 
 
 def _kind(value: object) -> str:
@@ -322,10 +331,10 @@ def _kind(value: object) -> str:
 
 def _withheld(value: object) -> str:
     if type(value) is int:
-        size = f"{abs(value)}" if value.bit_length() <= _MAX_BITS else ""
-        return f"<int:{len(size) or 'large'}>"
+        size = len(f"{abs(value)}") if value.bit_length() <= _MAX_BITS else 1_000
+        return f"<int:{size_text(size)}>"
     if isinstance(value, _SIZED) and type(value) in _SIZED:
-        return f"<{_kind(value)}:{len(value)}>"
+        return f"<{_kind(value)}:{size_text(len(value))}>"
     return f"<{_kind(value)}>"
 
 

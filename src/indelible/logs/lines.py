@@ -3,7 +3,7 @@ by `fields`, `literals` and `exceptions`.
 
 ::
 
-    {"v":1,"c":"L","t":"2026-11-30T13:30:59.123456Z","l":"info","n":"shop.orders","m":"order placed",
+    {"v":1,"c":"L","t":"2026-11-30T13:30:59.123Z","l":"info","n":"shop.orders","m":"order placed",
      "f":{"total_ms":12,"order":"<str:9>"},"x":{"type":"ValueError",…}}
 
 Whatever a caller names stands under `f`, so it overwrites nothing of ours. `a` are the arguments
@@ -75,12 +75,12 @@ class LineMaker:
             template = self._message(message, caller)
         parts.append(template[1])
         if arguments and template[2]:
-            parts += (',"a":', self._arguments(arguments))
+            parts += (',"a":', self._arguments(arguments, caller))
         frame = current_frame()
         if frame is not None:
             parts.append(self._circumstances(frame))
         if fields:
-            parts += (',"f":', self._judge.fields(fields))
+            parts += (',"f":', self._fields(fields, caller))
         if error is not None:
             parts += (',"x":', ascii_json(self._shower.shown(error)))
         return "".join(parts)
@@ -110,19 +110,28 @@ class LineMaker:
                 said[key] = found
         return f",{ascii_json(said)[1:-1]}" if said else ""
 
-    def _arguments(self, arguments: Sequence[object] | Mapping[str, object]) -> str:
+    def _fields(self, given: Mapping[str, object], caller: FrameType | None) -> str:
+        def is_name(name: str) -> bool:
+            return any(self._literals.has(name, code) for code in _codes(caller))
+
+        return self._judge.fields(given, is_name)
+
+    def _arguments(
+        self, arguments: Sequence[object] | Mapping[str, object], caller: FrameType | None
+    ) -> str:
         if isinstance(arguments, Mapping):
-            return self._judge.fields(arguments)
+            return self._fields(arguments, caller)
         return ascii_json([self._judge.argument(each) for each in arguments[:MAX_ITEMS]])
 
     def _time(self, at: float | None) -> str:
-        micros = int((time.time() if at is None else at) * 1_000_000)
-        second, rest = divmod(micros, 1_000_000)
+        """In milliseconds: a longer run of digits would be some code's in a long log."""
+        millis = int((time.time() if at is None else at) * 1_000)
+        second, rest = divmod(millis, 1_000)
         known, text = self._second
         if known != second:
             text = format_time(second * 1_000_000)[:20]
             self._second = (second, text)
-        return f"{text}{rest:06d}Z"
+        return f"{text}{rest:03d}Z"
 
     def _head(self, level: str, logger: str) -> str:
         found = self._heads.get((level, logger))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from types import CodeType
-from typing import Final
+from typing import Final, NamedTuple
 
 _MIN_PIECE: Final = 3
 _MAX_CONSTANTS: Final = 512
@@ -22,21 +22,33 @@ _PLACEHOLDER: Final = re.compile(
 _LETTERS: Final = re.compile(r"[^\W\d_]{2}")
 
 
+class _Constants(NamedTuple):
+    """The texts in one code object."""
+
+    by_id: dict[int, str]
+    names: frozenset[str]
+    pieces: tuple[str, ...]
+
+
 class Literals:
     """The texts in code objects, by code object: a program has few that log. Safe for threads."""
 
     def __init__(self) -> None:
-        self._of: dict[CodeType, tuple[dict[int, str], tuple[str, ...]]] = {}
+        self._of: dict[CodeType, _Constants] = {}
 
     def is_literal(self, text: str, code: CodeType) -> bool:
         """Whether this very object is a constant of `code`: what was put together never is."""
-        return self._constants(code)[0].get(id(text)) is text
+        return self._constants(code).by_id.get(id(text)) is text
+
+    def has(self, text: str, code: CodeType) -> bool:
+        """Whether a constant of `code` is equal to `text`: a name is one that its author wrote."""
+        return text in self._constants(code).names
 
     def visible(self, text: str, codes: Iterable[CodeType]) -> str:
         """`text` with all that isn't a piece of a constant of `codes` withheld."""
         pieces: dict[str, None] = {}
         for code in codes:
-            pieces.update(dict.fromkeys(self._constants(code)[1]))
+            pieces.update(dict.fromkeys(self._constants(code).pieces))
         shown = []
         end = 0
         for start, stop in _covered(text, sorted(pieces, key=len, reverse=True)):
@@ -48,14 +60,16 @@ class Literals:
             shown.append(_HOLE)
         return "".join(shown)
 
-    def _constants(self, code: CodeType) -> tuple[dict[int, str], tuple[str, ...]]:
+    def _constants(self, code: CodeType) -> _Constants:
         found = self._of.get(code)
         if found is None:
             if len(self._of) >= _MAX_CODES:
                 self._of.clear()
             texts = list(_texts(code))[:_MAX_CONSTANTS]
             pieces = {piece: None for text in texts for piece in _pieces(text)}
-            found = self._of[code] = ({id(text): text for text in texts}, tuple(pieces))
+            found = self._of[code] = _Constants(
+                {id(text): text for text in texts}, frozenset(texts), tuple(pieces)
+            )
         return found
 
 

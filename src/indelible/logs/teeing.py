@@ -8,6 +8,7 @@ missing) is noticed, and the same thing many times over is noticed once, with it
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
@@ -16,7 +17,8 @@ import msgspec
 from indelible.errors import EventError
 from indelible.events.codec import encode_draft
 from indelible.events.model import Event
-from indelible.logs.encoding import ascii_json
+from indelible.events.values import Value
+from indelible.logs.encoding import ascii_json, letters
 from indelible.logs.following import Following, Irregular
 from indelible.logs.frames import Frame, LineReader, StreamId, Unsigned
 
@@ -169,7 +171,8 @@ class Tee:
             self._audit(frame, found.e)
 
     def _control(self, frame: Frame, said: _Parted) -> None:
-        self._go_on(frame.json + b"\n")
+        if said.what == "lost":
+            self._go_on(frame.json + b"\n")
         if said.what == "end":
             self._following.end(frame.stream)
             self._reader.forget(frame.stream)
@@ -203,13 +206,13 @@ class Tee:
         except (msgspec.MsgspecError, EventError):
             self._irregular("unreadable", stream=frame.stream, seq=frame.seq)
             return
-        details = {**(event.details or {}), "log_line": f"{frame.stream}.{frame.seq}"}
-        event_id = self._kept.append(encode_draft(msgspec.structs.replace(event, details=details)))
+        log_id = letters(secrets.token_bytes(8))
+        origin: dict[str, Value] = {"log_id": log_id, "log_line": f"{frame.stream}.{frame.seq}"}
+        details = {**(event.details or {}), **origin}
+        self._kept.append(encode_draft(msgspec.structs.replace(event, details=details)))
         self.counts.audit += 1
-        self._go_on(
-            f'{{"v":1,"c":"A","event":{ascii_json(event.action)},"id":{ascii_json(event_id)}}}\n'
-            .encode()
-        )
+        name = ascii_json(event.action)
+        self._go_on(f'{{"v":1,"c":"A","event":{name},"id":"{log_id}"}}\n'.encode())
 
     def _unsigned(self, found: Unsigned) -> None:
         if found.looks is not None:
