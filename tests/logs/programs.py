@@ -45,8 +45,14 @@ class Said(msgspec.Struct):
         return [line["e"] for line in self.lines("A")]
 
 
-def started(code: str, *, stderr: int, configured: str = CONFIGURED, signed: bool = True,
-            environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def started(
+    code: str,
+    *,
+    stderr: int,
+    configured: str = CONFIGURED,
+    signed: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
     """A process that runs `code` with the keys on a descriptor, and `stderr`."""
     fd = hand_over(KEYS)
     told = {FD_VARIABLE: str(fd)} if signed else {}

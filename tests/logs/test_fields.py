@@ -88,7 +88,9 @@ def test_numbers_pass_under_names_that_never_are_secrets() -> None:
 
 def test_words_pass_under_names_of_programs() -> None:
     """A method or a module is a word; text with blanks, or longer than a word, isn't."""
-    assert shown({"method": "GET", "route": "/orders/{id}", "module": "a b", "queue": "q" * 65}) == {
+    assert shown(
+        {"method": "GET", "route": "/orders/{id}", "module": "a b", "queue": "q" * 65}
+    ) == {
         "method": "GET",
         "route": "/orders/{id}",
         "module": "<str:3>",
@@ -98,8 +100,9 @@ def test_words_pass_under_names_of_programs() -> None:
 
 def test_pseudonyms_tell_equal_values_and_nothing_else() -> None:
     """Equal values under one key are equal, under another they can't be compared."""
-    first = shown({"email": "zara@example.org", "of": Pseudonym("zara@example.org")},
-                  {"email": "pseudonym"})
+    first = shown(
+        {"email": "zara@example.org", "of": Pseudonym("zara@example.org")}, {"email": "pseudonym"}
+    )
     other = Pseudonyms(KEY, "k2").of("zara@example.org")
 
     assert first["email"] == first["of"]
@@ -123,7 +126,7 @@ def test_only_the_private_key_opens_a_sealed_field() -> None:
 
 def test_an_unknown_type_of_field_is_an_error() -> None:
     """A mistake in the configuration is told at the start, not found in the log."""
-    with pytest.raises(ConfigurationError, match="'email' as one of public, .*got 'hidden'"):
+    with pytest.raises(ConfigurationError, match=r"'email' as one of public, .*got 'hidden'"):
         FieldRules.of({"email": "hidden"})
 
 
@@ -196,10 +199,24 @@ def test_a_lot_is_bounded() -> None:
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
-    | st.dates() | st.uuids() | st.decimals() | st.datetimes(timezones=st.timezones()),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner)
-    | inner.map(Public) | inner.map(Pseudonym) | inner.map(Secret),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.dates()
+    | st.uuids()
+    | st.decimals()
+    | st.datetimes(timezones=st.timezones()),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.text(), inner)
+        | st.tuples(inner)
+        | inner.map(Public)
+        | inner.map(Pseudonym)
+        | inner.map(Secret)
+    ),
     max_leaves=20,
 )
 
@@ -213,8 +230,17 @@ def test_anything_becomes_ascii_json(given: dict[Any, object]) -> None:
 @given(st.text(min_size=4, alphabet=st.characters(min_codepoint=0x100)))
 def test_no_string_passes_undeclared(secret: str) -> None:
     """A string that nobody declared is nowhere, in no container and under no name."""
-    text = judge().fields({"a": secret, "method": secret, "b": [secret], "c": {secret: secret},
-                           secret: 1, "d": (secret,), "status": secret},
-                          lambda name: name != secret)
+    text = judge().fields(
+        {
+            "a": secret,
+            "method": secret,
+            "b": [secret],
+            "c": {secret: secret},
+            secret: 1,
+            "d": (secret,),
+            "status": secret,
+        },
+        lambda name: name != secret,
+    )
 
     assert json.dumps(secret)[1:-1] not in text

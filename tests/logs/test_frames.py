@@ -102,7 +102,7 @@ def test_what_is_glued_before_a_frame_takes_nothing_away() -> None:
 
 
 def test_a_duplicate_key_changes_nothing() -> None:
-    """JSON whose later `c` says another class is still what its first bytes say, and signed as it."""
+    """JSON whose later `c` says another class is still what its first bytes say."""
     body = '{"v":1,"c":"L","f":{"c":"A"},"c":"A"'
     (frame,) = read(sealed(body))
 
@@ -143,7 +143,9 @@ def test_every_gap_and_every_repetition_is_told(what: list[str]) -> None:
             told += [irregular] if irregular else []
         last = seq
 
-    missing = {n for each in told if each.what == "missing" for n in range(each.first, each.last + 1)}
+    missing = {
+        n for each in told if each.what == "missing" for n in range(each.first, each.last + 1)
+    }
     assert missing == {seq for seq in dropped if seq < last}
     assert taken == sorted(set(taken))
     assert sum(each.what in ("duplicated", "replayed") for each in told) == len(

@@ -130,7 +130,7 @@ def fail(token):
     ids=["logged", "uncaught", "thread", "callback", "task", "unraisable"],
 )
 def test_an_exception_shows_neither_message_nor_locals(set_up: str, raised: str) -> None:
-    """Caught or not, wherever it is raised: type, place, an id, and of the message its own words."""
+    """Caught or not, wherever it is raised: type, place, an id, of the message its own words."""
     found = run(FAILS + 'token = "".join(["s3", "cr3t"])\n' + raised, configured=set_up)
 
     assert found.unsigned == []
@@ -151,7 +151,7 @@ def test_a_chain_and_a_group_are_shown() -> None:
             try:
                 raise KeyError("secret")
             except KeyError as cause:
-                raise ExceptionGroup("several things", [ValueError("a"), OSError(5, "b")]) from cause
+                raise ExceptionGroup("several", [ValueError("a"), OSError(5, "b")]) from cause
         except Exception:
             log.exception("failed")
         """
@@ -159,7 +159,7 @@ def test_a_chain_and_a_group_are_shown() -> None:
 
     (line,) = found.lines()
     assert line["x"]["type"] == "ExceptionGroup"
-    assert line["x"]["message"] == "several things"
+    assert line["x"]["message"] == "several"
     assert line["x"]["cause"]["type"] == "KeyError"
     assert [each["type"] for each in line["x"]["exceptions"]] == ["ValueError", "OSError"]
 
@@ -271,9 +271,11 @@ def test_an_audit_event_has_who_acts() -> None:
 def test_without_a_tee_an_audit_event_gives_nothing_away() -> None:
     """A stream that nobody tees is an application log: that something happened stands there, and
     not to whom."""
-    found = run('logs.audit("user.logged_in", details={"x": "s3cr3t"}); log.info("x")', signed=False)
+    found = run(
+        'logs.audit("user.logged_in", details={"x": "s3cr3t"}); log.info("x")', signed=False
+    )
 
-    assert [json.loads(each.text) for each in found.unsigned][0] == {
+    assert json.loads(found.unsigned[0].text) == {
         "v": 1,
         "c": "A",
         "unkept": "user.logged_in",

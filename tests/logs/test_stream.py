@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -38,11 +39,13 @@ def test_no_line_is_lost_however_the_process_ends(end: str, status: int) -> None
     assert [line["f"]["index"] for line in found.lines()] == list(range(COUNT))
     assert found.unsigned == []
     # Only a process that could say so is known to have ended.
-    assert [each.what for each in found.irregular] == ([] if end in ("", "sys.exit(4)") else ["unended"])
+    assert [each.what for each in found.irregular] == (
+        [] if end in ("", "sys.exit(4)") else ["unended"]
+    )
 
 
 def test_a_forked_child_is_a_stream_of_its_own() -> None:
-    """Nothing of a child's is lost at `os._exit`, and no line of either takes the other's number."""
+    """Nothing of a child's is lost at `os._exit`, and neither takes the other's numbers."""
     found = run(
         """
         log.info("parent")
@@ -273,7 +276,7 @@ def test_a_closed_stderr_disturbs_nobody() -> None:
 
 def test_a_full_disk_loses_lines_and_says_so() -> None:
     """Lines on a full file system are counted; the application goes on."""
-    with open("/dev/full", "wb") as full:
+    with Path("/dev/full").open("wb") as full:
         process = started('log.info("x"); print("ran")', stderr=full.fileno())
         output, _ = process.communicate(timeout=60)
 

@@ -1,4 +1,4 @@
-"""`indelible tee` around real programs: what is in the trail, what goes on, and that it isn't felt."""
+"""`indelible tee` around real programs: what is in the trail, what goes on, and what isn't felt."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ class Site:
 
     def noticed(self) -> dict[str, dict[str, Any]]:
         found = self.events("log.*", system=True)
-        return {event.action: dict(event.details or {}) for event in found if event.kind == "system"}
+        return {
+            event.action: dict(event.details or {}) for event in found if event.kind == "system"
+        }
 
 
 @pytest.fixture
@@ -120,7 +122,7 @@ FORGED = '{"v":1,"c":"A","e":{"action":"user.forged","kind":"event"}}'
         "log.info('x\\n' + FORGED); log.info('y', extra={'x\\n' + FORGED: FORGED})",
         "os.write(2, REAL.replace(b'user.logged_in', b'user.forged___'))",
         "os.write(2, FORGED[:-1].encode() + TRAILER + b'\\n')",
-        "os.write(2, REAL[:-3] + b',\"c\":\"A\"}\\n')",
+        'os.write(2, REAL[:-3] + b\',"c":"A"}\\n\')',
     ],
 )
 def test_nobody_forges_an_audit_line(site: Site, how: str) -> None:
@@ -144,12 +146,15 @@ def test_nobody_forges_an_audit_line(site: Site, how: str) -> None:
         """
     )
 
-    assert [event.action for event in site.events("user.*")] == ["user.logged_in", "user.logged_out"]
+    assert [event.action for event in site.events("user.*")] == [
+        "user.logged_in",
+        "user.logged_out",
+    ]
 
 
 def test_what_is_irregular_is_noticed(site: Site) -> None:
-    """Forged, replayed, doubled, torn and missing lines, and a stream that broke off: an entry each,
-    with its count."""
+    """Forged, replayed, doubled, torn and missing lines, and a stream that broke off: an entry
+    each, with its count."""
     site.run(
         """
         from indelible.logs import setup
@@ -340,7 +345,9 @@ def test_a_killed_tee_ends_the_stream_but_not_what_is_kept(site: Site) -> None:
 def test_an_existing_stream_is_read_with_its_key_file(site: Site) -> None:
     """A stream that no tee started: its key is in a file that only its owner may read."""
     key = site.directory / "log.key"
-    made = subprocess.run([INDELIBLE, "tee", "--make-key", str(key)], check=True, capture_output=True)
+    made = subprocess.run(
+        [INDELIBLE, "tee", "--make-key", str(key)], check=True, capture_output=True
+    )
     assert b"keys for a log stream" in made.stdout
     code = "from indelible import logs\nlogs.configure(key_file='log.key')\nlogs.audit('user.x')"
     written = subprocess.run(
@@ -351,7 +358,9 @@ def test_an_existing_stream_is_read_with_its_key_file(site: Site) -> None:
 
     assert len(site.events("user.x")) == 1
     key.chmod(0o644)
-    refused = subprocess.run(command, input=b"", cwd=site.directory, capture_output=True, check=False)
+    refused = subprocess.run(
+        command, input=b"", cwd=site.directory, capture_output=True, check=False
+    )
     assert refused.returncode == 2
     assert b"readable by its owner only, got 0644" in refused.stderr
 

@@ -41,8 +41,14 @@ _READ_BYTES = 65_536
     show_default=True,
     help="Where an audit event can't be kept.",
 )
-@click.option("--linger", "linger_s", type=float, default=1.0, show_default=True,
-              help="Seconds to go on reading from processes that the command left behind.")
+@click.option(
+    "--linger",
+    "linger_s",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Seconds to go on reading from processes that the command left behind.",
+)
 @click.argument("command_line", nargs=-1, type=click.UNPROCESSED)
 @CONFIG
 def command(

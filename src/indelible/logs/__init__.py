@@ -15,7 +15,7 @@ from typing import Unpack
 from indelible.events.explicit import ExplicitArguments
 from indelible.logs.fields import Pseudonym, Public, Sealed, Secret
 from indelible.logs.handler import AUDIT, SafeHandler
-from indelible.logs.setup import configure, current, is_configured
+from indelible.logs.setup import configure, current, dict_config, is_configured
 
 __all__ = [
     "AUDIT",
@@ -26,6 +26,7 @@ __all__ = [
     "Secret",
     "audit",
     "configure",
+    "dict_config",
 ]
 
 

@@ -66,7 +66,9 @@ def _frames(traceback: TracebackType | None) -> tuple[list[Json], list[CodeType]
     while traceback is not None:
         frame = traceback.tb_frame
         codes.append(frame.f_code)
-        frames.append(f"{module_of(frame.f_globals)}:{_name(frame.f_code.co_name)}:{traceback.tb_lineno}")
+        frames.append(
+            f"{module_of(frame.f_globals)}:{_name(frame.f_code.co_name)}:{traceback.tb_lineno}"
+        )
         traceback = traceback.tb_next
     return frames[-MAX_FRAMES:], codes[-MAX_FRAMES:]
 

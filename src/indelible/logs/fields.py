@@ -33,63 +33,133 @@ _MAX_BITS: Final = 4_096
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
 
 SAFE_NUMBERS: Final = frozenset(
-    """
-    attempt attempts batch batch_size bytes count cpu_ms depth duration_ms duration_s elapsed_ms
-    elapsed_s errors exit_code failed height http_status index interval_s latency_ms length level
-    limit line lineno max_attempts memory_bytes minute offset page page_size pages percent pid port
-    position priority progress queue_size rate remaining retries retry rows seconds size skipped
-    status status_code step thread_count timeout_s total total_ms version width workers
-    """.split()
+    [
+        "attempt",
+        "attempts",
+        "batch",
+        "batch_size",
+        "bytes",
+        "count",
+        "cpu_ms",
+        "depth",
+        "duration_ms",
+        "duration_s",
+        "elapsed_ms",
+        "elapsed_s",
+        "errors",
+        "exit_code",
+        "failed",
+        "height",
+        "http_status",
+        "index",
+        "interval_s",
+        "latency_ms",
+        "length",
+        "level",
+        "limit",
+        "line",
+        "lineno",
+        "max_attempts",
+        "memory_bytes",
+        "minute",
+        "offset",
+        "page",
+        "page_size",
+        "pages",
+        "percent",
+        "pid",
+        "port",
+        "position",
+        "priority",
+        "progress",
+        "queue_size",
+        "rate",
+        "remaining",
+        "retries",
+        "retry",
+        "rows",
+        "seconds",
+        "size",
+        "skipped",
+        "status",
+        "status_code",
+        "step",
+        "thread_count",
+        "timeout_s",
+        "total",
+        "total_ms",
+        "version",
+        "width",
+        "workers",
+    ]
 )
 """Names under which numbers, times and UUIDs pass: none of them is ever a secret or a person's."""
 
 SAFE_TEXTS: Final = frozenset(
-    """
-    app component encoding environment event_name http_method http_version locale method module
-    operation phase queue release route scheme service signal state task_name thread unit worker
-    """.split()
+    [
+        "app",
+        "component",
+        "encoding",
+        "environment",
+        "event_name",
+        "http_method",
+        "http_version",
+        "locale",
+        "method",
+        "module",
+        "operation",
+        "phase",
+        "queue",
+        "release",
+        "route",
+        "scheme",
+        "service",
+        "signal",
+        "state",
+        "task_name",
+        "thread",
+        "unit",
+        "worker",
+    ]
 )
 """Names under which short plain words pass: what programs, not people, are called."""
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:/{}<>*+-]{1,64}")
 
 
-class Public:
+class Typed:
+    """A value whose type as a field is said where it is logged."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+class Public(Typed):
     """A field whose value may be read by anybody: `Public(order_number)`."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: object) -> None:
-        self.value = value
+    __slots__ = ()
 
 
-class Pseudonym:
+class Pseudonym(Typed):
     """A field of which only a keyed hash is shown: equal values can be told to be equal."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: object) -> None:
-        self.value = value
+    __slots__ = ()
 
 
-class Sealed:
+class Sealed(Typed):
     """A field that only the holder of the sealing key can read."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: object) -> None:
-        self.value = value
+    __slots__ = ()
 
 
-class Secret:
+class Secret(Typed):
     """A field of which nothing is shown, not even its length."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: object) -> None:
-        self.value = value
+    __slots__ = ()
 
 
-FIELD_TYPES: Final[dict[str, type[Public | Pseudonym | Sealed | Secret]]] = {
+FIELD_TYPES: Final[dict[str, type[Typed]]] = {
     "public": Public,
     "pseudonym": Pseudonym,
     "sealed": Sealed,
@@ -122,7 +192,7 @@ class Pseudonyms:
 class FieldRules(msgspec.Struct, frozen=True):
     """Which fields are of which type: by name, as the owner declared, beside the allowlists."""
 
-    declared: Mapping[str, type[Public | Pseudonym | Sealed | Secret]] = {}
+    declared: Mapping[str, type[Typed]] = {}
     numbers: frozenset[str] = SAFE_NUMBERS
     texts: frozenset[str] = SAFE_TEXTS
 
@@ -142,7 +212,15 @@ class FieldRules(msgspec.Struct, frozen=True):
 class _Rule:
     """What is known of a name beforehand."""
 
-    __slots__ = ("declared", "is_known", "is_number", "is_text", "is_withheld", "json")
+    __slots__ = (
+        "declared",
+        "is_known",
+        "is_number",
+        "is_plain",
+        "is_text",
+        "is_withheld",
+        "json",
+    )
 
     def __init__(self, name: object, rules: FieldRules) -> None:
         self.json = f"{ascii_json(shown_name(name))}:"
@@ -151,6 +229,7 @@ class _Rule:
         self.is_text = name in rules.texts
         self.is_known = self.declared is not None or self.is_number or self.is_text
         self.is_withheld = self.declared is None and not self.is_text
+        self.is_plain = self.declared is None and not self.is_number
 
 
 _LISTS: Final = (list, tuple, set, frozenset)
@@ -192,10 +271,14 @@ class Judge:
             rule = known.get(name) if type(name) is str else _Rule(name, self._rules)
             if rule is None:
                 rule = self._rule(name, is_name)
-            # First the two that nearly every field is.
+            # First what nearly every field is.
             if type(value) is str and rule.is_withheld and withholds:
                 parts.append(f'{rule.json}"<str:{size_text(len(value))}>"')
             elif type(value) is int and rule.is_number and -_LARGE < value < _LARGE:
+                parts.append(f"{rule.json}{value}")
+            elif type(value) is int and rule.is_plain and -_LARGE < value < _LARGE:
+                parts.append(f'{rule.json}"<int:{len(str(abs(value)))}>"')
+            elif type(value) is float and rule.is_number and -math.inf < value < math.inf:
                 parts.append(f"{rule.json}{value}")
             else:
                 parts.append(rule.json + ascii_json(self._judge(rule, value)))
@@ -221,7 +304,7 @@ class Judge:
     def _judge(self, rule: _Rule, value: object) -> Json:
         if value is None or value is True or value is False:
             return value
-        if isinstance(value, Public | Pseudonym | Sealed | Secret):
+        if isinstance(value, Typed):
             # What stands at the value is meant for this one; a name says it for all.
             return self._typed(type(value), value.value)
         if rule.declared is not None:
@@ -233,7 +316,9 @@ class Judge:
         if isinstance(value, enum.Enum):
             return f"{_kind(value)}.{value._name_}"
         if type(value) in _LISTS and isinstance(value, _LISTS) and len(value) <= MAX_ITEMS:
-            return [self._judge(rule, each) if _is_scalar(each) else _withheld(each) for each in value]
+            return [
+                self._judge(rule, each) if _is_scalar(each) else _withheld(each) for each in value
+            ]
         if rule.is_number and (text := _plain_text(value)) is not None:
             return text
         return _withheld(value)
@@ -245,10 +330,10 @@ class Judge:
             return f"<str:{size_text(len(value))}>"
         return self._scrub(_cut(value))
 
-    def _typed(self, kind: type[Public | Pseudonym | Sealed | Secret], value: object) -> Json:
+    def _typed(self, kind: type[Typed], value: object) -> Json:
         if kind is Secret:
             return "<secret>"
-        if isinstance(value, Public | Pseudonym | Sealed | Secret):
+        if isinstance(value, Typed):
             return self._typed(type(value), value.value)
         if kind is Public:
             return public(value)
@@ -266,7 +351,9 @@ def shown_name(name: object) -> str:
     """A field's name, where it is one; a key that is data isn't shown."""
     if type(name) is str and _NAME.fullmatch(name):
         return name
-    return f"<{_kind(name)}:{size_text(len(name))}>" if isinstance(name, str) else f"<{_kind(name)}>"
+    return (
+        f"<{_kind(name)}:{size_text(len(name))}>" if isinstance(name, str) else f"<{_kind(name)}>"
+    )
 
 
 def public(value: object, depth: int = _MAX_DEPTH) -> Json:

@@ -23,7 +23,10 @@ doesn't hide it."""
 
 _FIELDS: Final = "indelible_fields"
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
-    "message", "asctime", "taskName", _FIELDS,
+    "message",
+    "asctime",
+    "taskName",
+    _FIELDS,
 }
 _NOTHING: Final[Mapping[str, object]] = {}
 _SKIPPED: Final = (logging.__file__, __file__)
@@ -50,15 +53,19 @@ class SafeHandler(logging.Handler):
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler.emit`. Raises `DeliveryError` only if the stream's owner chose so."""
+        """See `logging.Handler.emit`. Raises `DeliveryError` only if its owner chose so."""
         if record.levelno == AUDIT:
             audit_record(self._auditor, record)
             return
         try:
             body = self._body(record)
         except Exception as problem:  # noqa: BLE001 - a record that can't be shown is still one
-            body = self._lines.body("error", "indelible", "<record that couldn't be shown>",
-                                    fields={"module": type(problem).__name__})
+            body = self._lines.body(
+                "error",
+                "indelible",
+                "<record that couldn't be shown>",
+                fields={"module": type(problem).__name__},
+            )
         self._stream.write("L", body)
 
     def _body(self, record: logging.LogRecord) -> str:

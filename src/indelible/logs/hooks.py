@@ -25,7 +25,10 @@ class Hooks:
 
     def install(self) -> None:
         self._before = (
-            sys.excepthook, threading.excepthook, sys.unraisablehook, warnings.showwarning,
+            sys.excepthook,
+            threading.excepthook,
+            sys.unraisablehook,
+            warnings.showwarning,
         )
         sys.excepthook = self._uncaught
         threading.excepthook = self._uncaught_in_thread
@@ -35,7 +38,10 @@ class Hooks:
     def uninstall(self) -> None:
         if self._before is not None:
             (
-                sys.excepthook, threading.excepthook, sys.unraisablehook, warnings.showwarning,
+                sys.excepthook,
+                threading.excepthook,
+                sys.unraisablehook,
+                warnings.showwarning,
             ) = self._before
             self._before = None
 

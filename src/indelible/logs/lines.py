@@ -30,6 +30,10 @@ _MAX_TEMPLATES: Final = 4_096
 _CALLERS: Final = 4
 _CORRELATION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CORRELATED: Final = ("request", "trace_id", "span_id")
+_ARGUMENTS: Final = {
+    "uvicorn.access": ("client", "method", "path", "http_version", "status_code"),
+}
+"""What the arguments of other people's messages are called, by logger: so they are judged by it."""
 
 
 class LineMaker:
@@ -75,7 +79,7 @@ class LineMaker:
             template = self._message(message, caller)
         parts.append(template[1])
         if arguments and template[2]:
-            parts += (',"a":', self._arguments(arguments, caller))
+            parts += (',"a":', self._arguments(logger, arguments, caller))
         frame = current_frame()
         if frame is not None:
             parts.append(self._circumstances(frame))
@@ -86,7 +90,7 @@ class LineMaker:
         return "".join(parts)
 
     def _message(self, message: object, caller: FrameType | None) -> tuple[object, str, bool]:
-        """The message itself, what is shown of it, and whether its arguments are shown beside it."""
+        """The message, what is shown of it, and whether its arguments are shown beside it."""
         if type(message) is not str:
             return message, '"m":"<object>"', True
         codes = _codes(caller)
@@ -117,10 +121,16 @@ class LineMaker:
         return self._judge.fields(given, is_name)
 
     def _arguments(
-        self, arguments: Sequence[object] | Mapping[str, object], caller: FrameType | None
+        self,
+        logger: str,
+        arguments: Sequence[object] | Mapping[str, object],
+        caller: FrameType | None,
     ) -> str:
         if isinstance(arguments, Mapping):
             return self._fields(arguments, caller)
+        names = _ARGUMENTS.get(logger)
+        if names is not None and len(names) == len(arguments):
+            return self._judge.fields(dict(zip(names, arguments, strict=True)), names.__contains__)
         return ascii_json([self._judge.argument(each) for each in arguments[:MAX_ITEMS]])
 
     def _time(self, at: float | None) -> str:

@@ -115,4 +115,6 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
 
 
 def _is_word(character: str) -> bool:
-    return character.isalnum() or character in ("_", "-", ".", "+", "/", "=") if character else False
+    return (
+        character.isalnum() or character in ("_", "-", ".", "+", "/", "=") if character else False
+    )

@@ -65,7 +65,9 @@ def open_sealed(private: str, sealed: str) -> str:
         key = _derived(own.exchange(theirs), sent[:32], raw)
         text = ChaCha20Poly1305(key).decrypt(_NONCE, sent[32:], None)
     except (binascii.Error, ValueError, InvalidTag):
-        raise LogFrameError("expected a sealed field as it was made, got one that was changed") from None
+        raise LogFrameError(
+            "expected a sealed field as it was made, got one that was changed"
+        ) from None
     return text.decode("utf-8", "surrogatepass")
 
 

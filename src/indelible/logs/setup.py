@@ -20,7 +20,7 @@ from indelible.logs.keys import LogKeys, keys_from_environment, read_key_file
 from indelible.logs.lines import LineMaker
 from indelible.logs.literals import Literals
 from indelible.logs.sealing import SealingKey
-from indelible.logs.stream import LogStream, Stuck
+from indelible.logs.stream import APPLICATION_STUCK, AUDIT_STUCK, LogStream, Stuck
 
 STDERR: Final = 2
 
@@ -43,8 +43,8 @@ def make_logging(
     seal_to: str | None = None,
     key_file: str | Path | None = None,
     keeper: Keeper | None = None,
-    application: Stuck = Stuck("drop", 1.0),
-    audit: Stuck = Stuck("block"),
+    application: Stuck = APPLICATION_STUCK,
+    audit: Stuck = AUDIT_STUCK,
     scrub: Callable[[str], str] | None = None,
 ) -> Logging:
     """The parts, wired. Raises `ConfigurationError`."""
@@ -101,6 +101,30 @@ def configure(
             logging.raiseExceptions = False
         if hooks:
             made.hooks.install()
+
+
+def dict_config(level: int | str = logging.INFO) -> dict[str, Any]:
+    """For whoever configures logging by a dictionary (gunicorn's `logconfig_dict`, uvicorn's
+    `log_config`, Django's `LOGGING`): every logger's records through the safe handler, servers'
+    own handlers taken away."""
+    servers = (
+        "uvicorn",
+        "uvicorn.access",
+        "uvicorn.error",
+        "gunicorn.error",
+        "gunicorn.access",
+        "django",
+        "django.server",
+        "celery",
+        "werkzeug",
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"safe": {"class": "indelible.logs.Handler"}},
+        "root": {"level": level, "handlers": ["safe"]},
+        "loggers": {name: {"level": level, "handlers": [], "propagate": True} for name in servers},
+    }
 
 
 def is_configured() -> bool:

@@ -49,6 +49,10 @@ class Stuck(msgspec.Struct, frozen=True):
     deadline_s: float = 1.0
 
 
+APPLICATION_STUCK: Final = Stuck("drop", 1.0)
+AUDIT_STUCK: Final = Stuck("block")
+
+
 class LogStream:
     """Where lines are written. Safe for threads, and after a fork."""
 
@@ -66,8 +70,8 @@ class LogStream:
         master: bytes | None,
         *,
         service: str = "",
-        application: Stuck = Stuck("drop", 1.0),
-        audit: Stuck = Stuck("block"),
+        application: Stuck = APPLICATION_STUCK,
+        audit: Stuck = AUDIT_STUCK,
         heartbeat_s: float = _HEARTBEAT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -134,7 +138,9 @@ class LogStream:
             if not self._control("lost", lines=lost):
                 self._lost += lost
         keys = self._keys
-        line = f"{body}}}\n".encode() if keys is None else keys.seal(line_class, body, self._seq + 1)
+        line = (
+            f"{body}}}\n".encode() if keys is None else keys.seal(line_class, body, self._seq + 1)
+        )
         if self._put(line, self._stuck[line_class]):
             self._seq += 1
             return True

@@ -76,8 +76,13 @@ def _error_of(info: object) -> BaseException | None:
 
 def _calling_frame() -> FrameType | None:
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in (
-        "structlog", "logging",
+    while (
+        frame is not None
+        and str(frame.f_globals.get("__name__")).partition(".")[0]
+        in (
+            "structlog",
+            "logging",
+        )
     ) or (frame is not None and frame.f_globals.get("__name__") == _OURS):
         frame = frame.f_back
     return frame

@@ -26,8 +26,21 @@ from indelible import Actor, Target, acting_as, logs
 log = logging.getLogger("shop")
 app = Flask("shop")
 rng = random.Random(sys.argv[1] if len(sys.argv) > 1 else "7")
-WORDS = "amber birch cedar delta ember fjord grove heron ivory jade koala lemur".split()
-NAMES = "Zara Yusuf Xenia Walter Viola Umberto Tilda Sven Rosa Quentin".split()
+WORDS = [
+    "amber",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "heron",
+    "ivory",
+    "jade",
+    "koala",
+    "lemur",
+]
+NAMES = ["Zara", "Yusuf", "Xenia", "Walter", "Viola", "Umberto", "Tilda", "Sven", "Rosa", "Quentin"]
 
 
 def text(alphabet: str, length: int) -> str:
@@ -94,11 +107,18 @@ def careless(number: int, token: str) -> str:
             log.info(f"{kind}: {secret}")
             log.info(f"{kind}={secret}")
             log.info(secret)
-            log.info("%s" % secret)
+            log.info("%s" % secret)  # noqa: UP031
             log.info("a secret", extra={kind.replace(" ", "_").replace(",", ""): secret})
-            log.info("a secret", extra={"value": secret, "list": [secret], "dict": {secret: secret}})
-            log.info("a secret", extra={secret: True, "status": secret, "count": secret, "path": secret})
-            log.info("encoded", extra={"b64": base64.b64encode(secret.encode()), "hex": secret.encode().hex()})
+            log.info(
+                "a secret", extra={"value": secret, "list": [secret], "dict": {secret: secret}}
+            )
+            log.info(
+                "a secret", extra={secret: True, "status": secret, "count": secret, "path": secret}
+            )
+            log.info(
+                "encoded",
+                extra={"b64": base64.b64encode(secret.encode()), "hex": secret.encode().hex()},
+            )
             log.info("encoded %s", urllib.parse.quote(secret + "/ü"))
             if secret.isdigit():
                 log.info("a number", extra={"code": int(secret), "pin": int(secret)})
@@ -118,11 +138,18 @@ def careless(number: int, token: str) -> str:
             warnings.warn(f"{kind} {secret} is weak", stacklevel=1)
         log.info("account %r", account)
         log.info("account", extra=vars(account))
-        log.info("born %s", dt.date.fromisoformat(secrets["birth"]), extra={"birth": dt.date.fromisoformat(secrets["birth"])})
+        log.info(
+            "born %s",
+            dt.date.fromisoformat(secrets["birth"]),
+            extra={"birth": dt.date.fromisoformat(secrets["birth"])},
+        )
         log.info("reset", extra={"reset": uuid.UUID(secrets["reset token"])})
         log.info("hash", extra={"hash": hashlib.sha256(secrets["password"].encode()).hexdigest()})
-        logs.audit("user.logged_in", target=Target("account", account.email),
-                   details={kind: secret for kind, secret in secrets.items()})
+        logs.audit(
+            "user.logged_in",
+            target=Target("account", account.email),
+            details=dict(secrets),
+        )
     return "ok"
 
 
