@@ -16,6 +16,7 @@ from indelible.events.explicit import ExplicitArguments
 from indelible.logs.fields import Pseudonym, Public, Sealed, Secret
 from indelible.logs.handler import AUDIT, SafeHandler
 from indelible.logs.setup import configure, current, dict_config, is_configured
+from indelible.logs.stream import Stuck
 
 __all__ = [
     "AUDIT",
@@ -24,6 +25,7 @@ __all__ = [
     "Public",
     "Sealed",
     "Secret",
+    "Stuck",
     "audit",
     "configure",
     "dict_config",
