@@ -15,7 +15,8 @@
     ├── EventError              the developer: a fact that can't be written down
     │   ├── ValueEncodingError      a value of a type that no event holds
     │   ├── EventTooLargeError      can't be cut into parts of 65,535 bytes
-    │   └── MalformedEventError     bytes that aren't an event
+    │   ├── MalformedEventError     bytes that aren't an event
+    │   └── LogFrameError           a line of a log stream that can't be made or read
     ├── DeliveryError           the network, the disk: retry
     │   ├── StoreBusyError          locked by another process for too long
     │   ├── StoreFullError          no space left; nothing was lost, make room
@@ -86,6 +87,10 @@ class EventTooLargeError(EventError):
 
 class MalformedEventError(EventError):
     """Bytes that were delivered as an event and aren't one."""
+
+
+class LogFrameError(EventError):
+    """A line of a log stream that can't be made, or isn't one."""
 
 
 class DeliveryError(IndelibleError):

@@ -1,0 +1,56 @@
+"""Application logs that are safe to leak, and audit lines that can't be forged.
+
+>>> from indelible import logs
+>>> logs.configure(service="shop")
+>>> logging.getLogger(__name__).info("order placed", extra={"total_ms": 12})
+>>> logs.audit("user.logged_in", target=Target("account", "17"))
+
+Under `indelible tee -- COMMAND` audit lines go to the trail, the others on to stderr.
+"""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from indelible.events.explicit import ExplicitArguments
+from indelible.logs.fields import Pseudonym, Public, Sealed, Secret
+from indelible.logs.handler import AUDIT, SafeHandler
+from indelible.logs.setup import configure, current, dict_config, is_configured
+from indelible.logs.stream import Stuck
+
+__all__ = [
+    "AUDIT",
+    "Handler",
+    "Pseudonym",
+    "Public",
+    "Sealed",
+    "Secret",
+    "Stuck",
+    "audit",
+    "configure",
+    "dict_config",
+]
+
+
+def audit(action: str, **said: Unpack[ExplicitArguments]) -> None:
+    """Say that something happened, by whoever acts now (`acting_as`): an event of the trail.
+
+    Takes what `Trail.record` takes. No level, filter or configuration of `logging` comes between.
+    Under a tee it is on the stream when this returns; see `LogStream` for a stream that nobody
+    reads. Raises `EventError` for what no event can hold, and `DeliveryError` as the owner chose.
+    """
+    current().auditor.audit(action, **said)
+
+
+class Handler(SafeHandler):
+    """The handler for `logging.config.dictConfig`: `{"class": "indelible.logs.Handler"}`.
+
+    Writes to the stream of `configure`; where that wasn't called it is, with the defaults and the
+    root logger as it is.
+    """
+
+    def __init__(self) -> None:
+        if not is_configured():
+            configure(root=False)
+        running = current()
+        super().__init__(running.lines, running.stream, running.auditor)

@@ -1,0 +1,428 @@
+"""What of a value may stand in an application's log: decided by its declared type, not its looks.
+
+A 32-digit session id and a 32-digit trace id can't be told apart; so nothing passes that nobody
+declared to be safe. By type pass only booleans, None and members of enumerations. Numbers, times
+and UUIDs pass under names that are declared or in the allowlist, strings under fewer. What doesn't
+pass is shown as its kind and length: `<str:17>`, `<int:6>`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import hmac
+import itertools
+import math
+import re
+import uuid
+import zoneinfo
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+from indelible.errors import ConfigurationError
+from indelible.logs.encoding import Json, ascii_json, letters, size_text
+
+MAX_TEXT: Final = 8_192
+"""Characters of one field; what is behind them is cut, and that is said."""
+MAX_ITEMS: Final = 64
+_MAX_DEPTH: Final = 4
+_MAX_BITS: Final = 4_096
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
+
+SAFE_NUMBERS: Final = frozenset(
+    [
+        "attempt",
+        "attempts",
+        "batch",
+        "batch_size",
+        "bytes",
+        "count",
+        "cpu_ms",
+        "depth",
+        "duration_ms",
+        "duration_s",
+        "elapsed_ms",
+        "elapsed_s",
+        "errors",
+        "exit_code",
+        "failed",
+        "height",
+        "http_status",
+        "index",
+        "interval_s",
+        "latency_ms",
+        "length",
+        "level",
+        "limit",
+        "line",
+        "lineno",
+        "max_attempts",
+        "memory_bytes",
+        "minute",
+        "offset",
+        "page",
+        "page_size",
+        "pages",
+        "percent",
+        "pid",
+        "port",
+        "position",
+        "priority",
+        "progress",
+        "queue_size",
+        "rate",
+        "remaining",
+        "retries",
+        "retry",
+        "rows",
+        "seconds",
+        "size",
+        "skipped",
+        "status",
+        "status_code",
+        "step",
+        "thread_count",
+        "timeout_s",
+        "total",
+        "total_ms",
+        "version",
+        "width",
+        "workers",
+    ]
+)
+"""Names under which numbers, times and UUIDs pass: none of them is ever a secret or a person's."""
+
+SAFE_TEXTS: Final = frozenset(
+    [
+        "app",
+        "component",
+        "encoding",
+        "environment",
+        "event_name",
+        "http_method",
+        "http_version",
+        "locale",
+        "method",
+        "module",
+        "operation",
+        "phase",
+        "queue",
+        "release",
+        "route",
+        "scheme",
+        "service",
+        "signal",
+        "state",
+        "task_name",
+        "thread",
+        "unit",
+        "worker",
+    ]
+)
+"""Names under which short plain words pass: what programs, not people, are called."""
+_WORD: Final = re.compile(r"[A-Za-z0-9_.:/{}<>*+-]{1,64}")
+
+
+class Typed:
+    """A value whose type as a field is said where it is logged."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+class Public(Typed):
+    """A field whose value may be read by anybody: `Public(order_number)`."""
+
+    __slots__ = ()
+
+
+class Pseudonym(Typed):
+    """A field of which only a keyed hash is shown: equal values can be told to be equal."""
+
+    __slots__ = ()
+
+
+class Sealed(Typed):
+    """A field that only the holder of the sealing key can read."""
+
+    __slots__ = ()
+
+
+class Secret(Typed):
+    """A field of which nothing is shown, not even its length."""
+
+    __slots__ = ()
+
+
+FIELD_TYPES: Final[dict[str, type[Typed]]] = {
+    "public": Public,
+    "pseudonym": Pseudonym,
+    "sealed": Sealed,
+    "secret": Secret,
+}
+
+
+class Sealing(Protocol):
+    """Encrypts for whoever holds the sealing key."""
+
+    def seal(self, text: str) -> str: ...
+
+
+class Pseudonyms:
+    """Keyed hashes. `key_id` names the key, so that a rotation shows: hashes under two keys can't
+    be compared."""
+
+    __slots__ = ("_key", "key_id")
+
+    def __init__(self, key: bytes, key_id: str) -> None:
+        self._key = hmac.digest(key, f"indelible pseudonym v1|{key_id}".encode(), "sha256")
+        self.key_id = key_id
+
+    def of(self, text: str) -> str:
+        """`~<key id>:<16 letters>`."""
+        raw = text.encode("utf-8", "surrogatepass")
+        return f"~{self.key_id}:{letters(hmac.digest(self._key, raw, 'sha256')[:8])}"
+
+
+class FieldRules(msgspec.Struct, frozen=True):
+    """Which fields are of which type: by name, as the owner declared, beside the allowlists."""
+
+    declared: Mapping[str, type[Typed]] = {}
+    numbers: frozenset[str] = SAFE_NUMBERS
+    texts: frozenset[str] = SAFE_TEXTS
+
+    @classmethod
+    def of(cls, declared: Mapping[str, str]) -> FieldRules:
+        """From names of types. Raises `ConfigurationError` for one that there isn't."""
+        found = {}
+        for name, kind in declared.items():
+            if kind not in FIELD_TYPES:
+                raise ConfigurationError(
+                    f"expected the field {name!r} as one of {', '.join(FIELD_TYPES)}, got {kind!r}"
+                )
+            found[name] = FIELD_TYPES[kind]
+        return cls(declared=found)
+
+
+class _Rule:
+    """What is known of a name beforehand."""
+
+    __slots__ = (
+        "declared",
+        "is_known",
+        "is_number",
+        "is_plain",
+        "is_text",
+        "is_withheld",
+        "json",
+    )
+
+    def __init__(self, name: object, rules: FieldRules) -> None:
+        self.json = f"{ascii_json(shown_name(name))}:"
+        self.declared = rules.declared.get(name) if isinstance(name, str) else None
+        self.is_number = name in rules.numbers
+        self.is_text = name in rules.texts
+        self.is_known = self.declared is not None or self.is_number or self.is_text
+        self.is_withheld = self.declared is None and not self.is_text
+        self.is_plain = self.declared is None and not self.is_number
+
+
+_LISTS: Final = (list, tuple, set, frozenset)
+_SIZED: Final = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
+_MAX_NAMES: Final = 4_096
+_LARGE: Final = 2**63
+
+
+class Judge:
+    """Turns values into what may be shown of them. Never calls `str`, `repr` or any method of a
+    value whose type isn't the interpreter's own, and never raises."""
+
+    def __init__(
+        self,
+        rules: FieldRules,
+        pseudonyms: Pseudonyms,
+        *,
+        sealing: Sealing | None = None,
+        scrub: Callable[[str], str] | None = None,
+    ) -> None:
+        """With `scrub` strings that nothing declares pass through it, instead of being withheld:
+        for moving code over. It knows only secrets that look like some."""
+        self._rules = rules
+        self._known: dict[str, _Rule] = {}
+        self._pseudonyms = pseudonyms
+        self._sealing = sealing
+        self._scrub = scrub
+
+    def fields(self, given: Mapping[str, object], is_name: Callable[[str], bool]) -> str:
+        """A record's fields as a JSON object; what is beyond `MAX_ITEMS` is counted.
+
+        `is_name` tells of a name that isn't known yet whether the program's author wrote it: one
+        that is data isn't shown.
+        """
+        parts: list[str] = []
+        known = self._known
+        withholds = self._scrub is None
+        for name, value in given.items():
+            rule = known.get(name) if type(name) is str else _Rule(name, self._rules)
+            if rule is None:
+                rule = self._rule(name, is_name)
+            # First what nearly every field is.
+            if type(value) is str and rule.is_withheld and withholds:
+                parts.append(f'{rule.json}"<str:{size_text(len(value))}>"')
+            elif type(value) is int and rule.is_number and -_LARGE < value < _LARGE:
+                parts.append(f"{rule.json}{value}")
+            elif type(value) is int and rule.is_plain and -_LARGE < value < _LARGE:
+                parts.append(f'{rule.json}"<int:{len(str(abs(value)))}>"')
+            elif type(value) is float and rule.is_number and -math.inf < value < math.inf:
+                parts.append(f"{rule.json}{value}")
+            else:
+                parts.append(rule.json + ascii_json(self._judge(rule, value)))
+            if len(parts) >= MAX_ITEMS:
+                parts.append(f'"_more":"{size_text(len(given) - MAX_ITEMS)}"')
+                break
+        return f"{{{','.join(parts)}}}"
+
+    def argument(self, value: object) -> Json:
+        """What may be shown of a value that has no name, as the arguments of a message haven't."""
+        return self._judge(_NAMELESS, value)
+
+    def _rule(self, name: str, is_name: Callable[[str], bool]) -> _Rule:
+        rule = _Rule(name, self._rules)
+        if rule.is_known or is_name(name):
+            if len(self._known) >= _MAX_NAMES:
+                self._known.clear()
+            self._known[name] = rule
+        else:
+            rule.json = f'"<str:{size_text(len(name))}>":'
+        return rule
+
+    def _judge(self, rule: _Rule, value: object) -> Json:
+        if value is None or value is True or value is False:
+            return value
+        if isinstance(value, Typed):
+            # What stands at the value is meant for this one; a name says it for all.
+            return self._typed(type(value), value.value)
+        if rule.declared is not None:
+            return self._typed(rule.declared, value)
+        if type(value) is int or type(value) is float:
+            return _number(value) if rule.is_number else _withheld(value)
+        if type(value) is str:
+            return self._text(rule, value)
+        if isinstance(value, enum.Enum):
+            return f"{_kind(value)}.{value._name_}"
+        if type(value) in _LISTS and isinstance(value, _LISTS) and len(value) <= MAX_ITEMS:
+            return [
+                self._judge(rule, each) if _is_scalar(each) else _withheld(each) for each in value
+            ]
+        if rule.is_number and (text := _plain_text(value)) is not None:
+            return text
+        return _withheld(value)
+
+    def _text(self, rule: _Rule, value: str) -> Json:
+        if rule.is_text and _WORD.fullmatch(value):
+            return value
+        if self._scrub is None:
+            return f"<str:{size_text(len(value))}>"
+        return self._scrub(_cut(value))
+
+    def _typed(self, kind: type[Typed], value: object) -> Json:
+        if kind is Secret:
+            return "<secret>"
+        if isinstance(value, Typed):
+            return self._typed(type(value), value.value)
+        if kind is Public:
+            return public(value)
+        text = _text_of(value)
+        if text is None:
+            return _withheld(value)
+        if kind is Pseudonym:
+            return self._pseudonyms.of(text)
+        if self._sealing is None:
+            return f"<sealed:{size_text(len(text))}, no key>"
+        return self._sealing.seal(_cut(text))
+
+
+def shown_name(name: object) -> str:
+    """A field's name, where it is one; a key that is data isn't shown."""
+    if type(name) is str and _NAME.fullmatch(name):
+        return name
+    return (
+        f"<{_kind(name)}:{size_text(len(name))}>" if isinstance(name, str) else f"<{_kind(name)}>"
+    )
+
+
+def public(value: object, depth: int = _MAX_DEPTH) -> Json:
+    """A value that was declared to be public, within bounds."""
+    if value is None or value is True or value is False:
+        return value
+    if type(value) is int or type(value) is float:
+        return _number(value)
+    if type(value) is str:
+        return _cut(value)
+    if isinstance(value, enum.Enum):
+        return f"{_kind(value)}.{value._name_}"
+    if depth and (type(value) is list or type(value) is tuple):
+        return [public(each, depth - 1) for each in value[:MAX_ITEMS]]
+    if depth and type(value) is dict:
+        return {
+            key if type(key) is str and len(key) <= 64 else shown_name(key): public(each, depth - 1)
+            for key, each in itertools.islice(value.items(), MAX_ITEMS)
+        }
+    text = _plain_text(value)
+    return text if text is not None else _withheld(value)
+
+
+def _is_scalar(value: object) -> bool:
+    return not isinstance(value, list | tuple | dict | set | frozenset)
+
+
+def _number(value: int | float) -> Json:
+    if type(value) is int:
+        return value if value.bit_length() <= 64 else _withheld(value)
+    return value if math.isfinite(value) else f"{value}"
+
+
+def _plain_text(value: object) -> str | None:
+    """Of a type of the standard library's that has one text form, and runs no code of others."""
+    if type(value) in (decimal.Decimal, dt.date, dt.timedelta, uuid.UUID):
+        return str(value)
+    if type(value) is dt.datetime or type(value) is dt.time:
+        zone = type(value.tzinfo)
+        return str(value) if zone in (type(None), dt.timezone, zoneinfo.ZoneInfo) else None
+    return None
+
+
+def _text_of(value: object) -> str | None:
+    if type(value) is str:
+        return value
+    if type(value) is bytes:
+        return value.decode("latin-1")
+    if (type(value) is int and value.bit_length() <= _MAX_BITS) or type(value) is float:
+        return f"{value}"
+    return _plain_text(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}<cut>"
+
+
+def _kind(value: object) -> str:
+    name = type(value).__name__
+    return name if _NAME.fullmatch(name) else "object"
+
+
+def _withheld(value: object) -> str:
+    if type(value) is int:
+        size = len(f"{abs(value)}") if value.bit_length() <= _MAX_BITS else 1_000
+        return f"<int:{size_text(size)}>"
+    if isinstance(value, _SIZED) and type(value) in _SIZED:
+        return f"<{_kind(value)}:{size_text(len(value))}>"
+    return f"<{_kind(value)}>"
+
+
+_NAMELESS: Final = _Rule("", FieldRules(numbers=frozenset(), texts=frozenset()))

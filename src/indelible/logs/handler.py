@@ -1,0 +1,160 @@
+"""For the standard library's `logging`: a handler, and the class of loggers that can audit.
+
+Redaction is done in the handler, where every record passes: a filter on a logger never sees the
+records of its children.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any, Final, Protocol, Unpack
+
+from indelible.errors import IndelibleError
+from indelible.events.explicit import ExplicitArguments
+from indelible.logs.lines import LineMaker
+from indelible.logs.stream import LogStream
+
+AUDIT: Final = 60
+"""The level for who logs audit events through `logging`; above every other, so that a threshold
+doesn't hide it."""
+
+_FIELDS: Final = "indelible_fields"
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    _FIELDS,
+}
+_NOTHING: Final[Mapping[str, object]] = {}
+_SKIPPED: Final = (logging.__file__, __file__)
+
+
+class Auditing(Protocol):
+    """Takes audit events."""
+
+    def audit(self, action: str, **said: Unpack[ExplicitArguments]) -> None: ...
+
+
+class SafeHandler(logging.Handler):
+    """Writes each record as one line to the stream. Whatever a record holds, the line is whole,
+    the record isn't lost, and the application isn't disturbed."""
+
+    def __init__(self, lines: LineMaker, stream: LogStream, auditor: Auditing) -> None:
+        super().__init__()
+        self._lines = lines
+        self._stream = stream
+        self._auditor = auditor
+
+    def createLock(self) -> None:
+        """The stream has a lock of its own, which a forked child gets anew."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler.emit`. Raises `DeliveryError` only if its owner chose so."""
+        if record.levelno == AUDIT:
+            audit_record(self._auditor, record)
+            return
+        try:
+            body = self._body(record)
+        except Exception as problem:  # noqa: BLE001 - a record that can't be shown is still one
+            body = self._lines.body(
+                "error",
+                "indelible",
+                "<record that couldn't be shown>",
+                fields={"module": type(problem).__name__},
+            )
+        self._stream.write("L", body)
+
+    def _body(self, record: logging.LogRecord) -> str:
+        fields: Mapping[str, object] | None = record.__dict__.get(_FIELDS)
+        if fields is None:
+            fields = _extra(record)
+        info = record.exc_info
+        return self._lines.body(
+            record.levelname.lower() if type(record.levelname) is str else "notset",
+            record.name if type(record.name) is str else "?",
+            record.msg,
+            at=record.created,
+            caller=calling_frame(),
+            arguments=record.args or (),
+            fields=fields,
+            error=info[1] if isinstance(info, tuple) else None,
+        )
+
+
+def calling_frame() -> FrameType | None:
+    """The innermost frame that isn't logging's or ours."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename in _SKIPPED:
+        frame = frame.f_back
+    return frame
+
+
+def audit_record(auditor: Auditing, record: logging.LogRecord) -> None:
+    """A record at the level AUDIT: its message is the action, its `extra` what is said of it."""
+    audit_message(auditor, record.msg, _extra(record))
+
+
+def _extra(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
+
+
+def audit_message(auditor: Auditing, message: object, extra: Mapping[str, object]) -> None:
+    """An audit event from a logging call: known names are its parts, all others its details."""
+    known: dict[str, Any] = {}
+    details: dict[str, Any] = {}
+    for name, value in extra.items():
+        (known if name in ExplicitArguments.__annotations__ else details)[name] = value
+    try:
+        auditor.audit(str(message), **{"details": details or None, **known})
+    except IndelibleError as problem:
+        # What can't be written down as it was said is an event all the same: that, and why.
+        auditor.audit("audit.unreadable", details={"why": str(problem)[:500]})
+
+
+class SafeLogger(logging.Logger):
+    """A logger that can audit, and whose callers' `extra` never raises."""
+
+    auditor: Auditing | None = None
+
+    def audit(self, action: str, **said: Unpack[ExplicitArguments]) -> None:
+        """See `indelible.logs.audit`: no level, filter or handler comes between."""
+        if self.auditor is not None:
+            self.auditor.audit(action, **said)
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """See `logging.Logger.log`; at AUDIT it is `audit`."""
+        if level == AUDIT and self.auditor is not None:
+            audit_message(self.auditor, msg, kwargs.get("extra") or {})
+            return
+        super().log(level, msg, *args, **kwargs)
+
+    def makeRecord(
+        self,
+        name: str,
+        level: int,
+        fn: str,
+        lno: int,
+        msg: object,
+        args: Any,
+        exc_info: Any,
+        func: str | None = None,
+        extra: Mapping[str, object] | None = None,
+        sinfo: str | None = None,
+    ) -> logging.LogRecord:
+        """See `logging.Logger.makeRecord`; a name in `extra` that is the record's own is given an
+        underscore behind it."""
+        record = super().makeRecord(name, level, fn, lno, msg, args, exc_info, func, None, sinfo)
+        given = record.__dict__
+        given[_FIELDS] = extra or _NOTHING
+        if extra:
+            for key, value in extra.items():
+                given[f"{key}_" if key in _STANDARD else key] = value
+        return record
+
+
+class SafeRootLogger(SafeLogger, logging.RootLogger):
+    """The root, likewise."""

@@ -1,0 +1,162 @@
+"""The JSON of one record, in the order in which a person reads it; what may be in it is decided
+by `fields`, `literals` and `exceptions`.
+
+::
+
+    {"v":1,"c":"L","t":"2026-11-30T13:30:59.123Z","l":"info","n":"shop.orders","m":"order placed",
+     "f":{"total_ms":12,"order":"<str:9>"},"x":{"type":"ValueError",…}}
+
+Whatever a caller names stands under `f`, so it overwrites nothing of ours. `a` are the arguments
+of a message that is a template, `dyn` says that the message was put together by the program.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import CodeType, FrameType
+from typing import Final
+
+from indelible.events.codec import format_time
+from indelible.events.context import Frame, current_frame
+from indelible.logs.encoding import Json, ascii_json
+from indelible.logs.exceptions import ExceptionShower
+from indelible.logs.fields import MAX_ITEMS, Judge, Pseudonyms
+from indelible.logs.literals import Literals
+
+_MAX_MESSAGE: Final = 8_192
+_MAX_TEMPLATES: Final = 4_096
+_CALLERS: Final = 4
+_CORRELATION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CORRELATED: Final = ("request", "trace_id", "span_id")
+_ARGUMENTS: Final = {
+    "uvicorn.access": ("client", "method", "path", "http_version", "status_code"),
+}
+"""What the arguments of other people's messages are called, by logger: so they are judged by it."""
+
+
+class LineMaker:
+    """Makes the bodies of application lines. Safe for threads; never raises."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        pseudonyms: Pseudonyms,
+        shower: ExceptionShower,
+        literals: Literals,
+        scrub: Callable[[str], str],
+    ) -> None:
+        self._scrub = scrub
+        self._templates: dict[int, tuple[object, str, bool]] = {}
+        self._judge = judge
+        self._pseudonyms = pseudonyms
+        self._shower = shower
+        self._literals = literals
+        self._second = (-1, "")
+        self._heads: dict[tuple[str, str], str] = {}
+
+    def body(
+        self,
+        level: str,
+        logger: str,
+        message: object,
+        *,
+        at: float | None = None,
+        caller: FrameType | None = None,
+        arguments: Sequence[object] | Mapping[str, object] = (),
+        fields: Mapping[str, object] | None = None,
+        error: BaseException | None = None,
+    ) -> str:
+        """The line's JSON object without its closing brace.
+
+        `caller` is the innermost frame of the program that logs; without one (another thread
+        writes for it) no message is known to be a literal. `at` is in seconds since 1970.
+        """
+        parts = ['{"v":1,"c":"L","t":"', self._time(at), self._head(level, logger)]
+        template = self._templates.get(id(message))
+        if template is None or template[0] is not message:
+            template = self._message(message, caller)
+        parts.append(template[1])
+        if arguments and template[2]:
+            parts += (',"a":', self._arguments(logger, arguments, caller))
+        frame = current_frame()
+        if frame is not None:
+            parts.append(self._circumstances(frame))
+        if fields:
+            parts += (',"f":', self._fields(fields, caller))
+        if error is not None:
+            parts += (',"x":', ascii_json(self._shower.shown(error)))
+        return "".join(parts)
+
+    def _message(self, message: object, caller: FrameType | None) -> tuple[object, str, bool]:
+        """The message, what is shown of it, and whether its arguments are shown beside it."""
+        if type(message) is not str:
+            return message, '"m":"<object>"', True
+        codes = _codes(caller)
+        text = message[:_MAX_MESSAGE]
+        if any(self._literals.is_literal(message, code) for code in codes):
+            if len(self._templates) >= _MAX_TEMPLATES:
+                self._templates.clear()
+            # Kept with what it is of, so that no other object gets its id.
+            made = self._templates[id(message)] = (message, f'"m":{ascii_json(text)}', True)
+            return made
+        visible = self._scrub(self._literals.visible(text, codes))
+        return message, f'"m":{ascii_json(visible)},"dyn":true', False
+
+    def _circumstances(self, frame: Frame) -> str:
+        said: dict[str, Json] = {}
+        if frame.actor is not None:
+            said["by"] = self._pseudonyms.of(str(frame.actor))
+        for key in _CORRELATED:
+            found = frame.context.get(key)
+            if found is not None and _CORRELATION.fullmatch(found):
+                said[key] = found
+        return f",{ascii_json(said)[1:-1]}" if said else ""
+
+    def _fields(self, given: Mapping[str, object], caller: FrameType | None) -> str:
+        def is_name(name: str) -> bool:
+            return any(self._literals.has(name, code) for code in _codes(caller))
+
+        return self._judge.fields(given, is_name)
+
+    def _arguments(
+        self,
+        logger: str,
+        arguments: Sequence[object] | Mapping[str, object],
+        caller: FrameType | None,
+    ) -> str:
+        if isinstance(arguments, Mapping):
+            return self._fields(arguments, caller)
+        names = _ARGUMENTS.get(logger)
+        if names is not None and len(names) == len(arguments):
+            return self._judge.fields(dict(zip(names, arguments, strict=True)), names.__contains__)
+        return ascii_json([self._judge.argument(each) for each in arguments[:MAX_ITEMS]])
+
+    def _time(self, at: float | None) -> str:
+        """In milliseconds: a longer run of digits would be some code's in a long log."""
+        millis = int((time.time() if at is None else at) * 1_000)
+        second, rest = divmod(millis, 1_000)
+        known, text = self._second
+        if known != second:
+            text = format_time(second * 1_000_000)[:20]
+            self._second = (second, text)
+        return f"{text}{rest:03d}Z"
+
+    def _head(self, level: str, logger: str) -> str:
+        found = self._heads.get((level, logger))
+        if found is None:
+            if len(self._heads) > 4_096:
+                self._heads.clear()
+            found = f'","l":{ascii_json(level[:32])},"n":{ascii_json(logger[:128])},'
+            self._heads[level, logger] = found
+        return found
+
+
+def _codes(caller: FrameType | None) -> list[CodeType]:
+    """The code of the caller and of some that called it: a wrapper passes its caller's message."""
+    codes: list[CodeType] = []
+    while caller is not None and len(codes) < _CALLERS:
+        codes.append(caller.f_code)
+        caller = caller.f_back
+    return codes

@@ -1,0 +1,120 @@
+"""Which parts of a text the program's author wrote: those that stand as constants in its code.
+
+A message that is a literal can hold nothing of anybody's. Of one that was put together (an
+f-string, `"%s" % x`, an exception's) only the pieces that stand in the code that made it are
+shown; all else in it is data: `otp for <..> is <..>`. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from types import CodeType
+from typing import Final, NamedTuple
+
+_MIN_PIECE: Final = 3
+_MAX_CONSTANTS: Final = 512
+_MAX_CODES: Final = 1_024
+_HOLE: Final = "<..>"
+_PLACEHOLDER: Final = re.compile(
+    r"%(?:\([^)]*\))?[#0\- +]*(?:\*|\d+)?(?:\.(?:\*|\d+))?[hlL]?[diouxXeEfFgGcrsa%]|\{[^{}]*\}"
+)
+_LETTERS: Final = re.compile(r"[^\W\d_]{2}")
+
+
+class _Constants(NamedTuple):
+    """The texts in one code object."""
+
+    by_id: dict[int, str]
+    names: frozenset[str]
+    pieces: tuple[str, ...]
+
+
+class Literals:
+    """The texts in code objects, by code object: a program has few that log. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._of: dict[CodeType, _Constants] = {}
+
+    def is_literal(self, text: str, code: CodeType) -> bool:
+        """Whether this very object is a constant of `code`: what was put together never is."""
+        return self._constants(code).by_id.get(id(text)) is text
+
+    def has(self, text: str, code: CodeType) -> bool:
+        """Whether a constant of `code` is equal to `text`: a name is one that its author wrote."""
+        return text in self._constants(code).names
+
+    def visible(self, text: str, codes: Iterable[CodeType]) -> str:
+        """`text` with all that isn't a piece of a constant of `codes` withheld."""
+        pieces: dict[str, None] = {}
+        for code in codes:
+            pieces.update(dict.fromkeys(self._constants(code).pieces))
+        shown = []
+        end = 0
+        for start, stop in _covered(text, sorted(pieces, key=len, reverse=True)):
+            if start > end:
+                shown.append(_HOLE)
+            shown.append(text[start:stop])
+            end = stop
+        if end < len(text):
+            shown.append(_HOLE)
+        return "".join(shown)
+
+    def _constants(self, code: CodeType) -> _Constants:
+        found = self._of.get(code)
+        if found is None:
+            if len(self._of) >= _MAX_CODES:
+                self._of.clear()
+            texts = list(_texts(code))[:_MAX_CONSTANTS]
+            pieces = {piece: None for text in texts for piece in _pieces(text)}
+            found = self._of[code] = _Constants(
+                {id(text): text for text in texts}, frozenset(texts), tuple(pieces)
+            )
+        return found
+
+
+def _texts(code: CodeType) -> Iterator[str]:
+    for constant in code.co_consts:
+        if type(constant) is str:
+            yield constant
+        elif type(constant) is tuple:
+            yield from (each for each in constant if type(each) is str)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """What of a constant may be found in a text that was made with it: between placeholders, and
+    with letters, so that no digits of a secret are taken for ours."""
+    for piece in _PLACEHOLDER.split(text):
+        if len(piece) >= _MIN_PIECE and _LETTERS.search(piece):
+            yield piece
+
+
+def _covered(text: str, pieces: list[str]) -> list[tuple[int, int]]:
+    """Stretches of `text` that are pieces, longest first, apart from each other, in order.
+
+    A piece counts only where it stands by itself: not inside of a longer word.
+    """
+    taken: list[tuple[int, int]] = []
+    for piece in pieces:
+        start = text.find(piece)
+        while start >= 0:
+            end = start + len(piece)
+            if _stands_alone(text, start, end) and all(
+                end <= begin or start >= stop for begin, stop in taken
+            ):
+                taken.append((start, end))
+            start = text.find(piece, end)
+    return sorted(taken)
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    before, after = text[start - 1 : start], text[end : end + 1]
+    return not (_is_word(before) and _is_word(text[start])) and not (
+        _is_word(after) and _is_word(text[end - 1])
+    )
+
+
+def _is_word(character: str) -> bool:
+    return (
+        character.isalnum() or character in ("_", "-", ".", "+", "/", "=") if character else False
+    )

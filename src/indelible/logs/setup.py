@@ -1,0 +1,170 @@
+"""The logging of this process: one stream on its stderr, and what writes to it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from indelible.errors import ConfigurationError
+from indelible.logs.auditing import Auditor, Keeper
+from indelible.logs.exceptions import ExceptionShower
+from indelible.logs.fields import FieldRules, Judge, Pseudonyms
+from indelible.logs.handler import AUDIT, SafeHandler, SafeLogger, SafeRootLogger
+from indelible.logs.hooks import Hooks
+from indelible.logs.keys import LogKeys, keys_from_environment, read_key_file
+from indelible.logs.lines import LineMaker
+from indelible.logs.literals import Literals
+from indelible.logs.sealing import SealingKey
+from indelible.logs.stream import APPLICATION_STUCK, AUDIT_STUCK, LogStream, Stuck
+
+STDERR: Final = 2
+
+
+class Logging(msgspec.Struct, frozen=True):
+    """What a process logs with."""
+
+    stream: LogStream
+    lines: LineMaker
+    auditor: Auditor
+    hooks: Hooks
+
+
+def make_logging(
+    *,
+    fd: int = STDERR,
+    service: str = "",
+    fields: Mapping[str, str] | None = None,
+    undeclared: Literal["withhold", "scrub"] = "withhold",
+    seal_to: str | None = None,
+    key_file: str | Path | None = None,
+    keeper: Keeper | None = None,
+    application: Stuck = APPLICATION_STUCK,
+    audit: Stuck = AUDIT_STUCK,
+    scrub: Callable[[str], str] | None = None,
+) -> Logging:
+    """The parts, wired. Raises `ConfigurationError`."""
+    keys = _handed_keys() if key_file is None else read_key_file(Path(key_file))
+    if undeclared not in ("withhold", "scrub"):
+        raise ConfigurationError(f"expected undeclared as withhold or scrub, got {undeclared!r}")
+    scrubbed = scrub or _default_scrub()
+    pseudonyms = Pseudonyms(*_pseudonym_key(keys))
+    literals = Literals()
+    stream = LogStream(
+        fd,
+        keys.master if keys is not None else None,
+        service=service,
+        application=application,
+        audit=audit,
+    )
+    judge = Judge(
+        FieldRules.of(fields or {}),
+        pseudonyms,
+        sealing=SealingKey(seal_to) if seal_to is not None else None,
+        scrub=scrubbed if undeclared == "scrub" else None,
+    )
+    lines = LineMaker(judge, pseudonyms, ExceptionShower(literals, scrubbed), literals, scrubbed)
+    return Logging(stream, lines, Auditor(stream, keeper), Hooks(lines, stream))
+
+
+_lock = threading.RLock()
+_running: Logging | None = None
+_keys: LogKeys | None = None
+
+
+def configure(
+    *,
+    level: int | str = logging.INFO,
+    root: bool = True,
+    hooks: bool = True,
+    **settings: Any,
+) -> None:
+    """Log safely from here on: see `indelible.logs.configure`."""
+    global _running
+    with _lock:
+        made = make_logging(**settings)
+        if _running is not None:
+            _running.hooks.uninstall()
+            _running.stream.close()
+        _running = made
+        logging.addLevelName(AUDIT, "AUDIT")
+        SafeLogger.auditor = made.auditor
+        _let_loggers_audit()
+        if root:
+            handler = SafeHandler(made.lines, made.stream, made.auditor)
+            logging.basicConfig(level=level, handlers=[handler], force=True)
+            logging.lastResort = handler
+            logging.raiseExceptions = False
+        if hooks:
+            made.hooks.install()
+
+
+def dict_config(level: int | str = logging.INFO) -> dict[str, Any]:
+    """For whoever configures logging by a dictionary (gunicorn's `logconfig_dict`, uvicorn's
+    `log_config`, Django's `LOGGING`): every logger's records through the safe handler, servers'
+    own handlers taken away."""
+    servers = (
+        "uvicorn",
+        "uvicorn.access",
+        "uvicorn.error",
+        "gunicorn.error",
+        "gunicorn.access",
+        "django",
+        "django.server",
+        "celery",
+        "werkzeug",
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"safe": {"class": "indelible.logs.Handler"}},
+        "root": {"level": level, "handlers": ["safe"]},
+        "loggers": {name: {"level": level, "handlers": [], "propagate": True} for name in servers},
+    }
+
+
+def is_configured() -> bool:
+    """Whether this process logs with something already."""
+    return _running is not None
+
+
+def current() -> Logging:
+    """What this process logs with; with the defaults where nothing was configured."""
+    global _running
+    with _lock:
+        if _running is None:
+            _running = make_logging()
+        return _running
+
+
+def _let_loggers_audit() -> None:
+    """Loggers of the standard class become ours: also those that were made before."""
+    if logging.getLoggerClass() is logging.Logger:
+        logging.setLoggerClass(SafeLogger)
+    found = [logging.root, *logging.root.manager.loggerDict.values()]
+    for logger in found:
+        if type(logger) is logging.Logger:
+            logger.__class__ = SafeLogger
+        elif type(logger) is logging.RootLogger:
+            logger.__class__ = SafeRootLogger
+
+
+def _handed_keys() -> LogKeys | None:
+    """The tee's keys; read once, as the descriptor is closed then."""
+    global _keys
+    if _keys is None:
+        _keys = keys_from_environment()
+    return _keys
+
+
+def _pseudonym_key(keys: LogKeys | None) -> tuple[bytes, str]:
+    made = keys or LogKeys.new()
+    return made.pseudonym, made.pseudonym_id
+
+
+def _default_scrub() -> Callable[[str], str]:
+    return lambda text: text
