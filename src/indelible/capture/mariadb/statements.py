@@ -65,7 +65,9 @@ class ConnectionStatements:
         transaction = self.transaction
         if ends_something(text):
             transaction.end()
-        elif not is_proven_read(text):
+        elif is_proven_read(text):
+            transaction.before_read()
+        else:
             transaction.before_write(current_frame())
         return self.reads.run(text, parameters, run, transaction.written, is_seen=is_seen)
 
