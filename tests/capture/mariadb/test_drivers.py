@@ -41,11 +41,12 @@ class Driver(NamedTuple):
     cursors: Any
     captured: Any
 
-    def is_open(self, connection: Any) -> bool:
-        """Whether a transaction is open on the server, as it last said."""
-        if self.plain is pymysql:
-            return bool(connection.server_status & IN_TRANSACTION)
-        return not MysqlclientWire(connection).is_idle
+
+def is_open(connection: Any) -> bool:
+    """Whether a transaction is open on the server, as it last said."""
+    if isinstance(connection, pymysql.Connection):
+        return bool(connection.server_status & IN_TRANSACTION)
+    return not MysqlclientWire(connection).is_idle
 
 
 DRIVERS = {
@@ -157,7 +158,7 @@ def looked_at(connection: Any, cursor: Any, driver: Driver) -> list[object]:
     """All that is said of the last statement."""
     found: list[object] = [cursor.rowcount, cursor.lastrowid, cursor.rownumber]
     found += [cursor.warning_count, cursor._executed, cursor.description]
-    found += [connection.insert_id(), connection.affected_rows(), driver.is_open(connection)]
+    found += [connection.insert_id(), connection.affected_rows(), is_open(connection)]
     if driver.plain is MySQLdb:
         found += [cursor.description_flags, connection.warning_count(), connection.info()]
         found += [connection.field_count(), connection.more_results()]

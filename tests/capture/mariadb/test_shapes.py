@@ -4,6 +4,7 @@ the rows recorded are those that an independent key query finds."""
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,7 @@ from tests.mariadb_server import MariadbDatabase
 
 from indelible.events.context import acting_as
 
+from .alone import ALONE
 from .reading import DRIVERS, chinook, host_of, keys_of
 from .shapes import SHAPES
 
@@ -47,6 +49,41 @@ def test_shape(
         seen = captured.run(lambda connection: result_of(connection, shape))
 
     assert seen == expected
+    check(shape, host, chinook)
+
+
+@pytest.mark.parametrize(
+    ("shape", "driver"),
+    [
+        pytest.param(
+            shape,
+            driver,
+            id=f"{shape}-{driver}",
+            # Each shape through one of them, or all take minutes.
+            marks=[] if (place + number) % len(ALONE) == 0 else pytest.mark.long,
+        )
+        for place, shape in enumerate(SHAPES)
+        for number, driver in enumerate(ALONE)
+    ],
+)
+def test_shape_through_a_driver_alone(
+    shape: Shape, driver: str, chinook: MariadbDatabase, loop: asyncio.Runner
+) -> None:
+    """The same, without SQLAlchemy, and with it on mysqlclient."""
+    host = host_of(chinook)
+    say = ALONE[driver]
+    expected = loop.run(say(chinook.url("app"), None, shape.sql, shape.parameters))
+    with acting_as(TRUDY):
+        seen = loop.run(
+            say(chinook.url("app"), host, shape.sql, shape.parameters),
+            context=contextvars.copy_context(),
+        )
+    assert seen == expected
+    check(shape, host, chinook)
+
+
+def check(shape: Shape, host: MemoryHost, chinook: MariadbDatabase) -> None:
+    """What was recorded is what the shape's key queries find."""
     events = host.take()
     assert {kind: set(map(told, ids)) for kind, ids in ids_by_kind(events).items()} == {
         kind: keys_of(chinook, query) for kind, query in shape.rows.items()

@@ -26,7 +26,7 @@ async def psycopg_says(
 ) -> object:
     make = psycopg.connect(url) if host is None else captured_psycopg.connect(url, trail=host)
     with contextlib.closing(make) as connection:
-        cursor = connection.execute(_formatted(sql), parameters)
+        cursor = connection.execute(formatted(sql), parameters)
         return repr(cursor.fetchall()), repr(cursor.description), cursor.rowcount
 
 
@@ -38,7 +38,7 @@ async def async_psycopg_says(
         connect = captured_psycopg.async_connection_class(host).connect
     connection = await connect(url)
     try:
-        cursor = await connection.execute(_formatted(sql), parameters)
+        cursor = await connection.execute(formatted(sql), parameters)
         return repr(await cursor.fetchall()), repr(cursor.description), cursor.rowcount
     finally:
         await connection.close()
@@ -49,7 +49,7 @@ async def psycopg2_says(
 ) -> object:
     made = psycopg2.connect(url) if host is None else captured_psycopg2.connect(url, trail=host)
     with contextlib.closing(made) as connection, connection.cursor() as cursor:
-        cursor.execute(_formatted(sql), parameters)
+        cursor.execute(formatted(sql), parameters)
         return repr(cursor.fetchall()), repr(cursor.description), cursor.rowcount
 
 
@@ -70,7 +70,7 @@ async def asyncpg_says(
         await connection.close()
 
 
-def _formatted(sql: str) -> Any:
+def formatted(sql: str) -> Any:
     """With parameters written `%(name)s` where they are written `:name`."""
     return re.sub(r"(?<!:):(\w+)", r"%(\1)s", sql.replace("%", "%%"))
 
