@@ -60,6 +60,8 @@ class Connection(CapturedConnection, PlainConnection):  # type: ignore[misc]  # 
     """What was said of the application's last statement, where one of ours ran behind it."""
     _shown_id: Any = 0
     """What `insert_id` says: what the last one said that has no rows and didn't fail."""
+    is_waiting = False
+    """Whether the last statement's answer, or its rows, may be left to be fetched."""
     hidden_fields = 0
     """How many columns of the last result the application doesn't see."""
 
@@ -74,21 +76,51 @@ class Connection(CapturedConnection, PlainConnection):  # type: ignore[misc]  # 
         return _captured_class(cursorclass or self.cursorclass)(self)
 
     def query(self, query: Any) -> Any:
-        return self._sent(query, super().query)
+        send = super().query
+
+        def run(text: Any) -> Any:
+            given = send(text)
+            self._answered()
+            return given
+
+        return self._sent(query, run)
 
     def send_query(self, query: Any) -> Any:
-        return self._sent(query, super().send_query)
+        send = super().send_query
+
+        def run(text: Any) -> Any:
+            given = send(text)
+            self.is_waiting = True
+            return given
+
+        return self._sent(query, run)
+
+    def read_query_result(self) -> Any:
+        given = super().read_query_result()
+        self._answered()
+        return given
+
+    def store_result(self) -> Any:
+        self.is_waiting = False
+        return super().store_result()
+
+    def discard_result(self) -> Any:
+        self.is_waiting = False
+        return super().discard_result()
 
     def change_user(self, *args: Any, **kwargs: Any) -> Any:
         self._begins_anew()
         return super().change_user(*args, **kwargs)
 
     def field_count(self) -> Any:
+        if self._kept is not None:
+            return self._kept[3]
         return super().field_count() - self.hidden_fields
 
     def next_result(self) -> Any:
         found = super().next_result()
-        self._takes_id(found == 0)
+        if found == 0:
+            self._answered()
         if self._kept is not None:  # it says of the rows affected that they aren't known
             self._kept = super().affected_rows(), *self._kept[1:]
         return found
@@ -107,26 +139,32 @@ class Connection(CapturedConnection, PlainConnection):  # type: ignore[misc]  # 
 
     def keep(self) -> None:
         """A statement of ours runs next."""
-        self._kept = self.affected_rows(), self.warning_count(), self.info()
+        said = self.affected_rows(), self.warning_count(), self.info(), self.field_count()
+        self._kept = said
 
     def _ends(self) -> None:
         super()._ends()
         self._kept, self._shown_id = None, 0
 
-    def _takes_id(self, has_answer: bool) -> None:
-        if has_answer and not super().field_count():
+    def _answered(self) -> None:
+        """A statement went well."""
+        self.is_waiting = bool(super().field_count())
+        if not self.is_waiting:
             self._shown_id = super().insert_id()
 
     def _sent(self, query: Any, send: Callable[[Any], T]) -> T:
         if not self._is_inside:
             return self.run_unseen(query, lambda: self._sent(query, send))
-        self._kept, self.hidden_fields = None, 0
-        given = send(query)
-        self._takes_id(True)
-        return given
+        self._kept, self.is_waiting, self.hidden_fields = None, False, 0
+        return send(query)
 
 
 class _Wire(MysqlclientWire):
+    @property
+    def is_busy(self) -> bool:
+        driver = self._driver
+        return bool(driver.is_waiting or (not driver.closed and driver.more_results()))
+
     @contextlib.contextmanager
     def cursor(self) -> Iterator[Any]:
         self._driver.keep()

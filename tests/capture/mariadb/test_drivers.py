@@ -287,6 +287,42 @@ def test_whoever_acts_did_it(captured: Any, site: Site, trail: Trail) -> None:
     trail.verify()
 
 
+def test_nothing_is_sent_where_an_answer_is_to_come(
+    captured: Any, site: Site, trail: Trail, driver: Driver
+) -> None:
+    """In autocommit the variable is cleared behind a statement: at once, or before the next."""
+    captured.autocommit(True)
+
+    def variable() -> object:
+        with captured.inside(), captured.cursor(driver.cursors.Cursor) as cursor:
+            cursor.execute("SELECT @indelible_ctx IS NULL")
+            return cursor.fetchone()[0]
+
+    with acting_as(ALICE), captured.cursor() as cursor:
+        cursor.execute("INSERT INTO person VALUES (7, 'g') RETURNING id")
+        assert cursor.fetchall() == ((7,),)
+        assert variable() == 1
+    with acting_as(ALICE), captured.cursor(driver.cursors.SSCursor) as cursor:
+        cursor.execute("INSERT INTO person VALUES (8, 'h'), (9, 'i') RETURNING id")
+        assert list(cursor.fetchall()) == [(8,), (9,)]
+    if driver.plain is MySQLdb:
+        with acting_as(ALICE):
+            captured.send_query(b"UPDATE person SET name = 'j' WHERE id = 7")
+            captured.read_query_result()
+            captured.query("UPDATE person SET name = 'j' WHERE id = 8; SELECT renamed('k')")
+            assert (captured.affected_rows(), captured.next_result()) == (1, 0)
+            assert captured.store_result().fetch_row(0) == ((1,),)
+    with captured.cursor() as cursor:
+        cursor.execute("SELECT renamed('l')")  # by nobody
+        assert cursor.fetchall() == ((1,),)
+        assert variable() == 1
+    updated = ["person.update 7", "person.update 8", "person.update 2"]
+    assert told(trail, ALICE) == [
+        *(f"person.insert {n}" for n in (7, 8, 9)),
+        *updated * (driver.plain is MySQLdb),
+    ]
+
+
 def test_another_database_and_a_new_session(
     captured: Any, site: Site, trail: Trail, driver: Driver
 ) -> None:
