@@ -29,6 +29,7 @@ from .test_trail import Site
 
 ALICE = Actor("staff", "alice")
 BOB = Actor("staff", "bob")
+CAROL = Actor("staff", "carol")
 
 
 KINDS = ("Cursor", "DictCursor", "SSCursor", "SSDictCursor")
@@ -272,6 +273,12 @@ def test_whoever_acts_did_it(captured: Any, site: Site, trail: Trail) -> None:
         with acting_as(BOB):
             cursor.executemany("UPDATE person SET name = %s WHERE id = %s", [("y", 2), ("z", 3)])
         captured.commit()
+        with acting_as(CAROL):
+            cursor.execute("UPDATE person SET name = 'a;b' WHERE id = 3")
+            cursor.execute("UPDATE person SET name = 'c' WHERE id = 3")
+            cursor.execute("COMMIT; UPDATE person SET name = 'd' WHERE id = 3; COMMIT")
+            while cursor.nextset():
+                pass
         captured.autocommit(True)
         with acting_as(ALICE):
             cursor.execute("DELETE FROM person WHERE id = 1")
@@ -281,6 +288,9 @@ def test_whoever_acts_did_it(captured: Any, site: Site, trail: Trail) -> None:
         cursor.execute("DELETE FROM person WHERE id = 2")
     assert told(trail, ALICE) == ["person.update 1", "person.delete 1"]
     assert told(trail, BOB) == ["person.update 2", "person.update 3"]
+    assert told(trail, CAROL) == ["person.update 3"] * 3
+    first, second, third = (found.event.transaction for found in trail.changes(by=CAROL))
+    assert first == second != third, "a semicolon in a string ends nothing"
     (event,) = trail.events(action="person.renamed")
     assert event.event.actor == ALICE
     assert [n.message[-70:] for n in trail.notices() if n.action == "changes.unattributed"]
