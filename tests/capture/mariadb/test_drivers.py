@@ -4,6 +4,7 @@ trail knows of it."""
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -22,7 +23,7 @@ from indelible import Actor, Target, Trail, acting_as
 from indelible.capture import mysqlclient as captured_mysqlclient
 from indelible.capture import pymysql as captured_pymysql
 from indelible.capture.mariadb.wires import IN_TRANSACTION
-from indelible.capture.mysqlclient_wire import MysqlclientWire
+from indelible.capture.mysqlclient_wire import MysqlclientWire, status_reader
 from indelible.errors import CaptureError
 
 from .test_trail import Site
@@ -312,6 +313,9 @@ def test_nothing_is_sent_where_an_answer_is_to_come(
         cursor.execute("INSERT INTO person VALUES (7, 'g') RETURNING id")
         assert cursor.fetchall() == ((7,),)
         assert variable() == 1
+        cursor.execute("UPDATE person SET name = 'm'")
+        cursor.execute("SELECT ROW_COUNT()")
+        assert cursor.fetchall() == ((0,),), "that of the clearing"
     with acting_as(ALICE), captured.cursor(driver.cursors.SSCursor) as cursor:
         cursor.execute("INSERT INTO person VALUES (8, 'h'), (9, 'i') RETURNING id")
         assert list(cursor.fetchall()) == [(8,), (9,)]
@@ -328,7 +332,10 @@ def test_nothing_is_sent_where_an_answer_is_to_come(
         assert variable() == 1
     updated = ["person.update 7", "person.update 8", "person.update 2"]
     assert told(trail, ALICE) == [
-        *(f"person.insert {n}" for n in (7, 8, 9)),
+        "person.insert 7",
+        *(f"person.update {n}" for n in (1, 2, 3, 7)),
+        "person.insert 8",
+        "person.insert 9",
         *updated * (driver.plain is MySQLdb),
     ]
 
@@ -421,3 +428,9 @@ def test_a_trail_of_another_database_is_refused(tmp_path: Path, driver: Driver) 
     refused = pytest.raises(CaptureError, match="to name the MariaDB or MySQL server")
     with contextlib.closing(Trail.create(config)) as trail, refused:
         driver.captured.connect(trail=trail)
+
+
+def test_mysqlclient_with_another_library_is_refused() -> None:
+    """That can't tell whether a transaction is open."""
+    with pytest.raises(CaptureError, match=r"expected .* Connector/C \(libmariadb-dev\), got"):
+        status_reader(ctypes.PyDLL(None))
