@@ -230,16 +230,6 @@ class _Captured(PacketRows):
         call = super().callproc  # type: ignore[misc]
         return await self._run_unseen(call_of(procname), lambda: call(procname, args))
 
-    def fetchone(self) -> Any:
-        return self._handed(super().fetchone)  # type: ignore[misc]
-
-    def fetchmany(self, size: Any = None) -> Any:
-        fetch = super().fetchmany  # type: ignore[misc]
-        return self._handed(lambda: fetch(size))
-
-    def fetchall(self) -> Any:
-        return self._handed(super().fetchall)  # type: ignore[misc]
-
     async def close(self) -> None:
         self._close_access()
         await super().close()  # type: ignore[misc]

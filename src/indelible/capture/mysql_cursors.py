@@ -39,6 +39,16 @@ class CapturedRows:
         """How many rows of the result are behind us."""
         raise NotImplementedError
 
+    def fetchone(self) -> Any:
+        return self._handed(super().fetchone)  # type: ignore[misc]
+
+    def fetchmany(self, size: Any = None) -> Any:
+        fetch = super().fetchmany  # type: ignore[misc]
+        return self._handed(lambda: fetch(size))
+
+    def fetchall(self) -> Any:
+        return self._handed(super().fetchall)  # type: ignore[misc]
+
     def _handed(self, fetch: Callable[[], T]) -> T:
         start = self._at()
         given = fetch()
@@ -114,16 +124,6 @@ class CapturedCursor(CapturedRows):
         if access is not None:
             self._read_through(access, query, args)
         return given
-
-    def fetchone(self) -> Any:
-        return self._handed(super().fetchone)  # type: ignore[misc]
-
-    def fetchmany(self, size: Any = None) -> Any:
-        fetch = super().fetchmany  # type: ignore[misc]
-        return self._handed(lambda: fetch(size))
-
-    def fetchall(self) -> Any:
-        return self._handed(super().fetchall)  # type: ignore[misc]
 
     def close(self) -> None:
         self._close_access()

@@ -4,10 +4,10 @@ the rows recorded are those that an independent key query finds."""
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections.abc import Iterator
 
 import pytest
+from tests.capture.postgres.alone import each_through_one, says_the_same
 from tests.capture.postgres.reading import TRUDY, Reader, loop
 from tests.capture.postgres.shapes import Shape
 from tests.capture.postgres.test_shapes import result_of, told
@@ -52,33 +52,13 @@ def test_shape(
     check(shape, host, chinook)
 
 
-@pytest.mark.parametrize(
-    ("shape", "driver"),
-    [
-        pytest.param(
-            shape,
-            driver,
-            id=f"{shape}-{driver}",
-            # Each shape through one of them, or all take minutes.
-            marks=[] if (place + number) % len(ALONE) == 0 else pytest.mark.long,
-        )
-        for place, shape in enumerate(SHAPES)
-        for number, driver in enumerate(ALONE)
-    ],
-)
+@pytest.mark.parametrize(("shape", "driver"), each_through_one(SHAPES, ALONE))
 def test_shape_through_a_driver_alone(
     shape: Shape, driver: str, chinook: MariadbDatabase, loop: asyncio.Runner
 ) -> None:
     """The same, without SQLAlchemy, and with it on mysqlclient."""
     host = host_of(chinook)
-    say = ALONE[driver]
-    expected = loop.run(say(chinook.url("app"), None, shape.sql, shape.parameters))
-    with acting_as(TRUDY):
-        seen = loop.run(
-            say(chinook.url("app"), host, shape.sql, shape.parameters),
-            context=contextvars.copy_context(),
-        )
-    assert seen == expected
+    says_the_same(ALONE[driver], chinook.url("app"), host, shape, loop)
     check(shape, host, chinook)
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import inspect
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
 import psycopg
 import psycopg2
+import pytest
 from tests.capture.reads.host import MemoryHost
 
 from indelible.capture import asyncpg as captured_asyncpg
 from indelible.capture import psycopg as captured_psycopg
 from indelible.capture import psycopg2 as captured_psycopg2
+from indelible.events.context import acting_as
+
+from .reading import TRUDY
+from .shapes import Shape
 
 Said = Callable[[str, MemoryHost | None, str, Mapping[str, object]], Awaitable[object]]
 """Rows, columns and counts, told of a connection to a URL; captured, if there is a host."""
@@ -73,6 +80,33 @@ async def asyncpg_says(
 def formatted(sql: str) -> Any:
     """With parameters written `%(name)s` where they are written `:name`."""
     return re.sub(r"(?<!:):(\w+)", r"%(\1)s", sql.replace("%", "%%"))
+
+
+def each_through_one(shapes: Sequence[Shape], drivers: Iterable[str]) -> list[Any]:
+    """Every shape with every driver; `make test` runs each through one, or all take minutes."""
+    names = list(drivers)
+    return [
+        pytest.param(
+            shape,
+            driver,
+            id=f"{shape}-{driver}",
+            marks=[] if (place + number) % len(names) == 0 else pytest.mark.long,
+        )
+        for place, shape in enumerate(shapes)
+        for number, driver in enumerate(names)
+    ]
+
+
+def says_the_same(
+    say: Said, url: str, host: MemoryHost, shape: Shape, loop: asyncio.Runner
+) -> None:
+    """Captured, as Trudy, or not."""
+    expected = loop.run(say(url, None, shape.sql, shape.parameters))
+    with acting_as(TRUDY):
+        seen = loop.run(
+            say(url, host, shape.sql, shape.parameters), context=contextvars.copy_context()
+        )
+    assert seen == expected
 
 
 ALONE: Final[Mapping[str, Said]] = {

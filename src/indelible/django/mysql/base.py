@@ -3,15 +3,14 @@ acts and record what is read."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import request_finished
-from django.db import connections
 from django.db.backends.mysql import base
 from django.utils.asyncio import async_unsafe
 
 from indelible.capture.mysqlclient import Connection, connect
+from indelible.django.finishing import write_down_after_requests
 from indelible.django.trails import take_trail
 
 
@@ -38,12 +37,4 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # Django has
         return connect(**conn_params)
 
 
-def _write_down(**_: object) -> None:
-    """A request has ended: what its connections handed out is on disk, though they stay open."""
-    for wrapper in connections.all(initialized_only=True):
-        connection = cast("Any", wrapper).connection
-        if isinstance(connection, Connection):
-            connection.captured.check_in()
-
-
-request_finished.connect(_write_down, dispatch_uid="indelible.mysql.write_down")
+write_down_after_requests(Connection, "mysql")
