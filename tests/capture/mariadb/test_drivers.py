@@ -67,12 +67,14 @@ def site(mariadb_database: MariadbDatabase, tmp_path: Path) -> Site:
     mariadb_database.execute(
         "CREATE TABLE person (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(99))",
         "INSERT INTO person (name) VALUES ('a'), ('b'), ('c')",
+        "CREATE TABLE nothing (id INT PRIMARY KEY)",
         "CREATE PROCEDURE people() SELECT * FROM person",
         "CREATE PROCEDURE add_to(INOUT n INT, s TEXT) BEGIN SET n = n + 1; SELECT s; SELECT n; END",
         "CREATE FUNCTION renamed(n VARCHAR(99)) RETURNS INT MODIFIES SQL DATA "
         "BEGIN UPDATE person SET name = n WHERE id = 2; RETURN 1; END",
     )
-    mariadb_database.server.execute(f"GRANT EXECUTE ON {mariadb_database.name}.* TO app@'%'")
+    rights = f"EXECUTE, ALTER ON {mariadb_database.name}.*"
+    mariadb_database.server.execute(f"GRANT {rights} TO app@'%'")
     site = Site(mariadb_database, tmp_path)
     site.run("install")
     return site
@@ -296,6 +298,25 @@ def test_whoever_acts_did_it(captured: Any, site: Site, trail: Trail) -> None:
     assert event.event.actor == ALICE
     assert [n.message[-70:] for n in trail.notices() if n.action == "changes.unattributed"]
     trail.verify()
+
+
+def test_a_transaction_in_autocommit_is_one(captured: Any, trail: Trail) -> None:
+    """From BEGIN to its end, which an implicit commit may be; events go into it, or nowhere."""
+    captured.autocommit(True)
+    rename = "UPDATE person SET name = 'x' WHERE id = %s"
+    with acting_as(ALICE), captured.cursor() as cursor:
+        with pytest.raises(CaptureError, match="got a connection in autocommit"):
+            trail.record("person.renamed", on=captured)
+        captured.begin()
+        cursor.execute(rename, (1,))
+        cursor.execute(rename, (2,))
+        trail.record("person.renamed", on=captured)
+        cursor.execute("ALTER TABLE nothing COMMENT 'commits'")
+        cursor.execute(rename, (3,))
+    assert told(trail, ALICE) == ["person.update 1", "person.update 2", "person.update 3"]
+    first, second, third = (found.event.transaction for found in trail.changes(by=ALICE))
+    assert first == second != third
+    assert len(list(trail.events(action="person.renamed"))) == 1
 
 
 def test_nothing_is_sent_where_an_answer_is_to_come(
