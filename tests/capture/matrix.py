@@ -24,7 +24,7 @@ tables, and why no more is known. *nothing*: it hands out no row of a captured t
 
 On SQLite each runs through plain `sqlite3`, SQLAlchemy on pysqlite and SQLAlchemy on aiosqlite; on
 PostgreSQL through plain psycopg (sync and async), psycopg2 and asyncpg, and SQLAlchemy on each of
-these; on MariaDB through SQLAlchemy on PyMySQL and aiomysql.
+these; on MariaDB through plain PyMySQL, mysqlclient and aiomysql, and SQLAlchemy on each of these.
 """
 
 
