@@ -17,14 +17,14 @@ from botocore.client import BaseClient
 from tests.capture.reads.host import MemoryHost
 from tests.s3_server import APP, READER, SECRET, TIDY, Between, S3Server, s3
 
-from indelible import Actor, Subject, Trail, acting_as
+from indelible import Actor, Subject, acting_as
 from indelible.capture.boto3 import record_objects
 from indelible.capture.s3_calls import answered, touches_of
 from indelible.errors import CaptureError, DeliveryError
 from indelible.events.codec import encode_draft
 from indelible.events.explicit import explicit_event
 from indelible.events.model import Event, Outcome
-from indelible.policy import parse_policy
+from indelible.testing import in_memory_trail
 
 __all__ = ["s3"]
 
@@ -289,10 +289,9 @@ def one_by_one(event: Event) -> list[str]:
     return [" ".join(filter(None, (who, action, name, outcome))) for name in names or [""]]
 
 
-def test_answers_name_who_read_whose_objects(s3: S3Server, bucket: str, tmp_path: Path) -> None:
+def test_answers_name_who_read_whose_objects(s3: S3Server, bucket: str) -> None:
     """Through a real trail: what a batch deletes of two customers is in the answer of each."""
-    policy = parse_policy("[trail]\nurl = 'sqlite:///trail.db'\n", directory=tmp_path)
-    with Trail.create(policy) as trail:
+    with in_memory_trail() as trail:
         client = s3.client()
         record_objects(client, trail, subject=owner)
         with acting_as(ALICE):

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from indelible import Actor, Subject, Target, Trail, acting_as
 from indelible.events.model import Kind
-from indelible.policy import parse_policy
+from indelible.testing import in_memory_trail
 
 ALICE = Actor("staff", "alice")
 
 
 @pytest.fixture
-def trail(tmp_path: Path) -> Iterator[Trail]:
-    policy = parse_policy("[trail]\nurl = 'sqlite:///trail.db'\n", directory=tmp_path)
-    with Trail.create(policy) as trail:
+def trail() -> Iterator[Trail]:
+    with in_memory_trail() as trail:
         yield trail
 
 

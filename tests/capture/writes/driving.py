@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import io
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import asyncpg
@@ -43,6 +44,7 @@ from .capturing import MemoryHost
 from .paths import Path, seen_of
 
 Seen = list[object]
+_Rows = Sequence[tuple[Any, ...]]
 _PRAGMAS = ("PRAGMA foreign_keys = ON", "PRAGMA synchronous = OFF")
 
 
@@ -82,6 +84,22 @@ _ORM: dict[str, Callable[[Session], object]] = {
 }
 
 
+def _steps(
+    path: Path,
+    sql: str,
+    execute: Callable[[str], Any],
+    executemany: Callable[[str, _Rows], Any],
+    copy: Callable[[_Rows], Any],
+) -> Iterator[Callable[[], Any]]:
+    """The calls of a driver alone; `sql` is the path's text with the driver's placeholders."""
+    for statement in path.statements:
+        yield functools.partial(execute, statement)
+    if path.many is not None:
+        yield functools.partial(executemany, sql, path.many[1])
+    if path.copied:
+        yield functools.partial(copy, path.copied)
+
+
 class _Alone:
     """A connection of the DB-API."""
 
@@ -93,7 +111,8 @@ class _Alone:
     def run(self, path: Path) -> Seen:
         cursor = self._connection.cursor()
         seen: Seen = []
-        for step in self._steps(cursor, path):
+        sql = path.many[0].replace("{}", self._placeholder) if path.many else ""
+        for step in _steps(path, sql, cursor.execute, cursor.executemany, self._copy(cursor)):
             try:
                 step()
                 while True:
@@ -110,24 +129,17 @@ class _Alone:
         self._connection.commit()
         return [*seen, self._state(self._connection)]
 
-    def _steps(self, cursor: Any, path: Path) -> Iterator[Callable[[], object]]:
-        for statement in path.statements:
-            yield lambda statement=statement: cursor.execute(statement)  # type: ignore[misc]
-        if path.many is not None:
-            sql, rows = path.many
-            sql = sql.replace("{}", self._placeholder)
-            yield lambda: cursor.executemany(sql, rows)
-        if path.copied:
-            yield lambda: self._copy(cursor, path.copied)
+    def _copy(self, cursor: Any) -> Callable[[_Rows], None]:
+        def copy(rows: _Rows) -> None:
+            if isinstance(self._connection, psycopg.Connection):
+                with cursor.copy("COPY t FROM STDIN") as into:
+                    for row in rows:
+                        into.write_row(row)
+                return
+            lines = ["\t".join("\\N" if v is None else str(v) for v in row) for row in rows]
+            cursor.copy_expert("COPY t FROM STDIN", io.StringIO("\n".join(lines)))
 
-    def _copy(self, cursor: Any, rows: Sequence[tuple[Any, ...]]) -> None:
-        if isinstance(self._connection, psycopg.Connection):
-            with cursor.copy("COPY t FROM STDIN") as copy:
-                for row in rows:
-                    copy.write_row(row)
-            return
-        lines = ["\t".join("\\N" if v is None else str(v) for v in row) + "\n" for row in rows]
-        cursor.copy_expert("COPY t FROM STDIN", io.StringIO("".join(lines)))
+        return copy
 
     def close(self) -> None:
         self._connection.close()
@@ -144,7 +156,8 @@ class _AsyncPsycopg:
     async def _run(self, path: Path) -> Seen:
         cursor = self._connection.cursor()
         seen: Seen = []
-        for step in self._steps(cursor, path):
+        sql = path.many[0].replace("{}", "%s") if path.many else ""
+        for step in _steps(path, sql, cursor.execute, cursor.executemany, self._copy(cursor)):
             try:
                 await step()
                 rows = await cursor.fetchall() if cursor.description else None
@@ -155,19 +168,14 @@ class _AsyncPsycopg:
         await self._connection.commit()
         return [*seen, self._connection.info.transaction_status]
 
-    def _steps(self, cursor: Any, path: Path) -> Iterator[Callable[[], Any]]:
-        for statement in path.statements:
-            yield lambda statement=statement: cursor.execute(statement)  # type: ignore[misc]
-        if path.many is not None:
-            sql, rows = path.many
-            yield lambda: cursor.executemany(sql.replace("{}", "%s"), rows)
-        if path.copied:
-            yield lambda: self._copy(cursor, path.copied)
+    @staticmethod
+    def _copy(cursor: Any) -> Callable[[_Rows], Awaitable[None]]:
+        async def copy(rows: _Rows) -> None:
+            async with cursor.copy("COPY t FROM STDIN") as into:
+                for row in rows:
+                    await into.write_row(row)
 
-    async def _copy(self, cursor: Any, rows: Sequence[tuple[Any, ...]]) -> None:
-        async with cursor.copy("COPY t FROM STDIN") as copy:
-            for row in rows:
-                await copy.write_row(row)
+        return copy
 
     def close(self) -> None:
         self._loop.run(self._connection.close())
@@ -186,7 +194,10 @@ class _Asyncpg:
         transaction = connection.transaction()
         await transaction.start()
         seen: Seen = []
-        for step in self._steps(path):
+        sql = path.many[0].replace("{}", "${}").format(1, 2) if path.many else ""
+        copy = functools.partial(connection.copy_records_to_table, "t")
+        run = connection.fetch, connection.executemany, lambda rows: copy(records=rows)
+        for step in _steps(path, sql, *run):
             try:
                 result = await step()
                 seen.append([tuple(row) for row in result] if isinstance(result, list) else result)
@@ -195,16 +206,6 @@ class _Asyncpg:
             seen.append(connection.is_in_transaction())
         await transaction.commit()
         return [*seen, connection.is_in_transaction()]
-
-    def _steps(self, path: Path) -> Iterator[Callable[[], Any]]:
-        for statement in path.statements:
-            yield lambda statement=statement: self._connection.fetch(statement)  # type: ignore[misc]
-        if path.many is not None:
-            sql, rows = path.many
-            sql = sql.replace("{}", "${}").format(*range(1, sql.count("{}") + 1))
-            yield lambda: self._connection.executemany(sql, rows)
-        if path.copied:
-            yield lambda: self._connection.copy_records_to_table("t", records=path.copied)
 
     def close(self) -> None:
         self._loop.run(self._connection.close())

@@ -134,7 +134,37 @@ _UPSERT = (
 _IGNORED = _path(
     "upsert that does nothing", "", "INSERT INTO t VALUES (1, 'z', 9) ON CONFLICT DO NOTHING"
 )
-_SEMICOLON = _path("a semicolon in a value", "t.update 1", "UPDATE t SET v = 'a;b' WHERE id = 1")
+_BUT_ON_MARIADB = (
+    *_common(_UPSERT, _IGNORED),
+    _path("a semicolon in a value", "t.update 1", "UPDATE t SET v = 'a;b' WHERE id = 1"),
+    _path(
+        "UPDATE … FROM",
+        "t.update 1",
+        "UPDATE t SET v = watched.v FROM watched WHERE watched.id = t.id",
+    ),
+    _path(
+        "foreign key: ON DELETE CASCADE",
+        "parent.delete 2, child.delete 2",
+        "DELETE FROM parent WHERE id = 2",
+    ),
+    _path(
+        "foreign key: ON UPDATE CASCADE",
+        "parent.update 12, child.update 2",
+        "UPDATE parent SET id = 12 WHERE id = 2",
+    ),
+)
+
+
+def _keyless(new: object, newer: object, old: object) -> Path:
+    """Its rows are named by their values, or by a number of SQLite's."""
+    return _path(
+        "a table without a key",
+        f"loose.insert {new}, loose.update {newer}, loose.delete {old}",
+        "INSERT INTO loose VALUES ('m')",
+        "UPDATE loose SET v = 'n' WHERE v = 'm'",
+        "DELETE FROM loose WHERE v = 'l'",
+    )
+
 
 SQLITE_SCHEMA = (
     "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, w INTEGER UNIQUE)",
@@ -164,8 +194,8 @@ RESET = (*(f"DELETE FROM {table}" for table in _TABLES), *_ROWS)
 """What every path begins with."""
 
 SQLITE = (
-    *_common(_UPSERT, _IGNORED),
-    _SEMICOLON,
+    *_BUT_ON_MARIADB,
+    _keyless(2, 2, 1),
     _path("INSERT of defaults", "t.insert 3", "INSERT INTO t DEFAULT VALUES"),
     _path("INSERT OR IGNORE", "", "INSERT OR IGNORE INTO t VALUES (1, 'z', 9)"),
     _path(
@@ -179,32 +209,10 @@ SQLITE = (
         "UPDATE OR REPLACE t SET w = 1 WHERE id = 2",
     ),
     _path(
-        "UPDATE … FROM",
-        "t.update 1",
-        "UPDATE t SET v = watched.v FROM watched WHERE watched.id = t.id",
-    ),
-    _path(
         "a common table expression",
         "t.update 2",
         "WITH last AS (SELECT max(id) AS id FROM t) "
         "UPDATE t SET v = 'x' WHERE id IN (SELECT id FROM last)",
-    ),
-    _path(
-        "foreign key: ON DELETE CASCADE",
-        "child.delete 2, parent.delete 2",
-        "DELETE FROM parent WHERE id = 2",
-    ),
-    _path(
-        "foreign key: ON UPDATE CASCADE",
-        "child.update 2, parent.update 12",
-        "UPDATE parent SET id = 12 WHERE id = 2",
-    ),
-    _path(
-        "a table without a key",
-        "loose.insert 2, loose.update 2, loose.delete 1",
-        "INSERT INTO loose VALUES ('m')",
-        "UPDATE loose SET v = 'n' WHERE v = 'm'",
-        "DELETE FROM loose WHERE v = 'l'",
     ),
 )
 
@@ -257,19 +265,14 @@ POSTGRES_SCHEMA = (
 )
 POSTGRES_RESET = (*RESET, "DELETE FROM parts", "DELETE FROM base")
 POSTGRES = (
-    *_common(_UPSERT, _IGNORED),
-    _SEMICOLON,
+    *_BUT_ON_MARIADB,
+    _keyless("m", "n", "l"),
     _path(
         "MERGE",
         "t.update 1, t.insert 3",
         "MERGE INTO t USING (VALUES (1), (3)) AS s (id) ON s.id = t.id "
         "WHEN MATCHED THEN UPDATE SET v = 'merged' "
         "WHEN NOT MATCHED THEN INSERT VALUES (s.id, 'new', NULL)",
-    ),
-    _path(
-        "UPDATE … FROM",
-        "t.update 1",
-        "UPDATE t SET v = watched.v FROM watched WHERE watched.id = t.id",
     ),
     _path("DELETE … USING", "t.delete 1", "DELETE FROM t USING watched WHERE watched.id = t.id"),
     _path(
@@ -283,23 +286,6 @@ POSTGRES = (
         "TRUNCATE … CASCADE",
         "child.delete 1, child.delete 2, parent.delete 1, parent.delete 2",
         "TRUNCATE parent CASCADE",
-    ),
-    _path(
-        "foreign key: ON DELETE CASCADE",
-        "parent.delete 2, child.delete 2",
-        "DELETE FROM parent WHERE id = 2",
-    ),
-    _path(
-        "foreign key: ON UPDATE CASCADE",
-        "parent.update 12, child.update 2",
-        "UPDATE parent SET id = 12 WHERE id = 2",
-    ),
-    _path(
-        "a table without a key",
-        "loose.insert m, loose.update n, loose.delete l",
-        "INSERT INTO loose VALUES ('m')",
-        "UPDATE loose SET v = 'n' WHERE v = 'm'",
-        "DELETE FROM loose WHERE v = 'l'",
     ),
     _path(
         "a partitioned table, and from one partition to another",
@@ -389,6 +375,7 @@ MARIADB = (
             "INSERT INTO t VALUES (1, 'z', 9) ON DUPLICATE KEY UPDATE v = v",
         ),
     ),
+    _keyless("m", "n", "l"),
     _path("INSERT … SET", "t.insert 3", "INSERT INTO t SET id = 3, v = 'c'"),
     _path("INSERT IGNORE", "t.insert 3", "INSERT IGNORE INTO t (id) VALUES (1), (3)"),
     _path(
@@ -416,13 +403,6 @@ MARIADB = (
         "INSERT INTO child (id, parent_id) VALUES (3, 1)",
     ),
     _path("a foreign key that refuses", "", "DELETE FROM parent WHERE id = 1", may_fail=True),
-    _path(
-        "a table without a key",
-        "loose.insert m, loose.update n, loose.delete l",
-        "INSERT INTO loose VALUES ('m')",
-        "UPDATE loose SET v = 'n' WHERE v = 'm'",
-        "DELETE FROM loose WHERE v = 'l'",
-    ),
     _path(
         "a partitioned table, and from one partition to another",
         "parts.insert 1, parts.update 2",
