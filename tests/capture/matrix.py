@@ -43,7 +43,7 @@ open are those of a connection without capture, every change is recorded once an
 and the changes, folded on the baseline, are the rows of the tables.
 
 *exact*: these changes and no others. *nothing*: no row changes, and none is recorded. *no such
-call*: the driver has none. What a server doesn't show stands below its table, for all drivers;
+call*: the driver can't do that. What a server doesn't show stands below its table, for all drivers;
 what else isn't seen is said under [what is captured](coverage.md).
 """
 
@@ -161,11 +161,7 @@ def _cell(driver: str, path: paths.Path) -> str:
 def _shown_path(path: paths.Path) -> str:
     if path.many is not None:
         return f"`{_shown(path.many[0].replace('{}', '?'))}`, twice"
-    if path.orm:
-        return "SQLAlchemy's `Session`"
-    if path.copied:
-        return "the driver's COPY"
-    return _code(path.statements)
+    return _code(path.statements) or "a call of the driver's"
 
 
 def _code(statements: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 Through Django's cursor, on a database that is there. Prints JSON: what was seen of each.
 """
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -35,7 +36,9 @@ if __name__ == "__main__":
     def run(path: paths.Path) -> list[object]:
         seen: list[object] = []
         try:
-            with transaction.atomic(), connection.cursor() as cursor:
+            is_alone = path.ends == "autocommit"
+            block = contextlib.nullcontext() if is_alone else transaction.atomic()
+            with block, connection.cursor() as cursor:
                 for statement in path.statements:
                     cursor.execute(statement)
                     rows = cursor.fetchall() if cursor.description else None
@@ -44,6 +47,8 @@ if __name__ == "__main__":
                     sql, given = path.many
                     cursor.executemany(sql.replace("{}", "%s"), given)
                     seen.append(cursor.rowcount)
+                if path.ends == "rollback":
+                    transaction.set_rollback(True)
         except Exception as error:
             seen.append(paths.seen_of(error))
         return [*seen, connection.in_atomic_block, connection.get_autocommit()]

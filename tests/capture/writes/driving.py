@@ -5,33 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import io
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import asyncpg
 import psycopg
 import psycopg2
 import pymysql
-from sqlalchemy import (
-    Column,
-    Connection,
-    Engine,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    column,
-    create_engine,
-    event,
-    insert,
-    table,
-    text,
-    update,
-)
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.orm import Session, registry
 
 from indelible.capture import asyncpg as captured_asyncpg
 from indelible.capture import psycopg as captured_psycopg
@@ -40,11 +23,11 @@ from indelible.capture import pymysql as captured_pymysql
 from indelible.capture import sqlite3 as captured_sqlite3
 from indelible.capture.sqlalchemy import capture
 
+from .calls import call_of
 from .capturing import MemoryHost
-from .paths import Path, seen_of
+from .paths import SQLALCHEMY, Path, seen_of
 
 Seen = list[object]
-_Rows = Sequence[tuple[Any, ...]]
 _PRAGMAS = ("PRAGMA foreign_keys = ON", "PRAGMA synchronous = OFF")
 
 
@@ -52,94 +35,57 @@ class Driver(Protocol):
     """A connection through one driver, or an engine's connections, one for each transaction."""
 
     def run(self, path: Path) -> Seen:
-        """The path's transaction: results, counts, errors and whether a transaction is open."""
+        """What is seen of the path: results, counts, errors and whether a transaction is open."""
 
     def close(self) -> None: ...
-
-
-def _unit_of_work(session: Session) -> object:
-    class Row:
-        def __init__(self, id: int, v: str) -> None:
-            self.id, self.v = id, v
-
-    columns = (Column("id", Integer, primary_key=True), Column("v", String))
-    registry().map_imperatively(Row, Table("t", MetaData(), *columns))
-    session.get(Row, 1).v = "orm"
-    session.delete(session.get(Row, 2))
-    session.flush()
-    session.add_all([Row(3, "c"), Row(4, "d")])
-    session.flush()
-    return [(each.id, each.v) for each in session.query(Row).order_by(Row.id)]
-
-
-def _in_bulk(session: Session) -> object:
-    t = table("t", column("id"), column("v"))
-    session.execute(insert(t), [{"id": 3, "v": "c"}, {"id": 4, "v": "d"}])
-    return session.execute(update(t).where(t.c.id > 2).values(v=t.c.v + "!")).rowcount
-
-
-_ORM: dict[str, Callable[[Session], object]] = {
-    "unit of work": _unit_of_work,
-    "in bulk": _in_bulk,
-}
-
-
-def _steps(
-    path: Path,
-    sql: str,
-    execute: Callable[[str], Any],
-    executemany: Callable[[str, _Rows], Any],
-    copy: Callable[[_Rows], Any],
-) -> Iterator[Callable[[], Any]]:
-    """The calls of a driver alone; `sql` is the path's text with the driver's placeholders."""
-    for statement in path.statements:
-        yield functools.partial(execute, statement)
-    if path.many is not None:
-        yield functools.partial(executemany, sql, path.many[1])
-    if path.copied:
-        yield functools.partial(copy, path.copied)
 
 
 class _Alone:
     """A connection of the DB-API."""
 
-    def __init__(self, connection: Any, placeholder: str, state: Callable[[Any], object]) -> None:
+    def __init__(
+        self, name: str, connection: Any, state: Callable[[Any], object], switch: Any
+    ) -> None:
+        self._name = name
         self._connection = connection
-        self._placeholder = placeholder
         self._state = state
+        self._switch_autocommit = switch
 
     def run(self, path: Path) -> Seen:
+        self._switch_autocommit(self._connection, path.ends == "autocommit")
         cursor = self._connection.cursor()
         seen: Seen = []
-        sql = path.many[0].replace("{}", self._placeholder) if path.many else ""
-        for step in _steps(path, sql, cursor.execute, cursor.executemany, self._copy(cursor)):
+        for step in self._steps(cursor, path):
             try:
-                step()
-                while True:
-                    rows = cursor.fetchall() if cursor.description else None
-                    seen.append((rows, cursor.rowcount, getattr(cursor, "statusmessage", None)))
-                    if isinstance(self._connection, pymysql.Connection):
-                        seen.append(cursor.lastrowid)
-                        if cursor.nextset():
-                            continue
-                    break
+                seen.append(step())
             except Exception as error:
                 seen.append(seen_of(error))
             seen.append(self._state(self._connection))
-        self._connection.commit()
+        self._connection.rollback() if path.ends == "rollback" else self._connection.commit()
         return [*seen, self._state(self._connection)]
 
-    def _copy(self, cursor: Any) -> Callable[[_Rows], None]:
-        def copy(rows: _Rows) -> None:
-            if isinstance(self._connection, psycopg.Connection):
-                with cursor.copy("COPY t FROM STDIN") as into:
-                    for row in rows:
-                        into.write_row(row)
-                return
-            lines = ["\t".join("\\N" if v is None else str(v) for v in row) for row in rows]
-            cursor.copy_expert("COPY t FROM STDIN", io.StringIO("\n".join(lines)))
+    def _steps(self, cursor: Any, path: Path) -> Iterator[Callable[[], object]]:
+        call = call_of(path, self._name)
+        if call is not None:
+            yield functools.partial(call, self._connection)
+            return
+        for statement in path.statements:
+            yield functools.partial(self._told, cursor, cursor.execute, statement)
+        if path.many is not None:
+            sql = path.many[0].replace("{}", "?" if self._name == "sqlite3" else "%s")
+            yield functools.partial(self._told, cursor, cursor.executemany, sql, path.many[1])
 
-        return copy
+    def _told(self, cursor: Any, execute: Callable[..., object], *arguments: object) -> object:
+        execute(*arguments)
+        told: Seen = []
+        is_more: object = True
+        while is_more:
+            rows = cursor.fetchall() if cursor.description else None
+            told.append((rows, cursor.rowcount, getattr(cursor, "statusmessage", None)))
+            if self._name == "PyMySQL":
+                told.append(cursor.lastrowid)
+            is_more = self._name == "PyMySQL" and cursor.nextset()
+        return told
 
     def close(self) -> None:
         self._connection.close()
@@ -154,28 +100,33 @@ class _AsyncPsycopg:
         return self._loop.run(self._run(path), context=contextvars.copy_context())
 
     async def _run(self, path: Path) -> Seen:
-        cursor = self._connection.cursor()
+        connection = self._connection
+        await connection.set_autocommit(path.ends == "autocommit")
         seen: Seen = []
-        sql = path.many[0].replace("{}", "%s") if path.many else ""
-        for step in _steps(path, sql, cursor.execute, cursor.executemany, self._copy(cursor)):
+        for step in self._steps(connection.cursor(), path):
             try:
-                await step()
-                rows = await cursor.fetchall() if cursor.description else None
-                seen.append((rows, cursor.rowcount, cursor.statusmessage))
+                seen.append(await step())
             except Exception as error:
                 seen.append(seen_of(error))
-            seen.append(self._connection.info.transaction_status)
-        await self._connection.commit()
-        return [*seen, self._connection.info.transaction_status]
+            seen.append(connection.info.transaction_status)
+        await (connection.rollback() if path.ends == "rollback" else connection.commit())
+        return [*seen, connection.info.transaction_status]
 
-    @staticmethod
-    def _copy(cursor: Any) -> Callable[[_Rows], Awaitable[None]]:
-        async def copy(rows: _Rows) -> None:
-            async with cursor.copy("COPY t FROM STDIN") as into:
-                for row in rows:
-                    await into.write_row(row)
+    def _steps(self, cursor: Any, path: Path) -> Iterator[Callable[[], Any]]:
+        call = call_of(path, "psycopg, async")
+        if call is not None:
+            yield functools.partial(call, self._connection)
+            return
+        for statement in path.statements:
+            yield functools.partial(self._told, cursor, cursor.execute, statement)
+        if path.many is not None:
+            sql, rows = path.many[0].replace("{}", "%s"), path.many[1]
+            yield functools.partial(self._told, cursor, cursor.executemany, sql, rows)
 
-        return copy
+    async def _told(self, cursor: Any, execute: Callable[..., Any], *arguments: object) -> object:
+        await execute(*arguments)
+        rows = await cursor.fetchall() if cursor.description else None
+        return rows, cursor.rowcount, cursor.statusmessage
 
     def close(self) -> None:
         self._loop.run(self._connection.close())
@@ -191,21 +142,31 @@ class _Asyncpg:
 
     async def _run(self, path: Path) -> Seen:
         connection = self._connection
-        transaction = connection.transaction()
-        await transaction.start()
+        transaction = None if path.ends == "autocommit" else connection.transaction()
+        if transaction is not None:
+            await transaction.start()
         seen: Seen = []
-        sql = path.many[0].replace("{}", "${}").format(1, 2) if path.many else ""
-        copy = functools.partial(connection.copy_records_to_table, "t")
-        run = connection.fetch, connection.executemany, lambda rows: copy(records=rows)
-        for step in _steps(path, sql, *run):
+        for step in self._steps(path):
             try:
                 result = await step()
                 seen.append([tuple(row) for row in result] if isinstance(result, list) else result)
             except Exception as error:
                 seen.append(seen_of(error))
             seen.append(connection.is_in_transaction())
-        await transaction.commit()
+        if transaction is not None:
+            await (transaction.rollback() if path.ends == "rollback" else transaction.commit())
         return [*seen, connection.is_in_transaction()]
+
+    def _steps(self, path: Path) -> Iterator[Callable[[], Any]]:
+        call = call_of(path, "asyncpg")
+        if call is not None:
+            yield functools.partial(call, self._connection)
+            return
+        for statement in path.statements:
+            yield functools.partial(self._connection.fetch, statement)
+        if path.many is not None:
+            sql = path.many[0].replace("{}", "${}").format(1, 2)
+            yield functools.partial(self._connection.executemany, sql, path.many[1])
 
     def close(self) -> None:
         self._loop.run(self._connection.close())
@@ -228,32 +189,35 @@ class _Sqlalchemy:
             return await connection.run_sync(self._seen, path)
 
     def _seen(self, connection: Connection, path: Path) -> Seen:
+        if path.ends == "autocommit":
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
         seen: Seen = []
         for step in self._steps(connection, path):
             try:
                 result: Any = step()
                 if hasattr(result, "returns_rows"):
                     rows = result.all() if result.returns_rows else None
-                    seen.append((repr(rows), result.rowcount))
-                else:
-                    seen.append(result)
+                    result = repr(rows), result.rowcount
+                seen.append(result)
             except Exception as error:
                 seen.append(seen_of(error))
             seen.append(connection.in_transaction())
-        connection.commit()
+        connection.rollback() if path.ends == "rollback" else connection.commit()
         return [*seen, connection.in_transaction()]
 
     def _steps(self, connection: Connection, path: Path) -> Iterator[Callable[[], Any]]:
+        call = call_of(path, SQLALCHEMY[0])
+        if call is not None:
+            yield functools.partial(call, connection)
+            return
         for statement in path.statements:
-            yield lambda statement=statement: connection.exec_driver_sql(statement)  # type: ignore[misc]
+            yield functools.partial(connection.exec_driver_sql, statement)
         if path.many is not None:
             sql, rows = path.many
             names = [f"p{place}" for place in range(sql.count("{}"))]
             named = text(sql.format(*(f":{name}" for name in names)))
             given = [dict(zip(names, row, strict=True)) for row in rows]
-            yield lambda: connection.execute(named, given)
-        if path.orm:
-            yield lambda: _ORM[path.orm](Session(bind=connection))
+            yield functools.partial(connection.execute, named, given)
 
     def close(self) -> None:
         if isinstance(self._engine, Engine):
@@ -287,12 +251,20 @@ def _sqlite3(url: str, host: MemoryHost | None, loop: asyncio.Runner) -> Driver:
     connection = sqlite3.connect(url) if host is None else captured_sqlite3.connect(url, trail=host)
     for pragma in _PRAGMAS:
         connection.execute(pragma)
-    return _Alone(connection, "?", lambda it: it.in_transaction)
+    return _Alone("sqlite3", connection, lambda it: it.in_transaction, _switch_sqlite3)
+
+
+def _switch_sqlite3(connection: sqlite3.Connection, is_on: bool) -> None:
+    connection.isolation_level = None if is_on else "DEFERRED"
+
+
+def _switch_psycopg(connection: Any, is_on: bool) -> None:
+    connection.autocommit = is_on
 
 
 def _psycopg(url: str, host: MemoryHost | None, loop: asyncio.Runner) -> Driver:
     it = psycopg.connect(url) if host is None else captured_psycopg.connect(url, trail=host)
-    return _Alone(it, "%s", lambda it: it.info.transaction_status)
+    return _Alone("psycopg", it, lambda it: it.info.transaction_status, _switch_psycopg)
 
 
 def _psycopg_async(url: str, host: MemoryHost | None, loop: asyncio.Runner) -> Driver:
@@ -303,7 +275,7 @@ def _psycopg_async(url: str, host: MemoryHost | None, loop: asyncio.Runner) -> D
 
 def _psycopg2(url: str, host: MemoryHost | None, loop: asyncio.Runner) -> Driver:
     it = psycopg2.connect(url) if host is None else captured_psycopg2.connect(url, trail=host)
-    return _Alone(it, "%s", lambda it: it.info.transaction_status)
+    return _Alone("psycopg2", it, lambda it: it.info.transaction_status, _switch_psycopg)
 
 
 def _asyncpg(url: str, host: MemoryHost | None, loop: asyncio.Runner) -> Driver:
@@ -322,10 +294,12 @@ def _pymysql(url: str, host: MemoryHost | None, loop: asyncio.Runner) -> Driver:
         "password": password,
         "database": database,
         "charset": "utf8mb4",
+        "local_infile": True,
     }
     plain, captured = pymysql.connect, captured_pymysql.connect
     it = plain(**options) if host is None else captured(**options, trail=host)
-    return _Alone(it, "%s", lambda it: it.server_status & 1)
+    switch: Any = lambda it, is_on: it.autocommit(is_on)  # noqa: E731
+    return _Alone("PyMySQL", it, lambda it: it.server_status & 1, switch)
 
 
 async def _awaited(it: Any) -> Any:

@@ -7,25 +7,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
+
+SQLALCHEMY: Final = (
+    "SQLAlchemy, pysqlite",
+    "SQLAlchemy, aiosqlite",
+    "SQLAlchemy, psycopg",
+    "SQLAlchemy, psycopg async",
+    "SQLAlchemy, psycopg2",
+    "SQLAlchemy, asyncpg",
+    "SQLAlchemy, PyMySQL",
+    "SQLAlchemy, aiomysql",
+)
+SCRIPT: Final = "INSERT INTO t (id, v) VALUES (3, 'c'); UPDATE t SET v = 'x;y' WHERE id = 3"
+_POSTGRES_ALONE: Final = ("psycopg", "psycopg, async", "psycopg2", "asyncpg")
 
 
 @dataclass(frozen=True)
 class Path:
     """One transaction, and the changes (`table.verb id`) that it is.
 
-    It runs `statements`, or else what only some drivers have: one text for `many` rows (`{}` is a
-    placeholder), SQLAlchemy's `orm`, or `copied` rows of `t`. `may_fail` tells that an error is
-    part of it.
+    It runs `statements`, one text for `many` rows (`{}` is a placeholder), or a call of the
+    driver's (`calls.CALLS`); where it names `drivers`, only they can. `may_fail` tells that an
+    error is part of it.
     """
 
     name: str
     changes: tuple[str, ...]
     statements: tuple[str, ...] = ()
     many: tuple[str, list[tuple[Any, ...]]] | None = None
-    orm: str = ""
-    copied: tuple[tuple[Any, ...], ...] = ()
+    drivers: tuple[str, ...] = ()
     may_fail: bool = False
+    ends: Literal["commit", "rollback", "autocommit"] = "commit"
 
     def __str__(self) -> str:
         return self.name
@@ -41,18 +54,21 @@ class Unseen:
     run: Callable[[Any], object] | None = None
 
 
+def _listed(changes: str) -> tuple[str, ...]:
+    return tuple(change for change in changes.split(", ") if change)
+
+
 def _path(name: str, changes: str, *statements: str, may_fail: bool = False) -> Path:
-    listed = tuple(change for change in changes.split(", ") if change)
-    return Path(name, listed, statements, may_fail=may_fail)
+    return Path(name, _listed(changes), statements, may_fail=may_fail)
+
+
+def _call(name: str, changes: str, *drivers: str) -> Path:
+    return Path(name, _listed(changes), drivers=drivers)
 
 
 def takes(driver: str, path: Path) -> bool:
     """Whether the driver has such a path at all."""
-    if path.orm:
-        return driver.startswith("SQLAlchemy")
-    if path.copied:
-        return driver in ("psycopg", "psycopg, async", "psycopg2", "asyncpg")
-    return True
+    return not path.drivers or driver in path.drivers
 
 
 def seen_of(error: Exception) -> object:
@@ -115,16 +131,19 @@ def _common(upsert: str, ignored: Path) -> tuple[Path, ...]:
             ("t.insert 3", "t.insert 4"),
             many=("INSERT INTO t (id, v) VALUES ({}, {})", [(3, "c"), (4, "d")]),
         ),
+        Path("ROLLBACK", (), ("DELETE FROM t", "UPDATE pair SET v = 'x'"), ends="rollback"),
         Path(
-            "ORM, unit of work",
-            ("t.update 1", "t.delete 2", "t.insert 3", "t.insert 4"),
-            orm="unit of work",
+            "autocommit, each statement on its own",
+            ("t.insert 3", "t.update 3", "t.delete 1"),
+            (
+                "INSERT INTO t (id) VALUES (3)",
+                "UPDATE t SET v = 'x' WHERE id = 3",
+                "DELETE FROM t WHERE id = 1",
+            ),
+            ends="autocommit",
         ),
-        Path(
-            "ORM, in bulk",
-            ("t.insert 3", "t.insert 4", "t.update 3", "t.update 4"),
-            orm="in bulk",
-        ),
+        _call("ORM, unit of work", "t.update 1, t.delete 2, t.insert 3, t.insert 4", *SQLALCHEMY),
+        _call("ORM, in bulk", "t.insert 3, t.insert 4, t.update 3, t.update 4", *SQLALCHEMY),
     )
 
 
@@ -196,6 +215,7 @@ RESET = (*(f"DELETE FROM {table}" for table in _TABLES), *_ROWS)
 SQLITE = (
     *_BUT_ON_MARIADB,
     _keyless(2, 2, 1),
+    _call("executescript", "t.insert 3, t.update 3", "sqlite3"),
     _path("INSERT of defaults", "t.insert 3", "INSERT INTO t DEFAULT VALUES"),
     _path("INSERT OR IGNORE", "", "INSERT OR IGNORE INTO t VALUES (1, 'z', 9)"),
     _path(
@@ -309,7 +329,17 @@ POSTGRES = (
         "DO $$ BEGIN BEGIN INSERT INTO t (id) VALUES (3); RAISE 'x'; EXCEPTION WHEN OTHERS THEN "
         "INSERT INTO t (id) VALUES (4); END; END $$",
     ),
-    Path("COPY FROM STDIN", ("t.insert 3", "t.insert 4"), copied=((3, "c", 3), (4, "d", None))),
+    _call("COPY FROM STDIN", "t.insert 3, t.insert 4", *_POSTGRES_ALONE),
+    Path(
+        "several statements in one text",
+        ("t.insert 3", "t.update 3"),
+        (SCRIPT,),
+        drivers=(*_POSTGRES_ALONE, *SQLALCHEMY[2:5], "Django"),
+    ),
+    _call("a pipeline", "t.insert 3, t.insert 4", "psycopg", "psycopg, async"),
+    _call("execute_values", "t.insert 3, t.insert 4", "psycopg2"),
+    _call("callproc", "t.update 1", "psycopg2"),
+    _call("a prepared statement", "t.insert 3, t.insert 4", "asyncpg"),
 )
 POSTGRES_UNSEEN = (
     Unseen(
@@ -419,6 +449,8 @@ MARIADB = (
     _path("a function in a SELECT", "t.update 1", "SELECT app_touch(1)"),
     _path("DO, and SET", "t.update 1, t.update 2", "DO app_touch(1)", "SET @a = app_touch(2)"),
     _path("CALL", "child.update 1", "CALL app_move(1, 2)"),
+    _call("callproc", "child.update 1", "PyMySQL"),
+    _call("LOAD DATA LOCAL INFILE", "t.insert 3, t.insert 4", "PyMySQL"),
     _path("EXECUTE IMMEDIATE", "t.update 1", "EXECUTE IMMEDIATE 'UPDATE t SET v = 7 WHERE id = 1'"),
 )
 MARIADB_UNSEEN = (
