@@ -249,12 +249,14 @@ class Trail(Questions):
         *,
         target: Callable[..., Target | None] | None = None,
         subject: Callable[..., Subject | None] | None = None,
+        kind: Kind = "event",
     ) -> Callable[[F], F]:
         """Decorate a function (or coroutine function): each call is an event of its outcome.
 
         It ends in success, in `denied` where it raises `PermissionError`, else in failure; the
         exception goes on its way, and only its type is kept. `target` and `subject` get the call's
-        arguments and say what it was about.
+        arguments and say what it was about. With `kind="access"` or `"change"` what succeeded is an
+        access to, or a change of, state that no driver sees.
         """
 
         def describe(args: Any, kwargs: Any) -> dict[str, Any]:
@@ -264,13 +266,16 @@ class Trail(Questions):
             }
 
         def ended(about: dict[str, Any], error: BaseException | None) -> None:
-            outcome = Outcome.SUCCESS
-            details = None
-            if error is not None:
-                denied = isinstance(error, PermissionError)
-                outcome = Outcome.DENIED if denied else Outcome.FAILURE
-                details = {"error": type(error).__qualname__}
-            self.record(action, outcome=outcome, details=details, **about)
+            if error is None:
+                self.record(action, kind=kind, **about)
+                return
+            denied = isinstance(error, PermissionError)
+            self.record(
+                action,
+                outcome=Outcome.DENIED if denied else Outcome.FAILURE,
+                details={"error": type(error).__qualname__},
+                **about,
+            )
 
         def decorate(function: F) -> F:
             if inspect.iscoroutinefunction(function):

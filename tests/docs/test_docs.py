@@ -11,7 +11,7 @@ import pytest
 from indelible import errors
 from indelible.cli.app import group
 from indelible.policy.load import _DATABASE_KEYS, _RELAY_KEYS, _TABLE_KEYS
-from tests.capture.matrix import page
+from tests.capture.matrix import reads_page, writes_page
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -64,5 +64,10 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
 
 
 def test_the_shapes_of_reads_are_those_that_are_run() -> None:
-    """Where this fails: python -m tests.capture.matrix > docs/reference/reads.md"""
-    assert (DOCS / "reference" / "reads.md").read_text() == page()
+    """Where this fails: python -m tests.capture.matrix reads > docs/reference/reads.md"""
+    assert (DOCS / "reference" / "reads.md").read_text() == reads_page()
+
+
+def test_the_paths_of_writes_are_those_that_are_run() -> None:
+    """Where this fails: python -m tests.capture.matrix writes > docs/reference/writes.md"""
+    assert (DOCS / "reference" / "writes.md").read_text() == writes_page()

@@ -16,39 +16,20 @@ from __future__ import annotations
 import contextlib
 import urllib.parse
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 try:
     from fsspec.spec import AbstractFileSystem
 except ImportError as missing:
     raise ImportError("expected fsspec: pip install 'indelible[fsspec]'") from missing
 
-from indelible.capture.best_effort import best_effort
-from indelible.capture.host import Journal
-from indelible.events.model import Kind, Outcome, Subject, Target
+from indelible.capture.outside import Outside, Recording
+from indelible.events.model import Outcome, Subject
 from indelible.events.values import Native, Value
 
 _READ: Final = "read"
 _WRITE: Final = "write"
 _DELETE: Final = "delete"
-
-
-class Recording(Protocol):
-    """What of a `Trail` is needed."""
-
-    def record(
-        self,
-        action: str,
-        *,
-        target: Target,
-        subject: Subject | None = None,
-        outcome: Outcome = Outcome.SUCCESS,
-        kind: Kind = "event",
-        details: dict[str, Native | Value] | None = None,
-    ) -> str | None: ...
-
-    @property
-    def journal(self) -> Journal: ...
 
 
 class AuditedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -72,10 +53,7 @@ class AuditedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
     ) -> None:
         super().__init__()
         self._fs = fs
-        self._trail = trail
-        self._kind = kind
-        self._subject = subject
-        self._strict = strict
+        self._files = Outside(trail, kind, subject=subject, strict=strict)
         self._strip_protocol = fs._strip_protocol
         self.protocol = fs.protocol
         self.root_marker = fs.root_marker
@@ -137,39 +115,21 @@ class AuditedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         self, verb: str, path: str, details: dict[str, Native | Value] | None = None
     ) -> Iterator[None]:
         """What is done inside is an event of its outcome, before its result is handed out."""
-        if self._strict:
-            self._record(verb, path, Outcome.SUCCESS, details)
-            self._trail.journal.sync()
+        url = _without_secrets(self._fs.unstrip_protocol(path))
+        if self._files.strict:
+            self._files.tell(verb, url, details=details)
+            self._files.sync()
         try:
             yield
         except Exception as error:
             denied = isinstance(error, PermissionError)
             outcome = Outcome.DENIED if denied else Outcome.FAILURE
-            self._record(verb, path, outcome, {"error": type(error).__qualname__})
-            raise
-        if not self._strict:
-            self._record(verb, path, Outcome.SUCCESS, details)
-
-    def _record(
-        self,
-        verb: str,
-        path: str,
-        outcome: Outcome,
-        details: dict[str, Native | Value] | None,
-    ) -> None:
-        url = _without_secrets(self._fs.unstrip_protocol(path))
-        kinds: dict[str, Kind] = {_READ: "access"}
-        kind = kinds.get(verb, "change") if outcome is Outcome.SUCCESS else "event"
-        action = f"{self._kind}.{verb}"
-        with best_effort(action, strict=self._strict):
-            self._trail.record(
-                action,
-                target=Target(self._kind, url),
-                subject=self._subject(url),
-                outcome=outcome,
-                kind=kind,
-                details=details,
+            self._files.tell(
+                verb, url, outcome=outcome, details={"error": type(error).__qualname__}
             )
+            raise
+        if not self._files.strict:
+            self._files.tell(verb, url, details=details)
 
 
 def _without_secrets(url: str) -> str:

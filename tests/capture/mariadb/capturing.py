@@ -47,9 +47,14 @@ class Captured:
     def ours(self) -> contextlib.closing[Any]:
         return contextlib.closing(connect(self.server))
 
-    def rows(self, after_id: int = 0) -> list[OutboxRow]:
+    def newest(self) -> int:
+        """The id of the outbox's last row."""
         with self.ours() as connection:
-            newest = newest_id(connection, self.sql)
+            return newest_id(connection, self.sql)
+
+    def rows(self, after_id: int = 0) -> list[OutboxRow]:
+        newest = self.newest()
+        with self.ours() as connection:
             return read_outbox(
                 connection, self.sql, after_id + 1, newest, limit=1_000_000, max_bytes=1 << 40
             ).rows

@@ -50,9 +50,14 @@ class Captured:
     def ours(self) -> contextlib.closing[psycopg.Connection[Any]]:
         return contextlib.closing(connect(self.server))
 
-    def rows(self, after_id: int = 0) -> list[OutboxRow]:
+    def newest(self) -> int:
+        """The id of the outbox's last row."""
         with self.ours() as connection:
-            newest = outbox_state(connection).newest
+            return outbox_state(connection).newest
+
+    def rows(self, after_id: int = 0) -> list[OutboxRow]:
+        newest = self.newest()
+        with self.ours() as connection:
             return read_outbox(
                 connection, after_id + 1, newest, limit=1_000_000, max_bytes=1 << 40
             ).rows

@@ -30,48 +30,6 @@ SCHEMA = (
 )
 
 
-@pytest.mark.parametrize(
-    ("statement", "expected"),
-    [
-        ("INSERT INTO t VALUES (3, 'c', 3), (4, 'd', 4)", ["t.insert"] * 2),
-        ("UPDATE t SET v = v || 'x'", ["t.update"] * 2),
-        ("UPDATE t SET id = id + 10", ["t.update"] * 2),
-        ("DELETE FROM t", ["t.delete"] * 2),
-        ("TRUNCATE t", ["t.delete"] * 2),
-        (
-            "INSERT INTO t VALUES (1, 'z', 9), (3, 'c', 3) "
-            "ON CONFLICT (id) DO UPDATE SET v = excluded.v",
-            ["t.update", "t.insert"],
-        ),
-        ("INSERT INTO t VALUES (1, 'z', 9) ON CONFLICT DO NOTHING", []),
-        (
-            "WITH gone AS (DELETE FROM t WHERE id = 1 RETURNING *) "
-            "INSERT INTO t SELECT id, v || '!', w FROM gone",
-            ["t.delete", "t.insert"],
-        ),
-        (
-            "MERGE INTO t USING (VALUES (1), (3)) AS s (id) ON s.id = t.id "
-            "WHEN MATCHED THEN UPDATE SET v = 'merged' "
-            "WHEN NOT MATCHED THEN INSERT VALUES (s.id, 'new', NULL)",
-            ["t.update", "t.insert"],
-        ),
-        ("UPDATE t SET v = v WHERE false", []),
-        ("COPY t FROM PROGRAM 'printf \"7\\\\tx\\\\t7\\\\n\"'", ["t.insert"]),
-    ],
-)
-def test_each_row_of_each_statement(
-    database: Database, statement: str, expected: list[str]
-) -> None:
-    """One event a row, and folding them on the baseline gives the table."""
-    database.execute(*SCHEMA)
-    captured = Captured(database)
-
-    database.execute(statement, role="postgres" if "COPY" in statement else "owner")
-
-    assert actions(captured) == expected
-    assert fold(captured.drafts()) == captured.live()
-
-
 def test_tables_of_every_kind(database: Database) -> None:
     """Composite keys, odd names, other schemas, generated and identity columns, replica
     identities, no key at all, inheritance, partitions of partitions: all fold to what is there."""

@@ -56,6 +56,9 @@ class MemoryHost:
     def watch_database(self, path: Path) -> None:
         pass
 
+    def watch_server(self) -> None:
+        pass
+
     def notice(self, action: str, message: str, **details: str) -> None:
         self.notices.append(action)
 
