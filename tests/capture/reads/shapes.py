@@ -588,6 +588,108 @@ SHAPES = [
         "view",
         "SELECT FirstName FROM canadian ORDER BY 1",
         (),
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'Canada'"},
+        subjects=f"{_CUSTOMERS} WHERE Country = 'Canada'",
+    ),
+    Shape(
+        "view, by its schema's name, under an alias, filtered by a parameter",
+        "SELECT v.FirstName, ? FROM main.canadian AS v WHERE v.CustomerId IN (?, ?, ?) ORDER BY 1",
+        ("x", 3, 14, 2),
+        {"customer": "VALUES (3), (14)"},
+    ),
+    Shape(
+        "view that finds nothing",
+        "SELECT * FROM canadian WHERE CustomerId = 2",
+        (),
+        {"customer": ""},
+    ),
+    Shape(
+        "star over a view, with a limit",
+        "SELECT * FROM canadian ORDER BY CustomerId LIMIT 2",
+        (),
+        {"customer": "VALUES (3), (14)"},
+    ),
+    Shape(
+        "view of a star",
+        "SELECT v.* FROM whole v WHERE GenreId < 3 ORDER BY Name",
+        (),
+        {"genre": "VALUES (1), (2)"},
+    ),
+    Shape(
+        "view with names of its own that need quotes",
+        'SELECT "first ""name", "odd ""view".N FROM "odd ""view" ORDER BY 1',
+        (),
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'USA'"},
+    ),
+    Shape(
+        "view over a view, of an outer join",
+        "SELECT FirstName, Total FROM bought ORDER BY 2, 1",
+        (),
+        {
+            "customer": f"{_CUSTOMERS} WHERE Country = 'Canada'",
+            "invoice": "SELECT InvoiceId FROM Invoice JOIN Customer USING (CustomerId) "
+            "WHERE Country = 'Canada' AND Total > 5",
+        },
+    ),
+    Shape(
+        "view of groups",
+        "SELECT s FROM spent WHERE c IN (2, 3) ORDER BY 1",
+        (),
+        {"invoice": f"{_INVOICES} WHERE CustomerId IN (2, 3)"},
+        subjects="VALUES (2), (3)",
+    ),
+    Shape(
+        "view of a union",
+        "SELECT count(*) FROM everyone",
+        (),
+        {"customer": _CUSTOMERS, "employee": "SELECT EmployeeId FROM Employee"},
+    ),
+    Shape(
+        "view of a limited named query",
+        "SELECT BillingCity FROM dearest",
+        (),
+        {"invoice": f"{_INVOICES} ORDER BY Total DESC, InvoiceId LIMIT 4"},
+    ),
+    Shape(
+        "view joined with itself and a table",
+        "SELECT a.FirstName, b.FirstName, Total FROM canadian a JOIN canadian AS b "
+        "ON b.CustomerId = a.CustomerId + 1 JOIN Invoice i ON i.CustomerId = a.CustomerId "
+        "WHERE Total > 8 ORDER BY 3, 1",
+        (),
+        {
+            "customer": "SELECT a.CustomerId FROM Customer a WHERE Country = 'Canada' AND EXISTS ("
+            "SELECT 1 FROM Customer b WHERE b.Country = 'Canada' "
+            "AND b.CustomerId IN (a.CustomerId + 1, a.CustomerId - 1) AND EXISTS (SELECT 1 "
+            "FROM Invoice WHERE Total > 8 AND CustomerId = min(a.CustomerId, b.CustomerId)))",
+            "invoice": f"{_INVOICES} i WHERE Total > 8 AND CustomerId IN (SELECT a.CustomerId "
+            "FROM Customer a JOIN Customer b ON b.CustomerId = a.CustomerId + 1 "
+            "WHERE a.Country = 'Canada' AND b.Country = 'Canada')",
+        },
+    ),
+    Shape(
+        "count over a view",
+        "SELECT count(*) FROM canadian",
+        (),
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'Canada'"},
+    ),
+    Shape(
+        "distinct over a view",
+        "SELECT DISTINCT substr(FirstName, 1, 1) FROM canadian ORDER BY 1",
+        (),
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'Canada'"},
+    ),
+    Shape(
+        "view that is only consulted",
+        "SELECT LastName FROM Customer WHERE CustomerId IN (SELECT CustomerId FROM canadian) "
+        "AND CustomerId < 15 ORDER BY 1",
+        (),
+        {"customer": "VALUES (3), (14)"},
+    ),
+    Shape(
+        "view of which the statement gives a name another meaning",
+        "WITH Customer AS (SELECT 'x' AS FirstName, 'Canada' AS Country, 1 AS CustomerId) "
+        "SELECT v.FirstName, Customer.FirstName FROM canadian v, Customer ORDER BY 1",
+        (),
         {"customer": ""},
         {"customer": "statement"},
     ),
