@@ -269,6 +269,32 @@ SHAPES = [
         "employee",
     ),
     Shape(
+        "union all",
+        "SELECT LastName, NULL FROM Customer WHERE CustomerId < :a UNION ALL "
+        "SELECT LastName, 1 FROM Employee WHERE EmployeeId > 6 UNION ALL SELECT 'x', 2 "
+        "UNION ALL SELECT LastName, 3 FROM Customer WHERE CustomerId = 3 ORDER BY 2, 1",
+        {"customer": "VALUES (1), (2), (3)", "employee": "VALUES (7), (8)"},
+        subjects="VALUES (1), (2), (3)",
+        parameters={"a": 3},
+    ),
+    Shape(
+        "union all of whole rows, with other keys",
+        "SELECT * FROM token UNION ALL SELECT CONCAT(id), owner, v FROM doc WHERE v = 'v3' "
+        "UNION ALL SELECT CustomerId, CustomerId, BillingCity FROM Invoice WHERE InvoiceId < 3 "
+        "ORDER BY 3, 1",
+        {
+            "doc": "SELECT id FROM doc WHERE v = 'v3'",
+            "token": "SELECT id FROM token",
+            "invoice": "VALUES (1), (2)",
+        },
+    ),
+    Shape(
+        "union all out of a derived table",
+        "SELECT u.n FROM (SELECT LastName AS n, CustomerId AS k FROM Customer UNION ALL "
+        "SELECT LastName, EmployeeId FROM Employee) AS u WHERE u.k = 2 ORDER BY 1",
+        {"customer": "SELECT 2", "employee": "SELECT 2"},
+    ),
+    Shape(
         "CTE",
         "WITH c(n, k) AS (SELECT LastName, CustomerId FROM Customer WHERE CustomerId < :a) "
         "SELECT n FROM c WHERE k > :b ORDER BY n",
@@ -481,11 +507,32 @@ SHAPES = [
         "customer",
         "invoice",
     ),
-    _told_by_statement(
+    Shape(
         "recursive CTE",
         "WITH RECURSIVE tree(id, name) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
         "SELECT p.id, p.name FROM part p JOIN tree t ON p.parent = t.id) "
         "SELECT name FROM tree ORDER BY 1",
+        {"part": "VALUES (1), (2), (3)"},
+    ),
+    Shape(
+        "recursive CTE that counts, of keys of text",
+        "WITH RECURSIVE t AS (SELECT id, owner, 0 AS n FROM token WHERE owner = 3 UNION ALL "
+        "SELECT d.id, d.owner, n + 1 FROM t JOIN token d ON d.owner = t.owner - 1) "
+        "SELECT owner, n FROM t WHERE n > :n ORDER BY n",
+        {"token": "SELECT id FROM token WHERE owner < 3"},
+        parameters={"n": 0},
+    ),
+    _told_by_statement(
+        "recursive CTE whose rows hold what others said",
+        "WITH RECURSIVE tree(id, path) AS (SELECT id, CAST(name AS CHAR(99)) FROM part "
+        "WHERE id = 1 UNION ALL SELECT p.id, CONCAT(t.path, '/', p.name) FROM part p "
+        "JOIN tree t ON p.parent = t.id) SELECT path FROM tree WHERE id = 3",
+        "part",
+    ),
+    _told_by_statement(
+        "recursive CTE that begins without the table",
+        "WITH RECURSIVE up(id, name) AS (SELECT 3, 'start' UNION ALL SELECT p.parent, p.name "
+        "FROM up JOIN part p ON p.id = up.id) SELECT name FROM up ORDER BY 1",
         "part",
     ),
     _told_by_statement(

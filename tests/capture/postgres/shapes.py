@@ -322,6 +322,55 @@ SHAPES = [
         {"customer": "statement", "employee": "statement"},
     ),
     Shape(
+        "union all",
+        "SELECT last_name, NULL FROM customer WHERE customer_id < :a UNION ALL "
+        "SELECT last_name, 1 FROM employee WHERE employee_id > 6 UNION ALL SELECT 'x', 2 "
+        "UNION ALL SELECT last_name, 3 FROM customer WHERE customer_id = 3 ORDER BY 2, 1",
+        {"customer": "VALUES (1), (2), (3)", "employee": "VALUES (7), (8)"},
+        subjects="VALUES (1), (2), (3)",
+        parameters={"a": 3},
+    ),
+    Shape(
+        "union all of whole rows, with other keys and subjects",
+        "SELECT * FROM doc WHERE v = 'v3' UNION ALL SELECT holder, NULL, v FROM account "
+        "WHERE number < 3 UNION ALL SELECT md5(i.billing_city)::uuid, i.customer_id, 'i' "
+        "FROM invoice i WHERE i.invoice_id < 3 ORDER BY 3, 1",
+        {
+            "doc": "SELECT id FROM doc WHERE v = 'v3'",
+            "account": "SELECT number FROM account WHERE number < 3",
+            "invoice": "VALUES (1), (2)",
+        },
+        subjects="SELECT customer_id::text FROM invoice WHERE invoice_id < 3 UNION "
+        "SELECT holder::text FROM account WHERE number < 3",
+    ),
+    Shape(
+        "union all with a limit, out of a derived table",
+        "SELECT u.n FROM (SELECT last_name AS n, customer_id AS k FROM customer UNION ALL "
+        "SELECT last_name, employee_id FROM employee ORDER BY k, n LIMIT 5) AS u "
+        "WHERE u.k = 2 ORDER BY 1",
+        {"customer": "SELECT 2", "employee": "SELECT 2"},
+    ),
+    Shape(
+        "union all of groups",
+        "SELECT count(*) FROM customer WHERE customer_id < 4 UNION ALL "
+        "SELECT employee_id FROM employee WHERE employee_id = 6 ORDER BY 1",
+        {"customer": "", "employee": ""},
+        {"customer": "statement", "employee": "statement"},
+    ),
+    Shape(
+        "union all that is counted",
+        "SELECT count(*) FROM (SELECT last_name FROM customer WHERE customer_id < 4 UNION ALL "
+        "SELECT last_name FROM employee) AS u",
+        {"customer": "VALUES (1), (2), (3)", "employee": "SELECT employee_id FROM employee"},
+    ),
+    Shape(
+        "distinct rows of a named query, in a derived table",
+        "WITH c AS (SELECT country AS x FROM customer WHERE customer_id < 4) "
+        "SELECT d.x FROM (SELECT DISTINCT x FROM c) AS d ORDER BY 1",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
         "CTE",
         "WITH c(n, k) AS (SELECT last_name, customer_id FROM customer WHERE customer_id < :a) "
         "SELECT n FROM c WHERE k > :b ORDER BY n",
@@ -672,6 +721,61 @@ SHAPES = [
         "WITH RECURSIVE tree(id, name) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
         "SELECT p.id, p.name FROM part p JOIN tree t ON p.parent = t.id) "
         "SELECT name FROM tree ORDER BY 1",
+        {"part": "VALUES (1), (2), (3)"},
+    ),
+    Shape(
+        "recursive CTE that counts, filtered, with a path that only sorts",
+        "WITH RECURSIVE tree AS (SELECT id, name, 0 AS depth, ARRAY[id] AS path FROM part "
+        "WHERE parent IS NULL UNION ALL SELECT p.id, p.name, depth + 1, path || p.id FROM tree "
+        "JOIN part p ON p.parent = tree.id) "
+        "SELECT name, depth FROM tree WHERE depth >= :n ORDER BY path DESC",
+        {"part": "VALUES (2), (3)"},
+        parameters={"n": 1},
+    ),
+    Shape(
+        "recursive CTE whose rows hold what others said",
+        "WITH RECURSIVE tree(id, path) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
+        "SELECT p.id, t.path || '/' || p.name FROM part p JOIN tree t ON p.parent = t.id) "
+        "SELECT path FROM tree WHERE id = 3",
+        {"part": ""},
+        {"part": "statement"},
+    ),
+    Shape(
+        "recursive CTE whose whole row is a value",
+        "WITH RECURSIVE tree(id, path) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
+        "SELECT p.id, t.path || '/' || p.name FROM part p JOIN tree t ON p.parent = t.id) "
+        "SELECT row_to_json(t)::text FROM tree t WHERE id = 3",
+        {"part": ""},
+        {"part": "statement"},
+    ),
+    Shape(
+        "star over a recursive CTE, from a row that is no table's, by two tables",
+        "WITH RECURSIVE up(id, name, n) AS (SELECT 3, 'start', 0 UNION ALL "
+        "SELECT p.parent, coalesce(p.name, d.v), n + 1 FROM up JOIN part p ON p.id = up.id "
+        "LEFT JOIN doc d ON d.v = 'v' || p.parent WHERE n < 5) SELECT * FROM up ORDER BY n",
+        {
+            "part": "VALUES (1), (2), (3)",
+            "doc": "SELECT id FROM doc WHERE v IN ('v1', 'v2')",
+        },
+    ),
+    Shape(
+        "recursive CTE of distinct rows",
+        "WITH RECURSIVE tree(id, name) AS (SELECT id, name FROM part WHERE id = 1 UNION "
+        "SELECT p.id, p.name FROM part p JOIN tree t ON p.parent = t.id) "
+        "SELECT name FROM tree ORDER BY 1",
+        {"part": ""},
+        {"part": "statement"},
+    ),
+    Shape(
+        "numbers that a recursive CTE makes, beside a table",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) "
+        "SELECT i, name FROM n JOIN genre ON genre_id = i ORDER BY i",
+        {"genre": "VALUES (1), (2), (3)"},
+    ),
+    Shape(
+        "a named query of a table's name, without RECURSIVE",
+        "WITH part AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
+        "SELECT id, name FROM part WHERE id = 3) SELECT name FROM part ORDER BY 1",
         {"part": ""},
         {"part": "statement"},
     ),

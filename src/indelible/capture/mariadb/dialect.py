@@ -83,6 +83,7 @@ class MariadbDialect(Dialect):
     quotes_text_as_names = True
     hides_unread = True
     has_companions = False
+    types_by_anchor = True
 
     def __init__(self, database: str, partly_starred: Collection[str] = ()) -> None:
         self._database = database
@@ -248,6 +249,9 @@ class MariadbDialect(Dialect):
             readers=readers[:keys],
             subject_reader=readers[-1] if one.subject is not None else None,
         )
+
+    def no_key(self, one: Carried) -> list[str]:
+        return ["NULL"] * (len(one.key) + (one.subject is not None))
 
     def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:
         # A text as the driver gives it hangs on the connection's character set.

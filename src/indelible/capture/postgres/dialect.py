@@ -264,6 +264,14 @@ class PostgresDialect(Dialect):
             subject_reader=readers[-1] if one.subject is not None else None,
         )
 
+    def no_key(self, one: Carried) -> list[str]:
+        types = [_type_of(one.table, name) for name in one.table.key]
+        if one.subject is not None:
+            types.append(one.subject_type)
+        return [
+            f"CAST(NULL AS pg_catalog.{type_ if type_ in INTEGERS else 'text'})" for type_ in types
+        ]
+
     def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:
         types = [_type_of(one.table, name) for name in one.table.key]
         readers = tuple(_DRIVERS[type_] for type_ in types if type_ in _DRIVERS)

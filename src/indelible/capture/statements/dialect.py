@@ -29,6 +29,7 @@ class Dialect(abc.ABC):
     `hides_unread`: behind a token that isn't understood nothing may be shown. `limits` are words
     in capitals that begin a clause which leaves rows out. `groups_distinct`: DISTINCT may be had
     as GROUP BY, with arrays of keys. `has_companions`: another query sees the same rows.
+    `types_by_anchor`: a recursive query's columns have the types of its first SELECT alone.
     """
 
     parser: ClassVar[str | type[sqlglot.Dialect]]
@@ -41,6 +42,7 @@ class Dialect(abc.ABC):
     hides_unread: ClassVar[bool] = False
     groups_distinct: ClassVar[bool] = False
     has_companions: ClassVar[bool] = True
+    types_by_anchor: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -121,6 +123,10 @@ class Dialect(abc.ABC):
 
         An array is one column. Raises `NotUnderstoodError`.
         """
+
+    @abc.abstractmethod
+    def no_key(self, one: Carried) -> list[str]:
+        """NULLs of the types of what hands `one` out, not aggregated."""
 
     @abc.abstractmethod
     def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:
