@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import sqlglot
@@ -17,6 +17,7 @@ from indelible.capture.statements.tokens import InLists, Token
 if TYPE_CHECKING:
     from indelible.capture.statements.sources import Source
     from indelible.capture.statements.statement import Statement
+    from indelible.capture.statements.view_keys import View
 
 
 class Dialect(abc.ABC):
@@ -127,6 +128,10 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def no_key(self, one: Carried) -> list[str]:
         """NULLs of the types of what hands `one` out, not aggregated."""
+
+    def stamp(self, views: Collection[View]) -> str:
+        """SQL that is 1 in every row if these views are as they were read, else 0."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:

@@ -25,6 +25,7 @@ from indelible.capture.statements.syntax import (
     is_aggregated,
     value_subqueries,
 )
+from indelible.capture.statements.view_keys import Part, View, part_of
 from indelible.events.model import Coverage
 
 _WHOLE_TABLE: Final = "an aggregate over every row"
@@ -80,9 +81,11 @@ class Exposing:
         self._names = 0
         self._exposing: set[int] = set()
         self._recurring: set[str] = set()
+        self._views: dict[str, View] = {}
         self.edits = Edits()
         self.inexact: list[Inexact] = []
         self.hidden = 0
+        self.is_stamped = False
         self.names: tuple[str, ...] = ()
         self.starred = False
         self.checked_names: tuple[tuple[int, str], ...] = ()
@@ -116,6 +119,7 @@ class Exposing:
             found.append((one, self._taken(one, selected, columns, aggregated)))
         for value in values:
             found += self._of_value(value, named, columns)
+        columns += self._stamp()
         self.starred = items.starred and bool(self.edits.made)
         self._check_stars(select, items)
         if columns:
@@ -130,6 +134,7 @@ class Exposing:
         is_unique = (
             len(scope.sources) == 1
             and scope.sources[0].table is not None
+            and scope.sources[0].view is None
             and not self._dialect.multiplies_rows(self._statement)
         )
         return [
@@ -143,7 +148,7 @@ class Exposing:
         """Where the keys of each base table will stand in the rows of a UNION ALL."""
         found = []
         hidden = 0
-        for one, taken in self._expose_joined(tree, named):
+        for one, taken in self._expose_joined(tree, named, is_root=True):
             end = hidden + len(one.key) + (one.subject is not None)
             places = tuple(range(_HIDDEN + hidden, _HIDDEN + end))
             subject = None
@@ -153,8 +158,14 @@ class Exposing:
             hidden = end
         for select in joined_arms(tree, self._statement):
             self._check_stars(select, Items())
+        hidden += self.is_stamped
         self.hidden = hidden
         return [(one, _from_the_end(taken, hidden)) for one, taken in found]
+
+    def _stamp(self) -> list[str]:
+        """The hidden column that shows, at the end, whether views are as they were read."""
+        self.is_stamped = bool(self._views)
+        return [self._dialect.stamp(self._views.values())] if self._views else []
 
     def _group(self, select: exp.Select, items: Items) -> None:
         arm = self._statement.arm(select)
@@ -182,6 +193,7 @@ class Exposing:
             self._note_all(value, str(problem), named)
             return []
         self.inexact += inner.inexact
+        self._views.update(inner._views)
         text = inner.edits.apply(statement.text, query.start, query.end)
         found = []
         for one in exposed:
@@ -233,8 +245,11 @@ class Exposing:
         for source in scope.sources:
             if source.table is not None and _is_only_tested(source, items):
                 continue
-            if source.table is not None:
-                carried += self._from_table(source, source.table, items)
+            if source.view is not None:
+                carried += self._from_view(source, source.view, items)
+            elif source.table is not None:
+                columns = frozenset(items.columns.get(source.alias, ()))
+                carried += self._from_part(source, part_of(source.table), columns)
             elif source.behind:
                 for table in source.behind:
                     self._note(table, "statement", source.why)
@@ -248,7 +263,20 @@ class Exposing:
                 self._note(one.table, "superset", _FILTERED)
         return carried
 
-    def _from_table(self, source: Source, table: Table, items: Items) -> Iterator[Carried]:
+    def _from_view(self, source: Source, view: View, items: Items) -> Iterator[Carried]:
+        for table, why in view.lacking:
+            self._note(table, "statement", why)
+        handed = [column.lower() for column in items.columns.get(source.alias, ())]
+        for part in view.parts:
+            columns = frozenset().union(*(part.columns.get(column, ()) for column in handed))
+            if columns or not items.columns:
+                for one in self._from_part(source, part, columns):
+                    self._views[view.shape.name] = view
+                    yield replace(one, alias=None)
+
+    def _from_part(self, source: Source, part: Part, columns: frozenset[str]) -> Iterator[Carried]:
+        """The key of `part`, of which `source` hands out `columns`."""
+        table = part.table
         policy = self._statement.policy.table(table.name)
         if not policy.reads:
             return
@@ -261,18 +289,31 @@ class Exposing:
             return
         quote_name = self._dialect.quote_name
         alias = quote_name(source.alias)
+
+        def value_of(column: str) -> str | None:
+            if source.view is None:
+                return f"{alias}.{quote_name(column)}"
+            return next(
+                (
+                    f"{alias}.{quote_name(name)}"
+                    for name in part.as_they_are
+                    if part.columns[name.lower()] == {column}
+                ),
+                None,
+            )
+
         subject = None
         if self._with_subjects:
-            subject = subject_of(self._statement, alias, table, self._name)
+            subject = subject_of(self._statement, value_of, table, self._name)
         yield Carried(
             table=table,
-            columns=frozenset(items.columns.get(source.alias, ())),
-            key=tuple(f"{alias}.{quote_name(column)}" for column in table.id_columns),
+            columns=columns,
+            key=tuple(f"{alias}.{quote_name(column)}" for column in part.key),
             subject=subject.value if subject is not None else None,
             subject_name=subject.name if subject is not None else None,
             subject_type=subject.type if subject is not None else "",
             alias=source.alias,
-            optional=source.optional,
+            optional=source.optional or part.optional,
         )
 
     def _from_query(
@@ -371,7 +412,11 @@ class Exposing:
             raise NotUnderstoodError("a recursive query whose rows hold what others said")
 
     def _expose_joined(
-        self, tree: exp.SetOperation, named: Mapping[str, NamedQuery]
+        self,
+        tree: exp.SetOperation,
+        named: Mapping[str, NamedQuery],
+        *,
+        is_root: bool = False,
     ) -> list[tuple[Carried, Taken]]:
         """Splice the keys into each arm of a UNION ALL."""
         statement = self._statement
@@ -408,6 +453,10 @@ class Exposing:
             )
             exposed.append((one, slot.taken))
         every = [name for one, _ in exposed for name in _names_of(one)]
+        for stamp in self._stamp() if is_root else ():
+            every.append(self._name())
+            for own in columns:
+                own.append(stamp)
         for select, expressions in zip(arms, columns, strict=True):
             self._splice(select, expressions, every)
         return exposed
@@ -483,6 +532,7 @@ class Exposing:
         return (
             len(scope.sources) == 1
             and scope.sources[0].table is not None
+            and scope.sources[0].view is None
             and select.args.get("where") is None
             and select.args.get("group") is None
         )

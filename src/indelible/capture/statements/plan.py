@@ -103,7 +103,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     original's could change the result, not only its order. `parameters` say of each placeholder
     (a collapsed run is one) whether its values may be written down (None: of none), `collapsed`
     which of them are runs. `inlines_views`: it has definitions of views for their names, and is
-    right only while they are the same. `unknown`: not even the tables could be found out.
+    right only while they are the same. `is_stamped`: the last hidden column is 1 while keys are
+    what they are taken for. `unknown`: not even the tables could be found out.
     """
 
     verb: Verb
@@ -120,6 +121,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     parameters: tuple[bool, ...] | None = None
     collapsed: tuple[bool, ...] = ()
     inlines_views: bool = False
+    is_stamped: bool = False
     unknown: bool = False
 
     @cached_property

@@ -104,6 +104,7 @@ def _finished(
         shown_text=shown_text(text, statement.tokens, statement.schema, statement.dialect),
         text=exposing.edits.apply(text, 0, len(text)) if exposing and is_spliced else None,
         hidden=exposing.hidden if exposing else 0,
+        is_stamped=exposing is not None and exposing.is_stamped,
         starred=exposing.starred if exposing else False,
         prefix=statement.prefix,
         checked_names=exposing.checked_names if exposing else (),
