@@ -42,8 +42,14 @@ SAMPLE_TABLES = (
     "CREATE TABLE part (id INT PRIMARY KEY, parent INT, name VARCHAR(9))",
     "INSERT INTO part VALUES (1, NULL, 'car'), (2, 1, 'wheel'), (3, 2, 'tyre'), (4, NULL, 'bike')",
     "CREATE VIEW canadian AS SELECT CustomerId, FirstName FROM Customer WHERE Country = 'Canada'",
+    "CREATE VIEW bought AS SELECT c.CustomerId AS who, i.Total, i.InvoiceId AS `n``r`, "
+    "i.CustomerId AS o FROM canadian c LEFT JOIN Invoice i ON i.CustomerId = c.CustomerId "
+    "AND i.Total > 5",
+    "CREATE VIEW named (id, t) AS SELECT v, id FROM token",
+    "CREATE VIEW spent AS SELECT CustomerId, sum(Total) AS s FROM Invoice GROUP BY CustomerId",
     "CREATE FUNCTION peek() RETURNS VARCHAR(9) READS SQL DATA "
     "RETURN (SELECT v FROM vault WHERE id = 1)",
+    "CREATE VIEW peeking AS SELECT GenreId, peek() AS p FROM Genre",
     "CREATE FUNCTION concat_ws(a INT) RETURNS VARCHAR(9) READS SQL DATA "
     "RETURN (SELECT v FROM vault WHERE id = a)",
 )
@@ -499,13 +505,55 @@ SHAPES = [
         "SELECT LastName AS indelible_1 FROM Customer WHERE CustomerId = 3 ORDER BY indelible_1",
         {"customer": "SELECT 3"},
     ),
-    _told_by_statement("view", "SELECT FirstName FROM canadian ORDER BY 1", "customer"),
-    _told_by_statement(
+    Shape(
+        "view",
+        "SELECT FirstName FROM canadian ORDER BY 1",
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'Canada'"},
+        subjects=f"{_CUSTOMERS} WHERE Country = 'Canada'",
+    ),
+    Shape(
         "view beside a table",
         "SELECT v.FirstName, i.Total FROM canadian v JOIN Invoice i ON i.CustomerId = v.CustomerId "
         "WHERE i.Total > 13 ORDER BY 2, 1",
-        "customer",
-        "invoice",
+        {
+            "customer": "SELECT CustomerId FROM Invoice JOIN Customer USING (CustomerId) "
+            "WHERE Country = 'Canada' AND Total > 13",
+            "invoice": "SELECT InvoiceId FROM Invoice JOIN Customer USING (CustomerId) "
+            "WHERE Country = 'Canada' AND Total > 13",
+        },
+    ),
+    Shape(
+        "star over a view, that finds nothing",
+        "SELECT * FROM chinook.canadian AS v WHERE v.CustomerId = :id",
+        {"customer": ""},
+        parameters={"id": 2},
+    ),
+    Shape(
+        "view over a view, of an outer join",
+        "SELECT who, Total FROM bought ORDER BY 1, 2",
+        {
+            "customer": f"{_CUSTOMERS} WHERE Country = 'Canada'",
+            "invoice": "SELECT InvoiceId FROM Invoice JOIN Customer USING (CustomerId) "
+            "WHERE Country = 'Canada' AND Total > 5",
+        },
+    ),
+    Shape(
+        "view of which one table is handed out",
+        "SELECT Total FROM bought WHERE who = 3 ORDER BY 1",
+        {"invoice": f"{_INVOICES} WHERE CustomerId = 3 AND Total > 5"},
+        subjects="SELECT 3",
+        consulted=("Customer",),
+    ),
+    Shape(
+        "view with names of its own, of a key of text",
+        "SELECT id FROM named ORDER BY id",
+        {"token": "SELECT id FROM token"},
+    ),
+    _told_by_statement("view of groups", "SELECT s FROM spent WHERE CustomerId = 2", "invoice"),
+    _told_by_statement(
+        "view that calls what may read anything",
+        "SELECT GenreId FROM peeking WHERE GenreId = 1",
+        "genre",
     ),
     Shape(
         "recursive CTE",

@@ -170,9 +170,9 @@ class PostgresDialect(Dialect):
                     self._policy,
                     dialect,
                 )
-                version = ViewVersion(oid, definition.version)
+                version = ViewVersion(str(oid), definition.version)
                 self._views[oid] = read_view(
-                    statement, definition.name, definition.columns, version
+                    statement, definition.name, version, definition.columns
                 )
             except (NotAQueryError, NotUnderstoodError, RecursionError):
                 pass
@@ -331,7 +331,7 @@ class PostgresDialect(Dialect):
         rules = " OR ".join(
             f"(r.ev_class OPERATOR(pg_catalog.=) {one.relation}::pg_catalog.oid "
             f"AND r.xmin OPERATOR(pg_catalog.=) '{one.version}'::pg_catalog.xid)"
-            for one in sorted(versions, key=lambda one: one.relation)
+            for one in sorted(versions, key=lambda one: int(one.relation))
         )
         names = " OR ".join(
             f"(a.attrelid OPERATOR(pg_catalog.=) {view.versions[0].relation}::pg_catalog.oid "

@@ -43,7 +43,7 @@ class Part:
 class ViewVersion:
     """A view as it was defined: `version` is another once it is replaced."""
 
-    relation: int
+    relation: str
     version: str
 
 
@@ -69,9 +69,10 @@ def part_of(table: Table) -> Part:
 
 
 def read_view(
-    statement: Statement, name: str, columns: tuple[str, ...], version: ViewVersion
+    statement: Statement, name: str, version: ViewVersion, columns: tuple[str, ...] | None = None
 ) -> View:
-    """What the view of that name and definition hands out. Raises `NotUnderstoodError`."""
+    """What the view of that name and definition hands out; `columns` where the definition doesn't
+    tell their names. Raises `NotUnderstoodError`."""
     statement.dialect.check(statement)
     root = statement.root
     if not isinstance(root, exp.Select):
@@ -81,9 +82,11 @@ def read_view(
     named = statement.named_queries(root, statement.spans.query, {})
     scope = resolve_scope(root, statement.names(named))
     items = read_items(root, scope)
+    told = tuple(item.alias_or_name for item in root.expressions)
+    columns = columns or told
     if len({column.lower() for column in columns}) < len(columns) or "\\" in "".join(columns):
         raise NotUnderstoodError("a view with columns that may be taken for others")
-    if items.has_star or [item.alias_or_name for item in root.expressions] != [*columns]:
+    if items.has_star or told != columns:
         raise NotUnderstoodError("a view whose columns can't be told")
     made = _made_of(root, scope, columns)
     parts: list[Part] = []
