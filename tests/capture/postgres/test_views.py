@@ -3,47 +3,38 @@ The application must see none of it, and no row may be named that wasn't handed 
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import pytest
 from sqlalchemy import Connection, text
-from tests.servers import Database
 
 from indelible.events.context import acting_as
 
-from .reading import DRIVERS, TRUDY, loop
-from .test_reads import TABLES, Shop, ask
+from .reading import DRIVERS, TRUDY, Reader, loop
+from .test_reads import Shop, ask, shop
 
-__all__ = ["loop"]
+__all__ = ["loop", "shop"]
+
+pytestmark = pytest.mark.parametrize(
+    "shop",
+    [
+        # The others go the same way.
+        pytest.param(it, marks=[] if it is DRIVERS[0] else pytest.mark.long)
+        for it in DRIVERS
+    ],
+    ids=lambda it: f"{it[0]}{'-async' * it[1]}",
+    indirect=True,
+)
 
 FEW = "CREATE VIEW few AS SELECT id, name FROM customer WHERE id < 4"
 MOVED = "CREATE OR REPLACE VIEW few AS SELECT id + 100 AS id, name FROM customer WHERE id < 4"
 READ = "SELECT name FROM few ORDER BY name"
 THREE = ("customer", (1, 2, 3), "exact")
 UNTOLD = ("customer", (), "statement")
-
-
-@pytest.fixture(
-    params=[
-        # The others go the same way.
-        pytest.param(it, marks=[] if it in (DRIVERS[0], DRIVERS[-1]) else pytest.mark.long)
-        for it in DRIVERS
-    ],
-    ids=lambda it: f"{it[0]}{'-async' * it[1]}",
-)
-def shop(
-    request: pytest.FixtureRequest, database: Database, loop: asyncio.Runner
-) -> Iterator[Shop]:
-    database.execute(*TABLES)
-    database.grant()
-    shop = Shop(database, request.param, loop)
-    yield shop
-    shop.close()
 
 
 def make(shop: Shop, *statements: str) -> None:
@@ -164,19 +155,23 @@ def test_temporary_views_and_other_schemas(shop: Shop) -> None:
     assert found[-1] == THREE
 
 
-def test_views_that_change_all_the_time(shop: Shop) -> None:
-    """While another session replaces a view as fast as it can, exact is only what is."""
-    make(shop, FEW)
+class Changing(Protocol):
+    """A captured reader of a database of either server, and what was recorded of it."""
+
+    @property
+    def captured(self) -> Reader: ...
+    def taken(self) -> list[tuple[str, tuple[Any, ...], str]]: ...
+
+
+def check_while_it_changes(shop: Changing, change: Callable[[], None]) -> None:
+    """While `change` moves the view `few` to other ids and back, exact is only what is."""
     stop = threading.Event()
 
-    def change() -> None:
+    def keep_changing() -> None:
         while not stop.is_set():
-            shop.database.execute(MOVED)
-            time.sleep(0.002)
-            shop.database.execute(FEW.replace("CREATE", "CREATE OR REPLACE"))
-            time.sleep(0.002)
+            change()
 
-    thread = threading.Thread(target=change)
+    thread = threading.Thread(target=keep_changing)
     seen: Counter[tuple[bool, str]] = Counter()
     thread.start()
     try:
@@ -184,10 +179,10 @@ def test_views_that_change_all_the_time(shop: Shop) -> None:
             began_s = time.monotonic()
             while len(seen) < 2 or time.monotonic() < began_s + 0.5:
                 assert time.monotonic() < began_s + 20
-                rows = shop.captured.run(_ids)
-                ((_, ids, coverage),) = shop.taken()
-                assert ids == ((1, 2, 3) if coverage == "exact" else ())
-                seen[rows == [1, 2, 3], coverage] += 1
+                ids = shop.captured.run(_ids)
+                ((_, told, coverage),) = shop.taken()
+                assert told == ((1, 2, 3) if coverage == "exact" else ())
+                seen[ids == [1, 2, 3], coverage] += 1
     finally:
         stop.set()
         thread.join()
@@ -197,3 +192,15 @@ def test_views_that_change_all_the_time(shop: Shop) -> None:
 def _ids(connection: Connection) -> list[int]:
     rows = connection.execute(text("SELECT id, name FROM few ORDER BY 1")).all()
     return [row.id for row in rows]
+
+
+def test_views_that_change_all_the_time(shop: Shop) -> None:
+    """Another session replaces a view as fast as it can."""
+    make(shop, FEW)
+
+    def change() -> None:
+        for definition in (MOVED, FEW.replace("CREATE", "CREATE OR REPLACE")):
+            shop.database.execute(definition)
+            time.sleep(0.002)
+
+    check_while_it_changes(shop, change)
