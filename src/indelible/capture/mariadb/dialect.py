@@ -300,7 +300,7 @@ class MariadbDialect(Dialect):
         )
 
     def no_key(self, one: Carried) -> list[str]:
-        return ["NULL"] * (len(one.key) + (one.subject is not None))
+        return ["NULL"] * len(one.columns_taken)
 
     def stamp(self, views: Collection[View]) -> str:
         versions = {version for view in views for version in view.versions}

@@ -11,12 +11,12 @@ from sqlglot import exp
 
 from indelible.capture.schema import Table
 from indelible.capture.statements.arms import handed_on, hands_out, joined_arms, slots_of
-from indelible.capture.statements.carried import Carried
+from indelible.capture.statements.carried import Carried, Inexact
 from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.plan import Taken
+from indelible.capture.statements.reach import keys_in_reach
 from indelible.capture.statements.sources import Items, Scope, Source, read_items, resolve_scope
 from indelible.capture.statements.statement import NamedQuery, Statement
-from indelible.capture.statements.subjects import subject_of
 from indelible.capture.statements.syntax import (
     NotUnderstoodError,
     has_bare_extreme,
@@ -25,20 +25,11 @@ from indelible.capture.statements.syntax import (
     is_aggregated,
     value_subqueries,
 )
-from indelible.capture.statements.view_keys import Part, View, part_of
+from indelible.capture.statements.view_keys import View
 from indelible.events.model import Coverage
 
 _WHOLE_TABLE: Final = "an aggregate over every row"
 _FILTERED: Final = "an aggregate that passes over some rows of its group"
-
-
-@dataclass(frozen=True, slots=True)
-class Inexact:
-    """Rows of a table that can't be named, and why."""
-
-    table: Table
-    coverage: Coverage
-    why: str
 
 
 @dataclass(slots=True)
@@ -149,7 +140,7 @@ class Exposing:
         found = []
         hidden = 0
         for one, taken in self._expose_joined(tree, named, is_root=True):
-            end = hidden + len(one.key) + (one.subject is not None)
+            end = hidden + len(one.columns_taken)
             places = tuple(range(_HIDDEN + hidden, _HIDDEN + end))
             subject = None
             if one.subject is not None:
@@ -198,7 +189,7 @@ class Exposing:
         found = []
         for one in exposed:
             alias = self._name()
-            under = _qualified(one, f"{alias}.")
+            under = one.qualified(f"{alias}.")
             if one.array is None:
                 (expression,), taken = self._dialect.hidden_columns(under, aggregated=True)
             else:
@@ -245,11 +236,17 @@ class Exposing:
         for source in scope.sources:
             if source.table is not None and _is_only_tested(source, items):
                 continue
-            if source.view is not None:
-                carried += self._from_view(source, source.view, items)
-            elif source.table is not None:
-                columns = frozenset(items.columns.get(source.alias, ()))
-                carried += self._from_part(source, part_of(source.table), columns)
+            if source.table is not None:
+                found, inexact = keys_in_reach(
+                    self._statement,
+                    source,
+                    items,
+                    new_name=self._name if self._with_subjects else None,
+                )
+                carried += found
+                self.inexact += inexact
+                if source.view is not None and found:
+                    self._views[source.view.shape.name] = source.view
             elif source.behind:
                 for table in source.behind:
                     self._note(table, "statement", source.why)
@@ -262,59 +259,6 @@ class Exposing:
             for one in carried:
                 self._note(one.table, "superset", _FILTERED)
         return carried
-
-    def _from_view(self, source: Source, view: View, items: Items) -> Iterator[Carried]:
-        for table, why in view.lacking:
-            self._note(table, "statement", why)
-        handed = [column.lower() for column in items.columns.get(source.alias, ())]
-        for part in view.parts:
-            columns = frozenset().union(*(part.columns.get(column, ()) for column in handed))
-            if columns or not items.columns:
-                for one in self._from_part(source, part, columns):
-                    self._views[view.shape.name] = view
-                    yield replace(one, alias=None)
-
-    def _from_part(self, source: Source, part: Part, columns: frozenset[str]) -> Iterator[Carried]:
-        """The key of `part`, of which `source` hands out `columns`."""
-        table = part.table
-        policy = self._statement.policy.table(table.name)
-        if not policy.reads:
-            return
-        why = self._dialect.why_unnamed(table)
-        if why is not None:
-            self._note(table, "statement", why)
-            return
-        if any(column.lower() in policy.mask for column in table.id_columns):
-            self._note(table, "statement", "its key is masked")
-            return
-        quote_name = self._dialect.quote_name
-        alias = quote_name(source.alias)
-
-        def value_of(column: str) -> str | None:
-            if source.view is None:
-                return f"{alias}.{quote_name(column)}"
-            return next(
-                (
-                    f"{alias}.{quote_name(name)}"
-                    for name in part.as_they_are
-                    if part.columns[name.lower()] == {column}
-                ),
-                None,
-            )
-
-        subject = None
-        if self._with_subjects:
-            subject = subject_of(self._statement, value_of, table, self._name)
-        yield Carried(
-            table=table,
-            columns=columns,
-            key=tuple(f"{alias}.{quote_name(column)}" for column in part.key),
-            subject=subject.value if subject is not None else None,
-            subject_name=subject.name if subject is not None else None,
-            subject_type=subject.type if subject is not None else "",
-            alias=source.alias,
-            optional=source.optional or part.optional,
-        )
 
     def _from_query(
         self,
@@ -347,7 +291,7 @@ class Exposing:
                 tree, named, columns_end, source.cte, is_only=is_only
             )
         return [
-            replace(_qualified(one, qualifier), optional=one.optional or source.optional)
+            replace(one.qualified(qualifier), optional=one.optional or source.optional)
             for one in self._carried_by[id(tree)]
         ]
 
@@ -374,7 +318,7 @@ class Exposing:
             if cte is not None and is_recursive:
                 self._recurring.add(cte)
             joined = [one for one, _ in self._expose_joined(tree, named)]
-            names = [name for one in joined for name in _names_of(one)]
+            names = [name for one in joined for name in one.columns_taken]
             if columns_end is not None and names:
                 self.edits.made.append((columns_end, columns_end, ", " + ", ".join(names)))
             return joined
@@ -452,7 +396,7 @@ class Exposing:
                 guarded=True,
             )
             exposed.append((one, slot.taken))
-        every = [name for one, _ in exposed for name in _names_of(one)]
+        every = [name for one, _ in exposed for name in one.columns_taken]
         for stamp in self._stamp() if is_root else ():
             every.append(self._name())
             for own in columns:
@@ -553,20 +497,6 @@ class Exposing:
 
 _HIDDEN: Final = 10_000
 """Positions from here on are hidden columns, until their number is known."""
-
-
-def _names_of(one: Carried) -> tuple[str, ...]:
-    """The hidden columns that `one` stands in."""
-    return one.key if one.subject is None else (*one.key, one.subject)
-
-
-def _qualified(one: Carried, qualifier: str) -> Carried:
-    """`one` as it is called from outside of the derived table that exposes it."""
-    return replace(
-        one,
-        key=tuple(f"{qualifier}{name}" for name in one.key),
-        subject=None if one.subject is None else f"{qualifier}{one.subject}",
-    )
 
 
 def _derivable(tree: exp.Expr, statement: Statement) -> exp.Select:

@@ -10,8 +10,8 @@ from sqlglot import exp
 
 from indelible.capture.schema import Table
 from indelible.capture.statements.arms import arms_of
-from indelible.capture.statements.carried import Carried
-from indelible.capture.statements.exposing import Exposing, Inexact
+from indelible.capture.statements.carried import Carried, Inexact
+from indelible.capture.statements.exposing import Exposing
 from indelible.capture.statements.plan import Companion, Plan, Taken, TargetPlan, Verb
 from indelible.capture.statements.shown import kept_parameters, shown_text
 from indelible.capture.statements.statement import NamedQuery, Statement

@@ -203,7 +203,7 @@ class SqliteDialect(Dialect):
         )
 
     def no_key(self, one: Carried) -> list[str]:
-        return ["NULL"] * (len(one.key) + (one.subject is not None))
+        return ["NULL"] * len(one.columns_taken)
 
     def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:
         return Taken(
