@@ -233,6 +233,8 @@ class Access:
     def _append(self, rows: Sequence[Row], *, final: bool) -> None:
         """One event for `rows`, or several where it would be too large."""
         plan = self.plan
+        if plan.is_stamped and self._why is None and any(row[-1] != 1 for row in rows):
+            self.give_up_keys(_SCHEMA_CHANGED)
         if rows and not self._events and self._why is None:
             short = integer_access(plan)
             if short is not None:

@@ -61,7 +61,9 @@ class ConnectionReads:
         try:
             if plan.verb is Verb.READ and not is_many:
                 if plan.is_captured:
-                    return self._run_read(entry, text, parameters, run, context.transaction)
+                    return self._run_read(
+                        entry, text, parameters, run, context.transaction, converted=converted
+                    )
                 run(text)
             else:
                 self._run_write((plan,), context, lambda: run(text), is_many=is_many)
@@ -134,6 +136,41 @@ class ConnectionReads:
         self._is_suspect = True
 
     def _run_read(
+        self,
+        entry: Entry,
+        text: str,
+        parameters: Parameters,
+        execute: Callable[[str], object],
+        transaction: str | None,
+        *,
+        converted: bool,
+    ) -> Access:
+        let_go = None
+        if entry.plan.inlines_views:
+            entry, let_go = self._on_the_schema_now(entry, text, converted)
+        try:
+            return self._run_planned(entry, text, parameters, execute, transaction)
+        finally:
+            if let_go is not None:
+                let_go()
+
+    def _on_the_schema_now(
+        self, entry: Entry, text: str, converted: bool
+    ) -> tuple[Entry, Callable[[], None] | None]:
+        """What is to be done with `text` in the snapshot that it will see: this one, until what
+        is returned is called. Another connection may have changed a view just now."""
+        let_go = None
+        try:
+            if not self._runner.in_transaction:
+                let_go = self._runner.hold_snapshot()
+            version = self._runner.query("PRAGMA main.schema_version")[0][0]
+            if version != self._schema_version:
+                entry = self._check_schema().entry(text, converted=converted)
+        except sqlite3.Error:
+            entry = unplanned(text)
+        return entry, let_go
+
+    def _run_planned(
         self,
         entry: Entry,
         text: str,

@@ -113,8 +113,9 @@ class Schema(msgspec.Struct, frozen=True):
     """Every table of the application that a statement can name, by its name in lower case.
 
     With `has_typed_text` rows are captured as the server's text of each column, by its type.
-    `triggers` are all, ours too. `views` holds the names that each mentions; `aliases` what else
-    tables and views may be called by; `temporary` the names that temporary tables take (they go
+    `triggers` are all, ours too. `views` holds the names that each mentions; `definitions` the
+    query of those in whose place it may stand; `aliases` what else tables and views may be called
+    by; `temporary` the names that temporary tables take (they go
     before others of that name); `functions` the kind of each that the application added: `s`
     scalar, `a` or `w` aggregate.
     """
@@ -122,6 +123,7 @@ class Schema(msgspec.Struct, frozen=True):
     tables: Mapping[str, Table]
     triggers: tuple[Trigger, ...] = ()
     views: Mapping[str, tuple[str, ...]] = {}
+    definitions: Mapping[str, str] = {}
     aliases: Mapping[str, tuple[str, ...]] = {}
     temporary: frozenset[str] = frozenset()
     functions: Mapping[str, str] = {}

@@ -1,4 +1,4 @@
-"""What the text of a CREATE INDEX or a CREATE TRIGGER says that SQLite's pragmas don't. Pure."""
+"""What the text of a CREATE INDEX, TRIGGER or VIEW says that SQLite's pragmas don't. Pure."""
 
 from __future__ import annotations
 
@@ -36,6 +36,24 @@ def parse_index(sql: str) -> IndexText:
                 where = sql[rest[0].end : rest[-1].end].strip() if is_partial else None
                 return IndexText(tuple(terms), where)
     return IndexText(tuple(terms), None)
+
+
+def parse_view(sql: str) -> str:
+    """The query that stands for a view, from a CREATE VIEW that SQLite accepted; else empty."""
+    found = tokenize(sql)
+    after = next((place for place, token in enumerate(found) if token.upper == "AS"), len(found))
+    head, query = found[2:after], found[after + 1 :]
+    if not head or not query:
+        return ""
+    text = sql[query[0].start : query[-1].end]
+    if len(head) == 1:
+        return text
+    if sql[head[1].start] != "(":
+        return ""
+    # A derived table takes no names for its columns: a named query does.
+    name = sql[head[0].start : head[0].end]
+    columns = sql[head[2].start : head[-2].end]
+    return f"WITH {name}({columns}) AS ({text}) SELECT {columns} FROM {name}"
 
 
 def _term(sql: str, words: Sequence[Token]) -> str:

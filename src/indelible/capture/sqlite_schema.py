@@ -22,7 +22,7 @@ from indelible.capture.schema import (
     Trigger,
     UniqueIndex,
 )
-from indelible.capture.sqlite_definitions import parse_index
+from indelible.capture.sqlite_definitions import parse_index, parse_view
 from indelible.capture.sqlite_names import ROWID_NAMES, is_ours, quote_name
 from indelible.capture.statements.tokens import names_in
 from indelible.errors import ConfigurationError
@@ -73,11 +73,12 @@ def read_schema(query: Query) -> Schema:
     if sqlite3.sqlite_version_info < _OLDEST:
         raise ConfigurationError(f"expected SQLite 3.37 or newer, found {sqlite3.sqlite_version}")
     named = load_statements(__package__, "sqlite_schema.sql")
-    views, index_texts, triggers = {}, {}, []
+    views, definitions, index_texts, triggers = {}, {}, {}, []
     for kind, name, table, sql, age in query(named["objects"]):
         match _text(kind):
             case "view":
                 views[_text(name).lower()] = names_in(_text(sql))
+                definitions[_text(name).lower()] = parse_view(_text(sql))
             case "index":
                 index_texts[_text(name)] = _text(sql)
             case "trigger":
@@ -104,6 +105,7 @@ def read_schema(query: Query) -> Schema:
         tables=tables,
         triggers=tuple(triggers),
         views=views,
+        definitions=definitions,
         temporary=frozenset(_text(row[0]).lower() for row in query(named["temporary"])),
         functions=_functions(query, named["functions"]),
         is_utf8=_text(query(named["encoding"])[0][0]) == "UTF-8",

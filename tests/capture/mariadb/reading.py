@@ -52,7 +52,7 @@ def _fill(database: MariadbDatabase) -> None:
         tables = "Customer, Invoice, InvoiceLine, Track, Album, Artist, Employee, PlaylistTrack"
         cursor.execute(f"ANALYZE TABLE {tables}")
     connection.close()
-    database.server.execute(f"GRANT EXECUTE ON {database.name}.* TO app@'%'")
+    database.server.execute(f"GRANT EXECUTE, SHOW VIEW ON {database.name}.* TO app@'%'")
 
 
 @pytest.fixture(scope="module")

@@ -42,8 +42,14 @@ SAMPLE_TABLES = (
     "CREATE TABLE part (id INT PRIMARY KEY, parent INT, name VARCHAR(9))",
     "INSERT INTO part VALUES (1, NULL, 'car'), (2, 1, 'wheel'), (3, 2, 'tyre'), (4, NULL, 'bike')",
     "CREATE VIEW canadian AS SELECT CustomerId, FirstName FROM Customer WHERE Country = 'Canada'",
+    "CREATE VIEW bought AS SELECT c.CustomerId AS who, i.Total, i.InvoiceId AS `n``r`, "
+    "i.CustomerId AS o FROM canadian c LEFT JOIN Invoice i ON i.CustomerId = c.CustomerId "
+    "AND i.Total > 5",
+    "CREATE VIEW named (id, t) AS SELECT v, id FROM token",
+    "CREATE VIEW spent AS SELECT CustomerId, sum(Total) AS s FROM Invoice GROUP BY CustomerId",
     "CREATE FUNCTION peek() RETURNS VARCHAR(9) READS SQL DATA "
     "RETURN (SELECT v FROM vault WHERE id = 1)",
+    "CREATE VIEW peeking AS SELECT GenreId, peek() AS p FROM Genre",
     "CREATE FUNCTION concat_ws(a INT) RETURNS VARCHAR(9) READS SQL DATA "
     "RETURN (SELECT v FROM vault WHERE id = a)",
 )
@@ -269,6 +275,32 @@ SHAPES = [
         "employee",
     ),
     Shape(
+        "union all",
+        "SELECT LastName, NULL FROM Customer WHERE CustomerId < :a UNION ALL "
+        "SELECT LastName, 1 FROM Employee WHERE EmployeeId > 6 UNION ALL SELECT 'x', 2 "
+        "UNION ALL SELECT LastName, 3 FROM Customer WHERE CustomerId = 3 ORDER BY 2, 1",
+        {"customer": "VALUES (1), (2), (3)", "employee": "VALUES (7), (8)"},
+        subjects="VALUES (1), (2), (3)",
+        parameters={"a": 3},
+    ),
+    Shape(
+        "union all of whole rows, with other keys",
+        "SELECT * FROM token UNION ALL SELECT CONCAT(id), owner, v FROM doc WHERE v = 'v3' "
+        "UNION ALL SELECT CustomerId, CustomerId, BillingCity FROM Invoice WHERE InvoiceId < 3 "
+        "ORDER BY 3, 1",
+        {
+            "doc": "SELECT id FROM doc WHERE v = 'v3'",
+            "token": "SELECT id FROM token",
+            "invoice": "VALUES (1), (2)",
+        },
+    ),
+    Shape(
+        "union all out of a derived table",
+        "SELECT u.n FROM (SELECT LastName AS n, CustomerId AS k FROM Customer UNION ALL "
+        "SELECT LastName, EmployeeId FROM Employee) AS u WHERE u.k = 2 ORDER BY 1",
+        {"customer": "SELECT 2", "employee": "SELECT 2"},
+    ),
+    Shape(
         "CTE",
         "WITH c(n, k) AS (SELECT LastName, CustomerId FROM Customer WHERE CustomerId < :a) "
         "SELECT n FROM c WHERE k > :b ORDER BY n",
@@ -473,19 +505,82 @@ SHAPES = [
         "SELECT LastName AS indelible_1 FROM Customer WHERE CustomerId = 3 ORDER BY indelible_1",
         {"customer": "SELECT 3"},
     ),
-    _told_by_statement("view", "SELECT FirstName FROM canadian ORDER BY 1", "customer"),
-    _told_by_statement(
+    Shape(
+        "view",
+        "SELECT FirstName FROM canadian ORDER BY 1",
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'Canada'"},
+        subjects=f"{_CUSTOMERS} WHERE Country = 'Canada'",
+    ),
+    Shape(
         "view beside a table",
         "SELECT v.FirstName, i.Total FROM canadian v JOIN Invoice i ON i.CustomerId = v.CustomerId "
         "WHERE i.Total > 13 ORDER BY 2, 1",
-        "customer",
-        "invoice",
+        {
+            "customer": "SELECT CustomerId FROM Invoice JOIN Customer USING (CustomerId) "
+            "WHERE Country = 'Canada' AND Total > 13",
+            "invoice": "SELECT InvoiceId FROM Invoice JOIN Customer USING (CustomerId) "
+            "WHERE Country = 'Canada' AND Total > 13",
+        },
     ),
+    Shape(
+        "star over a view, that finds nothing",
+        "SELECT * FROM chinook.canadian AS v WHERE v.CustomerId = :id",
+        {"customer": ""},
+        parameters={"id": 2},
+    ),
+    Shape(
+        "view over a view, of an outer join",
+        "SELECT who, Total FROM bought ORDER BY 1, 2",
+        {
+            "customer": f"{_CUSTOMERS} WHERE Country = 'Canada'",
+            "invoice": "SELECT InvoiceId FROM Invoice JOIN Customer USING (CustomerId) "
+            "WHERE Country = 'Canada' AND Total > 5",
+        },
+    ),
+    Shape(
+        "view of which one table is handed out",
+        "SELECT Total FROM bought WHERE who = 3 ORDER BY 1",
+        {"invoice": f"{_INVOICES} WHERE CustomerId = 3 AND Total > 5"},
+        subjects="SELECT 3",
+        consulted=("Customer",),
+    ),
+    Shape(
+        "view with names of its own, of a key of text",
+        "SELECT id FROM named ORDER BY id",
+        {"token": "SELECT id FROM token"},
+    ),
+    _told_by_statement("view of groups", "SELECT s FROM spent WHERE CustomerId = 2", "invoice"),
     _told_by_statement(
+        "view that calls what may read anything",
+        "SELECT GenreId FROM peeking WHERE GenreId = 1",
+        "genre",
+    ),
+    Shape(
         "recursive CTE",
         "WITH RECURSIVE tree(id, name) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
         "SELECT p.id, p.name FROM part p JOIN tree t ON p.parent = t.id) "
         "SELECT name FROM tree ORDER BY 1",
+        {"part": "VALUES (1), (2), (3)"},
+    ),
+    Shape(
+        "recursive CTE that counts, of keys of text",
+        "WITH RECURSIVE t AS (SELECT id, owner, 0 AS n FROM token WHERE owner = 3 UNION ALL "
+        "SELECT d.id, d.owner, n + 1 FROM t JOIN token d ON d.owner = t.owner - 1) "
+        "SELECT owner, n FROM t WHERE n > :n ORDER BY n",
+        {"token": "SELECT id FROM token WHERE owner < 3"},
+        parameters={"n": 0},
+    ),
+    _told_by_statement(
+        "recursive CTE whose rows hold what others said",
+        "WITH RECURSIVE tree(id, path) AS (SELECT id, CAST(name AS CHAR(99)) FROM part "
+        "WHERE id = 1 UNION ALL SELECT p.id, CONCAT(t.path, '/', p.name) FROM part p "
+        "JOIN tree t ON p.parent = t.id) SELECT path FROM tree WHERE id = 3",
+        "part",
+    ),
+    _told_by_statement(
+        "recursive CTE that begins without the table",
+        "WITH RECURSIVE up(id, name) AS (SELECT 3, 'start' UNION ALL SELECT p.parent, p.name "
+        "FROM up JOIN part p ON p.id = up.id) SELECT name FROM up ORDER BY 1",
         "part",
     ),
     _told_by_statement(

@@ -64,9 +64,19 @@ INSERT INTO crm.customer VALUES (7, 'another'), (8, 'one');
 CREATE TABLE crm.lead (id int PRIMARY KEY, name text);
 INSERT INTO crm.lead VALUES (1, 'Ann');
 CREATE VIEW canadian AS SELECT customer_id, first_name FROM customer WHERE country = 'Canada';
+CREATE VIEW "Odd ""view" AS SELECT o."The Key" AS "%k\\" , o."select" FROM "Odd ""name" o;
+CREATE VIEW bought AS SELECT c.customer_id AS who, i.total, i.invoice_id AS nr, i.customer_id AS o
+  FROM canadian c LEFT JOIN invoice i ON i.customer_id = c.customer_id AND i.total > 5;
+CREATE VIEW seats AS SELECT "row", upper(who) AS "Who", plane, letter FROM seat;
+CREATE VIEW invoiced AS SELECT i.invoice_id, c.last_name FROM invoice i JOIN customer c
+  USING (customer_id);
+CREATE VIEW spent AS SELECT customer_id, sum(total) AS s FROM invoice GROUP BY 1;
+CREATE VIEW dearest AS SELECT invoice_id, billing_city FROM invoice
+  ORDER BY total DESC, invoice_id LIMIT 4;
 CREATE VIEW crm.far AS SELECT first_name FROM canadian UNION SELECT name FROM crm.lead;
 CREATE MATERIALIZED VIEW totals AS SELECT customer_id, sum(total) FROM invoice GROUP BY 1;
 CREATE FUNCTION peek() RETURNS text LANGUAGE sql STABLE AS 'SELECT v FROM vault WHERE id = 1';
+CREATE VIEW peeking AS SELECT genre_id, peek() AS p FROM genre;
 CREATE FUNCTION shout(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT upper(t)';
 CREATE FUNCTION crm.trim(n int) RETURNS text LANGUAGE sql STABLE AS 'SELECT v FROM public.vault';
 CREATE FUNCTION first(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n';
@@ -320,6 +330,55 @@ SHAPES = [
         "SELECT last_name FROM employee WHERE employee_id > 6 ORDER BY 1",
         {"customer": "", "employee": ""},
         {"customer": "statement", "employee": "statement"},
+    ),
+    Shape(
+        "union all",
+        "SELECT last_name, NULL FROM customer WHERE customer_id < :a UNION ALL "
+        "SELECT last_name, 1 FROM employee WHERE employee_id > 6 UNION ALL SELECT 'x', 2 "
+        "UNION ALL SELECT last_name, 3 FROM customer WHERE customer_id = 3 ORDER BY 2, 1",
+        {"customer": "VALUES (1), (2), (3)", "employee": "VALUES (7), (8)"},
+        subjects="VALUES (1), (2), (3)",
+        parameters={"a": 3},
+    ),
+    Shape(
+        "union all of whole rows, with other keys and subjects",
+        "SELECT * FROM doc WHERE v = 'v3' UNION ALL SELECT holder, NULL, v FROM account "
+        "WHERE number < 3 UNION ALL SELECT md5(i.billing_city)::uuid, i.customer_id, 'i' "
+        "FROM invoice i WHERE i.invoice_id < 3 ORDER BY 3, 1",
+        {
+            "doc": "SELECT id FROM doc WHERE v = 'v3'",
+            "account": "SELECT number FROM account WHERE number < 3",
+            "invoice": "VALUES (1), (2)",
+        },
+        subjects="SELECT customer_id::text FROM invoice WHERE invoice_id < 3 UNION "
+        "SELECT holder::text FROM account WHERE number < 3",
+    ),
+    Shape(
+        "union all with a limit, out of a derived table",
+        "SELECT u.n FROM (SELECT last_name AS n, customer_id AS k FROM customer UNION ALL "
+        "SELECT last_name, employee_id FROM employee ORDER BY k, n LIMIT 5) AS u "
+        "WHERE u.k = 2 ORDER BY 1",
+        {"customer": "SELECT 2", "employee": "SELECT 2"},
+    ),
+    Shape(
+        "union all of groups",
+        "SELECT count(*) FROM customer WHERE customer_id < 4 UNION ALL "
+        "SELECT employee_id FROM employee WHERE employee_id = 6 ORDER BY 1",
+        {"customer": "", "employee": ""},
+        {"customer": "statement", "employee": "statement"},
+    ),
+    Shape(
+        "union all that is counted",
+        "SELECT count(*) FROM (SELECT last_name FROM customer WHERE customer_id < 4 UNION ALL "
+        "SELECT last_name FROM employee) AS u",
+        {"customer": "VALUES (1), (2), (3)", "employee": "SELECT employee_id FROM employee"},
+    ),
+    Shape(
+        "distinct rows of a named query, in a derived table",
+        "WITH c AS (SELECT country AS x FROM customer WHERE customer_id < 4) "
+        "SELECT d.x FROM (SELECT DISTINCT x FROM c) AS d ORDER BY 1",
+        {"customer": ""},
+        {"customer": "statement"},
     ),
     Shape(
         "CTE",
@@ -652,6 +711,107 @@ SHAPES = [
     Shape(
         "view",
         "SELECT first_name FROM canadian ORDER BY 1",
+        {"customer": f"{_CUSTOMERS} WHERE country = 'Canada'"},
+        subjects=f"{_CUSTOMERS} WHERE country = 'Canada'",
+    ),
+    Shape(
+        "star over a view, with a parameter, that finds nothing",
+        "SELECT v.* FROM public.canadian AS v WHERE v.customer_id = :id",
+        {"customer": ""},
+        parameters={"id": 2},
+    ),
+    Shape(
+        "star over a view, with a limit",
+        "SELECT * FROM canadian ORDER BY customer_id LIMIT 2",
+        {"customer": "VALUES (3), (14)"},
+    ),
+    Shape(
+        "view over a view, of an outer join",
+        "SELECT who, total FROM bought ORDER BY 1, 2",
+        {
+            "customer": f"{_CUSTOMERS} WHERE country = 'Canada'",
+            "invoice": "SELECT invoice_id FROM invoice JOIN customer USING (customer_id) "
+            "WHERE country = 'Canada' AND total > 5",
+        },
+    ),
+    Shape(
+        "view of which one table is handed out",
+        "SELECT total FROM bought WHERE who = 3 ORDER BY 1",
+        {"invoice": f"{_INVOICES} WHERE customer_id = 3 AND total > 5"},
+        subjects="SELECT 3",
+        consulted=("customer",),
+    ),
+    Shape(
+        "whole row of a view",
+        "SELECT row_to_json(b)::text FROM bought b WHERE nr IS NULL",
+        {"customer": "SELECT who FROM bought WHERE nr IS NULL", "invoice": ""},
+    ),
+    Shape(
+        "view of a composite key",
+        'SELECT "Who" FROM seats ORDER BY plane, "row"',
+        {"seat": "SELECT concat_ws('/', plane, letter, \"row\") FROM seat"},
+    ),
+    Shape(
+        "view that doesn't hand out every key",
+        "SELECT last_name FROM invoiced WHERE invoice_id = 9",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
+        "view that doesn't hand out every key, of which that isn't asked",
+        "SELECT invoice_id FROM invoiced WHERE invoice_id = 9",
+        {"invoice": "SELECT 9", "customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
+        "view with names that may be taken for others",
+        'SELECT "select" FROM "Odd ""view" ORDER BY 1',
+        {'odd "name': ""},
+        {'odd "name': "statement"},
+    ),
+    Shape(
+        "view of groups",
+        "SELECT s FROM spent WHERE customer_id = 2",
+        {"invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "view that calls what may read anything",
+        "SELECT genre_id FROM peeking WHERE genre_id = 1",
+        {"genre": ""},
+        {"genre": "statement"},
+    ),
+    Shape(
+        "view with a limit",
+        "SELECT billing_city FROM dearest ORDER BY 1",
+        {"invoice": f"{_INVOICES} ORDER BY total DESC, invoice_id LIMIT 4"},
+    ),
+    Shape(
+        "view, counted, grouped",
+        "SELECT first_name, count(*) FROM canadian GROUP BY 1 HAVING count(*) > 0 ORDER BY 1",
+        {"customer": f"{_CUSTOMERS} WHERE country = 'Canada'"},
+    ),
+    Shape(
+        "distinct over a view",
+        "SELECT DISTINCT left(first_name, 1) FROM canadian ORDER BY 1",
+        {"customer": f"{_CUSTOMERS} WHERE country = 'Canada'"},
+    ),
+    Shape(
+        "view joined with itself, in a named query, in a set operation",
+        "WITH v AS (SELECT a.first_name AS x, b.first_name AS y FROM canadian a JOIN canadian b "
+        "ON b.customer_id = a.customer_id + 1 WHERE a.customer_id = 14) SELECT x, y FROM v "
+        "UNION ALL SELECT name, name FROM genre WHERE genre_id = 1 ORDER BY 1",
+        {"customer": "VALUES (14), (15)", "genre": "SELECT 1"},
+    ),
+    Shape(
+        "view in a query in the select list",
+        "SELECT name, (SELECT max(first_name) FROM canadian WHERE customer_id > genre_id + 30) "
+        "FROM genre WHERE genre_id = 1",
+        {"genre": "SELECT 1", "customer": "VALUES (32), (33)"},
+    ),
+    Shape(
+        "a view whose columns are given other names",
+        "SELECT customer_id FROM canadian AS c (other, customer_id) WHERE other < 4 ORDER BY 1",
         {"customer": ""},
         {"customer": "statement"},
     ),
@@ -672,6 +832,61 @@ SHAPES = [
         "WITH RECURSIVE tree(id, name) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
         "SELECT p.id, p.name FROM part p JOIN tree t ON p.parent = t.id) "
         "SELECT name FROM tree ORDER BY 1",
+        {"part": "VALUES (1), (2), (3)"},
+    ),
+    Shape(
+        "recursive CTE that counts, filtered, with a path that only sorts",
+        "WITH RECURSIVE tree AS (SELECT id, name, 0 AS depth, ARRAY[id] AS path FROM part "
+        "WHERE parent IS NULL UNION ALL SELECT p.id, p.name, depth + 1, path || p.id FROM tree "
+        "JOIN part p ON p.parent = tree.id) "
+        "SELECT name, depth FROM tree WHERE depth >= :n ORDER BY path DESC",
+        {"part": "VALUES (2), (3)"},
+        parameters={"n": 1},
+    ),
+    Shape(
+        "recursive CTE whose rows hold what others said",
+        "WITH RECURSIVE tree(id, path) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
+        "SELECT p.id, t.path || '/' || p.name FROM part p JOIN tree t ON p.parent = t.id) "
+        "SELECT path FROM tree WHERE id = 3",
+        {"part": ""},
+        {"part": "statement"},
+    ),
+    Shape(
+        "recursive CTE whose whole row is a value",
+        "WITH RECURSIVE tree(id, path) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
+        "SELECT p.id, t.path || '/' || p.name FROM part p JOIN tree t ON p.parent = t.id) "
+        "SELECT row_to_json(t)::text FROM tree t WHERE id = 3",
+        {"part": ""},
+        {"part": "statement"},
+    ),
+    Shape(
+        "star over a recursive CTE, from a row that is no table's, by two tables",
+        "WITH RECURSIVE up(id, name, n) AS (SELECT 3, 'start', 0 UNION ALL "
+        "SELECT p.parent, coalesce(p.name, d.v), n + 1 FROM up JOIN part p ON p.id = up.id "
+        "LEFT JOIN doc d ON d.v = 'v' || p.parent WHERE n < 5) SELECT * FROM up ORDER BY n",
+        {
+            "part": "VALUES (1), (2), (3)",
+            "doc": "SELECT id FROM doc WHERE v IN ('v1', 'v2')",
+        },
+    ),
+    Shape(
+        "recursive CTE of distinct rows",
+        "WITH RECURSIVE tree(id, name) AS (SELECT id, name FROM part WHERE id = 1 UNION "
+        "SELECT p.id, p.name FROM part p JOIN tree t ON p.parent = t.id) "
+        "SELECT name FROM tree ORDER BY 1",
+        {"part": ""},
+        {"part": "statement"},
+    ),
+    Shape(
+        "numbers that a recursive CTE makes, beside a table",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) "
+        "SELECT i, name FROM n JOIN genre ON genre_id = i ORDER BY i",
+        {"genre": "VALUES (1), (2), (3)"},
+    ),
+    Shape(
+        "a named query of a table's name, without RECURSIVE",
+        "WITH part AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
+        "SELECT id, name FROM part WHERE id = 3) SELECT name FROM part ORDER BY 1",
         {"part": ""},
         {"part": "statement"},
     ),

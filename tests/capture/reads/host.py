@@ -67,6 +67,16 @@ CREATE TABLE doc (uuid TEXT PRIMARY KEY, v);
 INSERT INTO doc WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
                 SELECT printf('%08x-0000-4000-8000-%012x', i, i), i FROM n;
 CREATE VIEW canadian AS SELECT CustomerId, FirstName FROM Customer WHERE Country = 'Canada';
+CREATE VIEW "odd ""view" ([first ""name], n) AS /* ; */ SELECT FirstName, CustomerId + 0
+  FROM Customer WHERE Country = 'USA' -- ) AS x
+;
+CREATE VIEW bought AS SELECT c.FirstName, i.Total
+  FROM canadian AS c LEFT JOIN Invoice AS i ON i.CustomerId = c.CustomerId AND i.Total > 5;
+CREATE VIEW spent AS SELECT CustomerId AS c, sum(Total) AS s FROM Invoice GROUP BY CustomerId;
+CREATE VIEW everyone AS SELECT LastName FROM Customer UNION SELECT LastName FROM Employee;
+CREATE VIEW whole AS SELECT * FROM Genre;
+CREATE VIEW dearest AS WITH i AS (SELECT Total, BillingCity FROM Invoice ORDER BY Total DESC,
+  InvoiceId LIMIT 4) SELECT BillingCity FROM i;
 """
 
 

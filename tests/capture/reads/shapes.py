@@ -588,6 +588,108 @@ SHAPES = [
         "view",
         "SELECT FirstName FROM canadian ORDER BY 1",
         (),
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'Canada'"},
+        subjects=f"{_CUSTOMERS} WHERE Country = 'Canada'",
+    ),
+    Shape(
+        "view, by its schema's name, under an alias, filtered by a parameter",
+        "SELECT v.FirstName, ? FROM main.canadian AS v WHERE v.CustomerId IN (?, ?, ?) ORDER BY 1",
+        ("x", 3, 14, 2),
+        {"customer": "VALUES (3), (14)"},
+    ),
+    Shape(
+        "view that finds nothing",
+        "SELECT * FROM canadian WHERE CustomerId = 2",
+        (),
+        {"customer": ""},
+    ),
+    Shape(
+        "star over a view, with a limit",
+        "SELECT * FROM canadian ORDER BY CustomerId LIMIT 2",
+        (),
+        {"customer": "VALUES (3), (14)"},
+    ),
+    Shape(
+        "view of a star",
+        "SELECT v.* FROM whole v WHERE GenreId < 3 ORDER BY Name",
+        (),
+        {"genre": "VALUES (1), (2)"},
+    ),
+    Shape(
+        "view with names of its own that need quotes",
+        'SELECT "first ""name", "odd ""view".N FROM "odd ""view" ORDER BY 1',
+        (),
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'USA'"},
+    ),
+    Shape(
+        "view over a view, of an outer join",
+        "SELECT FirstName, Total FROM bought ORDER BY 2, 1",
+        (),
+        {
+            "customer": f"{_CUSTOMERS} WHERE Country = 'Canada'",
+            "invoice": "SELECT InvoiceId FROM Invoice JOIN Customer USING (CustomerId) "
+            "WHERE Country = 'Canada' AND Total > 5",
+        },
+    ),
+    Shape(
+        "view of groups",
+        "SELECT s FROM spent WHERE c IN (2, 3) ORDER BY 1",
+        (),
+        {"invoice": f"{_INVOICES} WHERE CustomerId IN (2, 3)"},
+        subjects="VALUES (2), (3)",
+    ),
+    Shape(
+        "view of a union",
+        "SELECT count(*) FROM everyone",
+        (),
+        {"customer": _CUSTOMERS, "employee": "SELECT EmployeeId FROM Employee"},
+    ),
+    Shape(
+        "view of a limited named query",
+        "SELECT BillingCity FROM dearest",
+        (),
+        {"invoice": f"{_INVOICES} ORDER BY Total DESC, InvoiceId LIMIT 4"},
+    ),
+    Shape(
+        "view joined with itself and a table",
+        "SELECT a.FirstName, b.FirstName, Total FROM canadian a JOIN canadian AS b "
+        "ON b.CustomerId = a.CustomerId + 1 JOIN Invoice i ON i.CustomerId = a.CustomerId "
+        "WHERE Total > 8 ORDER BY 3, 1",
+        (),
+        {
+            "customer": "SELECT a.CustomerId FROM Customer a WHERE Country = 'Canada' AND EXISTS ("
+            "SELECT 1 FROM Customer b WHERE b.Country = 'Canada' "
+            "AND b.CustomerId IN (a.CustomerId + 1, a.CustomerId - 1) AND EXISTS (SELECT 1 "
+            "FROM Invoice WHERE Total > 8 AND CustomerId = min(a.CustomerId, b.CustomerId)))",
+            "invoice": f"{_INVOICES} i WHERE Total > 8 AND CustomerId IN (SELECT a.CustomerId "
+            "FROM Customer a JOIN Customer b ON b.CustomerId = a.CustomerId + 1 "
+            "WHERE a.Country = 'Canada' AND b.Country = 'Canada')",
+        },
+    ),
+    Shape(
+        "count over a view",
+        "SELECT count(*) FROM canadian",
+        (),
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'Canada'"},
+    ),
+    Shape(
+        "distinct over a view",
+        "SELECT DISTINCT substr(FirstName, 1, 1) FROM canadian ORDER BY 1",
+        (),
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'Canada'"},
+    ),
+    Shape(
+        "view that is only consulted",
+        "SELECT LastName FROM Customer WHERE CustomerId IN (SELECT CustomerId FROM canadian) "
+        "AND CustomerId < 15 ORDER BY 1",
+        (),
+        {"customer": "VALUES (3), (14)"},
+    ),
+    Shape(
+        "view of which the statement gives a name another meaning",
+        "WITH Customer AS (SELECT 'x' AS FirstName, 'Canada' AS Country, 1 AS CustomerId) "
+        "SELECT v.FirstName, Customer.FirstName FROM canadian v, Customer ORDER BY 1",
+        (),
         {"customer": ""},
         {"customer": "statement"},
     ),
@@ -596,8 +698,78 @@ SHAPES = [
         "WITH RECURSIVE tree(id, name) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
         "SELECT p.id, p.name FROM part p JOIN tree t ON p.parent = t.id) SELECT name FROM tree",
         (),
+        {"part": "VALUES (1), (2), (3)"},
+    ),
+    Shape(
+        "recursive CTE that counts, filtered",
+        "WITH RECURSIVE tree AS (SELECT id, name, 0 AS depth FROM part WHERE parent IS NULL "
+        "UNION ALL SELECT p.id, p.name, depth + ? FROM tree JOIN part p ON p.parent = tree.id) "
+        "SELECT name, depth FROM tree WHERE depth > 0 ORDER BY 2 LIMIT 1",
+        (1,),
+        {"part": "SELECT 2"},
+    ),
+    Shape(
+        "recursive CTE with a path that only sorts",
+        "WITH RECURSIVE tree(id, name, path) AS (SELECT id, name, name FROM part WHERE id = 1 "
+        "UNION ALL SELECT p.id, p.name, t.path || '/' || p.name FROM part p JOIN tree t "
+        "ON p.parent = t.id) SELECT name FROM tree ORDER BY path DESC LIMIT 2",
+        (),
+        {"part": "VALUES (2), (3)"},
+    ),
+    Shape(
+        "recursive CTE whose rows hold what others said",
+        "WITH RECURSIVE tree(id, path) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
+        "SELECT p.id, t.path || '/' || p.name FROM part p JOIN tree t ON p.parent = t.id) "
+        "SELECT path FROM tree WHERE id = 3",
+        (),
         {"part": ""},
         {"part": "statement"},
+    ),
+    Shape(
+        "star over a recursive CTE, from a row that is no table's, by two tables",
+        "WITH RECURSIVE up(id, name, n) AS (SELECT 3, 'start', 0 UNION ALL "
+        "SELECT p.parent, coalesce(p.name, g.Name), n + 1 FROM up JOIN part p ON p.id = up.id "
+        "LEFT JOIN Genre g ON g.GenreId = p.parent WHERE n < 5) SELECT * FROM up ORDER BY n",
+        (),
+        {"part": "VALUES (1), (2), (3)", "genre": "VALUES (1), (2)"},
+    ),
+    Shape(
+        "recursive CTE of distinct rows",
+        "WITH RECURSIVE tree(id, name) AS (SELECT id, name FROM part WHERE id = 1 UNION "
+        "SELECT p.id, p.name FROM part p JOIN tree t ON p.parent = t.id) SELECT name FROM tree",
+        (),
+        {"part": ""},
+        {"part": "statement"},
+    ),
+    Shape(
+        "recursive CTE, counted, of rows whose keys are text",
+        "WITH RECURSIVE t(k, v) AS (SELECT uuid, v FROM doc WHERE v = 1 UNION ALL "
+        "SELECT d.uuid, d.v FROM t JOIN doc d ON d.v = t.v * 2 WHERE d.v < 2000) "
+        "SELECT count(*) FROM t",
+        (),
+        {"doc": "SELECT uuid FROM doc WHERE v IN (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)"},
+    ),
+    Shape(
+        "numbers that a recursive CTE makes, beside a table",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) "
+        "SELECT i, Name FROM n JOIN Genre ON GenreId = i ORDER BY i",
+        (),
+        {"genre": "VALUES (1), (2), (3)"},
+    ),
+    Shape(
+        "union all, with NULLs and a limit, out of a derived table",
+        "SELECT n FROM (SELECT LastName AS n, CustomerId AS k FROM Customer WHERE CustomerId < 4 "
+        "UNION ALL SELECT NULL, EmployeeId FROM Employee UNION ALL SELECT 'x', 2) "
+        "WHERE k = 2 ORDER BY n",
+        (),
+        {"customer": "SELECT 2", "employee": "SELECT 2"},
+    ),
+    Shape(
+        "union all of whole rows",
+        "SELECT * FROM Genre WHERE GenreId < 3 UNION ALL SELECT * FROM MediaType "
+        "WHERE MediaTypeId > 3 UNION ALL SELECT * FROM Genre WHERE GenreId = 2 ORDER BY 2, 1",
+        (),
+        {"genre": "VALUES (1), (2)", "mediatype": "VALUES (4), (5)"},
     ),
     Shape(
         "join with json_each",

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Final
 
+import msgspec
 from msgspec.structs import replace
 from sqlglot import exp
 from sqlglot.dialects.mysql import MySQL
@@ -28,6 +29,7 @@ from indelible.capture.statements.keys import read_integer
 from indelible.capture.statements.plan import Reader, Taken, UnreadableKeyError, Verb
 from indelible.capture.statements.shown import tables_behind
 from indelible.capture.statements.sources import Names, Source, resolve_scope
+from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.syntax import (
     NotUnderstoodError,
@@ -37,7 +39,9 @@ from indelible.capture.statements.syntax import (
     words,
 )
 from indelible.capture.statements.tokens import Kind, Token, unquote
+from indelible.capture.statements.view_keys import View, ViewVersion, read_view
 from indelible.events.values import Value
+from indelible.policy.model import Policy
 
 _AGGREGATES: Final = words(
     "avg bit_and bit_or bit_xor count group_concat json_arrayagg json_objectagg max min std stddev "
@@ -57,6 +61,8 @@ _BEYOND: Final = words("""
 """Words that ask for more than rows, or that the parser takes for names."""
 COMMENT_EDGES: Final = ("/*!", "/*M!")
 """Begin a comment that is executed."""
+_PLAIN: Final = re.compile(r"[\w$ -]+")
+"""A name that is the same in every string literal."""
 _SETTLED: Final = INTEGERS | TEXTS | {"uuid"}
 
 
@@ -72,9 +78,17 @@ class IndelibleMySQL(MySQL):
         }
 
 
+class Definition(msgspec.Struct, frozen=True):
+    """A view's query, each name in it with its database, and what tells it from any other."""
+
+    text: str
+    version: str
+
+
 class MariadbDialect(Dialect):
-    """Of one `database`. `partly_starred` are the tables (by their names) of which a star doesn't
-    hand out every column."""
+    """Of one `database`, with its `schema` and the `definitions` of its views by their names.
+    `partly_starred` are the tables (by their names) of which a star doesn't hand out every column.
+    """
 
     parser = IndelibleMySQL
     keywords = KEYWORDS
@@ -83,9 +97,21 @@ class MariadbDialect(Dialect):
     quotes_text_as_names = True
     hides_unread = True
     has_companions = False
+    types_by_anchor = True
 
-    def __init__(self, database: str, partly_starred: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        database: str,
+        schema: Schema,
+        policy: Policy,
+        definitions: Mapping[str, Definition],
+        partly_starred: Collection[str] = (),
+    ) -> None:
         self._database = database
+        self._schema = schema
+        self._policy = policy
+        self._definitions = definitions
+        self._views: dict[str, View | None] = {}
         self._partly_starred = frozenset(partly_starred)
 
     @property
@@ -135,9 +161,29 @@ class MariadbDialect(Dialect):
         for key in (name.lower(), name):
             if key in schema.tables and schema.tables[key].name == name:
                 return Source(alias, table=schema.tables[key])
+        view = self._view_of(name)
+        if view is not None:
+            return Source(alias, view.shape, view=view)
         if name.lower() in schema.views:
             return Source(alias, behind=tuple(tables_behind(name, schema)))
         raise UnknownReadError("a table that we don't know")
+
+    def _view_of(self, name: str) -> View | None:
+        """Which keys the view of that name hands out; None where that can't be told."""
+        if name not in self._views:
+            self._views[name] = None  # until it's known: none reads itself
+            definition = self._definitions.get(name)
+            if definition is None or not all(map(_PLAIN.fullmatch, (name, self._database))):
+                return None
+            text = definition.text
+            try:
+                statement = Statement(text, tokenize(text), self._schema, self._policy, self)
+                self._views[name] = read_view(
+                    statement, name, ViewVersion(name, definition.version)
+                )
+            except (NotAQueryError, NotUnderstoodError, RecursionError):
+                pass
+        return self._views[name]
 
     def tables_behind(self, node: exp.Table, schema: Schema) -> list[Table]:
         return tables_behind(node.name, schema)
@@ -158,7 +204,7 @@ class MariadbDialect(Dialect):
             if not statement.names_a_query(name) or _count(text, tokens, name) > 1:
                 raise UnknownReadError("a function that may read anything")
         for table in statement.root.find_all(exp.Table):
-            if table.name.lower() in statement.schema.views:
+            if table.name.lower() in statement.schema.views and self._view_of(table.name) is None:
                 # It may call functions, which mustn't run twice.
                 raise NotUnderstoodError("read through a view")
         self._check_names(statement)
@@ -210,6 +256,10 @@ class MariadbDialect(Dialect):
             or (statement.words & _LIMITS and not _is_ordered(statement))
             or statement.functions & (_AGGREGATES - _ORDERLESS)
             or any(has_bare_columns(select) for select in statement.root.find_all(exp.Select))
+            or any(
+                view is not None and view.is_fragile
+                for view in map(self._view_of, _table_names(statement.root))
+            )
         )
 
     def multiplies_rows(self, statement: Statement) -> bool:
@@ -249,6 +299,20 @@ class MariadbDialect(Dialect):
             subject_reader=readers[-1] if one.subject is not None else None,
         )
 
+    def no_key(self, one: Carried) -> list[str]:
+        return ["NULL"] * len(one.columns_taken)
+
+    def stamp(self, views: Collection[View]) -> str:
+        versions = {version for view in views for version in view.versions}
+        # One query for each: with names that are constants it opens no other view's file.
+        found = " + ".join(
+            "(SELECT COUNT(*) FROM information_schema.VIEWS WHERE TABLE_SCHEMA = "
+            f"'{self._database}' AND TABLE_NAME = '{one.relation}' "
+            f"AND MD5(VIEW_DEFINITION) = '{one.version}')"
+            for one in sorted(versions, key=lambda one: one.relation)
+        )
+        return f"{found} = {len(versions)}"
+
     def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:
         # A text as the driver gives it hangs on the connection's character set.
         if any(_type_of(one.table, name) not in INTEGERS for name in one.table.key):
@@ -269,6 +333,10 @@ class MariadbDialect(Dialect):
         return _carried(one.subject or "", type_), replace(
             taken, subject=place, subject_reader=_reader(type_)
         )
+
+
+def _table_names(root: exp.Expr) -> set[str]:
+    return {table.name for table in root.find_all(exp.Table)}
 
 
 def _is_ordered(statement: Statement) -> bool:

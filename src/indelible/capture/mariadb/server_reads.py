@@ -7,6 +7,7 @@ import itertools
 import re
 import threading
 import time
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from indelible.capture.database_reads import DatabaseReads
 from indelible.capture.host import CaptureHost
 from indelible.capture.mariadb.connecting import Connection, connect, database_of, server_errors
-from indelible.capture.mariadb.dialect import COMMENT_EDGES, MariadbDialect
+from indelible.capture.mariadb.dialect import COMMENT_EDGES, Definition, MariadbDialect
 from indelible.capture.mariadb.schema import fetch, named_sql, read_schema
 from indelible.capture.mariadb.tokens import has_unknown_quotes, tokenize
 from indelible.capture.schema import Schema
@@ -41,9 +42,11 @@ _WORD: Final = re.compile("[A-Z]+")
 
 class _Readable(msgspec.Struct, frozen=True):
     """What statements can name: `functions` are those of the application, by their names in lower
-    case; of `partly_starred` tables a star leaves columns out."""
+    case; of `partly_starred` tables a star leaves columns out. `definitions` of views that we may
+    see into, by their names."""
 
     schema: Schema
+    definitions: Mapping[str, Definition] = {}
     partly_starred: frozenset[str] = frozenset()
     functions: frozenset[str] = frozenset()
 
@@ -53,7 +56,9 @@ class _Plans:
 
     def __init__(self, readable: _Readable, database: str, policy: Policy) -> None:
         self.readable = readable
-        self._dialect = MariadbDialect(database, readable.partly_starred)
+        self._dialect = MariadbDialect(
+            database, readable.schema, policy, readable.definitions, readable.partly_starred
+        )
         self.planner = Planner(readable.schema, policy, self._dialect)
         self._by_statement: dict[tuple[str, str], Plan] = {}
         self._unsettling: dict[str, bool] = {}
@@ -194,9 +199,10 @@ def _read(connection: Connection, database: str) -> _Readable:
         Schema(
             tables=found.tables,
             # Of one that we may not see into: any table.
-            views={name.lower(): names_in(text) if text else tables for name, text in views},
+            views={name.lower(): names_in(text) if text else tables for name, text, _ in views},
             has_typed_text=True,
         ),
+        {name: Definition(text, version) for name, text, version in views if text},
         frozenset(name for (name,) in starred),
         frozenset(name.lower() for (name,) in fetch(connection, sql["functions"])),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Final
 
 from msgspec.structs import replace
@@ -17,8 +17,8 @@ from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.parsers.postgres import PostgresParser
 
-from indelible.capture.postgres.names import quote_name
-from indelible.capture.postgres.readable import Named, Readable, Session
+from indelible.capture.postgres.names import quote_name, quote_text
+from indelible.capture.postgres.readable import Definition, Named, Readable, Session
 from indelible.capture.postgres.tokens import IN_LISTS, tokenize
 from indelible.capture.postgres.values import INTEGERS, TEXTS, is_settled, value_of
 from indelible.capture.postgres.verbs import verb_of
@@ -28,6 +28,7 @@ from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.keys import read_integer
 from indelible.capture.statements.plan import Reader, Taken, UnreadableKeyError, Verb
 from indelible.capture.statements.sources import Source
+from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.syntax import (
     NotUnderstoodError,
@@ -36,7 +37,9 @@ from indelible.capture.statements.syntax import (
     words,
 )
 from indelible.capture.statements.tokens import Token
+from indelible.capture.statements.view_keys import View, ViewVersion, read_view
 from indelible.events.values import Value
+from indelible.policy.model import Policy
 
 _SYNTAX_FUNCTIONS: Final = frozenset(
     {"CAST", "EXTRACT", "NORMALIZE", "OVERLAY", "POSITION", "SUBSTRING", "TRIM"}
@@ -56,6 +59,8 @@ _SYSTEM: Final = ("pg_catalog", "information_schema", "pg_toast")
 _CAST_AS_WRITTEN: Final = INTEGERS | TEXTS - {"bpchar"} | {"numeric", "uuid"}
 _NAMED: Final = frozenset("(0123456789")
 """What stands behind the first character of a parameter that may be repeated."""
+_AS_DEFINED: Final = Session(("pg_catalog",), "", frozenset())
+"""How the catalogue writes a view's definition: with the schema of all but its own."""
 _UNREADABLE: Final = "a text form that may differ between sessions"
 
 
@@ -88,9 +93,11 @@ class PostgresDialect(Dialect):
     groups_distinct = True
     has_companions = False
 
-    def __init__(self, readable: Readable, session: Session) -> None:
+    def __init__(self, readable: Readable, session: Session, policy: Policy) -> None:
         self._readable = readable
         self._session = session
+        self._policy = policy
+        self._views: dict[int, View | None] = {}
         self._aggregates = frozenset(
             name
             for name, function in readable.functions.items()
@@ -141,7 +148,35 @@ class PostgresDialect(Dialect):
             return Source(own or name)
         if alias is not None and alias.args.get("columns") and found.table is not None:
             raise NotUnderstoodError("a table whose columns are given other names")
-        return Source(own or name, found.table, behind=found.behind, why=found.why or "")
+        view = self._view_of(found.view) if found.view is not None else None
+        if view is None:
+            return Source(own or name, found.table, behind=found.behind, why=found.why or "")
+        if alias is not None and alias.args.get("columns"):
+            raise NotUnderstoodError("a view whose columns are given other names")
+        return Source(own or name, view.shape, view=view)
+
+    def _view_of(self, definition: Definition) -> View | None:
+        """Which keys the view hands out; None where that can't be told."""
+        oid = definition.oid
+        if oid not in self._views:
+            self._views[oid] = None  # until it's known: none reads itself
+            dialect = PostgresDialect(self._readable, _AS_DEFINED, self._policy)
+            dialect._views = self._views
+            try:
+                statement = Statement(
+                    definition.text,
+                    tokenize(definition.text),
+                    self._readable.schema,
+                    self._policy,
+                    dialect,
+                )
+                version = ViewVersion(str(oid), definition.version)
+                self._views[oid] = read_view(
+                    statement, definition.name, version, definition.columns
+                )
+            except (NotAQueryError, NotUnderstoodError, RecursionError):
+                pass
+        return self._views[oid]
 
     def tables_behind(self, node: exp.Table, schema: Schema) -> list[Table]:
         try:
@@ -204,7 +239,19 @@ class PostgresDialect(Dialect):
             statement.words & _FRAGILE_WORDS
             or any(found.args.get("on") for found in statement.root.find_all(exp.Distinct))
             or statement.functions_beside_keys() & (self._aggregates - _ORDERLESS)
+            or any(self._is_fragile_view(table) for table in statement.root.find_all(exp.Table))
         )
+
+    def _is_fragile_view(self, node: exp.Table) -> bool:
+        """Of one whose definition isn't understood, it is taken for granted."""
+        try:
+            found = self._find(node) if isinstance(node.this, exp.Identifier) else None
+        except NotUnderstoodError:
+            return False  # a named query, or what the server refuses
+        if found is None or found.view is None:
+            return False
+        view = self._view_of(found.view)
+        return view is None or view.is_fragile
 
     def multiplies_rows(self, statement: Statement) -> bool:
         functions = self._readable.functions
@@ -262,6 +309,45 @@ class PostgresDialect(Dialect):
             integers=False,
             readers=readers[:keys],
             subject_reader=readers[-1] if one.subject is not None else None,
+        )
+
+    def no_key(self, one: Carried) -> list[str]:
+        types = [_type_of(one.table, name) for name in one.table.key]
+        if one.subject is not None:
+            types.append(one.subject_type)
+        return [
+            f"CAST(NULL AS pg_catalog.{type_ if type_ in INTEGERS else 'text'})" for type_ in types
+        ]
+
+    def stamp(self, views: Collection[View]) -> str:
+        # Under another isolation level names mean what they mean now, and the catalogue is read as
+        # it was: then nothing may have come after it.
+        settled = (
+            "({0}.xmax OPERATOR(pg_catalog.=) '0'::pg_catalog.xid OR "
+            "pg_catalog.current_setting('transaction_isolation') "
+            "OPERATOR(pg_catalog.=) 'read committed')"
+        )
+        versions = {version for view in views for version in view.versions}
+        rules = " OR ".join(
+            f"(r.ev_class OPERATOR(pg_catalog.=) {one.relation}::pg_catalog.oid "
+            f"AND r.xmin OPERATOR(pg_catalog.=) '{one.version}'::pg_catalog.xid)"
+            for one in sorted(versions, key=lambda one: int(one.relation))
+        )
+        names = " OR ".join(
+            f"(a.attrelid OPERATOR(pg_catalog.=) {view.versions[0].relation}::pg_catalog.oid "
+            f"AND a.attnum OPERATOR(pg_catalog.=) {place + 1} "
+            f"AND a.attname OPERATOR(pg_catalog.=) {quote_text(column)})"
+            for view in views
+            for place, column in enumerate(view.shape.names)
+        )
+        columns = sum(len(view.shape.names) for view in views)
+        return (
+            "CASE WHEN (SELECT pg_catalog.count(*) FROM pg_catalog.pg_rewrite AS r WHERE "
+            f"r.rulename OPERATOR(pg_catalog.=) '_RETURN' AND ({rules}) AND {settled.format('r')}"
+            f") OPERATOR(pg_catalog.=) {len(versions)} AND "
+            "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute AS a WHERE "
+            f"({names}) AND {settled.format('a')}) OPERATOR(pg_catalog.=) {columns} "
+            "THEN 1 ELSE 0 END"
         )
 
     def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:

@@ -22,16 +22,28 @@ _VIEW: Final = "read through a view"
 _FOLDED: Final = "columns whose names differ only in upper and lower case"
 
 
+class Definition(msgspec.Struct, frozen=True):
+    """A view: its query, each name in it with its schema, the version of that, and its columns."""
+
+    name: str
+    oid: int
+    text: str
+    version: str
+    columns: tuple[str, ...]
+
+
 class Named(msgspec.Struct, frozen=True):
     """What a name stands for: a table, or (`why` not None) what its rows come from unnamed.
 
-    `is_filtered`: row security may hide some of its rows from whoever asks.
+    `is_filtered`: row security may hide some of its rows from whoever asks. `view`: its definition,
+    by which they may be named after all.
     """
 
     table: Table | None
     behind: tuple[Table, ...] = ()
     why: str | None = None
     is_filtered: bool = False
+    view: Definition | None = None
 
 
 class Function(msgspec.Struct, frozen=True):
@@ -93,21 +105,26 @@ def read_readable(connection: Connection) -> Readable:
             for each in references
             if each in displays or each in keys
         )
-        for oid, _, _, references in views
+        for oid, _, _, references, *_ in views
     }
     bare: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for relation in found.relations.values():
         bare[relation.name.lower()][relation.schema] = keys[relation.oid]
-    for oid, namespace, name, _ in views:
+    for oid, namespace, name, *_ in views:
         bare[name.lower()][namespace] = displays[oid]
     schema = Schema(tables=found.tables.tables, views=behind, has_typed_text=True)
     named = {
         (one.schema, one.name): _named(one, found, is_filtered=one.oid in filtered)
         for one in found.relations.values()
     }
-    for oid, namespace, name, _ in views:
+    for oid, namespace, name, _, text, version, columns in views:
         tables = dict.fromkeys(_tables_behind(displays[oid], schema, frozenset()))
-        named[namespace, name] = Named(None, tuple(schema.tables[key] for key in tables), _VIEW)
+        named[namespace, name] = Named(
+            None,
+            tuple(schema.tables[key] for key in tables),
+            _VIEW,
+            view=text and Definition(displays[oid], oid, text, version, tuple(columns)),
+        )
     return Readable(schema, named, bare, system, functions)
 
 

@@ -7,6 +7,7 @@ text is trusted once the server explained it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ Query = Callable[[str, Any], list[Any]]
 
 _REFUSED: Final = "the database refused the hidden columns"
 _UNTRIED: Final = "the statement could not be tried"
+_OF_STAMPS: Final = re.compile(r" on (?:pg_rewrite|pg_attribute) [ra]$")
 _SYNTAX_OR_ACCESS: Final = "42"
 """The class of SQLSTATE of what a statement names and may not, or what isn't there."""
 
@@ -204,8 +206,9 @@ class ConnectionReads:
             if self._wire.is_broken:
                 raise
             return None
-        # Whether an index covers all makes no difference.
-        return [str(row[0]).replace("Index Only Scan", "Index Scan") for row in rows]
+        # Whether an index covers all makes no difference, nor what stamps ask.
+        lines = _without_stamps([str(row[0]) for row in rows])
+        return [line.replace("Index Only Scan", "Index Scan") for line in lines]
 
     def _run_rewritten(
         self,
@@ -231,6 +234,22 @@ class ConnectionReads:
                 wire.undo()  # its transaction, in which nothing else has been done
             access.ran_original(_REFUSED)
             run(text)
+
+
+def _without_stamps(lines: list[str]) -> list[str]:
+    """A query plan without the queries that ask for versions of views (`Dialect.stamp`)."""
+    kept: list[str] = []
+    start, depth = 0, -1
+    for line in [*lines, ""]:
+        indent = len(line) - len(line.lstrip())
+        if depth >= 0 and indent <= depth:
+            if any(_OF_STAMPS.search(each) for each in kept[start:]):
+                del kept[start:]
+            depth = -1
+        if depth < 0 and line.lstrip().startswith("InitPlan"):
+            start, depth = len(kept), indent
+        kept.append(line)
+    return kept[:-1]
 
 
 def _sqlstate(error: BaseException) -> str:

@@ -150,7 +150,7 @@ class Plans:
 
     def __init__(self, readable: Readable, meaning: Session, policy: Policy) -> None:
         self.readable = readable
-        self._dialect = PostgresDialect(readable, meaning)
+        self._dialect = PostgresDialect(readable, meaning, policy)
         self._schema = schema_for(readable, meaning)
         self._planner = Planner(self._schema, policy, self._dialect)
         self.entry = self._planner.entry

@@ -1,11 +1,12 @@
-"""Keys of base tables on their way out of a query."""
+"""Keys of base tables on their way out of a query, and tables whose keys aren't."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from indelible.capture.schema import Table
 from indelible.capture.statements.plan import Taken
+from indelible.events.model import Coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,25 @@ class Carried:
     guarded: bool = False
     array: Taken | None = None
     optional: bool = False
+
+    @property
+    def columns_taken(self) -> tuple[str, ...]:
+        """Everything that names it: the key, and the subject behind it."""
+        return self.key if self.subject is None else (*self.key, self.subject)
+
+    def qualified(self, qualifier: str) -> Carried:
+        """The same as it is called from outside of the derived table that exposes it."""
+        return replace(
+            self,
+            key=tuple(f"{qualifier}{name}" for name in self.key),
+            subject=None if self.subject is None else f"{qualifier}{self.subject}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Inexact:
+    """Rows of a table that can't be named, and why."""
+
+    table: Table
+    coverage: Coverage
+    why: str

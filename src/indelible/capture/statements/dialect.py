@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import sqlglot
@@ -17,6 +17,7 @@ from indelible.capture.statements.tokens import InLists, Token
 if TYPE_CHECKING:
     from indelible.capture.statements.sources import Source
     from indelible.capture.statements.statement import Statement
+    from indelible.capture.statements.view_keys import View
 
 
 class Dialect(abc.ABC):
@@ -29,6 +30,7 @@ class Dialect(abc.ABC):
     `hides_unread`: behind a token that isn't understood nothing may be shown. `limits` are words
     in capitals that begin a clause which leaves rows out. `groups_distinct`: DISTINCT may be had
     as GROUP BY, with arrays of keys. `has_companions`: another query sees the same rows.
+    `types_by_anchor`: a recursive query's columns have the types of its first SELECT alone.
     """
 
     parser: ClassVar[str | type[sqlglot.Dialect]]
@@ -41,6 +43,7 @@ class Dialect(abc.ABC):
     hides_unread: ClassVar[bool] = False
     groups_distinct: ClassVar[bool] = False
     has_companions: ClassVar[bool] = True
+    types_by_anchor: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -121,6 +124,14 @@ class Dialect(abc.ABC):
 
         An array is one column. Raises `NotUnderstoodError`.
         """
+
+    @abc.abstractmethod
+    def no_key(self, one: Carried) -> list[str]:
+        """NULLs of the types of what hands `one` out, not aggregated."""
+
+    def stamp(self, views: Collection[View]) -> str:
+        """SQL that is 1 in every row if these views are as they were read, else 0."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:

@@ -10,12 +10,13 @@ from msgspec.structs import replace as replace_fields
 from sqlglot import exp
 
 from indelible.capture.schema import Table
-from indelible.capture.statements.carried import Carried
+from indelible.capture.statements.arms import handed_on, hands_out, joined_arms, slots_of
+from indelible.capture.statements.carried import Carried, Inexact
 from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.plan import Taken
+from indelible.capture.statements.reach import keys_in_reach
 from indelible.capture.statements.sources import Items, Scope, Source, read_items, resolve_scope
 from indelible.capture.statements.statement import NamedQuery, Statement
-from indelible.capture.statements.subjects import subject_of
 from indelible.capture.statements.syntax import (
     NotUnderstoodError,
     has_bare_extreme,
@@ -24,19 +25,11 @@ from indelible.capture.statements.syntax import (
     is_aggregated,
     value_subqueries,
 )
+from indelible.capture.statements.view_keys import View
 from indelible.events.model import Coverage
 
 _WHOLE_TABLE: Final = "an aggregate over every row"
 _FILTERED: Final = "an aggregate that passes over some rows of its group"
-
-
-@dataclass(frozen=True, slots=True)
-class Inexact:
-    """Rows of a table that can't be named, and why."""
-
-    table: Table
-    coverage: Coverage
-    why: str
 
 
 @dataclass(slots=True)
@@ -78,9 +71,12 @@ class Exposing:
         self._carried_by: dict[int, list[Carried]] = {}
         self._names = 0
         self._exposing: set[int] = set()
+        self._recurring: set[str] = set()
+        self._views: dict[str, View] = {}
         self.edits = Edits()
         self.inexact: list[Inexact] = []
         self.hidden = 0
+        self.is_stamped = False
         self.names: tuple[str, ...] = ()
         self.starred = False
         self.checked_names: tuple[tuple[int, str], ...] = ()
@@ -114,6 +110,7 @@ class Exposing:
             found.append((one, self._taken(one, selected, columns, aggregated)))
         for value in values:
             found += self._of_value(value, named, columns)
+        columns += self._stamp()
         self.starred = items.starred and bool(self.edits.made)
         self._check_stars(select, items)
         if columns:
@@ -128,12 +125,38 @@ class Exposing:
         is_unique = (
             len(scope.sources) == 1
             and scope.sources[0].table is not None
+            and scope.sources[0].view is None
             and not self._dialect.multiplies_rows(self._statement)
         )
         return [
             (one, replace_fields(_from_the_end(taken, len(columns)), unique=is_unique))
             for one, taken in found
         ]
+
+    def take_joined(
+        self, tree: exp.SetOperation, named: Mapping[str, NamedQuery]
+    ) -> list[tuple[Carried, Taken]]:
+        """Where the keys of each base table will stand in the rows of a UNION ALL."""
+        found = []
+        hidden = 0
+        for one, taken in self._expose_joined(tree, named, is_root=True):
+            end = hidden + len(one.columns_taken)
+            places = tuple(range(_HIDDEN + hidden, _HIDDEN + end))
+            subject = None
+            if one.subject is not None:
+                places, subject = places[:-1], places[-1]
+            found.append((one, replace_fields(taken, key=places, subject=subject)))
+            hidden = end
+        for select in joined_arms(tree, self._statement):
+            self._check_stars(select, Items())
+        hidden += self.is_stamped
+        self.hidden = hidden
+        return [(one, _from_the_end(taken, hidden)) for one, taken in found]
+
+    def _stamp(self) -> list[str]:
+        """The hidden column that shows, at the end, whether views are as they were read."""
+        self.is_stamped = bool(self._views)
+        return [self._dialect.stamp(self._views.values())] if self._views else []
 
     def _group(self, select: exp.Select, items: Items) -> None:
         arm = self._statement.arm(select)
@@ -158,14 +181,15 @@ class Exposing:
             )
             exposed = inner._expose_select(_derivable(select, statement), named, None)
         except NotUnderstoodError as problem:
-            self._note_all(value, str(problem))
+            self._note_all(value, str(problem), named)
             return []
         self.inexact += inner.inexact
+        self._views.update(inner._views)
         text = inner.edits.apply(statement.text, query.start, query.end)
         found = []
         for one in exposed:
             alias = self._name()
-            under = _qualified(one, f"{alias}.")
+            under = one.qualified(f"{alias}.")
             if one.array is None:
                 (expression,), taken = self._dialect.hidden_columns(under, aggregated=True)
             else:
@@ -213,12 +237,21 @@ class Exposing:
             if source.table is not None and _is_only_tested(source, items):
                 continue
             if source.table is not None:
-                carried += self._from_table(source, source.table, items)
+                found, inexact = keys_in_reach(
+                    self._statement,
+                    source,
+                    items,
+                    new_name=self._name if self._with_subjects else None,
+                )
+                carried += found
+                self.inexact += inexact
+                if source.view is not None and found:
+                    self._views[source.view.shape.name] = source.view
             elif source.behind:
                 for table in source.behind:
                     self._note(table, "statement", source.why)
             elif source.query is not None or source.cte is not None:
-                inner = self._from_query(source, named, is_only=is_only)
+                inner = self._from_query(select, source, named, is_only=is_only)
                 if inner and scope.natural:
                     raise NotUnderstoodError("a NATURAL join of a derived table")
                 carried += inner
@@ -227,52 +260,38 @@ class Exposing:
                 self._note(one.table, "superset", _FILTERED)
         return carried
 
-    def _from_table(self, source: Source, table: Table, items: Items) -> Iterator[Carried]:
-        policy = self._statement.policy.table(table.name)
-        if not policy.reads:
-            return
-        why = self._dialect.why_unnamed(table)
-        if why is not None:
-            self._note(table, "statement", why)
-            return
-        if any(column.lower() in policy.mask for column in table.id_columns):
-            self._note(table, "statement", "its key is masked")
-            return
-        quote_name = self._dialect.quote_name
-        alias = quote_name(source.alias)
-        subject = None
-        if self._with_subjects:
-            subject = subject_of(self._statement, alias, table, self._name)
-        yield Carried(
-            table=table,
-            columns=frozenset(items.columns.get(source.alias, ())),
-            key=tuple(f"{alias}.{quote_name(column)}" for column in table.id_columns),
-            subject=subject.value if subject is not None else None,
-            subject_name=subject.name if subject is not None else None,
-            subject_type=subject.type if subject is not None else "",
-            alias=source.alias,
-            optional=source.optional,
-        )
-
     def _from_query(
-        self, source: Source, named: Mapping[str, NamedQuery], *, is_only: bool
+        self,
+        select: exp.Select,
+        source: Source,
+        named: Mapping[str, NamedQuery],
+        *,
+        is_only: bool,
     ) -> list[Carried]:
-        """The keys that a derived table or a named query hands out, under `source`'s alias."""
+        """The keys that a derived table or a named query hands out to `select`, under `source`'s
+        alias."""
         columns_end = None
         if source.cte is not None:
             cte = named[source.cte]
             tree, columns_end = cte.tree, cte.columns_end
+            if source.cte in self._recurring:
+                return []  # rows that were handed out before
             if cte.is_recursive:
-                self._note_all(tree, "a recursive query")
-                return []
+                try:
+                    self._check_recursion(cte, select, source, named)
+                except NotUnderstoodError as problem:
+                    self._note_all(tree, str(problem), named)
+                    return []
         else:
             assert source.query is not None  # noqa: S101 - what resolve_scope promises
             tree = source.query
         qualifier = f"{self._dialect.quote_name(source.alias)}." if source.alias else ""
         if id(tree) not in self._carried_by:
-            self._carried_by[id(tree)] = self._expose(tree, named, columns_end, is_only)
+            self._carried_by[id(tree)] = self._expose(
+                tree, named, columns_end, source.cte, is_only=is_only
+            )
         return [
-            replace(_qualified(one, qualifier), optional=one.optional or source.optional)
+            replace(one.qualified(qualifier), optional=one.optional or source.optional)
             for one in self._carried_by[id(tree)]
         ]
 
@@ -281,25 +300,110 @@ class Exposing:
         tree: exp.Expr,
         named: Mapping[str, NamedQuery],
         columns_end: int | None,
+        cte: str | None,
+        *,
         is_only: bool,
     ) -> list[Carried]:
-        """Splice the keys into the select list of the derived table `tree`."""
+        """Splice the keys into the select list of the derived table `tree`, `cte` if it has that
+        name."""
         if id(tree) in self._exposing:
             raise NotUnderstoodError("queries that refer to each other")
         self._exposing.add(id(tree))
         edits, inexact = len(self.edits.made), len(self.inexact)
+        known = self._carried_by.copy()
+        is_recursive = cte is not None and named[cte].is_recursive
         try:
-            return self._expose_select(_derivable(tree, self._statement), named, columns_end)
+            if not isinstance(tree, exp.SetOperation):
+                return self._expose_select(_derivable(tree, self._statement), named, columns_end)
+            if cte is not None and is_recursive:
+                self._recurring.add(cte)
+            joined = [one for one, _ in self._expose_joined(tree, named)]
+            names = [name for one in joined for name in one.columns_taken]
+            if columns_end is not None and names:
+                self.edits.made.append((columns_end, columns_end, ", " + ", ".join(names)))
+            return joined
         except NotUnderstoodError as problem:
             del self.edits.made[edits:]
             del self.inexact[inexact:]
+            self._carried_by = known
             try:
+                if is_recursive:
+                    raise
                 self._add_companion(tree, named, is_only)
             except NotUnderstoodError:
-                self._note_all(tree, str(problem))
+                self._note_all(tree, str(problem), named)
             return []
         finally:
             self._exposing.discard(id(tree))
+            if cte is not None:
+                self._recurring.discard(cte)
+
+    def _check_recursion(
+        self,
+        cte: NamedQuery,
+        select: exp.Select,
+        source: Source,
+        named: Mapping[str, NamedQuery],
+    ) -> None:
+        """Raises `NotUnderstoodError` where a row of `cte` may be more than one of its tables'
+        rows to `select`."""
+        if not cte.may_recur:
+            raise NotUnderstoodError("a query that may mean itself or a table")
+        arms = joined_arms(cte.tree, self._statement)
+        names = self._statement.names(named)
+        on = handed_on(cte, arms, lambda arm: resolve_scope(arm, names))
+        if hands_out(select, source, on):
+            raise NotUnderstoodError("a recursive query whose rows hold what others said")
+
+    def _expose_joined(
+        self,
+        tree: exp.SetOperation,
+        named: Mapping[str, NamedQuery],
+        *,
+        is_root: bool = False,
+    ) -> list[tuple[Carried, Taken]]:
+        """Splice the keys into each arm of a UNION ALL."""
+        statement = self._statement
+        arms = joined_arms(tree, statement)
+        named = statement.named_queries(tree, statement.query(arms[0]), named)
+        carried = []
+        for select in arms:
+            select = _derivable(select, statement)
+            scope = resolve_scope(select, statement.names(named))
+            items = read_items(select, scope)
+            if items.starred:
+                raise NotUnderstoodError("a star over a derived table")
+            found = self._carried(select, scope, items, named, is_only=False)
+            if found and is_aggregated(select):
+                raise NotUnderstoodError("groups beside other rows")
+            for subquery in value_subqueries(select):
+                self._note_all(subquery, "a subquery in a set operation", named)
+            carried.append(found)
+        exposed = []
+        columns: list[list[str]] = [[] for _ in arms]
+        for slot in slots_of(carried, self._dialect):
+            if self._recurring and self._dialect.types_by_anchor and not slot.is_in_first:
+                raise NotUnderstoodError("a recursive query that begins without the table")
+            names = [self._name() for _ in slot.columns[0]]
+            for own, expressions in zip(columns, slot.columns, strict=True):
+                own += expressions
+            has_subject = slot.one.subject is not None
+            one = replace(
+                slot.one,
+                key=tuple(names[:-1] if has_subject else names),
+                subject=names[-1] if has_subject else None,
+                alias=None,
+                guarded=True,
+            )
+            exposed.append((one, slot.taken))
+        every = [name for one, _ in exposed for name in one.columns_taken]
+        for stamp in self._stamp() if is_root else ():
+            every.append(self._name())
+            for own in columns:
+                own.append(stamp)
+        for select, expressions in zip(arms, columns, strict=True):
+            self._splice(select, expressions, every)
+        return exposed
 
     def _expose_select(
         self, select: exp.Select, named: Mapping[str, NamedQuery], columns_end: int | None
@@ -311,7 +415,7 @@ class Exposing:
         if items.has_star and any(one.alias is None for one in carried):
             raise NotUnderstoodError("a star over a derived table")
         for subquery in value_subqueries(select):
-            self._note_all(subquery, "a subquery in a derived table")
+            self._note_all(subquery, "a subquery in a derived table", named)
         aggregated = is_aggregated(select)
         columns: list[str] = []
         names: list[str] = []
@@ -372,6 +476,7 @@ class Exposing:
         return (
             len(scope.sources) == 1
             and scope.sources[0].table is not None
+            and scope.sources[0].view is None
             and select.args.get("where") is None
             and select.args.get("group") is None
         )
@@ -385,22 +490,13 @@ class Exposing:
     def _note(self, table: Table, coverage: Coverage, why: str) -> None:
         self.inexact.append(Inexact(table, coverage, why))
 
-    def _note_all(self, tree: exp.Expr, why: str) -> None:
-        for table in self._statement.tables_under(tree):
+    def _note_all(self, tree: exp.Expr, why: str, named: Mapping[str, NamedQuery]) -> None:
+        for table in self._statement.tables_read_by(tree, named):
             self._note(table, "statement", why)
 
 
 _HIDDEN: Final = 10_000
 """Positions from here on are hidden columns, until their number is known."""
-
-
-def _qualified(one: Carried, qualifier: str) -> Carried:
-    """`one` as it is called from outside of the derived table that exposes it."""
-    return replace(
-        one,
-        key=tuple(f"{qualifier}{name}" for name in one.key),
-        subject=None if one.subject is None else f"{qualifier}{one.subject}",
-    )
 
 
 def _derivable(tree: exp.Expr, statement: Statement) -> exp.Select:

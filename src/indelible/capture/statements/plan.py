@@ -102,7 +102,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     or the schema is another than the plan was made for. `fragile`: another query plan than the
     original's could change the result, not only its order. `parameters` say of each placeholder
     (a collapsed run is one) whether its values may be written down (None: of none), `collapsed`
-    which of them are runs. `unknown`: not even the tables could be found out.
+    which of them are runs. `inlines_views`: it has definitions of views for their names, and is
+    right only while they are the same. `is_stamped`: the last hidden column is 1 while keys are
+    what they are taken for. `unknown`: not even the tables could be found out.
     """
 
     verb: Verb
@@ -118,6 +120,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     tables: tuple[str, ...] = ()
     parameters: tuple[bool, ...] | None = None
     collapsed: tuple[bool, ...] = ()
+    inlines_views: bool = False
+    is_stamped: bool = False
     unknown: bool = False
 
     @cached_property

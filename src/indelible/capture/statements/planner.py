@@ -20,6 +20,7 @@ from indelible.capture.statements.sqlite import SQLITE
 from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.syntax import NotUnderstoodError, UnknownReadError
 from indelible.capture.statements.tokens import Kind, Token
+from indelible.capture.statements.views import with_views_inlined
 from indelible.policy.model import Policy
 
 _log = logging.getLogger(__name__)
@@ -157,7 +158,14 @@ class Planner:
         try:
             if why:
                 raise NotUnderstoodError(why)
-            statement = Statement(text, tokens, self.schema, self._policy, self._dialect)
+            inlined = with_views_inlined(text, tokens, self.schema, self._dialect)
+            statement = Statement(
+                text if inlined is None else inlined,
+                tokens if inlined is None else self._dialect.tokenize(inlined),
+                self.schema,
+                self._policy,
+                self._dialect,
+            )
             full = plan_query(statement, converted=converted, with_subjects=True)
             candidates.append(full)
             if full.text is not None:
@@ -174,6 +182,11 @@ class Planner:
                     candidates.append(
                         plan_query(statement, converted=True, with_subjects=True, beside=True)
                     )
+            if inlined is not None:
+                shown = shown_text(text, tokens, self.schema, self._dialect)
+                candidates = [
+                    replace(one, shown_text=shown, inlines_views=True) for one in candidates
+                ]
         except (NotAQueryError, NotUnderstoodError) as problem:
             why = str(problem)
             reads_unknown = isinstance(problem, UnknownReadError)

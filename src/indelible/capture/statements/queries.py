@@ -9,8 +9,9 @@ from typing import Final
 from sqlglot import exp
 
 from indelible.capture.schema import Table
-from indelible.capture.statements.carried import Carried
-from indelible.capture.statements.exposing import Exposing, Inexact
+from indelible.capture.statements.arms import arms_of
+from indelible.capture.statements.carried import Carried, Inexact
+from indelible.capture.statements.exposing import Exposing
 from indelible.capture.statements.plan import Companion, Plan, Taken, TargetPlan, Verb
 from indelible.capture.statements.shown import kept_parameters, shown_text
 from indelible.capture.statements.statement import NamedQuery, Statement
@@ -76,7 +77,14 @@ def plan_query(
         for subquery in values:
             companions.add_value(subquery, named)
     elif isinstance(root, exp.SetOperation):
-        companions.add(root, named, is_whole=True)
+        joined = Exposing(statement, with_subjects=with_subjects, add_companion=companions.add)
+        try:
+            targets.take(joined.take_joined(root, named))
+        except NotUnderstoodError:
+            companions.add(root, named, is_whole=True)
+        else:
+            targets.lower(joined.inexact)
+            exposing = joined
     elif not isinstance(root, exp.Values):
         raise NotUnderstoodError("a query in brackets")
     return _finished(statement, targets, companions.made, exposing)
@@ -96,6 +104,7 @@ def _finished(
         shown_text=shown_text(text, statement.tokens, statement.schema, statement.dialect),
         text=exposing.edits.apply(text, 0, len(text)) if exposing and is_spliced else None,
         hidden=exposing.hidden if exposing else 0,
+        is_stamped=exposing is not None and exposing.is_stamped,
         starred=exposing.starred if exposing else False,
         prefix=statement.prefix,
         checked_names=exposing.checked_names if exposing else (),
@@ -215,7 +224,7 @@ class Companions:
         superset. Raises `NotUnderstoodError`.
         """
         self._statement.dialect.check_repeatable(self._statement)
-        arms = list(_arms(tree))
+        arms = list(arms_of(tree))
         if not arms:
             return
         query = self._statement.query(arms[0])
@@ -261,7 +270,7 @@ class Companions:
         except NotUnderstoodError as problem:
             self._targets.lower(
                 Inexact(table, "statement", str(problem))
-                for table in self._statement.tables_under(subquery)
+                for table in self._statement.tables_read_by(subquery, named)
             )
 
     def _add_arm(
@@ -338,16 +347,6 @@ class Companions:
 def _is_one_row(select: exp.Select) -> bool:
     """Whether its one row stands for everything, so that handing it out hands out all."""
     return is_aggregated(select) and select.args.get("group") is None
-
-
-def _arms(tree: exp.Expr) -> Iterable[exp.Select]:
-    if isinstance(tree, exp.Select):
-        yield tree
-    elif isinstance(tree, exp.SetOperation):
-        yield from _arms(tree.left)
-        yield from _arms(tree.right)
-    elif not isinstance(tree, exp.Values):
-        raise NotUnderstoodError("a set operation over brackets")
 
 
 def _no_companion(tree: exp.Expr, named: Mapping[str, NamedQuery], is_whole: bool) -> None:

@@ -14,6 +14,7 @@ from indelible.capture.statements.syntax import NotUnderstoodError, walk_own
 
 if TYPE_CHECKING:
     from indelible.capture.statements.dialect import Dialect
+    from indelible.capture.statements.view_keys import View
 
 
 @dataclass(slots=True)
@@ -21,7 +22,8 @@ class Source:
     """One item of a FROM clause; exactly one of `table`, `query`, `cte` and `behind`, or none.
 
     None of them: its rows are no table's (VALUES, `json_each`, the catalogue). `behind` are the
-    tables whose rows it hands out, `why` they can't be named. `optional`: an outer join may put
+    tables whose rows it hands out, `why` they can't be named. With a `view` the `table` is only
+    its shape. `optional`: an outer join may put
     NULLs in place of its row.
     """
 
@@ -31,6 +33,7 @@ class Source:
     cte: str | None = None
     behind: tuple[Table, ...] = ()
     why: str = "read through a view"
+    view: View | None = None
     optional: bool = False
     merged: bool = False
     """In a NATURAL or USING join, where one column stands for two."""

@@ -202,6 +202,9 @@ class SqliteDialect(Dialect):
             optional=one.optional,
         )
 
+    def no_key(self, one: Carried) -> list[str]:
+        return ["NULL"] * len(one.columns_taken)
+
     def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:
         return Taken(
             places, subject=subject, integers=one.table.has_integer_ids, optional=one.optional

@@ -26,11 +26,16 @@ _PREFIX: Final = "indelible_"
 
 @dataclass(frozen=True, slots=True)
 class NamedQuery:
-    """A query of a WITH clause: its tree, and where its column list ends, if it has one."""
+    """A query of a WITH clause: its tree, and where its column list ends, if it has one.
+
+    `columns` are the names of its columns in lower case. `may_recur`: the clause says RECURSIVE.
+    """
 
     name: str
     tree: exp.Expr
     columns_end: int | None
+    columns: tuple[str, ...]
+    may_recur: bool
 
     @property
     def is_recursive(self) -> bool:
@@ -86,7 +91,17 @@ class Statement:
             span = spans.ctes.get(name) if spans is not None else None
             if span is None:
                 raise NotUnderstoodError("a WITH clause that the parser reads otherwise")
-            named[name] = NamedQuery(name, cte.this, span.columns_end)
+            columns = cte.args["alias"].columns or cte.this.selects
+            named[name] = NamedQuery(
+                name,
+                cte.this,
+                span.columns_end,
+                tuple(
+                    (each.name if isinstance(each, exp.Identifier) else each.alias_or_name).lower()
+                    for each in columns
+                ),
+                may_recur=bool(with_ is not None and with_.args.get("recursive")),
+            )
         return named
 
     def parameters_in(self, start: int, end: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -148,6 +163,17 @@ class Statement:
         for table in tree.find_all(exp.Table):
             if isinstance(table.this, exp.Identifier):
                 yield from self.dialect.tables_behind(table, self.schema)
+
+    def tables_read_by(self, tree: exp.Expr, named: Mapping[str, NamedQuery]) -> Iterator[Table]:
+        """`tables_under` it, and under the queries of `named` that it reads."""
+        trees = [tree]
+        met: set[str] = set()
+        while trees:
+            tree = trees.pop()
+            yield from self.tables_under(tree)
+            names = {table.name.lower() for table in tree.find_all(exp.Table)} & named.keys() - met
+            met |= names
+            trees += [named[name].tree for name in sorted(names)]
 
     def names_a_query(self, name: str) -> bool:
         """`name (` also begins the column list of a WITH clause or of an alias."""

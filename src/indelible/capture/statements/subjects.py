@@ -22,11 +22,15 @@ class Subject(NamedTuple):
 
 
 def subject_of(
-    statement: Statement, alias: str, table: Table, new_name: Callable[[], str]
+    statement: Statement,
+    value_of: Callable[[str], str | None],
+    table: Table,
+    new_name: Callable[[], str],
 ) -> Subject | None:
-    """What names the subject of the row of `table` that is `alias`, where that isn't its key.
+    """What names the subject of a row of `table`, where that isn't its key.
 
-    None where nothing can. `new_name` gives names that the text doesn't have.
+    None where nothing can. `value_of` is the SQL of a column of the row, None of one that is out of
+    reach; `new_name` gives names that the text doesn't have.
     """
     path = statement.policy.table(table.name).subject
     if path is None or not path.hops:
@@ -35,7 +39,9 @@ def subject_of(
     own = column = _kept_column(statement, table, path.hops[0].column)
     if column is None:
         return None
-    value = f"{alias}.{dialect.quote_name(column.name)}"
+    value = value_of(column.name)
+    if value is None:
+        return None
     for hop, following in itertools.pairwise(path.hops):
         parent = statement.schema.table(hop.table)
         if parent is None or len(parent.id_columns) != 1:
