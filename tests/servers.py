@@ -24,7 +24,9 @@ _START_S = 30.0
 class PostgresServer:
     """A cluster of its own, of which `postgres` is the superuser; roles `owner` and `app`."""
 
-    def __init__(self, *, fsync: bool = False, shared_buffers: str = "32MB") -> None:
+    def __init__(
+        self, *, fsync: bool = False, shared_buffers: str = "32MB", **settings: str
+    ) -> None:
         binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
         found = shutil.which("postgres")
         if not binaries and found is None:
@@ -43,6 +45,7 @@ class PostgresServer:
             ]
         self.port = free_port()
         self._fsync = fsync
+        self._settings = settings
         self._shared_buffers = shared_buffers
         self._process: subprocess.Popen[bytes] | None = None
         self.data = self.directory / "data"
@@ -76,6 +79,7 @@ class PostgresServer:
             "max_connections": "60",
             "max_prepared_transactions": "5",
             "shared_buffers": self._shared_buffers,
+            **self._settings,
         }
         options = [part for item in settings.items() for part in ("-c", "=".join(item))]
         self._process = subprocess.Popen(
@@ -168,6 +172,16 @@ class Database:
 
     def drop(self) -> None:
         with self.server.connect("postgres", "postgres") as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
+                "WHERE database = %s AND active",
+                (self.name,),
+            )
+            connection.execute(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+                "WHERE database = %s",
+                (self.name,),
+            )
             connection.execute(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
 
 
@@ -249,6 +263,18 @@ def postgres() -> Iterator[PostgresServer]:
         server.remove()
 
 
+@pytest.fixture(scope="session")
+def logical_postgres() -> Iterator[PostgresServer]:
+    """One whose log can be read; `owner` may."""
+    server = PostgresServer(wal_level="logical")
+    try:
+        with contextlib.closing(server.connect("postgres", "postgres")) as connection:
+            connection.execute("ALTER ROLE owner REPLICATION")
+        yield server
+    finally:
+        server.remove()
+
+
 _numbers = iter(range(1_000_000))
 
 
@@ -256,5 +282,13 @@ _numbers = iter(range(1_000_000))
 def database(postgres: PostgresServer) -> Iterator[Database]:
     """An empty database."""
     found = Database(postgres, f"app{next(_numbers)}")
+    yield found
+    found.drop()
+
+
+@pytest.fixture
+def logged(logical_postgres: PostgresServer) -> Iterator[Database]:
+    """An empty database whose log can be read."""
+    found = Database(logical_postgres, f"log{next(_numbers)}")
     yield found
     found.drop()

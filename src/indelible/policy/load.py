@@ -16,6 +16,7 @@ from indelible.policy.model import (
     Durability,
     Hop,
     Policy,
+    Profile,
     RelaySettings,
     Server,
     SubjectPath,
@@ -34,7 +35,7 @@ _TABLE_KEYS: Final = (
     "without_values",
     "subject",
 )
-_DATABASE_KEYS: Final = ("url", "roles")
+_DATABASE_KEYS: Final = ("url", "roles", "profile")
 _SERVER_SCHEMES: Final = ("postgresql", "postgres", "mysql", "mariadb")
 _SERVER_URLS: Final = "postgresql://host/name or mysql://host/name"
 _RELAY_KEYS: Final = ("batch_events", "poll_s", "read_s", "retry_max_s", "buffer_events")
@@ -270,12 +271,19 @@ def _database(
     roles = section.get("roles", [])
     if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
         raise at.error("expected roles as a list of names", "roles")
+    profile: Profile = "triggers"
+    profile = _choice(section, "profile", profile, Profile, at)
+    if profile != "triggers" and not scheme.startswith("postgres"):
+        raise at.error(
+            f"expected profile = {profile!r} only beside a URL like postgresql://host/name",
+            "profile",
+        )
     if scheme in _SERVER_SCHEMES:
         try:
             urllib.parse.urlsplit(url).port  # noqa: B018 - whether it is a number
         except ValueError:
             raise at.error(f"expected a URL like {_SERVER_URLS}", "url") from None
-        return None, Server(url, tuple(roles))
+        return None, Server(url, tuple(roles), profile)
     if scheme != "sqlite":
         raise at.error(
             f"expected a URL like sqlite:///app.db, {_SERVER_URLS}, got {scheme!r} before its ://",

@@ -10,6 +10,7 @@ import msgspec
 
 Durability = Literal["strict", "request", "async"]
 Baseline = Literal["full", "keys"]
+Profile = Literal["triggers", "log", "both"]
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -58,11 +59,13 @@ class Server(msgspec.Struct, frozen=True):
     """A database of PostgreSQL, MariaDB or MySQL: `url` may hold a password, so that it is shown
     without.
 
-    `roles` are those as which the application connects; they may record explicit events.
+    `roles` are those as which the application connects; they may record explicit events. `profile`
+    is what sees the writes: triggers, PostgreSQL's log, or triggers compared with the log.
     """
 
     url: str
     roles: tuple[str, ...] = ()
+    profile: Profile = "triggers"
 
     @property
     def is_mariadb(self) -> bool:

@@ -112,7 +112,7 @@ class CapturedDatabases:
 
     def _watch(self, server: Server) -> _Watched:
         reader = self.open_server(server)
-        watch = ServerWatch(server, self._policy, reader, self._notice)
+        watch = ServerWatch(server, self._policy, reader, self._notice, self._journal)
         return _Watched(server, reader, watch)
 
     def _pages(self, where: Path | str, source: OutboxSource) -> Pages | None:

@@ -135,6 +135,9 @@ class MariadbOutbox:
         with self._errors():
             return check_on(self._connection, self._server, policy)
 
+    def fall_back(self, policy: Policy, journal: Journal) -> bool:
+        return False
+
     def close(self) -> None:
         with contextlib.suppress(load_driver().Error):  # closed already
             self._connection.close()

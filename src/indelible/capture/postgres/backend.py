@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from indelible.capture.context_ledger import TransactionLedger as make_ledger
 from indelible.capture.horizon import Horizon, OutboxRows, OutboxState
 from indelible.capture.host import Journal
@@ -19,6 +21,8 @@ from indelible.capture.postgres.install import (
     relay_rights,
     uninstall,
 )
+from indelible.capture.postgres.installed import look_at_log
+from indelible.capture.postgres.log import LogDrain
 from indelible.capture.postgres.looking import look_at
 from indelible.capture.postgres.nests import Nests
 from indelible.capture.postgres.restored import restored_pages
@@ -60,14 +64,19 @@ class PostgresOutbox:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._connection = connect(server, statement_ms=_STATEMENT_MS)
+        self._log = LogDrain(self._connection)
         self._incarnation = ""
         self._nests = Nests()
 
     def state(self) -> OutboxState:
         with self._errors():
+            self._log.drain()
             state = outbox.outbox_state(self._connection)
         if state.incarnation != self._incarnation:
             self._incarnation, self._nests = state.incarnation, Nests()
+        if self._log.ended is not None:
+            # What ended since may stand in the log only.
+            state = state._replace(ended=min(state.ended, self._log.ended))
         return state
 
     def note_horizon(self, horizon: Horizon, state: OutboxState) -> None:
@@ -90,7 +99,7 @@ class PostgresOutbox:
 
     def forget(self, below: int) -> bool:
         with self._errors():
-            return outbox.forget_rows(self._connection, below)
+            return outbox.forget_rows(self._connection, below, self._log.ended)
 
     def holder(self) -> Holder | None:
         with self._errors():
@@ -104,6 +113,15 @@ class PostgresOutbox:
     def check(self, policy: Policy) -> list[Drift]:
         with self._errors():
             return check_on(self._connection, self._server, policy)
+
+    def fall_back(self, policy: Policy, journal: Journal) -> bool:
+        with self._errors():
+            look = look_at_log(self._connection)
+        if look is None or look.lost is None:
+            return False
+        by_triggers = msgspec.structs.replace(self._server, profile="triggers")
+        install(by_triggers, policy, journal=journal)
+        return True
 
     def close(self) -> None:
         self._connection.close()

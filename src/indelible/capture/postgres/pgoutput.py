@@ -1,0 +1,226 @@
+"""The messages of `pgoutput`, protocol version 1: PostgreSQL's manual, 55.9. Pure.
+
+Values come as text, in the form that the settings of the decoding session give them.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import msgspec
+
+from indelible.errors import MalformedEventError
+
+_NULL, _UNCHANGED, _TEXT = b"n", b"u", b"t"
+_TRANSACTIONAL: Final = 1
+_UNSIGNED_16: Final = struct.Struct(">H")
+_UNSIGNED_32: Final = struct.Struct(">I")
+_UNSIGNED_64: Final = struct.Struct(">Q")
+_SIGNED_64: Final = struct.Struct(">q")
+
+
+class Unchanged:
+    """Stands for a value that wasn't written and isn't sent: the row before it has it."""
+
+
+UNCHANGED: Final = Unchanged()
+Fields = tuple[str | Unchanged | None, ...]
+
+
+class Begin(msgspec.Struct, frozen=True, gc=False):
+    """`lsn` is where the commit stands, `time` when it was in microseconds since 2000."""
+
+    lsn: int
+    time: int
+    xid: int
+
+
+class Commit(msgspec.Struct, frozen=True, gc=False):
+    """`end` is behind it."""
+
+    end: int
+
+
+class RelationColumns(msgspec.Struct, frozen=True):
+    """The columns of a table, as the following messages have them."""
+
+    relation: int
+    columns: tuple[str, ...]
+
+
+class Insert(msgspec.Struct, frozen=True):
+    relation: int
+    after: Fields
+
+
+class Update(msgspec.Struct, frozen=True):
+    """`before` is the whole row if `is_whole`, else its key, or None where that is as it was."""
+
+    relation: int
+    before: Fields | None
+    is_whole: bool
+    after: Fields
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """`before` is the whole row if `is_whole`, else its key."""
+
+    relation: int
+    before: Fields
+    is_whole: bool
+
+
+class Truncate(msgspec.Struct, frozen=True):
+    relations: tuple[int, ...]
+
+
+class Message(msgspec.Struct, frozen=True):
+    """What `pg_logical_emit_message` said; in a transaction that was committed, or at once."""
+
+    is_transactional: bool
+    prefix: str
+    content: bytes
+
+
+Parsed = Begin | Commit | RelationColumns | Insert | Update | Delete | Truncate | Message | None
+
+
+def parse_message(data: bytes) -> Parsed:
+    """The message; None for one that says nothing of rows (a type's name, an origin).
+
+    Raises `MalformedEventError` for anything else.
+    """
+    reader = _Reader(data)
+    try:
+        found = _parse(reader)
+    except (struct.error, IndexError, UnicodeDecodeError):
+        raise MalformedEventError("expected a whole message of pgoutput") from None
+    if not reader.is_end:
+        raise MalformedEventError("expected the end of a message of pgoutput, got more")
+    return found
+
+
+def _parse(reader: _Reader) -> Parsed:
+    kind = reader.byte()
+    if kind == b"B":
+        return Begin(reader.u64(), reader.i64(), reader.u32())
+    if kind == b"C":
+        reader.skip(1 + 8)
+        end = reader.u64()
+        reader.skip(8)
+        return Commit(end)
+    if kind == b"R":
+        return _relation(reader)
+    if kind == b"I":
+        relation = reader.u32()
+        reader.expect(b"N")
+        return Insert(relation, reader.fields())
+    if kind == b"U":
+        relation, before, is_whole = reader.u32(), None, False
+        part = reader.byte()
+        if part in (b"K", b"O"):
+            before, is_whole, part = reader.fields(), part == b"O", reader.byte()
+        if part != b"N":
+            raise MalformedEventError("expected a new row in an update")
+        return Update(relation, before, is_whole, reader.fields())
+    if kind == b"D":
+        relation, part = reader.u32(), reader.byte()
+        if part not in (b"K", b"O"):
+            raise MalformedEventError("expected an old row in a delete")
+        return Delete(relation, reader.fields(), part == b"O")
+    if kind == b"T":
+        count = reader.u32()
+        reader.skip(1)
+        return Truncate(tuple([reader.u32() for _ in range(count)]))
+    if kind == b"M":
+        flags = reader.byte()[0]
+        reader.skip(8)
+        prefix = reader.name()
+        return Message(flags == _TRANSACTIONAL, prefix, reader.take(reader.u32()))
+    if kind in (b"Y", b"O"):
+        reader.rest()
+        return None
+    raise MalformedEventError("expected a message of pgoutput, version 1")
+
+
+def _relation(reader: _Reader) -> RelationColumns:
+    relation = reader.u32()
+    reader.name()
+    reader.name()
+    reader.skip(1)
+    columns = []
+    for _ in range(reader.u16()):
+        reader.skip(1)
+        columns.append(reader.name())
+        reader.skip(4 + 4)
+    return RelationColumns(relation, tuple(columns))
+
+
+class _Reader:
+    """Goes through one message. Raises `struct.error` or `IndexError` at its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def is_end(self) -> bool:
+        return self._at == len(self._data)
+
+    def take(self, count: int) -> bytes:
+        end = self._at + count
+        if end > len(self._data):
+            raise IndexError
+        found = self._data[self._at : end]
+        self._at = end
+        return found
+
+    def skip(self, count: int) -> None:
+        self.take(count)
+
+    def rest(self) -> None:
+        self._at = len(self._data)
+
+    def byte(self) -> bytes:
+        return self.take(1)
+
+    def expect(self, byte: bytes) -> None:
+        if self.byte() != byte:
+            raise MalformedEventError(f"expected {byte!r} in a message of pgoutput")
+
+    def u16(self) -> int:
+        found: int = _UNSIGNED_16.unpack(self.take(2))[0]
+        return found
+
+    def u32(self) -> int:
+        found: int = _UNSIGNED_32.unpack(self.take(4))[0]
+        return found
+
+    def u64(self) -> int:
+        found: int = _UNSIGNED_64.unpack(self.take(8))[0]
+        return found
+
+    def i64(self) -> int:
+        found: int = _SIGNED_64.unpack(self.take(8))[0]
+        return found
+
+    def name(self) -> str:
+        end = self._data.find(b"\0", self._at)
+        if end < 0:
+            raise IndexError
+        return self.take(end + 1 - self._at)[:-1].decode()
+
+    def fields(self) -> Fields:
+        found: list[str | Unchanged | None] = []
+        for _ in range(self.u16()):
+            kind = self.byte()
+            if kind == _TEXT:
+                found.append(self.take(self.u32()).decode())
+            elif kind == _NULL:
+                found.append(None)
+            elif kind == _UNCHANGED:
+                found.append(UNCHANGED)
+            else:
+                raise MalformedEventError("expected a column's value as text")
+        return tuple(found)
