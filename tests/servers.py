@@ -152,6 +152,13 @@ class Database:
             connection.execute("GRANT ALL ON SCHEMA public TO owner")
             connection.execute("GRANT USAGE ON SCHEMA public TO app")
 
+    @classmethod
+    def named(cls, server: PostgresServer, name: str) -> Database:
+        """One that may be there already."""
+        found = cls.__new__(cls)
+        found.server, found.name = server, name
+        return found
+
     def connect(self, role: str = "owner", **options: Any) -> psycopg.Connection[Any]:
         return self.server.connect(role, self.name, **options)
 

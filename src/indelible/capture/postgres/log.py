@@ -205,8 +205,9 @@ def _write(
     cursor: Any, reader: LogReader, chunk: list[bytes], counts: Counter[tuple[int, str, str]]
 ) -> int:
     count = 0
+    rows = list(reader.read(chunk))  # which asks the same connection for subjects
     with cursor.copy(_sql("write")) as copy:
-        for row in reader.read(chunk):
+        for row in rows:
             if isinstance(row, LogCount):
                 _count(counts, row)
                 continue
