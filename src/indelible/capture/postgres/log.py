@@ -79,15 +79,16 @@ class LogDrain:
         if not has_log(self._connection):
             self.ended = None
             return True
-        ended, current, insert, flushed = self._here()
-        if insert == self._idle_at:
+        ended, current, until, flushed = self._here()
+        if until == self._idle_at:
             self.ended = ended
             return True
-        if flushed < insert:
-            # A slot gives what is on disk; others' commits may not be, where they don't wait.
+        if flushed < until:
+            # A slot gives what is on disk; others' commits may not be, where they don't wait. Those
+            # that come meanwhile are again not: no further than what is on disk by then.
             self._connection.execute("SELECT set_config('synchronous_commit', 'on', false)")
             self._connection.execute(_sql("flush"))
-            ended, current, insert, flushed = self._here()
+            _, current, _, until = self._here()
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = {_LOCK_MS}")
             cursor.execute("SET LOCAL statement_timeout = 0")
@@ -103,7 +104,7 @@ class LogDrain:
                 _write_lost(cursor, place, why)
                 self.ended = None
                 return True
-            is_whole = self._read(cursor, place, insert=insert, current=current)
+            is_whole = self._read(cursor, place, until=until, current=current)
             if is_whole:
                 _compare(cursor, ended)
         if is_whole:
@@ -130,8 +131,8 @@ class LogDrain:
             cursor.execute(_sql("advance"), (place.slot, place.position))
         return None
 
-    def _read(self, cursor: Any, place: _Place, *, insert: int, current: int) -> bool:
-        """Write down what the slot has up to `insert`, or a piece of it; whether that was all."""
+    def _read(self, cursor: Any, place: _Place, *, until: int, current: int) -> bool:
+        """Write down what the slot has up to `until`, or a piece of it; whether that was all."""
         tables, queries = _tables(cursor)
         reader = LogReader(
             tables, _Subjects(self._connection, queries), since=place.position, current=current
@@ -144,12 +145,12 @@ class LogDrain:
         if counts:
             cursor.executemany(_sql("put_counts"), _rows_of(counts))
         is_whole = messages < _STEP_CHANGES
-        position = max(reader.position, insert) if is_whole else reader.position
+        position = max(reader.position, until) if is_whole else reader.position
         # Writing it down is news to the log, too: not for nothing, or this would never end.
         if written or counts or position - place.position > _WORTH_MOVING_BYTES:
             cursor.execute(_sql("put_position"), (position,))
         elif is_whole:
-            self._idle_at = insert
+            self._idle_at = until
         return is_whole
 
     def _messages(self, place: _Place) -> Iterator[list[bytes]]:

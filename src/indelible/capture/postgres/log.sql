@@ -26,8 +26,12 @@ CREATE TABLE indelible.log_counts (
 )
 -- name: create_publication
 CREATE PUBLICATION indelible
--- name: has_publication
-SELECT FROM pg_catalog.pg_publication WHERE pubname = 'indelible'
+-- name: mend_publication
+ALTER PUBLICATION indelible SET
+  (publish = 'insert, update, delete, truncate', publish_via_partition_root = false)
+-- name: publication
+SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT pubviaroot
+FROM pg_catalog.pg_publication WHERE pubname = 'indelible'
 -- name: create_record
 CREATE OR REPLACE FUNCTION indelible.record(draft bytea, proof text) RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -68,8 +68,11 @@ def set_up_statements(connection: Connection, installed: Installed, profile: Pro
     if uses_log(profile):
         if not has_log(connection):
             found += map(_sql, _TABLES)
-        if connection.execute(_sql("has_publication")).fetchone() is None:
+        publication = connection.execute(_sql("publication")).fetchone()
+        if publication is None:
             found.append(_sql("create_publication"))
+        elif not publication[0]:
+            found.append(_sql("mend_publication"))
     if installed.profile != profile:
         found.append(
             _sql("create_record") if profile == "log" else named_sql("outbox.sql")["create_record"]

@@ -79,10 +79,9 @@ FindSubject = Callable[[LoggedTable, str], str | None]
 
 
 def full_xid(xid: int, current: int) -> int:
-    """The 64-bit number of a transaction whose last 32 bits are `xid`: the last one that isn't
-    behind `current`."""
-    found = current & ~0xFFFF_FFFF | xid
-    return found if found <= current else found - (1 << 32)
+    """The 64-bit number of a transaction whose last 32 bits are `xid`: the one nearest to
+    `current`."""
+    return current + (xid - current + (1 << 31)) % (1 << 32) - (1 << 31)
 
 
 class LogReader:
