@@ -7,7 +7,7 @@ where a policy names such a server, as it needs a driver.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -21,6 +21,10 @@ from indelible.policy.model import Policy, Server
 
 Progress = Callable[[str, int, int], None]
 """Called with a table's name, how many of its rows are done, and how many there are (about)."""
+
+
+ENDANGERED_BYTES: Final = 1 << 30
+"""So much of a log that nobody reads fills a disk some day."""
 
 
 class Drift(msgspec.Struct, frozen=True):
@@ -90,6 +94,11 @@ class LogLook(msgspec.Struct, frozen=True, kw_only=True):
     wal_status: str | None
     kept_bytes: int | None
     lost: str | None
+
+    @property
+    def is_endangered(self) -> bool:
+        """Whether the server keeps so much that it, or we, may soon lose."""
+        return self.wal_status == "unreserved" or (self.kept_bytes or 0) > ENDANGERED_BYTES
 
     @property
     def is_whole(self) -> bool:
@@ -167,6 +176,9 @@ class ServerOutbox(Protocol):
     def fall_back(self, policy: Policy, journal: Journal) -> bool:
         """Capture by triggers where it was by a log that can't be read any more; whether that was
         done now. Raises as `Backend.install` does."""
+
+    def log(self) -> LogLook | None:
+        """How the log is read; None where it isn't."""
 
     def close(self) -> None: ...
 

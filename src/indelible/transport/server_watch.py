@@ -45,6 +45,7 @@ class ServerWatch:
         self._notice = notice
         self._journal = journal
         self._fall_back_at = float("-inf")
+        self._is_endangered = False
         self._monotonic = monotonic
         self._now = now
         self._looked = float("-inf")
@@ -62,6 +63,7 @@ class ServerWatch:
         with contextlib.suppress(IndelibleError):
             if now >= self._fall_back_at:
                 self._fall_back()
+            self._look_at_log()
             self._look_for_drift()
             self._look_for_holder()
 
@@ -84,6 +86,19 @@ class ServerWatch:
                     database=str(self._server),
                 )
             self._fall_back_at = self._monotonic() + _FALL_BACK_AGAIN_S
+
+    def _look_at_log(self) -> None:
+        with self._reader.outbox() as outbox:
+            look = outbox.log()
+        is_endangered = look is not None and look.is_endangered
+        if is_endangered and not self._is_endangered:
+            self._notice(
+                "log.endangered",
+                f"the log isn't read as fast as it is written, or a transaction is open for long: "
+                f"{look}",
+                database=str(self._server),
+            )
+        self._is_endangered = is_endangered
 
     def _look_for_drift(self) -> None:
         moment = self._now().isoformat(timespec="milliseconds")

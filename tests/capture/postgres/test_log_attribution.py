@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.capture.writes.folding import event_of
 from tests.servers import Database, PgBouncer
 
 from indelible import Actor, Target, acting_as
+from indelible.capture.asyncpg import connect
 from indelible.capture.sqlalchemy import capture
 from indelible.events.context import current_frame
 from indelible.events.model import Event
@@ -149,6 +151,41 @@ def test_through_an_engine(site: Site, driver: str) -> None:
         assert checked.event.transaction == inserted.event.transaction
         assert list(trail.notices()) == []
         trail.verify()
+
+
+def test_through_plain_asyncpg(site: Site) -> None:
+    """Its numbered parameters say the same."""
+
+    async def work() -> None:
+        connection = await connect(site.database.url("app"), trail=trail)
+        with acting_as(ALICE):
+            await connection.execute("INSERT INTO t VALUES (1, 'x')")
+            async with connection.transaction():
+                await connection.execute("UPDATE t SET v = $1", "y")
+        await connection.close()
+
+    with site.trail() as trail:
+        asyncio.run(work())
+        trail.flush()
+        assert [f.event.action for f in trail.changes(by=ALICE)] == ["t.insert", "t.update"]
+        assert list(trail.notices()) == []
+
+
+def test_a_prepared_transaction(captured: Captured) -> None:
+    """Committed later by another connection, it is whose it was."""
+    sender = captured.sender()
+    with contextlib.closing(captured.database.connect("app")) as app, acting_as(ALICE):
+        app.execute("BEGIN")
+        sender.send_context(app.cursor(), current_frame())
+        app.execute("INSERT INTO t VALUES (1, 'x')")
+        app.execute("PREPARE TRANSACTION 'later'")
+        assert events(captured) == []
+        app.execute("INSERT INTO t VALUES (2, 'x')")
+        app.execute("COMMIT PREPARED 'later'")
+    assert [(e.targets[0].ids, e.actor) for e in events(captured)] == [
+        (((2,),), None),
+        (((1,),), ALICE),
+    ]
 
 
 def test_nobody_mixes_behind_a_pooler(site: Site) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.servers import Database, PostgresServer
 
 from indelible import Actor, Target, Trail, acting_as
+from indelible.capture.postgres.install import check
 from indelible.capture.postgres.log import LogDrain
 from indelible.events.context import current_frame
 
@@ -47,6 +48,14 @@ def wait_for(found: Callable[[], bool]) -> None:
     while not found():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def slots(database: Database) -> list[str]:
+    with contextlib.closing(database.connect("postgres")) as look:
+        found = look.execute(
+            "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
+        ).fetchall()
+    return [slot for (slot,) in found]
 
 
 def noticed(trail: Trail) -> list[str]:
@@ -130,12 +139,9 @@ def lose_slot(site: Site) -> None:
 
 def lose_and_make_anew(site: Site) -> None:
     with contextlib.closing(site.database.connect("postgres")) as connection:
-        row = connection.execute(
-            "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
-        ).fetchone()
-        assert row is not None
+        (slot,) = slots(site.database)
         lose_slot(site)
-        connection.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", row)
+        connection.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (slot,))
 
 
 def read_away(site: Site) -> None:
@@ -195,8 +201,6 @@ def test_a_slot_that_the_server_gave_up(tmp_path: Path) -> None:
         wal_level="logical", max_slot_wal_keep_size="1MB", max_wal_size="32MB", min_wal_size="32MB"
     )
     try:
-        with contextlib.closing(server.connect("postgres", "postgres")) as connection:
-            connection.execute("ALTER ROLE owner REPLICATION")
         site = site_of(Database(server, "app"), tmp_path)
         site.database.execute("INSERT INTO t VALUES (1, 'unseen')")
         with contextlib.closing(server.connect("postgres", "postgres")) as connection:
@@ -275,10 +279,7 @@ def test_from_one_profile_to_the_other(logged: Database, tmp_path: Path) -> None
                 history = [f.event.kind for f in trail.history(Target("t", n))]
                 assert history.count("change") == 1, (profile, n)
             assert set(noticed(trail)) == {"changes.unattributed"}
-    with contextlib.closing(site.database.connect("postgres")) as look:
-        assert look.execute(
-            "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"
-        ).fetchone() == (0,)
+    assert slots(logged) == []
 
 
 @pytest.mark.parametrize("profile", ["log", "both"])
@@ -308,10 +309,7 @@ def test_uninstall_leaves_the_database_as_it_was(
     site.run("relay", "--once")
     site.run("uninstall")
     assert logged.server.dump(logged.name) == before
-    with contextlib.closing(logged.connect("postgres")) as look:
-        assert look.execute(
-            "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"
-        ).fetchone() == (0,)
+    assert slots(logged) == []
 
 
 def test_what_the_server_lacks_is_said(
@@ -357,6 +355,9 @@ def test_a_relay_of_its_own_role(logged: Database, tmp_path: Path) -> None:
                 logged.execute("INSERT INTO t VALUES (1, 'x')")
                 trail.flush()
                 assert len(list(trail.history(Target("t", 1)))) == 1
+                lose_slot(site)
+                wait_for(lambda: "capture.fallback_failed" in noticed(trail))
+                assert noticed(trail).count("log.lost") == 1
         finally:
             superuser.execute("DROP OWNED BY indelible_relay")
             superuser.execute("DROP ROLE indelible_relay")
@@ -388,23 +389,30 @@ def test_a_relay_of_its_own_role(logged: Database, tmp_path: Path) -> None:
         ("CREATE TABLE fresh (id integer PRIMARY KEY)", "fresh: new"),
     ],
 )
-def test_drift_is_noticed_while_the_relay_runs(
-    logged: Database, tmp_path: Path, statement: str, what: str
+def test_what_the_owner_does_is_drift_until_the_next_install(
+    logged: Database, statement: str, what: str
 ) -> None:
     """A table that is taken out of the log, in whole or in part, and what `install` puts right."""
+    logged.execute(TABLE)
+    captured = Captured(logged, profile="log")
+    logged.execute(*statement.split("; "))
+    found = [str(drift) for drift in check(captured.server, captured.policy)]
+    assert any(what in drift for drift in found), found
+    captured.install()
+    assert check(captured.server, captured.policy) == []
+    logged.execute("INSERT INTO t (id) VALUES (1)", "UPDATE t SET v = 'b'", "DELETE FROM t")
+    assert len(captured.rows()) == 3
+
+
+def test_drift_is_noticed_while_the_relay_runs(logged: Database, tmp_path: Path) -> None:
+    """A table that was taken out of the publication is an entry, with its interval."""
     site = site_of(logged, tmp_path)
     with site.trail() as trail:
-        time.sleep(0.5)
-        site.database.execute(*statement.split("; "))
-
-        def is_said() -> bool:
-            found = trail.events(action="capture.drift", system=True)
-            return any(what in str((f.event.details or {})["message"]) for f in found)
-
-        wait_for(is_said)
-    assert what in site.run("status", code=1).replace("\n", " ")
-    site.run("install")
-    with site.trail() as trail:
-        write(site, trail, ALICE, "INSERT INTO t VALUES (1, 'a')", "UPDATE t SET v = 'b'")
-        trail.flush()
-        assert len(list(trail.changes(by=ALICE))) == 2
+        time.sleep(1.2)
+        site.database.execute("ALTER PUBLICATION indelible DROP TABLE t")
+        wait_for(lambda: "capture.drift" in noticed(trail))
+        (drift,) = trail.events(action="capture.drift", system=True)
+        details = drift.event.details or {}
+        assert "t: not in the publication" in str(details["message"])
+        assert str(details["since"]) < str(details["until"])
+    assert "t: not in the publication" in site.run("status", code=1).replace("\n", " ")

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from tests.capture.writes.folding import event_of, fold
 from tests.servers import Database, PostgresServer
 
+from indelible.capture.postgres.log_rows import full_xid
+from indelible.capture.postgres.pgoutput import UNCHANGED, Update, parse_message
 from indelible.capture.postgres.values import format_record
+from indelible.errors import MalformedEventError
 from indelible.events.model import Event
 from indelible.events.values import ABSENT
 
@@ -98,6 +101,19 @@ def test_tables_of_every_kind(logged: Database) -> None:
     assert moved == ["deep.delete", "deep.insert"]
     logged.execute("TRUNCATE deep, parent")
     assert sorted(actions(captured)[-3:]) == ["child.truncate", "deep.truncate", "parent.truncate"]
+
+
+def test_both_see_the_same(logged: Database) -> None:
+    """Whatever is written, by whatever way: triggers and log count the same rows."""
+    logged.execute(*KINDS, *SCHEMA)
+    captured = Captured(logged, profile="both")
+    logged.execute(*WRITES, "TRUNCATE deep, parent")
+    for statement, _ in STATEMENTS:
+        logged.execute(statement, "DELETE FROM t", SCHEMA[1], role="postgres")
+    logged.execute("SET session_replication_role = replica; DELETE FROM t", role="postgres")
+    assert len(told(captured)) > 80
+    assert "capture.differs" not in actions(captured)
+    assert fold(captured.drafts()) == captured.live()
 
 
 def test_what_is_masked_never_enters_the_outbox(logged: Database) -> None:
@@ -245,6 +261,25 @@ def test_an_identity_that_was_taken_back(logged: Database) -> None:
     assert gone.changes["v"] == (ABSENT, ABSENT)
     assert [str(one) for one in captured.install().drifts] == ["t: its REPLICA IDENTITY isn't FULL"]
     assert captured.install().statements == ()
+
+
+@given(st.integers(0, 2**40), st.integers(-(2**31) + 1, 2**31 - 1))
+def test_a_transactions_number_is_found_again(current: int, apart: int) -> None:
+    """The log has its last 32 bits; it is the nearest to a number of now, before or behind it."""
+    whole = current + apart
+    assert whole < 0 or full_xid(whole & 0xFFFF_FFFF, current) == whole
+
+
+@given(st.binary(max_size=60))
+def test_other_bytes_are_no_message(data: bytes) -> None:
+    """Whatever comes is a message or our error, and so is each message that was cut off."""
+    with contextlib.suppress(MalformedEventError):
+        parse_message(data)
+    whole = b"U" + bytes(4) + b"O\0\2t\0\0\0\1xnN\0\2u" + b"t\0\0\0\1y"
+    assert parse_message(whole) == Update(0, ("x", None), True, (UNCHANGED, "y"))
+    for end in range(len(whole)):
+        with pytest.raises(MalformedEventError):
+            parse_message(whole[:end])
 
 
 @pytest.fixture(scope="module")

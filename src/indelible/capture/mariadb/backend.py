@@ -37,7 +37,7 @@ from indelible.capture.mariadb.schema import fetch, named_sql, read_files, read_
 from indelible.capture.mariadb.values import ROWS
 from indelible.capture.outbox_layout import Layout
 from indelible.capture.restored_baseline import Progress, draft_restored
-from indelible.capture.servers import Drift, Holder, Ledger, ServerLook
+from indelible.capture.servers import Drift, Holder, Ledger, LogLook, ServerLook
 from indelible.capture.text_rows import TextDecoder
 from indelible.errors import DeliveryError
 from indelible.policy.model import Policy, Server
@@ -137,6 +137,9 @@ class MariadbOutbox:
 
     def fall_back(self, policy: Policy, journal: Journal) -> bool:
         return False
+
+    def log(self) -> LogLook | None:
+        return None
 
     def close(self) -> None:
         with contextlib.suppress(load_driver().Error):  # closed already

@@ -23,12 +23,13 @@ from indelible.capture.postgres.install import (
 )
 from indelible.capture.postgres.installed import look_at_log
 from indelible.capture.postgres.log import LogDrain
+from indelible.capture.postgres.log_install import ENDED
 from indelible.capture.postgres.looking import look_at
 from indelible.capture.postgres.nests import Nests
 from indelible.capture.postgres.restored import restored_pages
 from indelible.capture.postgres.schema import named_sql
 from indelible.capture.postgres.values import ROWS
-from indelible.capture.servers import Drift, Holder, Ledger
+from indelible.capture.servers import Drift, Holder, Ledger, LogLook
 from indelible.capture.text_rows import TextDecoder
 from indelible.errors import ConfigurationError, DeliveryError
 from indelible.policy.model import Policy, Server
@@ -115,13 +116,16 @@ class PostgresOutbox:
             return check_on(self._connection, self._server, policy)
 
     def fall_back(self, policy: Policy, journal: Journal) -> bool:
-        with self._errors():
-            look = look_at_log(self._connection)
-        if look is None or look.lost is None:
+        look = self.log()
+        if look is None or look.lost in (None, ENDED):
             return False
         by_triggers = msgspec.structs.replace(self._server, profile="triggers")
         install(by_triggers, policy, journal=journal)
         return True
+
+    def log(self) -> LogLook | None:
+        with self._errors():
+            return look_at_log(self._connection)
 
     def close(self) -> None:
         self._connection.close()

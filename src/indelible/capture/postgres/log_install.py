@@ -16,6 +16,8 @@ from indelible.policy.model import Policy, Profile, Server
 if TYPE_CHECKING:
     from indelible.capture.postgres.connecting import Connection
 
+ENDED: Final = "capture is by triggers from now on"
+"""Stands where the reason of a loss does, when it is none."""
 _TABLES: Final = ("create_log", "create_published", "create_log_counts")
 
 
@@ -120,7 +122,7 @@ def end_log(connection: Connection, incarnation: str) -> None:
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(_sql("lock"))
         # Whoever relays meanwhile must not take it for an accident that the slot goes.
-        cursor.execute(_sql("put_lost"), ("capture is by triggers from now on",))
+        cursor.execute(_sql("put_lost"), (ENDED,))
     connection.execute(_sql("drop_slot"), (slot_name(incarnation),))
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("DROP PUBLICATION IF EXISTS indelible")
