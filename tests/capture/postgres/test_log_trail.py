@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from tests.capture.writes.folding import event_of
 from tests.servers import Database, PostgresServer
 
 from indelible import Actor, Target, Trail, acting_as
@@ -128,38 +130,55 @@ def test_relays_at_once(logged: Database) -> None:
     assert len(captured.rows()) == 60
 
 
-def lose_slot(site: Site) -> None:
+def lose_slot(database: Database) -> None:
     """Drop it, as whoever has REPLICATION may."""
-    with contextlib.closing(site.database.connect("postgres")) as connection:
-        connection.execute(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
-            "WHERE database = current_database()"
-        )
+    with contextlib.closing(database.connect("postgres")) as connection:
+        for slot in slots(database):
+            connection.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
 
 
-def lose_and_make_anew(site: Site) -> None:
-    with contextlib.closing(site.database.connect("postgres")) as connection:
-        (slot,) = slots(site.database)
-        lose_slot(site)
+def make_anew(database: Database) -> None:
+    (slot,) = slots(database)
+    lose_slot(database)
+    with contextlib.closing(database.connect("postgres")) as connection:
         connection.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (slot,))
 
 
-def read_away(site: Site) -> None:
-    with contextlib.closing(site.database.connect("postgres")) as connection:
-        connection.execute(
-            "SELECT pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) "
-            "FROM pg_replication_slots WHERE database = current_database()"
-        )
+def read_away(database: Database) -> None:
+    with contextlib.closing(database.connect("postgres")) as connection:
+        for slot in slots(database):
+            connection.execute(
+                "SELECT pg_replication_slot_advance(%s, pg_current_wal_lsn())", (slot,)
+            )
 
 
-def drop_publication(site: Site) -> None:
-    site.database.execute("DROP PUBLICATION indelible", "INSERT INTO t VALUES (8, 'after')")
+def drop_publication(database: Database) -> None:
+    database.execute("DROP PUBLICATION indelible", "INSERT INTO t VALUES (8, 'after')")
 
 
-@pytest.mark.parametrize("lose", [lose_slot, lose_and_make_anew, read_away, drop_publication])
-def test_a_log_that_was_lost_is_a_gap(
-    logged: Database, tmp_path: Path, lose: Callable[[Site], None]
+@pytest.mark.parametrize("lose", [lose_slot, make_anew, read_away, drop_publication])
+def test_whoever_takes_the_log_away_leaves_a_gap(
+    logged: Database, lose: Callable[[Database], None]
 ) -> None:
+    """Once, and what was read before stays."""
+    logged.execute(TABLE)
+    captured = Captured(logged, profile="log")
+    logged.execute("INSERT INTO t VALUES (1, 'seen')")
+    assert len(captured.rows()) == 1
+    logged.execute("INSERT INTO t VALUES (2, 'unseen')")
+    lose(logged)
+    for _ in range(2):
+        events = [event_of(one.draft) for one in captured.decoded().events]
+        assert [event.action for event in events] == ["t.insert", "log.lost"]
+    (drift, *_) = check(captured.server, captured.policy)
+    assert drift.table == "indelible.log"
+    captured.install()
+    logged.execute("INSERT INTO t VALUES (3, 'seen')")
+    assert len(captured.rows()) == 3
+    assert check(captured.server, captured.policy) == []
+
+
+def test_a_log_that_was_lost_is_a_gap(logged: Database, tmp_path: Path) -> None:
     """An entry says since when and from where on; capture goes on by triggers, with a baseline of
     what is there; `install` goes back to the log."""
     site = site_of(logged, tmp_path)
@@ -167,7 +186,7 @@ def test_a_log_that_was_lost_is_a_gap(
         write(site, trail, ALICE, "INSERT INTO t VALUES (1, 'a')")
         trail.flush()
     site.database.execute("INSERT INTO t VALUES (2, 'unseen')")
-    lose(site)
+    lose_slot(logged)
     with site.trail() as trail:
         wait_for(lambda: "capture.fell_back" in noticed(trail))
         (lost,) = trail.events(action="log.lost", system=True)
@@ -335,8 +354,6 @@ def test_what_the_server_lacks_is_said(
 
 def test_a_relay_of_its_own_role(logged: Database, tmp_path: Path) -> None:
     """What `--dry-run` grants is enough for the relay, and the application can touch nothing."""
-    import psycopg
-
     site = site_of(logged, tmp_path)
     rights = [
         line.removeprefix("-- ").rstrip(";")
@@ -355,22 +372,30 @@ def test_a_relay_of_its_own_role(logged: Database, tmp_path: Path) -> None:
                 logged.execute("INSERT INTO t VALUES (1, 'x')")
                 trail.flush()
                 assert len(list(trail.history(Target("t", 1)))) == 1
-                lose_slot(site)
+                lose_slot(logged)
                 wait_for(lambda: "capture.fallback_failed" in noticed(trail))
                 assert noticed(trail).count("log.lost") == 1
         finally:
             superuser.execute("DROP OWNED BY indelible_relay")
             superuser.execute("DROP ROLE indelible_relay")
+
+
+def test_the_application_touches_nothing_of_ours(logged: Database) -> None:
+    """Neither what is written down of the log, nor what makes it be told, nor the slot."""
+    logged.execute(TABLE)
+    logged.grant()
+    Captured(logged, profile="log")
     with contextlib.closing(logged.connect("app")) as app:
         for statement in (
-            "LOCK TABLE indelible.log IN ACCESS SHARE MODE",
+            "DO $$ BEGIN LOCK TABLE indelible.log IN ACCESS SHARE MODE; END $$",
             "UPDATE indelible.log SET lost = 'x'",
             "DELETE FROM indelible.log_counts",
+            "UPDATE indelible.published SET subject_sql = 'SELECT 1'",
             "ALTER PUBLICATION indelible DROP TABLE t",
             "ALTER TABLE t REPLICA IDENTITY DEFAULT",
-            "SELECT pg_logical_slot_get_changes(slot_name, NULL, NULL) FROM pg_replication_slots",
+            f"SELECT pg_logical_slot_get_changes('{slots(logged)[0]}', NULL, NULL)",
         ):
-            with pytest.raises(psycopg.Error):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 app.execute(statement)
 
 

@@ -117,6 +117,9 @@ class PostgresOutbox:
 
     def fall_back(self, policy: Policy, journal: Journal) -> bool:
         look = self.log()
+        if look is not None and look.lost is None and not look.is_whole:
+            # The log needn't have grown for that.
+            self._log.look_again()
         if look is None or look.lost in (None, ENDED):
             return False
         by_triggers = msgspec.structs.replace(self._server, profile="triggers")

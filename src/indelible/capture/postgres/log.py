@@ -74,6 +74,10 @@ class LogDrain:
                     _write_lost(cursor, place, "the publication or the slot is gone")
             self.ended = None
 
+    def look_again(self) -> None:
+        """Look at the slot with the next `drain`, even if nothing was written meanwhile."""
+        self._idle_at = -1
+
     def _step(self) -> bool:
         """Read a piece; whether that was all."""
         if not has_log(self._connection):
