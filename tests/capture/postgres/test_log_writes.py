@@ -7,20 +7,19 @@ from collections.abc import Sequence
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.capture.writes.folding import event_of, fold
-from tests.servers import Database, PostgresServer
+from tests.servers import Database
 
 from indelible.capture.postgres.log_rows import full_xid
 from indelible.capture.postgres.pgoutput import UNCHANGED, Update, parse_message
-from indelible.capture.postgres.values import format_record
 from indelible.errors import MalformedEventError
 from indelible.events.model import Event
 from indelible.events.values import ABSENT
 
 from .capturing import Captured
-from .test_values import TEXTS, TYPES, VALUES
+from .test_values import TYPES, VALUES
 from .test_writes import KINDS, SCHEMA, STATEMENTS, WRITES
 
 
@@ -114,24 +113,6 @@ def test_both_see_the_same(logged: Database) -> None:
     assert len(told(captured)) > 80
     assert "capture.differs" not in actions(captured)
     assert fold(captured.drafts()) == captured.live()
-
-
-def test_what_is_masked_never_enters_the_outbox(logged: Database) -> None:
-    """Masked values are in no row; of others only that they changed is kept."""
-    logged.execute("CREATE TABLE t (id integer PRIMARY KEY, card text, notes json, v text)")
-    captured = Captured(
-        logged, "[tables.t]\nmask = ['card']\nwithout_values = ['notes']\n", profile="log"
-    )
-    logged.execute(
-        "INSERT INTO t VALUES (1, 'secret', '{\"a\": \"private\"}', 'x'), (2, 'secret', '1', 'y')",
-        "UPDATE t SET card = 'secreter', notes = '{}' WHERE id = 1",
-        "UPDATE t SET notes = CASE id WHEN 2 THEN '3' ELSE notes END",
-        "DELETE FROM t",
-    )
-    assert not any(word in repr(captured.rows()) for word in ("secret", "private"))
-    said = [sorted(e.changes or {}) for e in events(captured)]
-    assert sorted(said[2:5]) == [[], ["notes"], ["notes"]]
-    assert said[0] == said[-1] == ["card", "id", "notes", "v"]
 
 
 def test_subjects_as_by_triggers(logged: Database) -> None:
@@ -280,21 +261,3 @@ def test_other_bytes_are_no_message(data: bytes) -> None:
     for end in range(len(whole)):
         with pytest.raises(MalformedEventError):
             parse_message(whole[:end])
-
-
-@pytest.fixture(scope="module")
-def connection(logical_postgres: PostgresServer):  # type: ignore[no-untyped-def]
-    with contextlib.closing(logical_postgres.connect("postgres", "postgres")) as found:
-        yield found
-
-
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(st.lists(TEXTS | st.text('",()\\ \n\t{}'), min_size=1, max_size=6))
-def test_a_rows_text_form_is_the_servers(connection, fields) -> None:  # type: ignore[no-untyped-def]
-    """Whatever characters are in them, the text of fields is what the server would write."""
-    row = connection.execute(
-        f"SELECT ROW({', '.join(['%s::text'] * len(fields))})::text", fields
-    ).fetchone()
-    assert format_record(fields) == row[0]

@@ -12,6 +12,7 @@ from tests.capture.writes.folding import event_of, fold
 from tests.servers import Database
 
 from indelible.events.model import Event
+from indelible.policy.model import Profile
 
 from .capturing import Captured
 
@@ -131,11 +132,13 @@ def test_tables_of_every_kind(database: Database) -> None:
     assert fold(captured.drafts()) == captured.live()
 
 
-def test_what_is_masked_never_enters_the_outbox(database: Database) -> None:
+@pytest.mark.parametrize("profile", ["triggers", "log"])
+def test_what_is_masked_never_enters_the_outbox(logged: Database, profile: Profile) -> None:
     """Masked values are in no row; of others only that they changed is kept."""
-    database.execute("CREATE TABLE t (id integer PRIMARY KEY, card text, notes json, v text)")
-    captured = Captured(database, "[tables.t]\nmask = ['card']\nwithout_values = ['notes']\n")
-    database.execute(
+    logged.execute("CREATE TABLE t (id integer PRIMARY KEY, card text, notes json, v text)")
+    masked = "[tables.t]\nmask = ['card']\nwithout_values = ['notes']\n"
+    captured = Captured(logged, masked, profile)
+    logged.execute(
         "INSERT INTO t VALUES (1, 'secret', '{\"a\": \"private\"}', 'x'), (2, 'secret', '1', 'y')",
         "UPDATE t SET card = 'secreter', notes = '{}' WHERE id = 1",
         "UPDATE t SET notes = CASE id WHEN 2 THEN '3' ELSE notes END",

@@ -5,7 +5,6 @@ Values come as text, in the form that the settings of the decoding session give 
 
 from __future__ import annotations
 
-import struct
 from typing import Final
 
 import msgspec
@@ -14,10 +13,6 @@ from indelible.errors import MalformedEventError
 
 _NULL, _UNCHANGED, _TEXT = b"n", b"u", b"t"
 _TRANSACTIONAL: Final = 1
-_UNSIGNED_16: Final = struct.Struct(">H")
-_UNSIGNED_32: Final = struct.Struct(">I")
-_UNSIGNED_64: Final = struct.Struct(">Q")
-_SIGNED_64: Final = struct.Struct(">q")
 
 
 class Unchanged:
@@ -94,7 +89,7 @@ def parse_message(data: bytes) -> Parsed:
     reader = _Reader(data)
     try:
         found = _parse(reader)
-    except (struct.error, IndexError, UnicodeDecodeError):
+    except (IndexError, UnicodeDecodeError):
         raise MalformedEventError("expected a whole message of pgoutput") from None
     if not reader.is_end:
         raise MalformedEventError("expected the end of a message of pgoutput, got more")
@@ -104,20 +99,20 @@ def parse_message(data: bytes) -> Parsed:
 def _parse(reader: _Reader) -> Parsed:
     kind = reader.byte()
     if kind == b"B":
-        return Begin(reader.u64(), reader.i64(), reader.u32())
+        return Begin(reader.u(8), reader.u(8), reader.u(4))
     if kind == b"C":
         reader.skip(1 + 8)
-        end = reader.u64()
+        end = reader.u(8)
         reader.skip(8)
         return Commit(end)
     if kind == b"R":
         return _relation(reader)
     if kind == b"I":
-        relation = reader.u32()
+        relation = reader.u(4)
         reader.expect(b"N")
         return Insert(relation, reader.fields())
     if kind == b"U":
-        relation, before, is_whole = reader.u32(), None, False
+        relation, before, is_whole = reader.u(4), None, False
         part = reader.byte()
         if part in (b"K", b"O"):
             before, is_whole, part = reader.fields(), part == b"O", reader.byte()
@@ -125,19 +120,19 @@ def _parse(reader: _Reader) -> Parsed:
             raise MalformedEventError("expected a new row in an update")
         return Update(relation, before, is_whole, reader.fields())
     if kind == b"D":
-        relation, part = reader.u32(), reader.byte()
+        relation, part = reader.u(4), reader.byte()
         if part not in (b"K", b"O"):
             raise MalformedEventError("expected an old row in a delete")
         return Delete(relation, reader.fields(), part == b"O")
     if kind == b"T":
-        count = reader.u32()
+        count = reader.u(4)
         reader.skip(1)
-        return Truncate(tuple([reader.u32() for _ in range(count)]))
+        return Truncate(tuple([reader.u(4) for _ in range(count)]))
     if kind == b"M":
         flags = reader.byte()[0]
         reader.skip(8)
         prefix = reader.name()
-        return Message(flags == _TRANSACTIONAL, prefix, reader.take(reader.u32()))
+        return Message(flags == _TRANSACTIONAL, prefix, reader.take(reader.u(4)))
     if kind in (b"Y", b"O"):
         reader.rest()
         return None
@@ -145,12 +140,12 @@ def _parse(reader: _Reader) -> Parsed:
 
 
 def _relation(reader: _Reader) -> RelationColumns:
-    relation = reader.u32()
+    relation = reader.u(4)
     reader.name()
     reader.name()
     reader.skip(1)
     columns = []
-    for _ in range(reader.u16()):
+    for _ in range(reader.u(2)):
         reader.skip(1)
         columns.append(reader.name())
         reader.skip(4 + 4)
@@ -158,7 +153,7 @@ def _relation(reader: _Reader) -> RelationColumns:
 
 
 class _Reader:
-    """Goes through one message. Raises `struct.error` or `IndexError` at its end."""
+    """Goes through one message. Raises `IndexError` at its end."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -189,21 +184,8 @@ class _Reader:
         if self.byte() != byte:
             raise MalformedEventError(f"expected {byte!r} in a message of pgoutput")
 
-    def u16(self) -> int:
-        found: int = _UNSIGNED_16.unpack(self.take(2))[0]
-        return found
-
-    def u32(self) -> int:
-        found: int = _UNSIGNED_32.unpack(self.take(4))[0]
-        return found
-
-    def u64(self) -> int:
-        found: int = _UNSIGNED_64.unpack(self.take(8))[0]
-        return found
-
-    def i64(self) -> int:
-        found: int = _SIGNED_64.unpack(self.take(8))[0]
-        return found
+    def u(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "big")
 
     def name(self) -> str:
         end = self._data.find(b"\0", self._at)
@@ -213,10 +195,10 @@ class _Reader:
 
     def fields(self) -> Fields:
         found: list[str | Unchanged | None] = []
-        for _ in range(self.u16()):
+        for _ in range(self.u(2)):
             kind = self.byte()
             if kind == _TEXT:
-                found.append(self.take(self.u32()).decode())
+                found.append(self.take(self.u(4)).decode())
             elif kind == _NULL:
                 found.append(None)
             elif kind == _UNCHANGED:
