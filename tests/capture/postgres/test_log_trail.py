@@ -109,6 +109,18 @@ def test_what_was_written_down_is_not_read_again(logged: Database) -> None:
     assert len(captured.rows()) == 6
 
 
+def test_a_backlog_of_what_concerns_nobody(logged: Database) -> None:
+    """More messages of others than are read at once, then a change: it comes."""
+    logged.execute(TABLE)
+    captured = Captured(logged, profile="log")
+    logged.execute(
+        "DO $$ BEGIN FOR n IN 1..20500 LOOP PERFORM pg_logical_emit_message(false, 'other', ''); "
+        "END LOOP; END $$",
+        "INSERT INTO t SELECT n, 'x' FROM generate_series(1, 25000) AS n",
+    )
+    assert len(captured.rows()) == 25_000
+
+
 def test_relays_at_once(logged: Database) -> None:
     """Two that read at the same time wait for each other, and write each row once."""
     from concurrent.futures import ThreadPoolExecutor

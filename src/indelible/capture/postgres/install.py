@@ -108,7 +108,7 @@ def install(
             installed.is_lost or not uses_log(installed.profile)
         )
         if begins_log:
-            check_server(connection, server)
+            check_server(connection, server, meta["incarnation"])
         plan = plan_install(schema, policy, installed, server.profile)
         open_to = _open_to(connection, server)
         if not is_first or uses_log(server.profile):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from indelible.capture.postgres.connecting import Connection
 
 _STEP_CHANGES: Final = 20_000
-_FETCH_ROWS: Final = 2_000
+_FETCH_ROWS: Final = 500
 _WORTH_MOVING_BYTES: Final = 1 << 20
 _LOCK_MS: Final = 10_000
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -67,11 +67,13 @@ class LogDrain:
                 pass
         except load_driver().errors.UndefinedObject:
             # The publication was dropped; what is in the log from there on can't be read.
+            if self._connection.execute(_sql("publication")).fetchone() is not None:
+                raise
             with self._connection.transaction(), self._connection.cursor() as cursor:
                 cursor.execute(_sql("lock"))
                 place = _place(cursor)
                 if place is not None and place.lost is None:
-                    _write_lost(cursor, place, "the publication or the slot is gone")
+                    _write_lost(cursor, place, "the publication is gone")
             self.ended = None
 
     def look_again(self) -> None:
@@ -151,9 +153,10 @@ class LogDrain:
         is_whole = messages < _STEP_CHANGES
         position = max(reader.position, until) if is_whole else reader.position
         # Writing it down is news to the log, too: not for nothing, or this would never end.
-        if written or counts or position - place.position > _WORTH_MOVING_BYTES:
+        is_worth_it = written or counts or position - place.position > _WORTH_MOVING_BYTES
+        if is_worth_it or not is_whole:
             cursor.execute(_sql("put_position"), (position,))
-        elif is_whole:
+        else:
             self._idle_at = until
         return is_whole
 

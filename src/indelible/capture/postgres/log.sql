@@ -11,7 +11,8 @@ CREATE TABLE indelible.published (
   relation oid PRIMARY KEY,
   identity text NOT NULL,
   identity_index text,
-  since bigint NOT NULL,
+  -- NULL: nothing is to be read of it yet.
+  since bigint,
   is_counted boolean NOT NULL,
   subject text,
   subject_sql text
@@ -46,7 +47,7 @@ SELECT current_setting('wal_level'), current_setting('server_encoding'),
   (SELECT rolsuper OR rolreplication FROM pg_catalog.pg_roles WHERE rolname = current_user),
   current_user::text,
   current_setting('max_replication_slots')::integer
-    - (SELECT count(*) FROM pg_catalog.pg_replication_slots)::integer,
+    - (SELECT count(*) FROM pg_catalog.pg_replication_slots WHERE slot_name <> %s)::integer,
   pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
 -- name: cannot_emit
 SELECT r.rolname FROM pg_catalog.pg_roles r WHERE r.rolname = ANY (%s)
@@ -68,6 +69,11 @@ VALUES (%s, %s, %s, coalesce(pg_catalog.pg_sequence_last_value('indelible.outbox
   %s, %s, %s)
 ON CONFLICT (relation) DO UPDATE SET since = excluded.since, is_counted = excluded.is_counted,
   subject = excluded.subject, subject_sql = excluded.subject_sql
+-- name: forget_counts
+DELETE FROM indelible.log_counts WHERE name = %s
+-- name: begin_anew
+WITH gone AS (DELETE FROM indelible.log_counts)
+UPDATE indelible.published SET since = NULL WHERE is_counted
 -- name: published
 SELECT relation, identity, identity_index FROM indelible.published
 -- name: forget_published
@@ -98,7 +104,7 @@ SELECT data FROM pg_catalog.pg_logical_slot_peek_binary_changes(
   %s, NULL, %s, 'proto_version', '1', 'publication_names', 'indelible', 'messages', 'true')
 -- name: tables
 SELECT c.relation, c.layout, p.is_counted, p.subject, p.subject_sql
-FROM indelible.captured c JOIN indelible.published p USING (relation)
+FROM indelible.captured c JOIN indelible.published p USING (relation) WHERE p.since IS NOT NULL
 -- name: write
 COPY indelible.outbox (xid, time, backend, layout, op, depth, ctx, s0, s1, old, new, changed)
 FROM STDIN
@@ -118,14 +124,17 @@ SELECT EXISTS (SELECT FROM indelible.published WHERE is_counted) AND (
     AND xid >= (SELECT compared FROM indelible.log)))
 -- name: compare
 -- What triggers and log saw of the transactions that ended since the last time.
-WITH seen AS (
-  SELECT o.xid, l.layout::json ->> 'table' AS name,
-    count(*) FILTER (WHERE o.op IN (2, 3)) AS gone, count(*) FILTER (WHERE o.op IN (1, 2)) AS come
-  FROM indelible.outbox o
-  JOIN indelible.layouts l ON l.number = o.layout
-  JOIN (SELECT c.layout, max(p.since) AS since, bool_or(p.is_counted) AS is_counted FROM indelible.captured c
-        JOIN indelible.published p USING (relation) GROUP BY c.layout) AS p ON p.layout = o.layout
-  WHERE p.is_counted AND o.op < 4 AND o.id > p.since AND o.xid < %(until)s::text::xid8
+WITH known AS (
+  SELECT c.layout, l.layout::json ->> 'table' AS name, max(p.since) AS since
+  FROM indelible.captured c
+  JOIN indelible.published p USING (relation)
+  JOIN indelible.layouts l ON l.number = c.layout
+  WHERE p.is_counted GROUP BY 1, 2),
+seen AS (
+  SELECT o.xid, k.name, count(*) FILTER (WHERE o.op IN (2, 3)) AS gone,
+    count(*) FILTER (WHERE o.op IN (1, 2)) AS come
+  FROM indelible.outbox o JOIN known k USING (layout)
+  WHERE o.op < 4 AND o.id > k.since AND o.xid < %(until)s::text::xid8
     AND o.xid >= (SELECT compared FROM indelible.log)
   GROUP BY 1, 2),
 counted AS (

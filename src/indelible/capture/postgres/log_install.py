@@ -26,9 +26,9 @@ def slot_name(incarnation: str) -> str:
     return f"indelible_{incarnation}"
 
 
-def check_server(connection: Connection, server: Server) -> None:
+def check_server(connection: Connection, server: Server, incarnation: str) -> None:
     """Raise `ConfigurationError` where the log can't be read, and say what to do."""
-    row = connection.execute(_sql("server")).fetchone()
+    row = connection.execute(_sql("server"), (slot_name(incarnation),)).fetchone()
     if row is None:
         raise ConfigurationError("expected the server to tell its settings, got nothing")
     wal_level, encoding, may_replicate, role, free, may_create = row
@@ -102,12 +102,15 @@ def begin_log(connection: Connection, incarnation: str) -> None:
             "expected every transaction that writes to end within a minute, as a slot begins "
             "between transactions: end those that are idle, and run this again"
         ) from None
+    connection.execute(_sql("begin_anew"))
     # Whoever dies here leaves a slot that the next run drops.
     connection.execute(_sql("put_log"), (slot, row[0] if row is not None else "0/0"))
 
 
 def put_published(cursor: Any, schema: PostgresSchema, captured: Captured, policy: Policy) -> None:
-    """Write down that the log has this relation's rows, in the transaction that makes it so."""
+    """Write down that the log has this relation's rows, in the transaction that makes it so, and
+    in which nobody else writes them."""
+    cursor.execute(_sql("forget_counts"), (captured.layout.table,))
     relation = captured.relation
     subject = subject_sql(schema, relation, captured.layout, policy) or (None, None)
     is_counted = captured.function is not None

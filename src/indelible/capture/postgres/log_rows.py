@@ -34,6 +34,8 @@ EVENT_PREFIX: Final = "indelible.event"
 """Of the messages that say who acts, and of explicit events."""
 _EPOCH_2000_MICROS: Final = 946_684_800_000_000
 _MAX_CONTEXT: Final = 65_536
+_MAX_EVENT: Final = 1 << 26
+"""Far more than an event takes; less than a message may have."""
 _MAX_PROOF: Final = 200
 _UNREADABLE: Final = "?"
 
@@ -97,7 +99,8 @@ class LogReader:
         current: int,
     ) -> None:
         self.position = since
-        """Behind the last transaction that was read to its end."""
+        """Behind the last transaction that was read to its end; further where only messages that
+        are no transaction's came since."""
         self._tables = tables
         self._find_subject = find_subject
         self._since = since
@@ -117,9 +120,9 @@ class LogReader:
             xid, time = full_xid(begin.xid, self._current), begin.time + _EPOCH_2000_MICROS
             if isinstance(message, Message):
                 if message.prefix == CONTEXT_PREFIX:
-                    self._context = _text_of(message.content)[:_MAX_CONTEXT] or None
+                    self._context = _text_of(message.content[:_MAX_CONTEXT]) or None
                 elif message.prefix == EVENT_PREFIX:
-                    draft, _, proof = _text_of(message.content).partition(" ")
+                    draft, _, proof = _text_of(message.content[:_MAX_EVENT]).partition(" ")
                     yield LogRow(
                         xid, time, 0, OP_EVENT, self._context, old=draft, new=proof[:_MAX_PROOF]
                     )
@@ -157,6 +160,8 @@ class LogReader:
                 if table is not None:
                     images = _Images(table, message.columns, self._find_subject)
                     self._images[message.relation] = images
+            elif isinstance(message, Message) and not message.is_transactional:
+                self.position = max(self.position, message.lsn)
             elif self._begin is not None and self._begin.lsn >= self._since:
                 yield self._begin, message
 
@@ -220,11 +225,10 @@ class _Images:
         )
 
     def _image(self, fields: Fields, gone: list[int]) -> str:
-        values: list[str | None] = []
-        for n, place in enumerate(self._values):
-            value = fields[place] if place is not None and n not in gone else None
-            values.append(value if isinstance(value, str) else None)
-        return format_record(values)
+        values = [fields[place] if place is not None else None for place in self._values]
+        for n in gone:
+            values[n] = None
+        return format_record([value if isinstance(value, str) else None for value in values])
 
     def _bits(self, before: Fields, after: Fields) -> str | None:
         """A digit for each column of which only is kept that it changed."""

@@ -11,7 +11,7 @@ import msgspec
 
 from indelible.errors import MalformedEventError
 
-_NULL, _UNCHANGED, _TEXT = b"n", b"u", b"t"
+_NULL, _UNCHANGED, _TEXT = b"nut"
 _TRANSACTIONAL: Final = 1
 
 
@@ -74,6 +74,7 @@ class Message(msgspec.Struct, frozen=True):
     """What `pg_logical_emit_message` said; in a transaction that was committed, or at once."""
 
     is_transactional: bool
+    lsn: int
     prefix: str
     content: bytes
 
@@ -130,9 +131,9 @@ def _parse(reader: _Reader) -> Parsed:
         return Truncate(tuple([reader.u(4) for _ in range(count)]))
     if kind == b"M":
         flags = reader.byte()[0]
-        reader.skip(8)
+        lsn = reader.u(8)
         prefix = reader.name()
-        return Message(flags == _TRANSACTIONAL, prefix, reader.take(reader.u(4)))
+        return Message(flags == _TRANSACTIONAL, lsn, prefix, reader.take(reader.u(4)))
     if kind in (b"Y", b"O"):
         reader.rest()
         return None
@@ -194,15 +195,25 @@ class _Reader:
         return self.take(end + 1 - self._at)[:-1].decode()
 
     def fields(self) -> Fields:
+        # Written out: most of the time of reading a log is spent here.
+        data, size = self._data, len(self._data)
         found: list[str | Unchanged | None] = []
-        for _ in range(self.u(2)):
-            kind = self.byte()
+        count = self.u(2)
+        at = self._at
+        for _ in range(count):
+            kind = data[at]
+            at += 1
             if kind == _TEXT:
-                found.append(self.take(self.u(4)).decode())
+                end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+                if end > size:
+                    raise IndexError
+                found.append(data[at + 4 : end].decode())
+                at = end
             elif kind == _NULL:
                 found.append(None)
             elif kind == _UNCHANGED:
                 found.append(UNCHANGED)
             else:
                 raise MalformedEventError("expected a column's value as text")
+        self._at = at
         return tuple(found)
