@@ -227,19 +227,29 @@ def test_a_log_that_was_lost_is_a_gap(logged: Database, tmp_path: Path) -> None:
 
 
 def test_a_slot_that_the_server_gave_up(tmp_path: Path) -> None:
-    """Beyond max_slot_wal_keep_size the server removes what the slot needs: the same gap."""
-    server = PostgresServer(
-        wal_level="logical", max_slot_wal_keep_size="1MB", max_wal_size="32MB", min_wal_size="32MB"
-    )
+    """Beyond max_slot_wal_keep_size the server removes what the slot needs: noticed while nothing
+    is lost yet, and then the same gap."""
+    server = PostgresServer(wal_level="logical", max_slot_wal_keep_size="1MB", min_wal_size="32MB")
     try:
         site = site_of(Database(server, "app"), tmp_path)
-        site.database.execute("INSERT INTO t VALUES (1, 'unseen')")
+        site.database.execute("INSERT INTO t VALUES (1, 'x')")
         with contextlib.closing(server.connect("postgres", "postgres")) as connection:
-            for _ in range(4):
-                connection.execute(
-                    "SELECT pg_switch_wal(), pg_logical_emit_message(true, 'x', 'y')"
-                )
-                connection.execute("CHECKPOINT")
+
+            def fill_log() -> None:
+                for _ in range(4):
+                    connection.execute(
+                        "SELECT pg_switch_wal(), pg_logical_emit_message(true, 'x', 'y')"
+                    )
+
+            fill_log()
+            assert "bytes kept (unreserved)" in site.run("status")
+            with site.trail() as trail:
+                wait_for(lambda: "log.endangered" in noticed(trail))
+                trail.flush()
+                assert len(list(trail.history(Target("t", 1)))) == 1
+            site.database.execute("UPDATE t SET v = 'really unseen'")
+            fill_log()
+            connection.execute("CHECKPOINT")
         assert "the server removed" in site.run("status", code=1)
         with site.trail() as trail:
             wait_for(lambda: "capture.fell_back" in noticed(trail))
@@ -247,7 +257,7 @@ def test_a_slot_that_the_server_gave_up(tmp_path: Path) -> None:
             assert "max_slot_wal_keep_size" in str((lost.event.details or {})["message"])
             trail.flush()
             (found,) = trail.state(Target("t", 1))
-            assert found.state.columns["v"] == "unseen"
+            assert found.state.columns["v"] == "really unseen"
     finally:
         server.remove()
 
