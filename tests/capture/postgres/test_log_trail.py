@@ -17,8 +17,9 @@ from indelible import Actor, Target, Trail, acting_as
 from indelible.capture.postgres.install import check
 from indelible.capture.postgres.log import LogDrain
 from indelible.events.context import current_frame
+from indelible.policy.model import Profile, Server
 
-from .capturing import Captured
+from .capturing import Captured, MemoryJournal
 from .test_trail import Site
 
 ALICE = Actor("staff", "alice")
@@ -321,6 +322,39 @@ def test_from_one_profile_to_the_other(logged: Database, tmp_path: Path) -> None
                 assert history.count("change") == 1, (profile, n)
             assert set(noticed(trail)) == {"changes.unattributed"}
     assert slots(logged) == []
+
+
+class Failing(MemoryJournal):
+    """A disk that is full."""
+
+    def sync(self) -> None:
+        raise OSError("no space left")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("triggers", "log"), ("both", "log"), ("log", "both"), ("log", "triggers")],
+)
+def test_a_change_of_profile_that_was_interrupted(
+    logged: Database, before: Profile, after: Profile
+) -> None:
+    """Behind the first of two tables: each write is told once, meanwhile and after the next run."""
+    logged.execute(TABLE, "CREATE TABLE u (id integer PRIMARY KEY, v text)")
+    captured = Captured(logged, profile=before)
+    captured.server = Server(logged.url(), ("app",), after)
+    captured.journal = Failing()
+    with pytest.raises(OSError, match="no space"):
+        captured.install()
+    logged.execute("INSERT INTO t VALUES (1, 'x')", "INSERT INTO u VALUES (1, 'x')")
+    assert len(captured.rows()) == 2
+    captured.journal = MemoryJournal()
+    captured.install()
+    logged.execute("DELETE FROM t", "DELETE FROM u")
+    events = [event_of(one.draft) for one in captured.decoded().events]
+    for table in "tu":
+        of_table = [event.action for event in events if event.targets[0].kind == table]
+        assert of_table == [f"{table}.insert", f"{table}.delete"]
+    assert captured.install().statements == ()
 
 
 @pytest.mark.parametrize("profile", ["log", "both"])

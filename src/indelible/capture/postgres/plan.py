@@ -298,10 +298,10 @@ class _Planner:
         if self._installed.profile != self._profile:
             return f"captured by {self._installed.profile}, by {self._profile} in the policy"
         found = {one.name: one for one in self._ours(oid)}
-        if wanted.function is None:
-            what = None
-        else:
+        if wanted.function is not None:
             what = self._what_of_triggers(wanted, wanted.function, found)
+        else:
+            what = "its triggers are still there" if found else None
         if row.root != wanted.relation.root:
             what = f"attached to another table (it was {row.name})"
         if what is None and self._uses_log and wanted.relation.is_readable:
