@@ -92,6 +92,14 @@ def test_a_url_alone_is_a_policy() -> None:
             r"line 4 \[tables.a\]: subject: expected \"self\" or",
         ),
         ("[trail]\nurl = 'sqlite:///t.db'\n[relay]\npoll_s = 0", "poll_s above zero"),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[database]\nurl = 'postgresql://h/n'\nprofile = 'x'",
+            r"line 5 \[database\]: expected profile as one of triggers, log, both, got 'x'",
+        ),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[database]\nurl = 'mysql://h/n'\nprofile = 'log'",
+            "expected profile = 'log' only beside a URL like postgresql://",
+        ),
     ],
 )
 def test_a_mistake_names_line_key_and_what_is_allowed(text: str, message: str) -> None:
