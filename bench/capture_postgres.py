@@ -1,8 +1,9 @@
 """What capture costs on PostgreSQL: processor time of client and backend, captured beside plain.
 
-`python -m bench capture_postgres`. Two databases of one server of its own, written to through
-SQLAlchemy 2 by the same work in blocks in turn (A B B A …); median of the ratios of neighbouring
-blocks. All works through psycopg, then one through each driver. The relay isn't in it.
+`python -m bench capture_postgres`. Three databases of one server of its own (plain, captured by
+triggers, captured by the log), written to through SQLAlchemy 2 by the same work in blocks in turn
+(A B C C B A …); median of the ratios of neighbouring blocks. All works through psycopg, then one
+through each driver. The relay isn't in it, nor is what the server does for it.
 """
 
 from __future__ import annotations
@@ -67,9 +68,10 @@ class Item(Base):
 class Host:
     """As much of a trail as capture needs."""
 
-    def __init__(self, directory: Path, url: str) -> None:
+    def __init__(self, directory: Path, url: str, profile: str) -> None:
         self.policy: Policy = parse_policy(
             f"[trail]\nurl = 'sqlite:///trail.db'\n[database]\nurl = '{url}'\n"
+            f"profile = '{profile}'\n"
         )
         self.journal = Journal(directory)
         self.context_key = bytes(32)
@@ -91,21 +93,21 @@ class Site:
     """One database, its engine, and how much processor time both sides have used."""
 
     def __init__(
-        self, database: Database, directory: Path, *, is_captured: bool, driver: str = "psycopg"
+        self, database: Database, directory: Path, *, profile: str | None, driver: str = "psycopg"
     ) -> None:
         url = database.url()
         self.engine: Engine = create_engine(
             url.replace("postgresql:", f"postgresql+{driver}:"), pool_size=1, max_overflow=0
         )
         Base.metadata.create_all(self.engine)
-        if is_captured:
-            host = Host(directory, url)
+        if profile is not None:
+            host = Host(directory, url, profile)
             assert host.policy.server is not None
             install(host.policy.server, host.policy, journal=host.journal)
             capture(self.engine, host)
         with self.engine.connect() as connection:
             self.pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
-        self._clean = "TRUNCATE item" + (", indelible.outbox" if is_captured else "")
+        self._clean = "TRUNCATE item" + (", indelible.outbox" if profile is not None else "")
 
     def used_s(self) -> float:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
@@ -121,17 +123,17 @@ class AsyncSite:
     """The same, of an asynchronous engine."""
 
     def __init__(
-        self, database: Database, directory: Path, *, is_captured: bool, driver: str
+        self, database: Database, directory: Path, *, profile: str | None, driver: str
     ) -> None:
-        self._site = Site(database, directory, is_captured=is_captured)
+        self._site = Site(database, directory, profile=profile)
         self.loop = asyncio.new_event_loop()
         self.engine: AsyncEngine = create_async_engine(
             database.url().replace("postgresql:", f"postgresql+{driver}:"),
             pool_size=1,
             max_overflow=0,
         )
-        if is_captured:
-            capture(self.engine, Host(directory / driver, database.url()))
+        if profile is not None:
+            capture(self.engine, Host(directory / driver, database.url(), profile))
         self._site.pid = self.loop.run_until_complete(self._find_pid())
         self.used_s = self._site.used_s
         self.clean = self._site.clean
@@ -249,8 +251,8 @@ WORKS: dict[str, tuple[Callable[[Site], None], int]] = {
 
 def main() -> None:
     print(describe_machine())
-    server = PostgresServer(shared_buffers="512MB")
-    print(f"{'':40}{'ratio':>8}{'plain':>12}{'added':>12}")
+    server = PostgresServer(shared_buffers="512MB", settings={"wal_level": "logical"})
+    print(f"{'':44}{'plain':>12}{'triggers':>10}{'added':>12}{'log':>10}{'added':>12}")
     try:
         with tempfile.TemporaryDirectory(prefix="indelible-bench-") as directory:
             measure(sites_of(Site, server, Path(directory), "psycopg"), WORKS)
@@ -269,22 +271,26 @@ def main() -> None:
 def sites_of(
     kind: Callable[..., S], server: PostgresServer, directory: Path, driver: str
 ) -> list[S]:
-    """One plain, one captured, in databases of their own."""
+    """One plain, one of each profile, in databases of their own."""
     number = len(list(directory.iterdir()))
     own = directory / str(number)
     own.mkdir(mode=0o700)
     return [
         kind(
-            Database(server, f"{name}_{number}"), own, is_captured=name == "captured", driver=driver
+            Database(server, f"{name}_{number}"),
+            own / name,
+            profile=None if name == "plain" else name,
+            driver=driver,
         )
-        for name in ("plain", "captured")
+        for name in ("plain", "triggers", "log")
     ]
 
 
 def measure(sites: list[S], works: dict[str, tuple[Callable[[S], None], int]]) -> None:
-    used: dict[str, list[list[float]]] = {name: [[], []] for name in works}
+    used: dict[str, list[list[float]]] = {name: [[] for _ in sites] for name in works}
+    places = range(len(sites))
     for block in range(-1, BLOCKS):
-        for place in (0, 1) if block % 2 else (1, 0):
+        for place in places if block % 2 else reversed(places):
             site = sites[place]
             site.clean()
             for name, (work, count) in works.items():
@@ -293,10 +299,13 @@ def measure(sites: list[S], works: dict[str, tuple[Callable[[S], None], int]]) -
                     work(site)
                 if block >= 0:  # the first warms up
                     used[name][place].append((site.used_s() - before) / count * 1e6)
-    for name, (plain, captured) in used.items():
-        ratio = statistics.median(c / p for p, c in zip(plain, captured, strict=True))
+    for name, (plain, *captured) in used.items():
         base = statistics.median(plain)
-        print(f"{name:<40}{ratio:>7.2f}x{base:>9.1f} us{base * (ratio - 1):>+9.1f} us")
+        line = f"{name:<44}{base:>9.1f} us"
+        for one in captured:
+            ratio = statistics.median(c / p for p, c in zip(plain, one, strict=True))
+            line += f"{ratio:>9.2f}x{base * (ratio - 1):>+9.1f} us"
+        print(line)
 
 
 if __name__ == "__main__":

@@ -50,8 +50,8 @@ class PostgresServer:
             ]
         self.port = free_port()
         self._fsync = fsync
-        self._shared_buffers = shared_buffers
         self._settings = settings
+        self._shared_buffers = shared_buffers
         self._process: subprocess.Popen[bytes] | None = None
         self.data = self.directory / "data"
         self._run(
@@ -69,7 +69,9 @@ class PostgresServer:
         )
         self.start()
         with self.connect("postgres", "postgres") as connection:
-            connection.execute("CREATE ROLE owner LOGIN CREATEROLE")
+            # Who may read a log is `owner`, where there is one that can be read.
+            also = "REPLICATION" if settings.get("wal_level") == "logical" else ""
+            connection.execute(f"CREATE ROLE owner LOGIN CREATEROLE {also}")
             connection.execute("CREATE ROLE app LOGIN")
 
     def start(self) -> None:
@@ -161,6 +163,13 @@ class Database:
             connection.execute("GRANT ALL ON SCHEMA public TO owner")
             connection.execute("GRANT USAGE ON SCHEMA public TO app")
 
+    @classmethod
+    def named(cls, server: PostgresServer, name: str) -> Database:
+        """One that may be there already."""
+        found = cls.__new__(cls)
+        found.server, found.name = server, name
+        return found
+
     def connect(self, role: str = "owner", **options: Any) -> psycopg.Connection[Any]:
         return self.server.connect(role, self.name, **options)
 
@@ -181,6 +190,16 @@ class Database:
 
     def drop(self) -> None:
         with self.server.connect("postgres", "postgres") as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
+                "WHERE database = %s AND active",
+                (self.name,),
+            )
+            connection.execute(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+                "WHERE database = %s",
+                (self.name,),
+            )
             connection.execute(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
 
 
@@ -262,6 +281,16 @@ def postgres() -> Iterator[PostgresServer]:
         server.remove()
 
 
+@pytest.fixture(scope="session")
+def logical_postgres() -> Iterator[PostgresServer]:
+    """One whose log can be read."""
+    server = PostgresServer(settings={"wal_level": "logical"})
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
 _numbers = iter(range(1_000_000))
 
 
@@ -269,5 +298,13 @@ _numbers = iter(range(1_000_000))
 def database(postgres: PostgresServer) -> Iterator[Database]:
     """An empty database."""
     found = Database(postgres, f"app{next(_numbers)}")
+    yield found
+    found.drop()
+
+
+@pytest.fixture
+def logged(logical_postgres: PostgresServer) -> Iterator[Database]:
+    """An empty database whose log can be read."""
+    found = Database(logical_postgres, f"log{next(_numbers)}")
     yield found
     found.drop()

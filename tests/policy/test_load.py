@@ -101,6 +101,14 @@ def test_a_url_alone_is_a_policy() -> None:
             "[trail]\nurl = 'sqlite:///t.db'\n[database]\nurl = 'sqlite:///a.db'\naudit_log = 'x'",
             "expected audit_log only beside a URL like postgresql",
         ),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[database]\nurl = 'postgresql://h/n'\nprofile = 'x'",
+            r"line 5 \[database\]: expected profile as one of triggers, log, both, got 'x'",
+        ),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[database]\nurl = 'mysql://h/n'\nprofile = 'log'",
+            "expected profile = 'log' only beside a URL like postgresql://",
+        ),
     ],
 )
 def test_a_mistake_names_line_key_and_what_is_allowed(text: str, message: str) -> None:

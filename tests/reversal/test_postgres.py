@@ -216,3 +216,32 @@ def test_from_the_command_line(site: Site, trail: Trail) -> None:
     assert "nothing was written" in site.run("reverse", "--by", "staff:bob")
     site.run("reverse", "--by", "staff:bob", "--apply", "--as", "staff:eve")
     assert dump(site) == before
+
+
+def test_everything_is_as_it_was_by_the_log(logged: Database, tmp_path: Path) -> None:
+    """Under `profile = "log"`, too; a change that only the log has yet is found."""
+    logged.execute(*SCHEMA, *BEFORE)
+    logged.grant()
+    site = Site(logged, tmp_path, profile="log")
+    site.run("install")
+    with site.trail() as trail:
+        before = dump(site)
+        work(site, trail, BOB, *DAMAGE)
+        assert dump(site) != before
+    with Trail.open(site.config, relay=False) as trail:
+        plan = trail.plan_reversal(by=BOB)
+        # Nobody relays: this stands in the log and nowhere else.
+        logged.execute("UPDATE line SET text = 'later' WHERE invoice_id = 2")
+        with acting_as(EVE):
+            done = plan.apply()
+        assert [str(step.id) for step in done.conflicts] == ["(2, 9)"], str(done)
+        logged.execute("UPDATE line SET text = 'moved' WHERE invoice_id = 2")
+        with acting_as(EVE):
+            trail.plan_reversal(by=BOB, force=True).apply()
+    assert dump(site) == before
+    with site.trail() as trail:
+        trail.flush()
+        reversing = [each.event for each in trail.changes(by=EVE)]
+        assert reversing
+        assert all(event.reverses for event in reversing)
+        trail.verify()

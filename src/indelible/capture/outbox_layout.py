@@ -6,6 +6,7 @@ number: rows that wait while a migration changes the table are still read as the
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, Literal
 
 import msgspec
@@ -63,8 +64,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     subject: LayoutSubject | None
 
 
-def layout_for(schema: Schema, table: Table, policy: Policy) -> Layout:
-    """The layout of `table` under `policy`.
+def layout_for(
+    schema: Schema, table: Table, policy: Policy, left_out: Collection[str] = ()
+) -> Layout:
+    """The layout of `table` under `policy`, without the columns `left_out`.
 
     Raises `ConfigurationError` for a policy that the table can't follow: a column that isn't
     there, a key that may not be captured, a subject that can't be found.
@@ -79,7 +82,7 @@ def layout_for(schema: Schema, table: Table, policy: Policy) -> Layout:
             column.type if schema.has_typed_text else "",
         )
         for column in table.columns
-        if column.name.lower() not in rules.mask
+        if column.name.lower() not in rules.mask and column.name not in left_out
     ]
     places = {slot.column.lower(): place for place, slot in enumerate(slots) if slot.column}
     exactly = {slot.column: place for place, slot in enumerate(slots)}

@@ -7,7 +7,7 @@ where a policy names such a server, as it needs a driver.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 """Called with a table's name, how many of its rows are done, and how many there are (about)."""
+
+
+ENDANGERED_BYTES: Final = 1 << 30
+"""So much of a log that nobody reads fills a disk some day."""
 
 
 class Drift(msgspec.Struct, frozen=True):
@@ -86,9 +90,37 @@ class Holder(msgspec.Struct, frozen=True):
         )
 
 
+class LogLook(msgspec.Struct, frozen=True, kw_only=True):
+    """How PostgreSQL's log is read. `kept_bytes` are kept for us by the server, `wal_status` is its
+    word for how long that lasts; both None where the slot is gone. `lost` is why it isn't read any
+    more."""
+
+    slot: str
+    wal_status: str | None
+    kept_bytes: int | None
+    lost: str | None
+
+    @property
+    def is_endangered(self) -> bool:
+        """Whether the server keeps so much that it, or we, may soon lose."""
+        return self.wal_status == "unreserved" or (self.kept_bytes or 0) > ENDANGERED_BYTES
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it can be read on from where it was read to."""
+        return self.lost is None and self.wal_status not in (None, "lost")
+
+    def __str__(self) -> str:
+        if self.lost is not None:
+            return f"the log isn't read any more: {self.lost}"
+        if not self.is_whole:
+            return f"the slot {self.slot} is gone, or the server removed what it had to keep"
+        return f"slot {self.slot}: {self.kept_bytes or 0:,} bytes kept ({self.wal_status})"
+
+
 class ServerLook(msgspec.Struct, frozen=True, kw_only=True):
     """What `status` says. `holder` is the oldest open transaction; `masters` can take the triggers
-    away, of the roles `unasked` we may not know."""
+    away, of the roles `unasked` we may not know; `log` is how the log is read."""
 
     incarnation: str
     newest: int
@@ -96,6 +128,7 @@ class ServerLook(msgspec.Struct, frozen=True, kw_only=True):
     masters: tuple[str, ...]
     unseen: tuple[Unseen, ...]
     unasked: tuple[str, ...] = ()
+    log: LogLook | None = None
 
 
 class Ledger(Protocol):
@@ -153,6 +186,13 @@ class ServerOutbox(Protocol):
 
     def check(self, policy: Policy) -> list[Drift]:
         """See `Backend.check`."""
+
+    def fall_back(self, policy: Policy, journal: Journal) -> bool:
+        """Capture by triggers where it was by a log that can't be read any more; whether that was
+        done now. Raises as `Backend.install` does."""
+
+    def log(self) -> LogLook | None:
+        """How the log is read; None where it isn't."""
 
     def close(self) -> None: ...
 

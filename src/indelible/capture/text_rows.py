@@ -38,12 +38,17 @@ from indelible.events.values import ABSENT, CHANGED, Id, Native, TypedValue, Val
 
 STAND_IN: Final = "values"
 """What rows are called by in a table without a key: all of their values."""
+OP_SAID: Final = 6
+"""What reading the log has to say: `old` is the action, `new` the details as JSON."""
+OP_EMPTIED: Final = 7
+"""TRUNCATE, where its rows aren't told."""
 OP_STRAY: Final = 8
 
 _OLD, _NEW, _CHANGED, _XID, _BACKEND, _ROLE, _APPLICATION, _ADDRESS = range(7, 15)
 _WIDTH: Final = 15
 _ALTERED: Final = "!"
 """Begins `changed` where the table is no longer as the layout says: the places that are gone."""
+_EMPTIED: Final = "TRUNCATE: the log doesn't tell the rows"
 _MAX_ID_CHARACTERS: Final = 1_000
 _VERBS: Final = {OP_INSERT: "insert", OP_UPDATE: "update", OP_DELETE: "delete"}
 _encode: Final = msgspec.json.Encoder().encode
@@ -201,7 +206,7 @@ class TextDecoder:
             time = row[1]
             if type(time) is int and 0 <= time <= LAST_TIME:
                 self._time = format_micros(time)
-            unattributed += context.is_unattributed and row[4] != OP_STRAY
+            unattributed += context.is_unattributed and row[4] not in (OP_STRAY, OP_SAID)
             events.append(DecodedEvent(seq, self._time, self._draft(row, context, notices)))
         return DecodedRows(events, notices, unattributed)
 
@@ -212,6 +217,10 @@ class TextDecoder:
         try:
             if table is not None and verb is not None:
                 return table.draft(verb, row, context)
+            if table is not None and op == OP_EMPTIED:
+                return table.emptied(context)
+            if number == 0 and op == OP_SAID:
+                return _said(row)
             if number == 0 and op == OP_EVENT:
                 return self._explicit(row, context)
             if number == 0 and op == OP_STRAY:
@@ -297,6 +306,19 @@ class _TableDecoder:
             _tail(row, context),
         )
 
+    def emptied(self, context: ContextPieces) -> bytes:
+        """That all rows went, which ones isn't known."""
+        kind = self._rows.layout.kind
+        target = {"kind": kind, "ids": (), "coverage": "superset", "why": _EMPTIED}
+        return b"".join(
+            (
+                b'{"action":%s,"kind":"change"' % _encode(f"{kind}.truncate"),
+                context.actor,
+                b',"targets":%s' % _encode([target]),
+                context.tail,
+            )
+        )
+
     def _read(self, text: Native, gone: Collection[int]) -> Image:
         if type(text) is not str:
             raise MalformedEventError("expected a row's text form")
@@ -341,3 +363,12 @@ def _stray(row: OutboxRow) -> bytes:
             },
         )
     )
+
+
+def _said(row: OutboxRow) -> bytes:
+    try:
+        details = msgspec.json.decode(cast("str", row[_NEW]), type=dict[str, str])
+    except (msgspec.MsgspecError, TypeError):
+        raise MalformedEventError("expected details as JSON") from None
+    values: dict[str, Value] = {**details}
+    return encode_draft(Event(action=str(row[_OLD]), kind="system", details=values))

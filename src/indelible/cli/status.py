@@ -98,6 +98,8 @@ def _print_server(trail: Trail, server: Server, out: Console) -> None:
             f"what role {role} may do isn't known: let the account that installed read it "
             "(GRANT SELECT ON mysql.*)"
         )
+    if look.log is not None:
+        out.print(f"the log: {look.log}", style="dim" if look.log.is_whole else "bold")
     if look.holder is not None and trail.delivered_through(look.incarnation) < look.newest:
         out.print(f"changes wait until it ends: {look.holder}")
 

@@ -16,6 +16,7 @@ from indelible.policy.model import (
     Durability,
     Hop,
     Policy,
+    Profile,
     RelaySettings,
     Server,
     SubjectPath,
@@ -34,7 +35,7 @@ _TABLE_KEYS: Final = (
     "without_values",
     "subject",
 )
-_DATABASE_KEYS: Final = ("url", "roles", "hosts", "audit_log")
+_DATABASE_KEYS: Final = ("url", "roles", "profile", "hosts", "audit_log")
 _SERVER_SCHEMES: Final = ("postgresql", "postgres", "mysql", "mariadb")
 _SERVER_URLS: Final = "postgresql://host/name or mysql://host/name"
 _RELAY_KEYS: Final = (
@@ -278,12 +279,19 @@ def _database(
     hosts = _texts(section, "hosts", "addresses", at)
     log = _take(section, "audit_log", str, "", at)
     audit_log = str(directory.absolute() / log) if log else None
+    profile: Profile = "triggers"
+    profile = _choice(section, "profile", profile, Profile, at)
+    if profile != "triggers" and not scheme.startswith("postgres"):
+        raise at.error(
+            f"expected profile = {profile!r} only beside a URL like postgresql://host/name",
+            "profile",
+        )
     if scheme in _SERVER_SCHEMES:
         try:
             urllib.parse.urlsplit(url).port  # noqa: B018 - whether it is a number
         except ValueError:
             raise at.error(f"expected a URL like {_SERVER_URLS}", "url") from None
-        return None, Server(url, roles, hosts, audit_log)
+        return None, Server(url, roles, hosts, audit_log, profile)
     if scheme != "sqlite":
         raise at.error(
             f"expected a URL like sqlite:///app.db, {_SERVER_URLS}, got {scheme!r} before its ://",

@@ -10,6 +10,7 @@ import msgspec
 
 Durability = Literal["strict", "request", "async"]
 Baseline = Literal["full", "keys"]
+Profile = Literal["triggers", "log", "both"]
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -61,13 +62,15 @@ class Server(msgspec.Struct, frozen=True):
 
     `roles` are those as which the application connects, from `hosts`; they may record explicit
     events. `audit_log` are the files into which the server's audit writes statements: a path, or
-    a pattern of the shell's.
+    a pattern of the shell's. `profile` is what sees the writes: triggers, PostgreSQL's log, or
+    triggers compared with the log.
     """
 
     url: str
     roles: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     audit_log: str | None = None
+    profile: Profile = "triggers"
 
     @property
     def is_mariadb(self) -> bool:

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from indelible.capture.postgres.connecting import connect, load_driver, said
-from indelible.capture.postgres.context import ContextSender
-from indelible.capture.postgres.install import incarnation_of
+from indelible.capture.postgres.install import sender_for
 from indelible.capture.postgres.schema import read_schema
 from indelible.errors import ReversalError
 from indelible.events.context import Frame
@@ -51,7 +50,7 @@ class PostgresDatabase:
         self, select: Callable[[], Selection], frame: Frame, before: Selection, *, force: bool
     ) -> Plan:
         """Reverse what `select` gives, called once the tables of `before` are locked."""
-        sender = ContextSender(self._context_key, incarnation_of(self._server))
+        sender = sender_for(self._server, self._context_key)
         with self._connected() as connection:
             tables = postgres_tables(read_schema(connection), self._kind_of)
             with connection.transaction():

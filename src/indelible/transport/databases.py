@@ -122,7 +122,7 @@ class CapturedDatabases:
 
     def _watch(self, server: Server) -> _Watched:
         reader = self.open_server(server)
-        watch = ServerWatch(server, self._policy, reader, self._notice)
+        watch = ServerWatch(server, self._policy, reader, self._notice, self._journal)
         sessions = SessionWatch(
             server,
             self._policy.journals,

@@ -14,14 +14,15 @@ from indelible.capture.change_drafts import DecodedRows, OutboxRow
 from indelible.capture.context_ledger import TransactionLedger
 from indelible.capture.postgres.connecting import connect
 from indelible.capture.postgres.context import ContextSender
-from indelible.capture.postgres.install import InstallReport, install
+from indelible.capture.postgres.install import InstallReport, install, sender_for
 from indelible.capture.postgres.installed import read_installed, read_layouts
+from indelible.capture.postgres.log import LogDrain
 from indelible.capture.postgres.outbox import outbox_state, read_outbox
 from indelible.capture.postgres.schema import read_schema
 from indelible.capture.postgres.triggers import baseline_sql
 from indelible.capture.postgres.values import ROWS
 from indelible.capture.text_rows import STAND_IN, TableRows, TextDecoder
-from indelible.policy.model import Policy, Server
+from indelible.policy.model import Policy, Profile, Server
 
 __all__ = ["KEY", "STAND_IN", "Captured", "MemoryJournal", "policy_of"]
 
@@ -29,10 +30,16 @@ __all__ = ["KEY", "STAND_IN", "Captured", "MemoryJournal", "policy_of"]
 class Captured:
     """One database after `install`: the trail is what `drafts` gives."""
 
-    def __init__(self, database: Database, tables: str = "", **settings: Any) -> None:
+    def __init__(
+        self,
+        database: Database,
+        tables: str = "",
+        profile: Profile = "triggers",
+        **settings: Any,
+    ) -> None:
         self.database = database
         self.policy: Policy = policy_of(tables)
-        self.server = Server(database.url(), ("app",))
+        self.server = Server(database.url(), ("app",), profile)
         self.journal = MemoryJournal()
         self.report: InstallReport = self.install(**settings)
 
@@ -45,7 +52,7 @@ class Captured:
             return outbox_state(connection).incarnation
 
     def sender(self) -> ContextSender:
-        return ContextSender(KEY, self.incarnation)
+        return sender_for(self.server, KEY)
 
     def ours(self) -> contextlib.closing[psycopg.Connection[Any]]:
         return contextlib.closing(connect(self.server))
@@ -53,6 +60,7 @@ class Captured:
     def newest(self) -> int:
         """The id of the outbox's last row."""
         with self.ours() as connection:
+            LogDrain(connection).drain()
             return outbox_state(connection).newest
 
     def rows(self, after_id: int = 0) -> list[OutboxRow]:

@@ -1,5 +1,5 @@
 """Fixtures: a server of the tests' own."""
 
-from tests.servers import database, postgres
+from tests.servers import database, logged, logical_postgres, postgres
 
-__all__ = ["database", "postgres"]
+__all__ = ["database", "logged", "logical_postgres", "postgres"]

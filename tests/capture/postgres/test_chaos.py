@@ -18,6 +18,7 @@ import pytest
 from tests.servers import Database, PgBouncer, PostgresServer
 
 from indelible.events.codec import decode_event
+from indelible.policy.model import Profile
 
 from .test_trail import Site
 
@@ -29,6 +30,13 @@ TABLES = "[tables.work]\nsubject = 'self'\n"
 @pytest.fixture
 def own_server() -> Iterator[PostgresServer]:
     server = PostgresServer(fsync=True)
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def own_logical_server() -> Iterator[PostgresServer]:
+    server = PostgresServer(fsync=True, settings={"wal_level": "logical"})
     yield server
     server.remove()
 
@@ -101,14 +109,20 @@ class Load(abc.ABC):
 class PostgresLoad(Load):
     """With PgBouncer in between."""
 
-    def __init__(self, server: PostgresServer, directory: Path, rng: random.Random) -> None:
+    def __init__(
+        self,
+        server: PostgresServer,
+        directory: Path,
+        rng: random.Random,
+        profile: Profile = "triggers",
+    ) -> None:
         self._server = server
         self._database = Database(server, "app")
         self._database.execute(SCHEMA)
         self._database.grant()
         self._bouncer = PgBouncer(self._database, pool_size=6)
         url = self._bouncer.url("app").replace("postgresql:", "postgresql+psycopg:")
-        super().__init__(Site(self._database, directory, TABLES), directory, rng, url)
+        super().__init__(Site(self._database, directory, TABLES, profile), directory, rng, url)
 
     @property
     def dying(self) -> Mapping[str, Callable[[], None]]:
@@ -135,6 +149,18 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def test_killed_at_random(own_server: PostgresServer, tmp_path: Path) -> None:
     rng = random.Random(1)
     kill_and_check(PostgresLoad(own_server, tmp_path, rng), tmp_path, rng, seconds=30)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("profile", ["log", "both"])
+def test_killed_at_random_with_the_log(
+    own_logical_server: PostgresServer, tmp_path: Path, profile: Profile
+) -> None:
+    """The relay may die between what it wrote down and moving the slot on, and the server, too."""
+    rng = random.Random(3)
+    load = PostgresLoad(own_logical_server, tmp_path, rng, profile)
+    kill_and_check(load, tmp_path, rng, seconds=90)
 
 
 @pytest.mark.long

@@ -15,10 +15,11 @@ from tests.servers import Database
 
 from indelible import Actor, Target, Trail, acting_as
 from indelible.capture.postgres.context import ContextSender
-from indelible.capture.postgres.install import incarnation_of, install
+from indelible.capture.postgres.install import install, sender_for
 from indelible.events.context import current_frame
 from indelible.events.values import TypedValue
 from indelible.policy import Server, load_policy
+from indelible.policy.model import Profile
 
 ALICE = Actor("staff", "alice")
 BOB = Actor("staff", "bob")
@@ -27,15 +28,22 @@ BOB = Actor("staff", "bob")
 class Site:
     """A database with a trail, and a command line for both."""
 
-    def __init__(self, database: Database, directory: Path, tables: str = "") -> None:
+    def __init__(
+        self,
+        database: Database,
+        directory: Path,
+        tables: str = "",
+        profile: Profile = "triggers",
+    ) -> None:
         self.database = database
         self.config = directory / "indelible.toml"
         self.config.write_text(
             f"[trail]\nurl = 'sqlite:///trail.db'\n[relay]\npoll_s = 0.02\n"
-            f"[database]\nurl = '{database.url()}'\nroles = ['app']\n{tables}"
+            f"[database]\nurl = '{database.url()}'\nroles = ['app']\n"
+            f"profile = '{profile}'\n{tables}"
         )
         Trail.create(load_policy(self.config)).close()
-        self.server = Server(database.url(), ("app",))
+        self.server = Server(database.url(), ("app",), profile)
 
     def run(self, *arguments: str, code: int = 0) -> str:
         command = importlib.import_module(f"indelible.cli.{arguments[0]}").command
@@ -52,7 +60,7 @@ class Site:
             trail.close()
 
     def sender(self, trail: Trail) -> ContextSender:
-        return ContextSender(trail.context_key, incarnation_of(self.server))
+        return sender_for(self.server, trail.context_key)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.capture.writes.folding import event_of, fold
 from tests.servers import Database, PostgresServer
 
-from indelible.capture.postgres.values import parse_record, text_of, value_of
+from indelible.capture.postgres.values import format_record, parse_record, text_of, value_of
 from indelible.events.values import TypedValue, format_id
 
 from .capturing import Captured
@@ -151,8 +151,9 @@ def connection(postgres: PostgresServer):  # type: ignore[no-untyped-def]
 )
 @given(st.lists(TEXTS | st.text('",()\\ \n\t{}'), min_size=1, max_size=6))
 def test_a_rows_text_form_is_read_as_the_server_means_it(connection, fields) -> None:  # type: ignore[no-untyped-def]
-    """Whatever characters are in them, fields come out as they went in."""
+    """Whatever characters are in them, fields come out as they went in, and go back."""
     row = connection.execute(
         f"SELECT ROW({', '.join(['%s::text'] * len(fields))})::text", fields
     ).fetchone()
     assert parse_record(row[0], len(fields)) == fields
+    assert format_record(fields) == row[0]

@@ -12,6 +12,7 @@ from tests.capture.writes.folding import event_of, fold
 from tests.servers import Database
 
 from indelible.events.model import Event
+from indelible.policy.model import Profile
 
 from .capturing import Captured
 
@@ -30,52 +31,98 @@ SCHEMA = (
 )
 
 
+STATEMENTS = [
+    ("INSERT INTO t VALUES (3, 'c', 3), (4, 'd', 4)", ["t.insert"] * 2),
+    ("UPDATE t SET v = v || 'x'", ["t.update"] * 2),
+    ("UPDATE t SET id = id + 10", ["t.update"] * 2),
+    ("DELETE FROM t", ["t.delete"] * 2),
+    ("TRUNCATE t", ["t.delete"] * 2),
+    (
+        "INSERT INTO t VALUES (1, 'z', 9), (3, 'c', 3) "
+        "ON CONFLICT (id) DO UPDATE SET v = excluded.v",
+        ["t.update", "t.insert"],
+    ),
+    ("INSERT INTO t VALUES (1, 'z', 9) ON CONFLICT DO NOTHING", []),
+    (
+        "WITH gone AS (DELETE FROM t WHERE id = 1 RETURNING *) "
+        "INSERT INTO t SELECT id, v || '!', w FROM gone",
+        ["t.delete", "t.insert"],
+    ),
+    (
+        "MERGE INTO t USING (VALUES (1), (3)) AS s (id) ON s.id = t.id "
+        "WHEN MATCHED THEN UPDATE SET v = 'merged' "
+        "WHEN NOT MATCHED THEN INSERT VALUES (s.id, 'new', NULL)",
+        ["t.update", "t.insert"],
+    ),
+    ("UPDATE t SET v = v WHERE false", []),
+    ("COPY t FROM PROGRAM 'printf \"7\\\\tx\\\\t7\\\\n\"'", ["t.insert"]),
+]
+
+
+@pytest.mark.parametrize(("statement", "expected"), STATEMENTS)
+def test_each_row_of_each_statement(
+    database: Database, statement: str, expected: list[str]
+) -> None:
+    """One event a row, and folding them on the baseline gives the table."""
+    database.execute(*SCHEMA)
+    captured = Captured(database)
+
+    database.execute(statement, role="postgres" if "COPY" in statement else "owner")
+
+    assert actions(captured) == expected
+    assert fold(captured.drafts()) == captured.live()
+
+
+KINDS = (
+    'CREATE SCHEMA "Odd"',
+    'CREATE TABLE "Odd"."My ""Table" ("a:b" text, "A" integer, a integer, '
+    'PRIMARY KEY ("A", "a:b"))',
+    "CREATE TABLE gen (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v integer, "
+    "w integer GENERATED ALWAYS AS (v * 2) STORED)",
+    "CREATE TABLE identified (v integer NOT NULL, w text)",
+    "CREATE UNIQUE INDEX identity ON identified (v)",
+    "ALTER TABLE identified REPLICA IDENTITY USING INDEX identity",
+    "CREATE TABLE keyless (v text, n numeric)",
+    "CREATE TABLE parent (id integer PRIMARY KEY, v text)",
+    "CREATE TABLE child (extra text, PRIMARY KEY (id)) INHERITS (parent)",
+    "CREATE TABLE deep (id integer PRIMARY KEY, v text) PARTITION BY RANGE (id)",
+    "CREATE TABLE deep_a PARTITION OF deep FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (id)",
+    "CREATE TABLE deep_a1 PARTITION OF deep_a FOR VALUES FROM (0) TO (5)",
+    "CREATE TABLE deep_b PARTITION OF deep DEFAULT",
+    "CREATE UNLOGGED TABLE loose (id uuid PRIMARY KEY)",
+    "CREATE MATERIALIZED VIEW mv AS SELECT 1",
+    "INSERT INTO child VALUES (5, 'there', 'x')",
+    "INSERT INTO keyless VALUES ('there', 1)",
+)
+WRITES = (
+    'INSERT INTO "Odd"."My ""Table" VALUES (\'x\', 1, 1), (\'y\', 1, 2)',
+    'UPDATE "Odd"."My ""Table" SET "A" = 2, a = 9 WHERE "a:b" = \'x\'',
+    "INSERT INTO gen (v) VALUES (1), (2)",
+    "UPDATE gen SET v = v + 1",
+    "INSERT INTO identified VALUES (1, 'a'), (2, 'b')",
+    "UPDATE identified SET v = v + 10",
+    "INSERT INTO keyless VALUES ('a', 1.0), (NULL, NULL)",
+    "UPDATE keyless SET n = 2 WHERE v = 'a'",
+    f"INSERT INTO keyless VALUES ('{'long' * 500}', 3)",
+    "DELETE FROM keyless WHERE v IS NULL",
+    "INSERT INTO parent VALUES (1, 'p')",
+    "INSERT INTO child VALUES (2, 'c', 'e')",
+    "UPDATE parent SET v = v || '!'",
+    "DELETE FROM parent WHERE id = 5",
+    "INSERT INTO deep VALUES (1, 'a'), (20, 'b')",
+    "INSERT INTO deep_a1 VALUES (2, 'direct')",
+    "UPDATE deep SET id = id + 19 WHERE id = 2",
+    "TRUNCATE deep_a1",
+    "INSERT INTO loose VALUES ('0190f3c1-0000-7000-8000-000000000001')",
+)
+
+
 def test_tables_of_every_kind(database: Database) -> None:
     """Composite keys, odd names, other schemas, generated and identity columns, replica
     identities, no key at all, inheritance, partitions of partitions: all fold to what is there."""
-    database.execute(
-        'CREATE SCHEMA "Odd"',
-        'CREATE TABLE "Odd"."My ""Table" ("a:b" text, "A" integer, a integer, '
-        'PRIMARY KEY ("A", "a:b"))',
-        "CREATE TABLE gen (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v integer, "
-        "w integer GENERATED ALWAYS AS (v * 2) STORED)",
-        "CREATE TABLE identified (v integer NOT NULL, w text)",
-        "CREATE UNIQUE INDEX identity ON identified (v)",
-        "ALTER TABLE identified REPLICA IDENTITY USING INDEX identity",
-        "CREATE TABLE keyless (v text, n numeric)",
-        "CREATE TABLE parent (id integer PRIMARY KEY, v text)",
-        "CREATE TABLE child (extra text, PRIMARY KEY (id)) INHERITS (parent)",
-        "CREATE TABLE deep (id integer PRIMARY KEY, v text) PARTITION BY RANGE (id)",
-        "CREATE TABLE deep_a PARTITION OF deep FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (id)",
-        "CREATE TABLE deep_a1 PARTITION OF deep_a FOR VALUES FROM (0) TO (5)",
-        "CREATE TABLE deep_b PARTITION OF deep DEFAULT",
-        "CREATE UNLOGGED TABLE loose (id uuid PRIMARY KEY)",
-        "CREATE MATERIALIZED VIEW mv AS SELECT 1",
-        "INSERT INTO child VALUES (5, 'there', 'x')",
-        "INSERT INTO keyless VALUES ('there', 1)",
-    )
+    database.execute(*KINDS)
     captured = Captured(database)
-    database.execute(
-        'INSERT INTO "Odd"."My ""Table" VALUES (\'x\', 1, 1), (\'y\', 1, 2)',
-        'UPDATE "Odd"."My ""Table" SET "A" = 2, a = 9 WHERE "a:b" = \'x\'',
-        "INSERT INTO gen (v) VALUES (1), (2)",
-        "UPDATE gen SET v = v + 1",
-        "INSERT INTO identified VALUES (1, 'a'), (2, 'b')",
-        "UPDATE identified SET v = v + 10",
-        "INSERT INTO keyless VALUES ('a', 1.0), (NULL, NULL)",
-        "UPDATE keyless SET n = 2 WHERE v = 'a'",
-        f"INSERT INTO keyless VALUES ('{'long' * 500}', 3)",
-        "DELETE FROM keyless WHERE v IS NULL",
-        "INSERT INTO parent VALUES (1, 'p')",
-        "INSERT INTO child VALUES (2, 'c', 'e')",
-        "UPDATE parent SET v = v || '!'",
-        "DELETE FROM parent WHERE id = 5",
-        "INSERT INTO deep VALUES (1, 'a'), (20, 'b')",
-        "INSERT INTO deep_a1 VALUES (2, 'direct')",
-        "UPDATE deep SET id = id + 19 WHERE id = 2",
-        "TRUNCATE deep_a1",
-        "INSERT INTO loose VALUES ('0190f3c1-0000-7000-8000-000000000001')",
-    )
+    database.execute(*WRITES)
     assert fold(captured.drafts()) == captured.live()
     keyless = [e for e in events(captured) if e.targets[0].kind == "keyless"]
     assert {e.targets[0].keyless for e in keyless} == {"values"}
@@ -85,11 +132,13 @@ def test_tables_of_every_kind(database: Database) -> None:
     assert fold(captured.drafts()) == captured.live()
 
 
-def test_what_is_masked_never_enters_the_outbox(database: Database) -> None:
+@pytest.mark.parametrize("profile", ["triggers", "log"])
+def test_what_is_masked_never_enters_the_outbox(logged: Database, profile: Profile) -> None:
     """Masked values are in no row; of others only that they changed is kept."""
-    database.execute("CREATE TABLE t (id integer PRIMARY KEY, card text, notes json, v text)")
-    captured = Captured(database, "[tables.t]\nmask = ['card']\nwithout_values = ['notes']\n")
-    database.execute(
+    logged.execute("CREATE TABLE t (id integer PRIMARY KEY, card text, notes json, v text)")
+    masked = "[tables.t]\nmask = ['card']\nwithout_values = ['notes']\n"
+    captured = Captured(logged, masked, profile)
+    logged.execute(
         "INSERT INTO t VALUES (1, 'secret', '{\"a\": \"private\"}', 'x'), (2, 'secret', '1', 'y')",
         "UPDATE t SET card = 'secreter', notes = '{}' WHERE id = 1",
         "UPDATE t SET notes = CASE id WHEN 2 THEN '3' ELSE notes END",

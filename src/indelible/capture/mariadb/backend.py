@@ -39,7 +39,7 @@ from indelible.capture.mariadb.sessions import read_sessions
 from indelible.capture.mariadb.values import ROWS
 from indelible.capture.outbox_layout import Layout
 from indelible.capture.restored_baseline import Progress, draft_restored
-from indelible.capture.servers import Drift, Holder, Ledger, ServerLook
+from indelible.capture.servers import Drift, Holder, Ledger, LogLook, ServerLook
 from indelible.capture.sessions import SessionsLook
 from indelible.capture.text_rows import TextDecoder
 from indelible.errors import DeliveryError
@@ -156,6 +156,12 @@ class MariadbOutbox:
     def check(self, policy: Policy) -> list[Drift]:
         with self._errors():
             return check_on(self._connection, self._server, policy)
+
+    def fall_back(self, policy: Policy, journal: Journal) -> bool:
+        return False
+
+    def log(self) -> LogLook | None:
+        return None
 
     def close(self) -> None:
         with contextlib.suppress(load_driver().Error):  # closed already

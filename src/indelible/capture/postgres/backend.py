@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from indelible.capture.context_ledger import TransactionLedger as make_ledger
 from indelible.capture.horizon import Horizon, OutboxRows, OutboxState
 from indelible.capture.host import Journal
@@ -20,13 +22,16 @@ from indelible.capture.postgres.install import (
     relay_rights,
     uninstall,
 )
+from indelible.capture.postgres.installed import look_at_log
+from indelible.capture.postgres.log import LogDrain
+from indelible.capture.postgres.log_install import ENDED
 from indelible.capture.postgres.looking import look_at
 from indelible.capture.postgres.nests import Nests
 from indelible.capture.postgres.restored import restored_pages
 from indelible.capture.postgres.schema import named_sql
 from indelible.capture.postgres.sessions import read_sessions
 from indelible.capture.postgres.values import ROWS
-from indelible.capture.servers import Drift, Holder, Ledger
+from indelible.capture.servers import Drift, Holder, Ledger, LogLook
 from indelible.capture.sessions import SessionsLook
 from indelible.capture.text_rows import TextDecoder
 from indelible.errors import ConfigurationError, DeliveryError
@@ -67,14 +72,19 @@ class PostgresOutbox:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._connection = connect(server, statement_ms=_STATEMENT_MS)
+        self._log = LogDrain(self._connection)
         self._incarnation = ""
         self._nests = Nests()
 
     def state(self) -> OutboxState:
         with self._errors():
+            self._log.drain()
             state = outbox.outbox_state(self._connection)
         if state.incarnation != self._incarnation:
             self._incarnation, self._nests = state.incarnation, Nests()
+        if self._log.ended is not None:
+            # What ended since may stand in the log only.
+            state = state._replace(ended=min(state.ended, self._log.ended))
         return state
 
     def note_horizon(self, horizon: Horizon, state: OutboxState) -> None:
@@ -97,7 +107,7 @@ class PostgresOutbox:
 
     def forget(self, below: int) -> bool:
         with self._errors():
-            return outbox.forget_rows(self._connection, below)
+            return outbox.forget_rows(self._connection, below, self._log.ended)
 
     def holder(self) -> Holder | None:
         with self._errors():
@@ -128,6 +138,21 @@ class PostgresOutbox:
     def check(self, policy: Policy) -> list[Drift]:
         with self._errors():
             return check_on(self._connection, self._server, policy)
+
+    def fall_back(self, policy: Policy, journal: Journal) -> bool:
+        look = self.log()
+        if look is not None and look.lost is None and not look.is_whole:
+            # The log needn't have grown for that.
+            self._log.look_again()
+        if look is None or look.lost in (None, ENDED):
+            return False
+        by_triggers = msgspec.structs.replace(self._server, profile="triggers")
+        install(by_triggers, policy, journal=journal)
+        return True
+
+    def log(self) -> LogLook | None:
+        with self._errors():
+            return look_at_log(self._connection)
 
     def close(self) -> None:
         self._connection.close()

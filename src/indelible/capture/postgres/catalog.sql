@@ -4,7 +4,19 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relispartition, c.relpersistenc
   pg_catalog.pg_has_role(c.relowner, 'USAGE'),
   EXISTS (SELECT FROM pg_catalog.pg_depend d
           WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'),
-  EXISTS (SELECT FROM pg_catalog.pg_subscription_rel s WHERE s.srrelid = c.oid)
+  EXISTS (SELECT FROM pg_catalog.pg_subscription_rel s WHERE s.srrelid = c.oid),
+  c.relreplident::text,
+  (SELECT i.relname FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+   WHERE x.indrelid = c.oid AND x.indisreplident),
+  EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND x.indisprimary),
+  EXISTS (SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p
+          ON p.oid = r.prpubid AND p.pubname = 'indelible' WHERE r.prrelid = c.oid),
+  -- Row filters and column lists came with PostgreSQL 15.
+  (SELECT r.xmin || ':' || p.xmin FROM pg_catalog.pg_publication_rel r
+   JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid AND p.pubname = 'indelible'
+     AND p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AND NOT p.pubviaroot
+   WHERE r.prrelid = c.oid AND pg_catalog.to_jsonb(r) ->> 'prqual' IS NULL
+     AND pg_catalog.to_jsonb(r) ->> 'prattrs' IS NULL)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'indelible', 'pg_toast')
@@ -52,7 +64,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) a
 LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
 WHERE n.nspname = 'indelible' AND a.grantee <> c.relowner
-  AND (a.privilege_type NOT IN ('SELECT', 'DELETE', 'USAGE') OR a.grantee = 0
+  AND (a.privilege_type <> ALL (%s) OR a.grantee = 0
     OR r.rolname = ANY (%s))
 ORDER BY 1, 2
 -- name: masters
@@ -60,11 +72,9 @@ SELECT r.rolname FROM pg_catalog.pg_roles r
 WHERE r.rolname = ANY (%s)
   AND (r.rolsuper OR pg_catalog.pg_has_role(r.oid, (
     SELECT nspowner FROM pg_catalog.pg_namespace WHERE nspname = 'indelible'), 'MEMBER')
-    OR EXISTS (SELECT FROM pg_catalog.pg_class c
-      JOIN pg_catalog.pg_trigger t ON t.tgrelid = c.oid
-      JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
-      JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-      WHERE n.nspname = 'indelible' AND pg_catalog.pg_has_role(r.oid, c.relowner, 'MEMBER')))
+    OR EXISTS (SELECT FROM indelible.captured t
+      JOIN pg_catalog.pg_class c ON c.oid = t.relation
+      WHERE pg_catalog.pg_has_role(r.oid, c.relowner, 'MEMBER')))
 ORDER BY 1
 -- name: fingerprint
 SELECT pg_catalog.md5(pg_catalog.string_agg(f.part, ' ' ORDER BY f.part)) FROM (
@@ -78,6 +88,10 @@ SELECT pg_catalog.md5(pg_catalog.string_agg(f.part, ' ' ORDER BY f.part)) FROM (
   UNION ALL
   SELECT 'p' || p.oid || ':' || p.xmin FROM pg_catalog.pg_proc p
   WHERE p.pronamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'indelible')
+  UNION ALL
+  SELECT 'u' || r.oid || ':' || r.xmin FROM pg_catalog.pg_publication_rel r
+  UNION ALL
+  SELECT 'b' || p.oid || ':' || p.xmin FROM pg_catalog.pg_publication p
   UNION ALL
   SELECT 'i' || i.inhrelid || ':' || i.inhparent || ':' || i.xmin FROM pg_catalog.pg_inherits i
   UNION ALL

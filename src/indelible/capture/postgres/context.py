@@ -1,7 +1,8 @@
 """Who is acting, told to PostgreSQL in the transaction that writes.
 
 The signed context is a setting that ends with its transaction: it can't leak through a pool, and
-a savepoint that is rolled back takes it along (then it has to be sent again).
+a savepoint that is rolled back takes it along (then it has to be sent again). Where the log is read
+it is a message in the log, too, which is the transaction's in the same way.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ from indelible.capture.postgres.names import CONTEXT
 from indelible.events.context import Frame
 
 _SEND = "SELECT pg_catalog.set_config(%s, %s, true)"
+_SEND_TO_LOG = (
+    "SELECT pg_catalog.set_config(%s, %s, true), "
+    # A standby has no log of its own to write to, and a write fails there anyhow.
+    "CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_logical_emit_message(true, "
+    "'indelible', pg_catalog.convert_to(%s, 'UTF8')) END"
+)
 _RECORD = "SELECT indelible.record(%s, %s)"
 
 
@@ -31,8 +38,17 @@ class Cursor(Protocol):
 class ContextSender:
     """Signs contexts for one database and sends them. Safe for threads."""
 
-    def __init__(self, context_key: bytes, incarnation: str, *, nonces: Nonces = NONCES) -> None:
-        """`incarnation` is the database's (`read_incarnation`)."""
+    def __init__(
+        self,
+        context_key: bytes,
+        incarnation: str,
+        *,
+        to_log: bool = False,
+        nonces: Nonces = NONCES,
+    ) -> None:
+        """`incarnation` is the database's (`read_incarnation`); `to_log` says that its log is read
+        instead of triggers fired."""
+        self._to_log = to_log
         self._key = context_key
         self._incarnation = incarnation
         self._nonces = nonces
@@ -65,7 +81,17 @@ class ContextSender:
 
     def send_text(self, cursor: Cursor, text: str) -> None:
         """Send what `signed` gave."""
-        cursor.execute(_SEND, (CONTEXT, text))
+        if self._to_log:
+            cursor.execute(_SEND_TO_LOG, (CONTEXT, text, text))
+        else:
+            cursor.execute(_SEND, (CONTEXT, text))
+
+    def command(self, literal: bytes) -> bytes:
+        """The same as a command, of the text as an SQL literal."""
+        if not self._to_log:
+            return b"SET LOCAL %s = %s" % (CONTEXT.encode(), literal)
+        name = b"'%s'" % CONTEXT.encode()
+        return _SEND_TO_LOG.encode() % (name, literal, literal)
 
     def record(self, cursor: Cursor, draft: bytes, *, nonce: str) -> None:
         """Put an explicit event into the outbox: it commits with this transaction or never was.

@@ -14,16 +14,35 @@ from indelible.capture.host import Journal
 from indelible.capture.outbox_layout import encode_layout
 from indelible.capture.postgres.baseline import Baseline
 from indelible.capture.postgres.connecting import connect, server_errors
-from indelible.capture.postgres.installed import FORMAT, check_installed, read_installed
+from indelible.capture.postgres.context import ContextSender
+from indelible.capture.postgres.installed import (
+    FORMAT,
+    check_installed,
+    has_log,
+    look_at_log,
+    read_installed,
+)
 from indelible.capture.postgres.locking import lock_target, locked
+from indelible.capture.postgres.log import LogDrain
+from indelible.capture.postgres.log_install import (
+    begin_log,
+    check_server,
+    end_log,
+    put_published,
+    set_up_statements,
+    slot_statement,
+)
 from indelible.capture.postgres.names import quote_name
 from indelible.capture.postgres.plan import (
     InstallPlan,
     TableWork,
+    identity_back,
     is_ours,
     plan_install,
+    uses_log,
 )
-from indelible.capture.postgres.schema import named_sql, read_schema
+from indelible.capture.postgres.schema import PostgresSchema, named_sql, read_schema
+from indelible.capture.postgres.triggers import function_name
 from indelible.capture.servers import Drift, InstallReport, Progress, Uninstalled
 from indelible.errors import CaptureError
 from indelible.policy.model import Policy, Server
@@ -70,6 +89,9 @@ def install(
     with contextlib.ExitStack() as stack:
         stack.enter_context(server_errors(server))
         connection = stack.enter_context(contextlib.closing(connect(server)))
+        if not dry_run:
+            # Whatever the log has yet to tell of what was set up before.
+            LogDrain(connection).drain()
         installed = read_installed(connection)
         is_first = not installed.meta
         meta = dict(installed.meta)
@@ -82,9 +104,17 @@ def install(
             }
             setting_up = [_sql(name) for name in _SETTING_UP]
         schema = read_schema(connection)
-        plan = plan_install(schema, policy, installed)
+        begins_log = uses_log(server.profile) and (
+            installed.is_lost or not uses_log(installed.profile)
+        )
+        if begins_log:
+            check_server(connection, server, meta["incarnation"])
+        plan = plan_install(schema, policy, installed, server.profile)
         open_to = _open_to(connection, server)
-        statements = (*setting_up, *_rights(server), *_statements(plan))
+        if not is_first or uses_log(server.profile):
+            setting_up += set_up_statements(connection, installed, server.profile)
+        slot = [slot_statement(meta["incarnation"])] if begins_log else []
+        statements = (*setting_up, *_rights(server), *slot, *_statements(plan))
         report = InstallReport(
             incarnation=meta["incarnation"],
             is_first=is_first,
@@ -95,11 +125,17 @@ def install(
         )
         if dry_run:
             return report
-        _set_up(connection, server, setting_up, meta if is_first else {})
-        installer = _Installer(server, connection, policy, journal, progress, patience_s)
+        if uses_log(server.profile):
+            meta["profile"] = server.profile
+        _set_up(connection, server, setting_up, meta if meta != installed.meta else {})
+        if begins_log:
+            begin_log(connection, meta["incarnation"])
+        installer = _Installer(server, connection, policy, journal, progress, patience_s, schema)
         installer.remove(plan)
         for work in plan.works:
             installer.table(work, meta["incarnation"])
+        if not uses_log(server.profile) and has_log(connection):
+            end_log(connection, meta["incarnation"])
         return msgspec.structs.replace(
             report,
             statements=statements if is_first or plan.works or plan.drops or open_to else (),
@@ -122,8 +158,10 @@ def check_on(connection: Connection, server: Server, policy: Policy) -> list[Dri
     """`check` over a connection of ours."""
     check_installed(connection)
     installed = read_installed(connection)
-    plan = plan_install(read_schema(connection), policy, installed)
-    return [*plan.drifts, *_open_to(connection, server)]
+    plan = plan_install(read_schema(connection), policy, installed, server.profile)
+    log = look_at_log(connection)
+    lost = [Drift("indelible.log", str(log))] if log is not None and not log.is_whole else []
+    return [*lost, *plan.drifts, *_open_to(connection, server)]
 
 
 def uninstall(
@@ -136,6 +174,8 @@ def uninstall(
     """
     with server_errors(server), contextlib.closing(connect(server)) as connection:
         check_installed(connection)
+        log = LogDrain(connection)
+        log.drain()
         waiting = _waiting(connection, delivered_through)
         if waiting and not force:
             raise CaptureError(
@@ -143,16 +183,26 @@ def uninstall(
                 "`indelible relay` first, or discard them with --force"
             )
         schema = read_schema(connection)
+        installed = read_installed(connection)
         for relation in schema.relations.values():
             drops = [
                 f"DROP TRIGGER {quote_name(one.name)} ON {relation.quoted}"
                 for one in schema.triggers
                 if one.relation == relation.oid and is_ours(one)
             ]
+            before = installed.identities.get(relation.oid)
+            if before is not None:
+                if relation.is_listed:
+                    drops.append(f"ALTER PUBLICATION indelible DROP TABLE ONLY {relation.quoted}")
+                drops += identity_back(relation, before)
             if drops:
-                with locked(connection, f"ONLY {relation.quoted}", patience_s) as cursor:
+                mode = "SHARE ROW EXCLUSIVE" if before is None else "ACCESS EXCLUSIVE"
+                with locked(connection, f"ONLY {relation.quoted}", patience_s, mode) as cursor:
                     for statement in drops:
                         cursor.execute(statement)
+        log.drain()
+        if has_log(connection):
+            end_log(connection, installed.meta["incarnation"])
         with connection.transaction(), connection.cursor() as cursor:
             # Rows that came until the last trigger was gone.
             waiting = _waiting(connection, delivered_through)
@@ -183,10 +233,22 @@ def incarnation_of(server: Server) -> str:
         return read_installed(connection).meta["incarnation"]
 
 
+def sender_for(server: Server, context_key: bytes) -> ContextSender:
+    """Signs contexts for the server's database. Raises `NotInstalledError`."""
+    return ContextSender(context_key, incarnation_of(server), to_log=server.profile == "log")
+
+
 def relay_rights(server: Server, role: str = "indelible_relay") -> tuple[str, ...]:
     """What a relay needs whose role isn't the owner's: nothing of the application's."""
     name = quote_name(role)
+    of_log = (
+        f"ALTER ROLE {name} REPLICATION",
+        f"GRANT INSERT ON indelible.outbox TO {name}",
+        f"GRANT UPDATE ON indelible.log TO {name}",
+        f"GRANT INSERT, DELETE ON indelible.log_counts TO {name}",
+    )
     return (
+        *(of_log if uses_log(server.profile) else ()),
         f"GRANT USAGE ON SCHEMA indelible TO {name}",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA indelible TO {name}",
         f"GRANT DELETE ON indelible.outbox TO {name}",
@@ -205,7 +267,9 @@ class _Installer:
         journal: Journal,
         progress: Progress | None,
         patience_s: float,
+        schema: PostgresSchema,
     ) -> None:
+        self._schema = schema
         self._server = server
         self._connection = connection
         self._policy = policy
@@ -218,19 +282,27 @@ class _Installer:
     def remove(self, plan: InstallPlan) -> None:
         """What isn't captured any more."""
         for statement in plan.drops:
-            if statement.startswith("DROP FUNCTION"):
+            if statement.startswith(("DROP FUNCTION", "ALTER PUBLICATION")):
                 self._connection.execute(statement)
                 continue
-            table = statement.rpartition(" ON ")[2]
-            with locked(self._connection, f"ONLY {table}", self._patience_s) as cursor:
+            table, mode = statement.rpartition(" ON ")[2], "SHARE ROW EXCLUSIVE"
+            if statement.startswith("ALTER TABLE "):
+                table, mode = _altered_table(statement), "ACCESS EXCLUSIVE"
+            with locked(self._connection, f"ONLY {table}", self._patience_s, mode) as cursor:
                 cursor.execute(statement)
         if plan.gone:
             self._connection.execute(_sql("forget_captured"), (list(plan.gone),))
+            if has_log(self._connection):
+                forgotten = named_sql("log.sql")["forget_published"]
+                self._connection.execute(forgotten, (list(plan.gone),))
 
     def table(self, work: TableWork, incarnation: str) -> None:
         """Triggers, and rows as they were when these were made."""
         with contextlib.closing(connect(self._server)) as other:
-            with locked(self._connection, lock_target(work.root), self._patience_s) as cursor:
+            target = lock_target(work.root)
+            with locked(self._connection, target, self._patience_s, work.mode) as cursor:
+                # What it tells of the table until now stands before the baseline.
+                LogDrain(other).drain()
                 for statement in (*work.drops, *work.creates):
                     cursor.execute(statement)
                 if work.is_new_layout:
@@ -268,9 +340,12 @@ class _Installer:
             "DELETE FROM indelible.captured WHERE root = %s AND NOT relation = ANY (%s)",
             (work.root.oid, [each.relation.oid for each in work.captured]),
         )
-        _close_functions(cursor, [each.function.name for each in work.captured])
+        _close_functions(cursor, [one.function.name for one in work.captured if one.function])
         for each in work.captured:
-            cursor.execute(_sql("seen"), (each.relation.oid, each.function.name))
+            oid = each.relation.oid
+            if uses_log(self._server.profile) and each.relation.is_readable:
+                put_published(cursor, self._schema, each, self._policy)
+            cursor.execute(_sql("seen"), (oid, function_name(each.relation), oid))
             seen = " ".join(sorted(row[0] for row in cursor.fetchall()))
             cursor.execute(
                 _sql("put_captured"),
@@ -288,7 +363,7 @@ def _set_up(
         for key, value in meta.items():
             cursor.execute(_sql("put_meta"), (key, value))
         # Default privileges of the owner's may have opened what is new.
-        cursor.execute(_sql("open_to"), ([*server.roles],))
+        cursor.execute(_sql("open_to"), (["SELECT", "DELETE", "USAGE"], [*server.roles]))
         grantees = {row[1] for row in cursor.fetchall()}
         for statement in _closing(sorted(grantees)):
             cursor.execute(statement)
@@ -332,8 +407,9 @@ def _statements(plan: InstallPlan) -> list[str]:
 
 def _open_to(connection: Connection, server: Server) -> list[Drift]:
     """Who could touch what is ours."""
+    may = ["SELECT", "DELETE", "USAGE", *(["INSERT", "UPDATE"] if has_log(connection) else [])]
     with connection.cursor() as cursor:
-        rows = cursor.execute(_sql("open_to"), ([*server.roles],)).fetchall()
+        rows = cursor.execute(_sql("open_to"), (may, [*server.roles])).fetchall()
     return [Drift(f"indelible.{name}", f"open to {role}") for name, role in rows]
 
 
@@ -343,6 +419,11 @@ def masters_on(connection: Connection, server: Server) -> tuple[str, ...]:
     with connection.cursor() as cursor:
         rows = cursor.execute(_sql("masters"), ([*server.roles],)).fetchall()
     return tuple(row[0] for row in rows)
+
+
+def _altered_table(statement: str) -> str:
+    """The table of `ALTER TABLE table REPLICA IDENTITY …`."""
+    return statement.removeprefix("ALTER TABLE ").rpartition(" REPLICA IDENTITY ")[0]
 
 
 def _waiting(connection: Connection, delivered_through: int) -> int:

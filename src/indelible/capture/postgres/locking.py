@@ -19,7 +19,9 @@ _LOCK_MS: Final = 200
 
 
 @contextlib.contextmanager
-def locked(connection: Connection, table: str, patience_s: float) -> Iterator[Any]:
+def locked(
+    connection: Connection, table: str, patience_s: float, mode: str = "SHARE ROW EXCLUSIVE"
+) -> Iterator[Any]:
     """A transaction in which nobody else writes to `table`; never waits long for that at once."""
     driver = load_driver()
     deadline = time.monotonic() + patience_s
@@ -30,7 +32,7 @@ def locked(connection: Connection, table: str, patience_s: float) -> Iterator[An
             transaction = connection.transaction()
             with transaction, connection.cursor() as cursor:
                 cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_MS}ms'")
-                cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+                cursor.execute(f"LOCK TABLE {table} IN {mode} MODE")
                 is_held = True
                 yield cursor
                 return

@@ -6,7 +6,7 @@ import contextlib
 
 from indelible.capture.postgres.connecting import connect, server_errors
 from indelible.capture.postgres.install import masters_on
-from indelible.capture.postgres.installed import check_installed, read_installed
+from indelible.capture.postgres.installed import check_installed, look_at_log, read_installed
 from indelible.capture.postgres.outbox import outbox_state, read_holder
 from indelible.capture.postgres.plan import plan_install
 from indelible.capture.postgres.schema import read_schema
@@ -19,11 +19,13 @@ def look_at(server: Server, policy: Policy) -> ServerLook:
     with server_errors(server), contextlib.closing(connect(server)) as connection:
         check_installed(connection)
         state = outbox_state(connection)
-        plan = plan_install(read_schema(connection), policy, read_installed(connection))
+        installed = read_installed(connection)
+        plan = plan_install(read_schema(connection), policy, installed, server.profile)
         return ServerLook(
             incarnation=state.incarnation,
             newest=state.newest,
             holder=read_holder(connection),
             masters=masters_on(connection, server),
             unseen=plan.unseen,
+            log=look_at_log(connection),
         )

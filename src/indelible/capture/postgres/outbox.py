@@ -88,10 +88,11 @@ def read_outbox(
     return OutboxRows(rows, layouts, is_end, nests.take_notices())
 
 
-def forget_rows(connection: Connection, below: int) -> bool:
-    """Delete some of the rows below this id; whether there may be more."""
+def forget_rows(connection: Connection, below: int, ended: int | None = None) -> bool:
+    """Delete some of the rows below this id, with `ended` only those of transactions below it;
+    whether there may be more."""
     with connection.cursor() as cursor:
-        cursor.execute(_sql("forget"), {"below": below, "limit": _FORGET_ROWS})
+        cursor.execute(_sql("forget"), {"below": below, "ended": ended, "limit": _FORGET_ROWS})
         return cursor.rowcount >= _FORGET_ROWS
 
 

@@ -60,7 +60,7 @@ BEGIN ATOMIC
     AND a.attnum > 0 AND NOT a.attisdropped;
 END
 -- name: create_record
-CREATE FUNCTION indelible.record(draft bytea, proof text) RETURNS void LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION indelible.record(draft bytea, proof text) RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $indelible$
 BEGIN
@@ -128,7 +128,7 @@ SELECT number, layout FROM indelible.layouts
 -- What is nested in each other is read together, so it stays together.
 DELETE FROM indelible.outbox WHERE id IN (
   SELECT id FROM indelible.outbox
-  WHERE id < least(%(below)s, (
+  WHERE (%(ended)s::text IS NULL OR xid < %(ended)s::text::xid8) AND id < least(%(below)s, (
     SELECT min(nest) + 1 FROM indelible.outbox WHERE nest < %(below)s AND id >= %(below)s))
   ORDER BY id LIMIT %(limit)s)
 -- name: waiting
@@ -186,6 +186,11 @@ UNION ALL
 SELECT p.proname || ':' || p.xmin
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname = 'indelible' AND p.proname = %s
+UNION ALL
+SELECT 'published:' || r.xmin || ':' || p.xmin
+FROM pg_catalog.pg_publication_rel r
+JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid AND p.pubname = 'indelible'
+WHERE r.prrelid = %s
 -- name: functions_open_to
 SELECT p.oid::regprocedure::text, r.rolname
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace

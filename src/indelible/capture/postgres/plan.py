@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -10,11 +10,22 @@ import msgspec
 from indelible.capture.outbox_layout import Layout, encode_layout, layout_for
 from indelible.capture.postgres.names import AFTER_PREFIX, quote_name
 from indelible.capture.postgres.schema import FoundTrigger, PostgresSchema, Relation
-from indelible.capture.postgres.triggers import Captured, TriggerSql, capture_sql
+from indelible.capture.postgres.triggers import (
+    Captured,
+    FunctionSql,
+    TriggerSql,
+    capture_sql,
+    function_name,
+)
 from indelible.capture.schema import Unseen
 from indelible.capture.servers import Drift
-from indelible.policy.model import Policy
+from indelible.policy.model import Policy, Profile
 
+_IDENTITY: Final = " REPLICA IDENTITY "
+_TOUCHED: Final = (
+    "triggers or function were touched, and are again as they were",
+    "the publication was touched, and is again as it was",
+)
 _FIRES: Final = {"O": "not always", "D": "disabled", "R": "only in replicas"}
 
 
@@ -33,12 +44,40 @@ class CapturedRow(msgspec.Struct, frozen=True, kw_only=True):
     baseline: int | None
 
 
+class Identity(msgspec.Struct, frozen=True):
+    """A relation's REPLICA IDENTITY as it was before us, and the index that it named."""
+
+    letter: str
+    index: str | None
+
+
 class Installed(msgspec.Struct, frozen=True, kw_only=True):
     """What an earlier `install` left: `meta` is empty where there was none."""
 
     meta: dict[str, str]
     layouts: dict[int, Layout]
     captured: dict[int, CapturedRow]
+    identities: dict[int, Identity] = {}
+    is_lost: bool = False
+    """Whether the log can't be read from where it was read to."""
+
+    @property
+    def profile(self) -> Profile:
+        """What sees the writes now."""
+        return profile_of(self.meta)
+
+
+def profile_of(meta: Mapping[str, str]) -> Profile:
+    """The profile of which an outbox is."""
+    found = meta.get("profile")
+    if found == "log":
+        return "log"
+    return "both" if found == "both" else "triggers"
+
+
+def uses_log(profile: Profile) -> bool:
+    """Whether the log is read."""
+    return profile != "triggers"
 
 
 class TableWork(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,9 +96,10 @@ class TableWork(msgspec.Struct, frozen=True, kw_only=True):
     is_due: bool
 
     @property
-    def locked(self) -> str:
-        """The table to lock: all partitions with it."""
-        return self.root.quoted
+    def mode(self) -> str:
+        """How the table has to be locked: another REPLICA IDENTITY keeps readers out, too."""
+        is_alone = any(_IDENTITY in one for one in (*self.drops, *self.creates))
+        return "ACCESS EXCLUSIVE" if is_alone else "SHARE ROW EXCLUSIVE"
 
 
 class InstallPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,21 +115,27 @@ class InstallPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 def seen_text(schema: PostgresSchema, captured: Captured) -> str:
     """The versions of the triggers and the function that are there."""
-    function = schema.functions.get(captured.function.name)
+    function = schema.functions.get(function_name(captured.relation))
     parts = [
         f"{one.name}:{one.xmin}"
         for one in schema.triggers
         if one.relation == captured.relation.oid and one.is_ours
     ]
-    return " ".join(sorted([*parts, f"{captured.function.name}:{function and function.xmin}"]))
+    if function is not None:
+        parts.append(f"{function.name}:{function.xmin}")
+    if captured.relation.published is not None:
+        parts.append(f"published:{captured.relation.published}")
+    return " ".join(sorted(parts))
 
 
-def plan_install(schema: PostgresSchema, policy: Policy, installed: Installed) -> InstallPlan:
+def plan_install(
+    schema: PostgresSchema, policy: Policy, installed: Installed, profile: Profile
+) -> InstallPlan:
     """Everything between what is there and what the policy wants.
 
     Raises `ConfigurationError` where the policy can't be followed; see `layout_for`.
     """
-    planner = _Planner(schema, policy, installed)
+    planner = _Planner(schema, policy, installed, profile)
     for relation in schema.relations.values():
         if relation.root == relation.oid:
             planner.table(relation)
@@ -97,7 +143,11 @@ def plan_install(schema: PostgresSchema, policy: Policy, installed: Installed) -
 
 
 class _Planner:
-    def __init__(self, schema: PostgresSchema, policy: Policy, installed: Installed) -> None:
+    def __init__(
+        self, schema: PostgresSchema, policy: Policy, installed: Installed, profile: Profile
+    ) -> None:
+        self._profile = profile
+        self._uses_log = uses_log(profile)
         self._schema = schema
         self._policy = policy
         self._installed = installed
@@ -114,11 +164,18 @@ class _Planner:
         if table is None:
             return
         rules = self._policy.table(table.name)
-        if table.unseen is not None or not rules.writes:
-            why = table.unseen or "writes = false in the policy"
+        generated = {one.name for one in table.columns if one.is_generated}
+        why = table.unseen or (None if rules.writes else "writes = false in the policy")
+        if why is None and self._profile == "log":
+            why = self._unlogged(root, generated.intersection(table.key))
+        if why is not None:
             self._unseen.append(Unseen(table.name, why))
             return
-        layout = layout_for(self._schema.tables, table, self._policy)
+        if self._uses_log and not root.has_primary:
+            # What REPLICA IDENTITY named is no key any more.
+            table = msgspec.structs.replace(table, key=())
+        left_out = generated if self._profile == "log" else ()
+        layout = layout_for(self._schema.tables, table, self._policy, left_out)
         layout = msgspec.structs.replace(layout, kind=layout.kind.replace(":", "_"))
         members = [one for one in self._schema.relations.values() if one.root == root.oid]
         before = [row for row in self._installed.captured.values() if row.root == root.oid]
@@ -131,13 +188,16 @@ class _Planner:
         captured = tuple(
             self._capture(member, layout, number, is_entangled=is_entangled)
             for member in members
-            if member.unseen is None
+            if self._why_unseen(member) is None
         )
         for member in members:
-            if member.unseen is not None and member is not root:
-                self._unseen.append(Unseen(member.display, member.unseen))
+            why = self._why_unseen(member)
+            if why is not None and member is not root:
+                self._unseen.append(Unseen(member.display, why))
         self._tables.append(table.name)
-        drops, creates = [], []
+        drops: list[str] = []
+        creates: list[str] = []
+        is_touched = False
         was_here = any(row.relation == root.oid for row in before)
         for each in captured:
             self._wanted[each.relation.oid] = each
@@ -146,25 +206,19 @@ class _Planner:
                 continue
             if self._installed.meta:
                 self._drifts.append(Drift(each.relation.display, what))
-            drops += [
-                f"DROP TRIGGER {quote_name(one.name)} ON {each.relation.quoted}"
-                for one in self._ours(each.relation.oid)
-            ]
-            creates.append(each.function.sql)
-            revoke = f"REVOKE ALL ON FUNCTION indelible.{each.function.name}() FROM PUBLIC"
-            creates.append(revoke)
-            for trigger in each.triggers:
-                creates += [trigger.sql, _always(each.relation, trigger)]
+            is_touched = True
+            drops += self._drops(each)
+            creates += self._creates(each)
         detached = {row.relation for row in before} - {each.relation.oid for each in captured}
         for oid in detached:
             self._drifts.append(
                 Drift(self._installed.captured[oid].name, f"no partition of {table.name} any more")
             )
         row = self._installed.captured.get(root.oid)
-        is_due = bool(creates) or bool(detached) or row is None or row.baseline is None
-        if row is not None and row.baseline is None and not creates:
+        is_due = is_touched or bool(detached) or row is None or row.baseline is None
+        if row is not None and row.baseline is None and not is_touched:
             self._drifts.append(Drift(table.name, "its rows aren't all written down yet"))
-        if creates or is_due:
+        if is_due:
             self._works.append(
                 TableWork(
                     root=root,
@@ -178,9 +232,55 @@ class _Planner:
                 )
             )
 
+    def _why_unseen(self, relation: Relation) -> str | None:
+        if relation.unseen is None and self._profile == "log":
+            return self._unlogged(relation, ())
+        return relation.unseen
+
+    def _unlogged(self, relation: Relation, computed: Collection[str]) -> str | None:
+        if not relation.is_logged:
+            return "an unlogged table: the log doesn't have it"
+        if computed:
+            return "its key is computed (GENERATED): the log doesn't have it"
+        return None
+
+    def _drops(self, captured: Captured) -> list[str]:
+        """What has to go before `_creates`; the log's part in that order in which no write of the
+        application's fails."""
+        relation = captured.relation
+        found = _trigger_drops(relation, self._ours(relation.oid))
+        if captured.function is None and function_name(relation) in self._schema.functions:
+            found.append(f"DROP FUNCTION indelible.{function_name(relation)}()")
+        if relation.is_listed and not (self._uses_log and relation.published):
+            found.append(f"ALTER PUBLICATION indelible DROP TABLE ONLY {relation.quoted}")
+        if not self._uses_log:
+            found += self._identity_back(relation)
+        return found
+
+    def _creates(self, captured: Captured) -> list[str]:
+        found = []
+        relation, function = captured.relation, captured.function
+        if function is not None:
+            found.append(function.sql)
+            found.append(f"REVOKE ALL ON FUNCTION indelible.{function.name}() FROM PUBLIC")
+        for trigger in captured.triggers:
+            found += [trigger.sql, _always(relation, trigger)]
+        if self._uses_log and relation.is_readable:
+            if relation.identity != "f":
+                found.append(f"ALTER TABLE {relation.quoted}{_IDENTITY}FULL")
+            if relation.published is None:
+                found.append(f"ALTER PUBLICATION indelible ADD TABLE ONLY {relation.quoted}")
+        return found
+
+    def _identity_back(self, relation: Relation) -> list[str]:
+        before = self._installed.identities.get(relation.oid)
+        return identity_back(relation, before) if before is not None else []
+
     def _capture(
         self, relation: Relation, layout: Layout, number: int, *, is_entangled: bool
     ) -> Captured:
+        if self._profile == "log":
+            return Captured(relation=relation, number=number, layout=layout)
         return capture_sql(
             self._schema, relation, layout, number, self._policy, is_entangled=is_entangled
         )
@@ -193,12 +293,32 @@ class _Planner:
             return "new" if wanted.relation.root == oid else "new partition"
         if is_altered:
             return "altered"
-        function = self._schema.functions.get(wanted.function.name)
+        if self._uses_log and self._installed.is_lost:
+            return "the log told not everything of it"
+        if self._installed.profile != self._profile:
+            return f"captured by {self._installed.profile}, by {self._profile} in the policy"
         found = {one.name: one for one in self._ours(oid)}
+        if wanted.function is not None:
+            what = self._what_of_triggers(wanted, wanted.function, found)
+        else:
+            what = "its triggers are still there" if found else None
+        if row.root != wanted.relation.root:
+            what = f"attached to another table (it was {row.name})"
+        if what is None and self._uses_log and wanted.relation.is_readable:
+            if wanted.relation.identity != "f":
+                what = "its REPLICA IDENTITY isn't FULL"
+            elif wanted.relation.published is None:
+                what = "not in the publication, or in part"
+        if what is None and row.seen != seen_text(self._schema, wanted):
+            what = _TOUCHED[wanted.function is None]
+        return what
+
+    def _what_of_triggers(
+        self, wanted: Captured, of: FunctionSql, found: dict[str, FoundTrigger]
+    ) -> str | None:
+        function = self._schema.functions.get(of.name)
         if function is None or set(found) < {one.name for one in wanted.triggers}:
             return "triggers missing"
-        if row.root != wanted.relation.root:
-            return f"attached to another table (it was {row.name})"
         for trigger in wanted.triggers:
             one = found.get(trigger.name)
             if one is None:
@@ -211,22 +331,18 @@ class _Planner:
         other = self._capture(
             wanted.relation, wanted.layout, wanted.number, is_entangled=not is_entangled
         )
-        if function.source == other.function.source:
+        if other.function is not None and function.source == other.function.source:
             return "triggers of the application or foreign keys came or went"
         if (
-            function.source != wanted.function.source
+            function.source != of.source
             or not function.is_definer
             or not function.is_owned
-            or function.settings != wanted.function.settings
+            or function.settings != of.settings
         ):
             return "function replaced"
         if any(not self._is_as_wanted(found.pop(one.name), one) for one in wanted.triggers):
             return "triggers altered"
-        if found:
-            return "triggers altered"
-        if row.seen != seen_text(self._schema, wanted):
-            return "triggers or function were touched, and are again as they were"
-        return None
+        return "triggers altered" if found else None
 
     def _is_as_wanted(self, found: FoundTrigger, wanted: TriggerSql) -> bool:
         function = self._schema.functions.get(wanted.function)
@@ -243,10 +359,10 @@ class _Planner:
             relation = self._schema.relations.get(oid)
             self._drifts.append(Drift(row.name, "dropped" if relation is None else "excluded"))
             if relation is not None:
-                drops += [
-                    f"DROP TRIGGER {quote_name(one.name)} ON {relation.quoted}"
-                    for one in self._ours(oid)
-                ]
+                drops += _trigger_drops(relation, self._ours(oid))
+                if relation.is_listed:
+                    drops.append(f"ALTER PUBLICATION indelible DROP TABLE ONLY {relation.quoted}")
+                drops += self._identity_back(relation)
             if f"write_{oid}" in self._schema.functions:
                 drops.append(f"DROP FUNCTION indelible.write_{oid}()")
         for name in ("stray", "altered", "record"):
@@ -269,6 +385,19 @@ class _Planner:
             unseen=tuple(self._unseen),
             tables=tuple(self._tables),
         )
+
+
+def identity_back(relation: Relation, before: Identity) -> list[str]:
+    """What makes a relation's REPLICA IDENTITY what it was before us."""
+    if before.letter == "f" or relation.identity != "f":
+        return []
+    index = f"USING INDEX {quote_name(before.index)}" if before.index is not None else "NOTHING"
+    way = {"d": "DEFAULT", "n": "NOTHING"}.get(before.letter, index)
+    return [f"ALTER TABLE {relation.quoted}{_IDENTITY}{way}"]
+
+
+def _trigger_drops(relation: Relation, triggers: Iterable[FoundTrigger]) -> list[str]:
+    return [f"DROP TRIGGER {quote_name(one.name)} ON {relation.quoted}" for one in triggers]
 
 
 def is_ours(trigger: FoundTrigger) -> bool:

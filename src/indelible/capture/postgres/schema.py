@@ -32,6 +32,9 @@ class Relation(msgspec.Struct, frozen=True, kw_only=True):
 
     `root` is the table that its rows are rows of: of a partition the outermost partitioned table,
     else itself. `inherits` says that it is part of an inheritance tree that isn't partitioned.
+    `identity` is its REPLICA IDENTITY as the catalogue has it, with the index that it names, if it
+    does. `published` is another text whenever our publication was touched; None where that doesn't
+    have all of the relation's rows, though it may list it.
     """
 
     oid: int
@@ -42,6 +45,17 @@ class Relation(msgspec.Struct, frozen=True, kw_only=True):
     inherits: bool
     owner: str
     unseen: str | None
+    is_logged: bool
+    identity: str
+    identity_index: str | None
+    has_primary: bool
+    is_listed: bool
+    published: str | None
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the log can have rows of it."""
+        return self.is_logged and not self.is_partitioned
 
     @property
     def display(self) -> str:
@@ -139,6 +153,12 @@ class _Reader:
                 and (row[0] in parents or row[0] in inherited),
                 owner=row[6],
                 unseen=_unseen(row),
+                is_logged=row[5] != "u",
+                identity=row[10],
+                identity_index=row[11],
+                has_primary=row[12],
+                is_listed=row[13],
+                published=row[14],
             )
             for row in rows
         }
@@ -261,7 +281,7 @@ def _root(oid: int, parents: Mapping[int, int], partitions: set[int]) -> int:
 
 
 def _unseen(row: tuple[Any, ...]) -> str | None:
-    _, _, _, kind, _, _, owner, is_owned, is_of_extension, is_subscribed = row
+    kind, owner, is_owned, is_of_extension, is_subscribed = row[3], *row[6:10]
     if kind == "f":
         return "a foreign table: what changes it elsewhere fires no trigger"
     if is_of_extension:

@@ -194,7 +194,8 @@ def planner_on(connection: Connection, policy: Policy) -> Planner:
     """Of texts of any session: a name may be in any schema. Raises `psycopg.Error`."""
     readable = read_readable(connection)
     anybody = Session((), "", frozenset())
-    return Planner(schema_for(readable, anybody), policy, PostgresDialect(readable, anybody))
+    dialect = PostgresDialect(readable, anybody, policy)
+    return Planner(schema_for(readable, anybody), policy, dialect)
 
 
 class SessionPlanner:

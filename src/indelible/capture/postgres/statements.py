@@ -14,9 +14,8 @@ from typing import Any, TypeVar
 from indelible.capture.access import Access
 from indelible.capture.access_event import Who
 from indelible.capture.host import CaptureHost
-from indelible.capture.postgres.context import ContextSender
 from indelible.capture.postgres.foresight import Foresight
-from indelible.capture.postgres.install import incarnation_of
+from indelible.capture.postgres.install import sender_for
 from indelible.capture.postgres.reads import ConnectionReads, Query
 from indelible.capture.postgres.server_reads import ServerReads
 from indelible.capture.postgres.transaction import WritingTransaction
@@ -50,9 +49,7 @@ class ServerCapture:
                 "expected [database] url in indelible.toml to name the PostgreSQL server, found "
                 "none: its triggers are what captures writes"
             )
-        self.senders = DatabaseSenders(
-            trail, server, lambda: ContextSender(trail.context_key, incarnation_of(server))
-        )
+        self.senders = DatabaseSenders(trail, server, lambda: sender_for(server, trail.context_key))
         self.reads = ServerReads(trail, server)
         self._foresight = Foresight()
 

@@ -53,13 +53,18 @@ class FunctionSql(msgspec.Struct, frozen=True):
 
 
 class Captured(msgspec.Struct, frozen=True, kw_only=True):
-    """What captures one relation."""
+    """What captures one relation; neither function nor triggers where the log is read instead."""
 
     relation: Relation
     number: int
     layout: Layout
-    function: FunctionSql
-    triggers: tuple[TriggerSql, ...]
+    function: FunctionSql | None = None
+    triggers: tuple[TriggerSql, ...] = ()
+
+
+def function_name(relation: Relation) -> str:
+    """What the function for the writes to `relation` is called."""
+    return f"write_{relation.oid}"
 
 
 def capture_sql(
@@ -114,7 +119,7 @@ class _Writer:
         self._looks = self._is_entangled and can_look(layout)
 
     def function(self) -> FunctionSql:
-        name = f"write_{self._relation.oid}"
+        name = function_name(self._relation)
         settings = {
             "search_path": "pg_catalog, pg_temp",
             **settings_for(slot.type for slot in self._layout.slots),
@@ -206,7 +211,7 @@ END
         )
 
     def select(self, alias: str) -> str:
-        return f"SELECT {self._subject(alias)}, {self._image(alias)}"
+        return f"SELECT {self.subject(alias)}, {self._image(alias)}"
 
     # -- one row at a time ----------------------------------------------------------------------
 
@@ -269,8 +274,8 @@ END
 
     def _puts(self, old: str, new: str, *, looks: bool) -> tuple[str, str, str]:
         """One row inserted, deleted, updated."""
-        before = {"s0": self._subject(old), "old": self._image(old)}
-        after = {"s1": self._subject(new), "new": self._image(new)}
+        before = {"s0": self.subject(old), "old": self._image(old)}
+        after = {"s1": self.subject(new), "new": self._image(new)}
         changed = self._bits(f"ROW({old}.{{c}})::text", f"ROW({new}.{{c}})::text")
         left: list[dict[str, str]] = [{}, {}, {}]
         if looks:
@@ -287,7 +292,7 @@ END
 
     def _looked_at(self) -> str:
         row = f"(NULL::{self._relation.quoted})"
-        parts = [self._subject(row), self._image(row)]
+        parts = [self.subject(row), self._image(row)]
         parts += [f"{row}.{quote_name(name)}" for name in self._changed]
         parts += [f"{row}.{name} = {row}.{name}" for name in self._key_names() if self._looks]
         return ", ".join(parts)
@@ -346,13 +351,13 @@ END
             also += f", {self._here('r')} AS here"
         return (
             f"SELECT row_number() OVER () AS place, {self._image('r')} AS image, "
-            f"{self._subject('r')} AS subject{also} FROM {table} AS r"
+            f"{self.subject('r')} AS subject{also} FROM {table} AS r"
         )
 
     # -- parts ----------------------------------------------------------------------------------
 
     def _truncate(self) -> str:
-        put = self._put(OP_DELETE, {"s0": self._subject("t"), "old": self._image("t")})
+        put = self._put(OP_DELETE, {"s0": self.subject("t"), "old": self._image("t")})
         return f"{put} FROM ONLY {self._relation.quoted} AS t"
 
     def _put(self, op: int, values: dict[str, str]) -> str:
@@ -394,7 +399,7 @@ END
         )
         return f"concat({', '.join(bits)})"
 
-    def _subject(self, alias: str) -> str:
+    def subject(self, alias: str) -> str:
         """`=` and whose row it is; empty for nobody's, NULL for one that can't be found."""
         subject = self._layout.subject
         if subject is None or subject.source != "stored":
@@ -403,7 +408,7 @@ END
         return self._path(alias, path.hops, 0) if path is not None else "NULL"
 
     def _path(self, alias: str, hops: Sequence[Hop], depth: int) -> str:
-        column = f"{alias}.{quote_name(self._exact(alias, hops, depth))}"
+        column = f"{alias}.{quote_name(self.exact(alias, hops, depth))}"
         if depth == len(hops) - 1:
             found = f"format('=%s', {column})"
         else:
@@ -421,7 +426,7 @@ END
             )
         return f"CASE WHEN {column} IS NULL THEN '' ELSE {found} END"
 
-    def _exact(self, alias: str, hops: Sequence[Hop], depth: int) -> str:
+    def exact(self, alias: str, hops: Sequence[Hop], depth: int) -> str:
         """The column as the table has it: policies don't tell upper from lower case."""
         name = self._layout.table if depth == 0 else hops[depth - 1].table
         table = self._schema.tables.table(name)
@@ -488,6 +493,24 @@ def _trigger(
         f"CREATE TRIGGER {quote_name(name)} {event} ON {relation.quoted} {scope} "
         f"EXECUTE FUNCTION indelible.{function}()",
     )
+
+
+def subject_sql(
+    schema: PostgresSchema, relation: Relation, layout: Layout, policy: Policy
+) -> tuple[str, str] | None:
+    """The column on which the path of a subject begins that has to be looked up, and the query that
+    gives it for the text of such a value, as a trigger would write it; None for no such path."""
+    path = policy.table(layout.table).subject
+    if path is None or layout.subject is None or layout.subject.source != "stored":
+        return None
+    writer = _Writer(schema, relation, layout, 0, policy, False)
+    column = writer.exact("t", path.hops, 0)
+    name = quote_name(column)
+    # The first of the two only lends its type.
+    typed = f"SELECT (NULL::{relation.quoted}).{name} AS {name}"
+    query = f"SELECT {writer.subject('t')} FROM ({typed} UNION ALL SELECT ".replace("%", "%%")
+    end = f") AS t WHERE t.{name} IS NOT NULL".replace("%", "%%")
+    return column, f"{query}%s{end}"
 
 
 def baseline_sql(schema: PostgresSchema, relation: Relation, layout: Layout, policy: Policy) -> str:

@@ -16,6 +16,7 @@ from indelible.events.values import TypedValue, Value, to_value
 INTEGERS: Final = frozenset({"int2", "int4", "int8"})
 TEXTS: Final = frozenset({"text", "varchar", "bpchar", "name"})
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|""|\\.)*)"|([^,()"\\]*)', re.S)
+_TO_QUOTE: Final = re.compile('[,()"\\\\ \t\n\v\f\r]')
 _ESCAPED: Final = re.compile(r'""|\\(.)', re.S)
 
 SETTINGS: Final = {
@@ -111,6 +112,19 @@ def parse_record(text: str, columns: int) -> list[str | None]:
     if len(fields) != columns:
         raise MalformedEventError(f"expected a row of {columns} columns, got {len(fields)}")
     return fields
+
+
+def format_record(fields: Sequence[str | None]) -> str:
+    """A row's text form, as the server writes it of these fields."""
+    return f"({','.join(map(_format_field, fields))})"
+
+
+def _format_field(field: str | None) -> str:
+    if field is None:
+        return ""
+    if field and not _TO_QUOTE.search(field):
+        return field
+    return '"' + field.replace("\\", "\\\\").replace('"', '""') + '"'
 
 
 def _parse_quoted(text: str) -> list[str | None]:

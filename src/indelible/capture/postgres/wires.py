@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Final
 
 from indelible.capture.postgres.connecting import load_driver
 from indelible.capture.postgres.context import ContextSender, Cursor
-from indelible.capture.postgres.names import CONTEXT
 
 _PSYCOPG2_IDLE: Final = 0
 _PSYCOPG2_IN_TRANSACTION: Final = 2
@@ -63,7 +62,6 @@ class Wire(abc.ABC):
     def can_begin(self) -> bool:
         """Whether `begin` may be called, in autocommit and while idle."""
         return True
-
 
     def cursor(self) -> Cursor:
         """A cursor of capture's own; to be closed."""
@@ -137,7 +135,9 @@ class PsycopgWire(AsyncPsycopgWire):
             super().tell(sender, text)
             return
         # psycopg sends its BEGIN with the next statement, unless one is open by then.
-        self._send(text, begin=self._driver._get_tx_start_command() if self.is_idle else b"")
+        self._send(
+            sender, text, begin=self._driver._get_tx_start_command() if self.is_idle else b""
+        )
 
     @property
     def can_begin(self) -> bool:
@@ -147,11 +147,11 @@ class PsycopgWire(AsyncPsycopgWire):
         return bool(is_off and driver.info.encoding == "utf-8")
 
     def begin(self, sender: ContextSender, text: str) -> None:
-        self._send(text, begin=b"BEGIN")
+        self._send(sender, text, begin=b"BEGIN")
 
-    def _send(self, text: str, *, begin: bytes) -> None:
+    def _send(self, sender: ContextSender, text: str, *, begin: bytes) -> None:
         literal = load_driver().pq.Escaping(self._driver.pgconn).escape_literal(text.encode())
-        command = b"SET LOCAL %s = %s" % (CONTEXT.encode(), bytes(literal))
+        command = sender.command(bytes(literal))
         self._execute(begin + b"; " + command if begin else command)
 
     def _run(self, command: str) -> None:
@@ -168,7 +168,7 @@ class PsycopgWire(AsyncPsycopgWire):
         pgconn = self._driver.pgconn
         pgconn.send_query(command)
         for result in (yield from generators.execute(pgconn)):
-            if result.status != pq.ExecStatus.COMMAND_OK:
+            if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
                 raise errors.error_from_result(result)
 
 
