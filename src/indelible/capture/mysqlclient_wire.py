@@ -33,10 +33,11 @@ class MysqlclientWire(Wire):
 
     def __init__(self, driver: Any) -> None:
         super().__init__(None, driver)
+        self._status = _status_of(driver)
 
     @property
     def is_idle(self) -> bool:
-        return bool(self._driver.closed) or not _status_of(self._driver) & IN_TRANSACTION
+        return bool(self._driver.closed) or not self._status() & IN_TRANSACTION
 
     @property
     def is_autocommit(self) -> bool:
@@ -72,10 +73,10 @@ class _OwnCursor(Cursor):  # type: ignore[misc]  # mysqlclient has no types
         return self.rowcount
 
 
-def status_reader(library: Any) -> Callable[[Any], int]:
-    """How a connection's status flags are read through `library`, what mysqlclient is linked with.
+def status_reader(library: Any) -> Callable[[Any], Callable[[], int]]:
+    """What makes of an open connection how its status flags are read, as long as it is open.
 
-    Raises `CaptureError` where that isn't MariaDB's.
+    `library` is what mysqlclient is linked with. Raises `CaptureError` where that isn't MariaDB's.
     """
     try:
         ask = library.mariadb_get_info
@@ -90,14 +91,19 @@ def status_reader(library: Any) -> Callable[[Any], int]:
     pointer_in.argtypes = [ctypes.py_object, ctypes.c_char_p]
     pointer_in.restype = ctypes.c_void_p
 
-    def read(connection: Any) -> int:
-        status = ctypes.c_uint()
+    def reader_of(connection: Any) -> Callable[[], int]:
         capsule = connection._get_native_connection()
         pointer = pointer_in(capsule, b"_mysql.connection.native_connection")
-        ask(pointer, _SERVER_STATUS, ctypes.byref(status))
-        return status.value
+        status = ctypes.c_uint()
+        there = ctypes.byref(status)
 
-    return read
+        def read() -> int:
+            ask(pointer, _SERVER_STATUS, there)
+            return status.value
+
+        return read
+
+    return reader_of
 
 
 _status_of: Final = status_reader(ctypes.PyDLL(_mysql.__file__))

@@ -10,10 +10,14 @@ from typing import Any
 
 import aiomysql
 import pytest
+from sqlalchemy.engine import make_url
+from tests.capture.reads.host import ids_by_kind
+from tests.mariadb_server import MariadbDatabase
 
 from indelible import Actor, Target, Trail, acting_as
 from indelible.capture.aiomysql import connect, create_pool
 
+from .reading import host_of
 from .test_drivers import (
     ALICE,
     BOB,
@@ -272,3 +276,30 @@ def test_a_server_that_goes_away_is_the_statements_own_error(site: Site, trail: 
     with acting_as(ALICE):
         assert asyncio.run(said(connect(**options(site), trail=trail))) == plain
     assert told(trail, ALICE) == ["person.insert 9"]
+
+
+def test_what_was_handed_out_is_on_disk_when_a_connection_goes_back(
+    mariadb_database: MariadbDatabase,
+) -> None:
+    """By nobody, so that no request's end writes it; the cursor is still open."""
+    mariadb_database.execute(
+        "CREATE TABLE person (id INT PRIMARY KEY, name TEXT)",
+        "INSERT INTO person VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')",
+    )
+    host = host_of(mariadb_database)
+    parts = make_url(mariadb_database.url("app"))
+    where = {"host": parts.host, "port": parts.port, "db": parts.database}
+
+    async def run() -> None:
+        async with create_pool(**where, user="app", password="app", trail=host) as pool:
+            connection = await pool.acquire()
+            cursor = await connection.cursor()
+            await cursor.execute("SELECT name FROM person ORDER BY id")
+            for _ in range(3):
+                await cursor.fetchone()
+            await connection.rollback()
+            pool.release(connection)
+            assert [set(ids) for ids in ids_by_kind(host.take()).values()] == [{(1,), (2,), (3,)}]
+            assert host.journal.is_synced
+
+    asyncio.run(run())

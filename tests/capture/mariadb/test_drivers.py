@@ -443,6 +443,36 @@ def test_a_server_that_goes_away_is_the_statements_own_error(
     assert said[0] == said[1]
 
 
+@pytest.mark.parametrize("is_used", [False, True])
+def test_a_closed_connection_says_what_it_says_without_capture(
+    site: Site, trail: Trail, driver: Driver, *, is_used: bool
+) -> None:
+    said: list[list[object]] = []
+    for connect in (driver.plain.connect, partial(driver.captured.connect, trail=trail)):
+        connection = connect(**arguments(site))
+        cursor = connection.cursor()
+        if is_used:
+            cursor.execute("SELECT name FROM person")
+        connection.close()
+        said.append([])
+        for ask in (
+            partial(connection.query, b"SELECT 1"),
+            partial(cursor.execute, "SELECT 1"),
+            partial(cursor.executemany, "INSERT INTO person (name) VALUES (%s)", [("x",)]),
+            partial(cursor.callproc, "people"),
+            connection.commit,
+            connection.rollback,
+            partial(connection.autocommit, True),
+            cursor.close,
+            connection.close,
+        ):
+            try:
+                said[-1].append(ask())
+            except driver.plain.Error as error:
+                said[-1].append((type(error), error.args))
+    assert said[0] == said[1]
+
+
 def test_a_trail_of_another_database_is_refused(tmp_path: Path, driver: Driver) -> None:
     config = tmp_path / "indelible.toml"
     config.write_text("[trail]\nurl = 'sqlite:///trail.db'\n")
