@@ -1,0 +1,1 @@
+"""SAID: application logs: what may stand in them, what gives something away."""

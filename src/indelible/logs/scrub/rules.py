@@ -1,0 +1,11 @@
+"""The rules that are used where nobody says otherwise; where two find the same, the first counts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from indelible.logs.scrub.model import Rule
+from indelible.logs.scrub.rules_people import PEOPLE_RULES
+from indelible.logs.scrub.rules_secrets import SECRET_RULES
+
+DEFAULT_RULES: Final[tuple[Rule, ...]] = SECRET_RULES + PEOPLE_RULES
