@@ -4,6 +4,8 @@ Rules are written with these lines at hand; what they reach on others is measure
 `tests.logs.held_out`.
 """
 
+# ruff: noqa: E501 - lines of logs stay whole
+
 from __future__ import annotations
 
 import base64
@@ -19,9 +21,41 @@ from indelible.logs.scrub.model import DataClass
 
 HEX: Final = "0123456789abcdef"
 ALNUM: Final = string.ascii_letters + string.digits
-FIRST: Final = "Zara Yan Olu Maya Igor Lena Tomas Aiko Priya Noor Jonas Elif Marta Pavel Chloe".split()
-LAST: Final = "Okafor Lindqvist Moreau Santos Weber Novak Tanaka Haddad Rossi Jensen Kovacs Byrne".split()
-STREETS: Final = "Maple Oak Station Church Mill Victoria Park King Harbour Elm".split()
+FIRST: Final = (
+    "Zara",
+    "Yan",
+    "Olu",
+    "Maya",
+    "Igor",
+    "Lena",
+    "Tomas",
+    "Aiko",
+    "Priya",
+    "Noor",
+    "Jonas",
+)
+LAST: Final = (
+    "Okafor",
+    "Lindqvist",
+    "Moreau",
+    "Santos",
+    "Weber",
+    "Novak",
+    "Tanaka",
+    "Haddad",
+    "Rossi",
+)
+STREETS: Final = (
+    "Maple",
+    "Oak",
+    "Station",
+    "Church",
+    "Mill",
+    "Victoria",
+    "Park",
+    "King",
+    "Harbour",
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +98,9 @@ class Source:
         return base64.urlsafe_b64encode(self.rng.randbytes(count)).decode().rstrip("=")
 
     def password(self) -> str:
-        word = self.pick("Tr0ub4dor", "correcthorse", "Winter", "s3cr3t", "hunter", "Pa55w0rd", "zx81")
+        word = self.pick(
+            "Tr0ub4dor", "correcthorse", "Winter", "s3cr3t", "hunter", "Pa55w0rd", "zx81"
+        )
         return word + self.pick("!", "#", "-", "_", "") + self.digits(3)
 
     def person(self) -> str:
@@ -111,7 +147,9 @@ class Source:
     def birth(self) -> str:
         year, month, day = self.day()
         return self.pick(
-            f"{year}-{month:02d}-{day:02d}", f"{day:02d}/{month:02d}/{year}", f"{day}.{month}.{year}"
+            f"{year}-{month:02d}-{day:02d}",
+            f"{day:02d}/{month:02d}/{year}",
+            f"{day}.{month}.{year}",
         )
 
     def email(self) -> str:
@@ -226,9 +264,15 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "basic-auth": Kind(
         "takeover",
-        lambda s: base64.b64encode(f"{s.person().split()[0].lower()}:{s.password()}".encode()).decode(),
+        lambda s: base64.b64encode(
+            f"{s.person().split()[0].lower()}:{s.password()}".encode()
+        ).decode(),
         (),
-        ("Authorization: Basic {}", "authorization=Basic {} upstream=billing", "retrying with Basic {}"),
+        (
+            "Authorization: Basic {}",
+            "authorization=Basic {} upstream=billing",
+            "retrying with Basic {}",
+        ),
     ),
     "bearer": Kind(
         "takeover",
@@ -236,7 +280,9 @@ KINDS: Final[dict[str, Kind]] = {
         (),
         ("Authorization: Bearer {}", "> authorization: Bearer {}", "calling /v2/me with Bearer {}"),
     ),
-    "jwt": Kind("takeover", Source.jwt, ("id_token", "jwt"), ("decoded {} for tenant 12", "got {}")),
+    "jwt": Kind(
+        "takeover", Source.jwt, ("id_token", "jwt"), ("decoded {} for tenant 12", "got {}")
+    ),
     "cookie": Kind(
         "takeover",
         lambda s: f"sessionid={s.chars(ALNUM.lower(), 32)}; csrftoken={s.chars(ALNUM, 32)}",
@@ -258,11 +304,20 @@ KINDS: Final[dict[str, Kind]] = {
         ("aws_access_key_id",),
         ("signing with {} in eu-west-1",),
     ),
-    "aws-secret-key": Kind("takeover", lambda s: s.b64(30), ("aws_secret_access_key", "SecretAccessKey")),
-    "github-token": Kind("takeover", lambda s: "ghp_" + s.chars(ALNUM, 36), (), ("cloning with {}", "GITHUB={}")),
-    "gitlab-token": Kind("takeover", lambda s: "glpat-" + s.url64(15), (), ("runner registered with {}",)),
+    "aws-secret-key": Kind(
+        "takeover", lambda s: s.b64(30), ("aws_secret_access_key", "SecretAccessKey")
+    ),
+    "github-token": Kind(
+        "takeover", lambda s: "ghp_" + s.chars(ALNUM, 36), (), ("cloning with {}", "GITHUB={}")
+    ),
+    "gitlab-token": Kind(
+        "takeover", lambda s: "glpat-" + s.url64(15), (), ("runner registered with {}",)
+    ),
     "slack-token": Kind(
-        "takeover", lambda s: f"xoxb-{s.digits(11)}-{s.digits(12)}-{s.chars(ALNUM, 24)}", (), ("bot {} joined",)
+        "takeover",
+        lambda s: f"xoxb-{s.digits(11)}-{s.digits(12)}-{s.chars(ALNUM, 24)}",
+        (),
+        ("bot {} joined",),
     ),
     "slack-webhook": Kind(
         "takeover",
@@ -270,23 +325,43 @@ KINDS: Final[dict[str, Kind]] = {
         (),
         ("posting to https://{}",),
     ),
-    "stripe-key": Kind("takeover", lambda s: "sk_live_" + s.chars(ALNUM, 24), (), ("charging with {}",)),
-    "google-api-key": Kind("takeover", lambda s: "AIza" + s.url64(26)[:35], (), ("geocode?key={}&q=x", "maps {}")),
+    "stripe-key": Kind(
+        "takeover", lambda s: "sk_live_" + s.chars(ALNUM, 24), (), ("charging with {}",)
+    ),
+    "google-api-key": Kind(
+        "takeover", lambda s: "AIza" + s.url64(26)[:35], (), ("geocode?key={}&q=x", "maps {}")
+    ),
     "google-oauth": Kind("takeover", lambda s: "ya29." + s.url64(48), (), ("drive call with {}",)),
-    "openai-key": Kind("takeover", lambda s: "sk-proj-" + s.chars(ALNUM, 48), (), ("model client made, {}",)),
-    "sendgrid-key": Kind("takeover", lambda s: f"SG.{s.url64(16)}.{s.url64(32)}", (), ("mailer uses {}",)),
-    "npm-token": Kind("takeover", lambda s: "npm_" + s.chars(ALNUM, 36), (), ("//registry.example/:_authToken={}",)),
+    "openai-key": Kind(
+        "takeover", lambda s: "sk-proj-" + s.chars(ALNUM, 48), (), ("model client made, {}",)
+    ),
+    "sendgrid-key": Kind(
+        "takeover", lambda s: f"SG.{s.url64(16)}.{s.url64(32)}", (), ("mailer uses {}",)
+    ),
+    "npm-token": Kind(
+        "takeover",
+        lambda s: "npm_" + s.chars(ALNUM, 36),
+        (),
+        ("//registry.example/:_authToken={}",),
+    ),
     "azure-storage-key": Kind(
         "takeover",
         lambda s: s.b64(64),
         (),
-        ("DefaultEndpointsProtocol=https;AccountName=app;AccountKey={};EndpointSuffix=example.net",),
+        (
+            "DefaultEndpointsProtocol=https;AccountName=app;AccountKey={};EndpointSuffix=example.net",
+        ),
     ),
     "telegram-token": Kind(
-        "takeover", lambda s: f"{s.digits(9)}:AA{s.url64(24)}a", (), ("GET https://api.telegram.example/bot{}/getMe",)
+        "takeover",
+        lambda s: f"{s.digits(9)}:AA{s.url64(24)}a",
+        (),
+        ("GET https://api.telegram.example/bot{}/getMe",),
     ),
     "private-key": Kind("takeover", Source.pem, ("private_key",), ("loaded {}",)),
-    "client-secret": Kind("takeover", lambda s: s.url64(30), ("client_secret", "clientSecret", "oauth.client_secret")),
+    "client-secret": Kind(
+        "takeover", lambda s: s.url64(30), ("client_secret", "clientSecret", "oauth.client_secret")
+    ),
     "refresh-token": Kind("takeover", lambda s: s.url64(30), ("refresh_token", "refreshToken")),
     "encryption-key": Kind("takeover", _hex(64), ("encryption_key", "SECRET_KEY", "signing_key")),
     "one-time-code": Kind(
@@ -295,17 +370,23 @@ KINDS: Final[dict[str, Kind]] = {
         ("otp", "mfa_code", "verification_code"),
         ("your verification code is {}", "OTP {} sent by SMS", "{} is your login code"),
     ),
-    "pin": Kind("takeover", lambda s: s.digits(4), ("pin", "card_pin"), ("PIN {} rejected", "PIN is {}")),
+    "pin": Kind(
+        "takeover", lambda s: s.digits(4), ("pin", "card_pin"), ("PIN {} rejected", "PIN is {}")
+    ),
     "recovery-code": Kind(
         "takeover",
         lambda s: f"{s.chars(HEX, 4)}1-{s.chars(HEX, 4)}2",
         ("recovery_code", "backup_code"),
         ("recovery code {} was used", "backup codes: {}"),
     ),
-    "security-answer": Kind("takeover", lambda s: s.pick("Fluffy", "Rex", "Lisbon") + s.digits(2), ("security_answer",)),
+    "security-answer": Kind(
+        "takeover", lambda s: s.pick("Fluffy", "Rex", "Lisbon") + s.digits(2), ("security_answer",)
+    ),
     "totp-seed": Kind(
         "takeover",
-        lambda s: f"otpauth://totp/app:zara?secret={s.chars(string.ascii_uppercase + '234567', 32)}&issuer=app",
+        lambda s: (
+            f"otpauth://totp/app:zara?secret={s.chars(string.ascii_uppercase + '234567', 32)}&issuer=app"
+        ),
         (),
         ("enrolled {}",),
     ),
@@ -323,19 +404,31 @@ KINDS: Final[dict[str, Kind]] = {
         "takeover",
         lambda s: s.url64(24),
         (),
-        ("GET /login?token={} 302", "GET /verify?uid=12&access_token={}&next=/ 200", "/download?id=7&sig={}"),
+        (
+            "GET /login?token={} 302",
+            "GET /verify?uid=12&access_token={}&next=/ 200",
+            "/download?id=7&sig={}",
+        ),
     ),
-    "oauth-code": Kind("takeover", lambda s: s.url64(20) + "9", (), ("GET /oauth/callback?code={}&state=xyz 302",)),
+    "oauth-code": Kind(
+        "takeover", lambda s: s.url64(20) + "9", (), ("GET /oauth/callback?code={}&state=xyz 302",)
+    ),
     "email": Kind(
         "personal",
         Source.email,
         ("email", "to", "login"),
         ("mail sent to {}", "user {} logged in", "GET /users?email={} 200"),
     ),
-    "phone": Kind("personal", Source.phone, ("phone", "mobile"), ("SMS to {} queued", "call from {} ended")),
-    "card": Kind("personal", Source.card, ("card_number", "pan"), ("card {} declined", "paying with {}")),
+    "phone": Kind(
+        "personal", Source.phone, ("phone", "mobile"), ("SMS to {} queued", "call from {} ended")
+    ),
+    "card": Kind(
+        "personal", Source.card, ("card_number", "pan"), ("card {} declined", "paying with {}")
+    ),
     "card-code": Kind("personal", lambda s: s.digits(3), ("cvv", "cvc"), ("CVV {} did not match",)),
-    "iban": Kind("personal", Source.iban, ("iban",), ("transfer to {} of 12.50 EUR", "paid {} in full")),
+    "iban": Kind(
+        "personal", Source.iban, ("iban",), ("transfer to {} of 12.50 EUR", "paid {} in full")
+    ),
     "ssn": Kind("personal", Source.ssn, ("ssn",), ("SSN {} verified", "applicant {} approved")),
     "uk-nino": Kind("personal", Source.nino, ("nino",), ("employee {} added to payroll",)),
     "european-id": Kind(
@@ -350,14 +443,20 @@ KINDS: Final[dict[str, Kind]] = {
         ("steuer_id", "tax_id"),
         ("Steuer-ID {} gespeichert",),
     ),
-    "citizen-number": Kind("personal", Source.bsn, ("bsn",), ("BSN {} found", "burgerservicenummer {} bekend")),
-    "birth-date": Kind("personal", Source.birth, ("date_of_birth", "dob", "birthDate"), ("born {}", "DOB {} ok")),
-    "address": Kind("personal", Source.address, ("street", "shipping_address"), ("parcel to {} left",)),
+    "citizen-number": Kind(
+        "personal", Source.bsn, ("bsn",), ("BSN {} found", "burgerservicenummer {} bekend")
+    ),
+    "birth-date": Kind(
+        "personal", Source.birth, ("date_of_birth", "dob", "birthDate"), ("born {}", "DOB {} ok")
+    ),
+    "address": Kind(
+        "personal", Source.address, ("street", "shipping_address"), ("parcel to {} left",)
+    ),
     "ip": Kind(
         "personal",
         lambda s: s.rng.choice([Source.ip, Source.ip6])(s),
         ("client_ip", "remote_addr"),
-        ("{} - - \"GET / HTTP/1.1\" 200", "login from {}"),
+        ('{} - - "GET / HTTP/1.1" 200', "login from {}"),
     ),
     "person-name": Kind("personal", Source.person, ("full_name", "customerName", "patient_name")),
     "health": Kind(
@@ -390,7 +489,9 @@ _FLAT: Final = (0, 1, 5)  # dresses in which a value with a space in it would ne
 
 
 def _prefix(s: Source) -> str:
-    second = f"2026-{s.rng.randint(1, 12):02d}-{s.rng.randint(1, 28):02d}T{s.rng.randint(10, 23)}:14:07"
+    second = (
+        f"2026-{s.rng.randint(1, 12):02d}-{s.rng.randint(1, 28):02d}T{s.rng.randint(10, 23)}:14:07"
+    )
     return s.pick(
         f"{second}.{s.digits(3)}Z INFO app.views ",
         f"{second}Z [info] worker-{s.digits(1)}: ",
@@ -422,13 +523,21 @@ def seeded_lines(seed: int, per_kind: int) -> Iterator[Line]:
 
 
 _CLEAN: Final[tuple[Callable[[Source], str], ...]] = (
-    lambda s: f'level=info msg="request finished" trace_id={s.chars(HEX, 32)} span_id={s.chars(HEX, 16)} duration_ms={s.digits(2)}.{s.digits(3)}',
-    lambda s: f'{{"level":"info","msg":"job done","job":"{uuid.UUID(bytes=s.rng.randbytes(16))}","rows":{s.digits(5)},"took_ms":{s.digits(4)}}}',
+    lambda s: (
+        f'level=info msg="request finished" trace_id={s.chars(HEX, 32)} span_id={s.chars(HEX, 16)} duration_ms={s.digits(2)}.{s.digits(3)}'
+    ),
+    lambda s: (
+        f'{{"level":"info","msg":"job done","job":"{uuid.UUID(bytes=s.rng.randbytes(16))}","rows":{s.digits(5)},"took_ms":{s.digits(4)}}}'
+    ),
     lambda s: f"deployed commit {s.chars(HEX, 40)} to production in {s.digits(3)} s",
     lambda s: f"image registry.example/app@sha256:{s.chars(HEX, 64)} pulled",
     lambda s: f"version 3.11.{s.digits(1)} on Linux-6.1.0-{s.digits(2)}-amd64, build {s.digits(6)}",
-    lambda s: f"order {s.digits(8)} with {s.digits(1)} items, total {s.digits(3)}.{s.digits(2)} EUR",
-    lambda s: f"GET /api/v1/orders/{s.digits(6)}/items?page={s.digits(1)}&limit=50 200 {s.digits(4)} {s.digits(2)}ms",
+    lambda s: (
+        f"order {s.digits(8)} with {s.digits(1)} items, total {s.digits(3)}.{s.digits(2)} EUR"
+    ),
+    lambda s: (
+        f"GET /api/v1/orders/{s.digits(6)}/items?page={s.digits(1)}&limit=50 200 {s.digits(4)} {s.digits(2)}ms"
+    ),
     lambda s: f"tokens=512 max_tokens=4096 prompt_tokens={s.digits(3)} model=small",
     lambda s: "password reset requested for account " + s.digits(5),
     lambda s: "password changed; token expired; session closed after " + s.digits(3) + " s",
@@ -437,28 +546,38 @@ _CLEAN: Final[tuple[Callable[[Source], str], ...]] = (
     lambda s: "SELECT id, password_hash, token FROM account WHERE id = $1 AND token = $2",
     lambda s: "token_type=bearer expires_in=3600 scope=read",
     lambda s: f"upstream 10.{s.digits(2)}.0.{s.digits(2)}:8080 answered 502 after {s.digits(4)} ms",
-    lambda s: f"Mozilla/5.0 (X11; Linux x86_64) Chrome/126.0.{s.digits(4)}.{s.digits(2)} Safari/537.36",
+    lambda s: (
+        f"Mozilla/5.0 (X11; Linux x86_64) Chrome/126.0.{s.digits(4)}.{s.digits(2)} Safari/537.36"
+    ),
     lambda s: f"listening on 0.0.0.0:8000 and [::1]:8001, pid {s.digits(5)}",
     lambda s: f"epoch {s.digits(1)}764512{s.digits(6)} offset {s.digits(9)} partition 12",
     lambda s: f"cache hit ratio 0.{s.digits(6)} over {s.digits(7)} keys",
     lambda s: "error code: 50012, exit code 137, status code 404",
     lambda s: f"ISBN 978-3-16-148410-0, SKU {s.chars(string.ascii_uppercase, 3)}-{s.digits(5)}",
-    lambda s: f"  File \"/app/src/views.py\", line {s.digits(3)}, in handle_login",
+    lambda s: f'  File "/app/src/views.py", line {s.digits(3)}, in handle_login',
     lambda s: "    raise ValueError('expected a number, got text')",
     lambda s: f"span {s.chars(HEX, 16)} parent {s.chars(HEX, 16)} flags 01",
-    lambda s: f"etag W/\"{s.chars(HEX, 8)}-{s.chars(HEX, 11)}\" last-modified Mon, 30 Nov 2026 13:26:32 GMT",
+    lambda s: (
+        f'etag W/"{s.chars(HEX, 8)}-{s.chars(HEX, 11)}" last-modified Mon, 30 Nov 2026 13:26:32 GMT'
+    ),
     lambda s: f"git@github.com:example/app.git fetched, HEAD is {s.chars(HEX, 7)}",
     lambda s: f"asset icon@2x.png served from /static/app.{s.chars(HEX, 8)}.css",
     lambda s: f"invoice INV-2026-{s.digits(6)} shipped, tracking 1Z999AA1{s.digits(10)}",
     lambda s: f"mac 00:1b:44:11:3a:b{s.digits(1)} link up, mtu 1500",
     lambda s: "user authenticated by OIDC, authorization granted, session started",
-    lambda s: f"shopping cart {s.digits(7)} pinned; spinning up worker {s.digits(2)}; ping {s.digits(2)} ms",
+    lambda s: (
+        f"shopping cart {s.digits(7)} pinned; spinning up worker {s.digits(2)}; ping {s.digits(2)} ms"
+    ),
     lambda s: "GET /auth/callback 302; GET /login/oauth2 200; POST /verify/status 204",
     lambda s: f"released 2026.11.{s.digits(2)}-rc{s.digits(1)}, schema 0042_add_phone_to_customer",
     lambda s: "access denied: role auditor lacks permission invoice.read",
     lambda s: f"kafka offset={s.digits(10)} lag={s.digits(3)} group=billing topic=invoice.paid",
-    lambda s: f"heap 512.{s.digits(2)} MiB, gc pause {s.digits(2)}.{s.digits(3)} ms, rss {s.digits(9)}",
-    lambda s: f"batch {uuid.UUID(bytes=s.rng.randbytes(16)).hex} sequenced first={s.digits(7)} last={s.digits(7)}",
+    lambda s: (
+        f"heap 512.{s.digits(2)} MiB, gc pause {s.digits(2)}.{s.digits(3)} ms, rss {s.digits(9)}"
+    ),
+    lambda s: (
+        f"batch {uuid.UUID(bytes=s.rng.randbytes(16)).hex} sequenced first={s.digits(7)} last={s.digits(7)}"
+    ),
     lambda s: "std::vector<int> a::b::c; ratio 16:9; at 13:26:32 and 14:07:55",
     lambda s: f"zip code lookup took {s.digits(2)} ms; country code 49; postcode ok",
     lambda s: "key=customer:cache:list value=[] ttl=300 key_count=7 api_key_id=7",

@@ -33,14 +33,10 @@ class Figures:
     def precision(self) -> float:
         return self.right / self.findings
 
-    @property
-    def clean_touched(self) -> float:
-        return self.touched / self.clean
-
     def __str__(self) -> str:
         return (
             f"recall {self.recall:.1%} of {self.planted} values, precision {self.precision:.1%} of "
-            f"{self.findings} findings, clean lines touched {self.clean_touched:.2%} of {self.clean}"
+            f"{self.findings} findings"
         )
 
 

@@ -19,13 +19,12 @@ _JOINTS: Final = "|".join(
         rf"\]?(?:{_QUOTE})?(?:%22)?[\])]?\s{{0,4}}(?:=>|->|:=|==|[:=]|%3[ad])\s{{0,4}}[\[({{]{{0,2}}",
         # "name": "password", "value": "hunter2"
         rf"{_QUOTE}\s?,\s?\\{{0,7}}[\"']?value\\{{0,7}}[\"']?\s?[:=]\s?",
-        r"[\"']?>",  # <name>value</name>
         rf"{_QUOTE}(?:\\r|\\n|[\r\n]){{2,6}}",  # name="name", an empty line, value
         r"\s(?P<prose>(?:(?:was |has been )?(?:set|reset|changed) to|is|was|are)\s[:=]?)\s?",
     )
 )
 _JOINT_SHAPE: Final = (
-    r"(?:[\]\[\"'`\\%2)]{0,14}\s{0,4}(?:=|:|->|%3)|[\"'`]\s?,\s?[\\\"']{0,8}value|[\"']?>|"
+    r"(?:[\]\[\"'`\\%2)]*\s*(?:=|:|->|%3)|[\"'`]\s?,\s?[\\\"']*value|[\"']?>|"
     r"[\"'`](?:\\|\r|\n)|\s(?:is|was|are|set|reset|changed|has)\s)"
 )
 _BEHIND: Final = re.compile(r"\(\?<!\[([^()]*)\]\)")
@@ -36,13 +35,13 @@ _QUOTED: Final = (
     r"|b?'((?:[^'\\]|\\.){1,4096})"
     r"|%22([^%\s&]{1,512})"
 )
+_ELEMENT: Final = r"[\"']?>([^<>]{1,1024})(?=<\\?/)"  # <name>value</name>
 # A value without quotes may hold anything that can't end it.
-_PART: Final = (
-    r"[^\s\"'`&<\\]|&(?![\w.\-\[\]%]{1,40}=)|<(?!/)|\\(?![\"'nrt])|[\"'](?=\w)"
-)
+_PART: Final = r"[^\s\"'`&<\\]|&(?![\w.\-\[\]%]{1,40}=)|<(?!/)|\\(?![\"'nrt])|[\"'](?=\w)"
 _BARE: Final = rf"((?:{_PART}){{0,1023}}[^\s\"'`&<\\,;)\]}}])"
+_NEXT_NAME: Final = r"[\w.\-]{1,30}[:=]"
 _BARE_WORDS: Final = (
-    r"((?:[^\s\"'`&<\\,;|{}]|,\s(?![\w.\-]{1,30}[:=])(?=\w)|\s(?![\w.\-]{1,30}[:=])(?=[\w#])){1,120})"
+    rf"((?:[^\s\"'`&<\\,;|{{}}]|,\s(?!{_NEXT_NAME})(?=\w)|\s(?!{_NEXT_NAME})(?=[\w#])){{1,120}})"
 )
 _BENIGN: Final = re.compile(
     r"""(?x)
@@ -61,9 +60,10 @@ _BENIGN_TAIL: Final = re.compile(
     r"""(?x)(?:^|[_.\-])(?:
     type | count | len | length | size | expir\w* | ttl | age | limit | used | usage | left | valid
     | enabled | required | status | policy | changed | attempts? | fields? | url | uri | path | file
-    | filename | endpoint | kind | version | strength | score | at | prefix | id | min | max | rules?
-    | manager | service | provider | store | error | errors | bucket | rotation | scopes? | issuer
-    | algorithm | alg | tries | retries | duration\w* | ms | mode | format | timeout | is | label
+    | filename | endpoint | kind | version | strength | score | at | prefix | id | min | max
+    | rules? | manager | service | provider | store | errors? | bucket | rotation | scopes?
+    | issuer | algorithm
+    | alg | tries | retries | duration\w* | ms | mode | format | timeout | is | label
     )(?:$|[_.\-])"""
 )
 _UNITS: Final = re.compile(r"\s?(?:ms|s|us|µs|ns|sec|seconds|bytes|b|kb|mb|rows|items|%|x)\b")
@@ -87,9 +87,9 @@ def named(
     beside = Rule(
         kind,
         data_class,
-        rf"(?:{names}){_TAIL}(?:{_JOINTS})(?:{_QUOTED}|{bare})",
+        rf"(?:{names}){_TAIL}(?:(?:{_JOINTS})(?:{_QUOTED}|{bare})|{_ELEMENT})",
         words,
-        rf"(?:{seen})[a-z0-9_.\-\[]{{0,32}}{_JOINT_SHAPE}",
+        rf"(?:{seen})[a-z0-9_.\-\[]*{_JOINT_SHAPE}",
         judge,
     )
     pair = Rule(  # ("password", "hunter2")
@@ -98,7 +98,7 @@ def named(
         rf"[(\[]\s?b?{_QUOTE}[\w\-]{{0,24}}(?:{names})(?P<tail>[\w\-]{{0,24}}){_QUOTE}\s?,\s?"
         rf"(?:{_QUOTED})\\{{0,7}}[\"']\s?[)\]]",
         words,
-        rf"(?:{seen})[a-z0-9_\-]{{0,24}}[\\\"'`]+\s?,\s?b?[\\\"']+[^\"']+[\"']\s?[)\]]",
+        rf"(?:{seen})[a-z0-9_\-]*[\\\"'`]+\s?,\s?b?[\\\"']+[^\"']+[\"']\s?[)\]]",
         judge,
     )
     return beside, pair
@@ -112,7 +112,7 @@ def option(kind: str, names: str) -> Rule:
         rf"(?<![\w\-])--[\w\-]{{0,24}}(?:{names})(?P<tail>[\w\-]{{0,24}})\s{{1,2}}"
         r"(?!-)(?:\"([^\"]{1,512})|'([^']{1,512})|([^\s\"']{1,512}))",
         ("--",),
-        rf"--[a-z0-9_\-]{{0,24}}(?:{_without_looking(names)})[a-z0-9_\-]{{0,24}}\s",
+        rf"--[a-z0-9_\-]*(?:{_without_looking(names)})[a-z0-9_\-]*\s",
         judge_secret,
     )
 

@@ -28,8 +28,12 @@ class Engine(Protocol):
 
     name: EngineName
 
-    def hits(self, folded: str) -> list[int]:
-        """Indexes of rules, each that matches `folded`, maybe others; in no order."""
+    def hits(self, folded: bytes) -> list[int]:
+        """Indexes of rules, each that matches a text, maybe others; in no order.
+
+        `folded` is the text as UTF-8 in lower case, with a new line before and behind it: a shape
+        asks for "no letter before" by asking for another character.
+        """
 
 
 def make_engine(name: EngineName, rules: Sequence[Rule]) -> Engine:
@@ -67,11 +71,6 @@ def _shapes(rules: Sequence[Rule]) -> tuple[list[int], list[tuple[int, bytes]]]:
     return [at for at, shape in shapes if not shape], [pair for pair in shapes if pair[1]]
 
 
-def _bytes(folded: str) -> bytes:
-    # Lines around it: a shape asks for "no letter before" by asking for another character.
-    return f"\n{folded}\n".encode("utf-8", "surrogatepass")
-
-
 class _Re:
     """The standard library: a look for each word."""
 
@@ -84,10 +83,11 @@ class _Re:
             for word in rule.words:
                 self._words.setdefault(word, []).append(at)
 
-    def hits(self, folded: str) -> list[int]:
+    def hits(self, folded: bytes) -> list[int]:
+        text = folded.decode("latin-1")
         found = self._always.copy()
         for word, rules in self._words.items():
-            if word in folded:
+            if word in text:
                 found += rules
         return found
 
@@ -104,13 +104,13 @@ class _Re2:
         self._rules = [at for at, _ in shapes]
         self._compile()
 
-    def hits(self, folded: str) -> list[int]:
+    def hits(self, folded: bytes) -> list[int]:
         # RE2 lets go of the interpreter while it holds locks of its own: a child that was forked
         # meanwhile would wait for them for ever. The old set is kept, as freeing it takes them.
         if self._pid != os.getpid():
             self._before = self._set
             self._compile()
-        found = self._set.Match(_bytes(folded))
+        found = self._set.Match(folded)
         return self._always + [self._rules[at] for at in found] if found else self._always
 
     def _compile(self) -> None:
@@ -149,7 +149,7 @@ class _Hyperscan:
             raise ConfigurationError(f"expected shapes that Hyperscan takes: {error}") from None
         self._idle: list[Any] = []
 
-    def hits(self, folded: str) -> list[int]:
+    def hits(self, folded: bytes) -> list[int]:
         # A scratch serves one scan at a time, and a signal may come in the middle of one:
         # whoever scans takes one away, or makes it.
         try:
@@ -157,9 +157,7 @@ class _Hyperscan:
         except IndexError:
             scratch = self._module.Scratch(self._database)
         found = self._always.copy()
-        self._database.scan(
-            _bytes(folded), match_event_handler=_note, context=found, scratch=scratch
-        )
+        self._database.scan(folded, match_event_handler=_note, context=found, scratch=scratch)
         self._idle.append(scratch)
         return found
 

@@ -110,7 +110,7 @@ SECRET_RULES: Final[tuple[Rule, ...]] = (
     *_named(
         "session",
         r"session[_\-]?(?:id|key|token|hash|cookie)?|(?<![a-z])(?:sid|jsessionid|phpsessid|sessid|"
-        r"asp\.net_sessionid|connect\.sid|xsrf|csrf\w{0,16}|sessdata)(?![a-z])",
+        r"asp\.net_sessionid|connect\.sid|sessdata)(?![a-z])|(?<![a-z])(?:xsrf|csrf)",
         *("sess", "sid", "csrf", "xsrf"),
     ),
     _rule(
@@ -118,7 +118,7 @@ SECRET_RULES: Final[tuple[Rule, ...]] = (
         r"(?<![a-z])cookies?\\{0,7}[\"'`]?\s{0,3}(?:=>|[:=,])\s{0,3}\\{0,7}[\"'\[({]{0,2}"
         r"([^\"'\r\n\\]{1,4096})",
         ("cookie",),
-        r"cookies?[\\\"'`]{0,8}\s{0,3}[:=,]",
+        r"cookies?[\\\"'`]*\s*[:=,]",
         _judge_cookie,
     ),
     _rule(
@@ -126,7 +126,7 @@ SECRET_RULES: Final[tuple[Rule, ...]] = (
         r"authorization\\{0,7}[\"'`]?\s{0,3}(?:=>|[:=,])\s{0,3}[\[(]?b?\\{0,7}[\"']?"
         r"(?:(?:[a-z]{2,20}|aws4-hmac-sha256)[ =](?=[^\s=]{8}))?([^\s\"'\\<]{4,4096})",
         ("authorization",),
-        r"authorization[\\\"'`]{0,8}\s{0,3}[:=,]",
+        r"authorization[\\\"'`]*\s*[:=,]",
         _judge_bearer,
     ),
     Rule(
@@ -228,7 +228,7 @@ SECRET_RULES: Final[tuple[Rule, ...]] = (
         rf"/[\w\-]{{0,24}}(?:{'|'.join(_LINKS)})[\w\-]{{0,24}}/(?:[\w\-=.~]{{1,80}}/)?"
         r"([\w\-=.~%:]{8,512})",
         _LINKS,
-        rf"(?:{'|'.join(_LINKS)})[a-z0-9_\-]{{0,24}}/(?:[a-z0-9_\-=.~]+/)?[a-z0-9_\-=.~%:]{{8}}",
+        rf"(?:{'|'.join(_LINKS)})[a-z0-9_\-]*/(?:[a-z0-9_\-=.~]+/)?[a-z0-9_\-=.~%:]{{8}}",
         judge_random,
     ),
     _rule(
@@ -243,7 +243,8 @@ SECRET_RULES: Final[tuple[Rule, ...]] = (
     ),
     _rule(
         "one-time-code",
-        rf"(?:{_CODES})[^0-9\n]{{0,24}}\b([0-9]{{3}}[ \-][0-9]{{3}}|[0-9]{{4,8}})\b(?![.:/\-][0-9])",
+        rf"(?:{_CODES})[^0-9\n]{{0,24}}\b([0-9]{{3}}[ \-][0-9]{{3}}|[0-9]{{4,8}})\b"
+        r"(?![.:/\-][0-9])",
         ("otp", "one", "code", "2fa", "mfa"),
         r"(?:otp|one[_\- ]?time|code|[2m]fa)[^0-9\n]{0,40}[0-9]{3}[ \-]?[0-9]",
         judge_code,

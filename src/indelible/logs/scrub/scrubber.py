@@ -70,10 +70,16 @@ class Scrubber:
         Findings that overlap are one, from the first's start to the last's end, of the gravest
         class, the longest, the first rule among them. Raises what a rule's judge raises.
         """
+        tried = self.rules_for(text.encode("utf-8", "surrogatepass"))
+        return self.find_by(tried, text) if tried else ()
+
+    def rules_for(self, line: bytes) -> list[int]:
+        """Indexes of the rules that may find something in `line`, which is UTF-8 or nearly."""
+        return self._engine.hits(b"\n%b\n" % line.lower())
+
+    def find_by(self, tried: Sequence[int], text: str) -> tuple[Finding, ...]:
+        """As `find`, by some of the rules."""
         folded = text.lower() if text.isascii() else text.translate(_LOWER)
-        tried = self._engine.hits(folded)
-        if not tried:
-            return ()
         found = []
         for at in tried:
             finditer, rule = self._compiled[at]
@@ -119,7 +125,7 @@ def _end_of_whole(seen: str) -> int:
 
 def _replaced(text: str, findings: Sequence[Finding], end: int, length: int) -> Scrubbed:
     kept = tuple(finding for finding in findings if finding.start < end)
-    parts = []
+    parts: list[str] = []
     at = 0
     for finding in kept:
         parts += (text[at : finding.start], f"<redacted:{finding.kind}>")
