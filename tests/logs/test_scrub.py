@@ -272,7 +272,7 @@ _ANY = Scrubber()
     st.lists(st.integers(0, 10**6), min_size=1, max_size=5), st.sampled_from([" ", ", ", "", "&"])
 )
 def test_findings_are_in_order_and_what_is_marked_stays(picks: list[int], glue: str) -> None:
-    """Findings neither overlap nor are empty, texts between them stay, marks aren't marked again."""
+    """Findings neither overlap nor are empty, and what is between them stays."""
     text = glue.join(_LINES[pick % len(_LINES)] for pick in picks)
     scrubbed = _ANY.scrub(text)
     end = 0

@@ -19,7 +19,10 @@ MAX_PLACES: Final = 10
 """Places that are kept of each kind in each file; all are counted."""
 _MAX_LINE: Final = 32 << 10
 _WINDOW: Final = 8 << 10
-_OVERLAP: Final = 2 << 10
+_AHEAD: Final = 2 << 10
+"""What a window is longer than what it decides on: values that begin in it are seen whole."""
+_BEHIND: Final = 512
+"""What the next window begins earlier: names stand before values."""
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.S)
 _CONTROLS: Final = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 
@@ -78,14 +81,14 @@ class Scan:
             self.lines += len(lines)
             while len(rest) > _MAX_LINE:
                 skip = self._look_window(name, number + 1, rest, skip)
-                rest = rest[_WINDOW - _OVERLAP :]
+                rest = rest[_cut(rest) - _BEHIND :]
         if rest:
             self.lines += 1
             self._look_long(name, number + 1, rest, skip)
 
     def _look(self, name: str, number: int, line: bytes) -> None:
         if b"\\" in line:
-            text = without_escapes(line.decode("utf-8", "replace"))
+            text = _text(line)
             findings = self._scrubber.find(text)
         elif tried := self._scrubber.rules_for(line):
             text = line.decode("utf-8", "replace")
@@ -98,21 +101,23 @@ class Scan:
     def _look_long(self, name: str, number: int, line: bytes, skip: int) -> None:
         while len(line) > _WINDOW:
             skip = self._look_window(name, number, line, skip)
-            line = line[_WINDOW - _OVERLAP :]
-        text = without_escapes(line.decode("utf-8", "replace"))
+            line = line[_cut(line) - _BEHIND :]
+        text = _text(line)
         findings = [finding for finding in self._scrubber.find(text) if finding.start >= skip]
         self._add(name, number, text, findings)
 
     def _look_window(self, name: str, number: int, line: bytes, skip: int) -> int:
-        """Look at the first window of `line`; what begins in the overlap is left for the next.
+        """Look at the first window of `line`, past `skip` characters of it.
 
-        Returns how far in the next one the last finding reaches.
+        What begins behind its cut is left for the next window. Returns how many characters of that
+        one were decided on here.
         """
-        text = without_escapes(line[:_WINDOW].decode("utf-8", "replace"))
-        end = len(without_escapes(line[: _WINDOW - _OVERLAP].decode("utf-8", "replace")))
-        findings = [f for f in self._scrubber.find(text) if skip <= f.start < end]
+        cut = _cut(line)
+        text, decided = _text(line[:_WINDOW]), _text(line[:cut])
+        findings = [f for f in self._scrubber.find(text) if skip <= f.start < len(decided)]
         self._add(name, number, text, findings)
-        return max((finding.end - end for finding in findings), default=0)
+        end = max((finding.end for finding in findings), default=0)
+        return len(_text(line[cut - _BEHIND : cut])) + max(end - len(decided), 0)
 
     def _add(self, name: str, number: int, text: str, findings: Iterable[Finding]) -> None:
         counted = set()
@@ -141,6 +146,19 @@ def mask(value: str) -> str:
 def without_escapes(text: str) -> str:
     """`text` with JSON's escapes decoded, wherever they stand; once."""
     return _ESCAPE.sub(_decoded, text) if "\\" in text else text
+
+
+def _text(line: bytes) -> str:
+    return without_escapes(line.decode("utf-8", "replace"))
+
+
+def _cut(line: bytes) -> int:
+    """Where a window ends for what it decides on: not within a character or an escape."""
+    limit = _WINDOW - _AHEAD
+    for at in range(limit, limit - 64, -1):
+        if line[at] < 0x80 and b"\\" not in line[at - 6 : at]:
+            return at
+    return limit
 
 
 def _decoded(match: re.Match[str]) -> str:

@@ -24,8 +24,8 @@ _JOINTS: Final = "|".join(
     )
 )
 _JOINT_SHAPE: Final = (
-    r"(?:[\]\[\"'`\\%2)]*\s*(?:=|:|->|%3)|[\"'`]\s?,\s?[\\\"']*value|[\"']?>|"
-    r"[\"'`](?:\\|\r|\n)|\s(?:is|was|are|set|reset|changed|has)\s)"
+    r"(?:[\]\[\"'`\\%2)]*\s*(?:=|:|->|%3)|\\*[\"'`]\s?,\s?[\\\"']*value|[\"']?>|"
+    r"\\*[\"'`](?:\\|\r|\n)|\s(?:is|was|are|set|reset|changed|has)\s)"
 )
 _BEHIND: Final = re.compile(r"\(\?<!\[([^()]*)\]\)")
 _AHEAD: Final = re.compile(r"\(\?[!=][^()]*\)")
@@ -112,7 +112,7 @@ def option(kind: str, names: str) -> Rule:
         rf"(?<![\w\-])--[\w\-]{{0,24}}(?:{names})(?P<tail>[\w\-]{{0,24}})\s{{1,2}}"
         r"(?!-)(?:\"([^\"]{1,512})|'([^']{1,512})|([^\s\"']{1,512}))",
         ("--",),
-        rf"--[a-z0-9_\-]*(?:{_without_looking(names)})[a-z0-9_\-]*\s",
+        rf"-[a-z0-9_\-]*(?:{_without_looking(names)})[a-z0-9_\-]*\s",
         judge_secret,
     )
 

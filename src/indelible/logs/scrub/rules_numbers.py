@@ -62,7 +62,7 @@ def _national_near(
         "national-id",
         rf"(?<![a-z])(?:{names})[^0-9\n]{{0,32}}\b({pattern})\b",
         words,
-        rf"(?:{names})[^0-9\n]{{0,32}}{pattern}",
+        rf"(?:{names})[^0-9\n]*{pattern}",
         passes(check),
     )
 
@@ -70,10 +70,11 @@ def _national_near(
 NUMBER_RULES: Final[tuple[Rule, ...]] = (
     _rule(
         "card",
-        r"(?<![\w.])(?<![0-9]-)([2-6][0-9](?:[ \-]?[0-9]){11,17})(?!\w)(?!\.[0-9])",
+        r"(?<![\w.])(?<![0-9]-)([2-6][0-9]{3}(?:[ \-]?[0-9]{4}){3}(?:[ \-]?[0-9]{1,3})?|"
+        r"3[0-9]{3}[ \-]?[0-9]{6}[ \-]?[0-9]{4,5})(?!\w)(?!\.[0-9])",
         (),
         r"[^a-z0-9_.][0-9]{4}[ \-]?[0-9]{4}[ \-]?[0-9]{4}[ \-]?[0-9]|"
-        r"[^a-z0-9_.][0-9]{4}[ \-][0-9]{6}[ \-][0-9]{4}",
+        r"[^a-z0-9_.][0-9]{4}[ \-]?[0-9]{6}[ \-]?[0-9]{4}",
         passes(judges.is_card),
     ),
     _rule(
@@ -82,7 +83,7 @@ NUMBER_RULES: Final[tuple[Rule, ...]] = (
         r"[_\- ]?(?:code|value|number))(?![a-z])[^a-z0-9\n]{1,8}(?:(?:is|code|number)"
         r"[^a-z0-9\n]{1,4})?([0-9]{3,4})\b",
         ("cvv", "cvc", "csc", "card"),
-        r"(?:cv[vc]|csc|verification|security)[^0-9\n]{0,24}[0-9]",
+        r"(?:cv[vc]|csc|verification|security)[^0-9\n]*[0-9]",
     ),
     _rule(
         "iban",
@@ -131,13 +132,13 @@ NUMBER_RULES: Final[tuple[Rule, ...]] = (
         rf"{_DOCUMENTS}[a-z_\-]{{0,12}}[^a-z0-9\n]{{1,8}}"
         r"(?:(?:number|no|is|nr)[^a-z0-9\n]{1,4})?((?=[a-z\-]{0,5}[0-9])[a-z0-9\-]{6,20})\b",
         ("passport", "licen", "card", "national", "tax", "ausweis", "insurance", "holder"),
-        rf"{_DOCUMENTS}[a-z_\-]{{0,12}}[^a-z0-9\n]{{1,8}}(?:[a-z]+[^a-z0-9\n]{{1,4}})?[a-z0-9\-]{{6}}",
+        rf"{_DOCUMENTS}[a-z_\-]*[^a-z0-9\n]+(?:[a-z]+[^a-z0-9\n]+)?[a-z0-9\-]{{6}}",
     ),
     _rule(
         "birth-date",
         r"(?:(?<![a-z])dob(?![a-z])|birth|(?<![a-z])born(?![a-z])|geburt|geboren|naissance|"
         rf"nacimiento|nascita)[^0-9\n]{{0,24}}?\b({_DAY})\b",
         ("dob", "birth", "born", "gebur", "geboren", "naissance", "nacimiento", "nascita"),
-        r"(?:dob|birth|born|gebur|geboren|naissance|nacimiento|nascita)[^0-9\n]{0,36}[0-9]",
+        r"(?:dob|birth|born|gebur|geboren|naissance|nacimiento|nascita)[^0-9\n]*[0-9]",
     ),
 )

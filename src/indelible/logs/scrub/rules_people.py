@@ -36,6 +36,7 @@ _PHONES: Final = (
     r"(?:phone|mobile|(?<![a-z])tel(?:efon)?(?![a-z])|msisdn|handy|whatsapp|(?<![a-z])fax|"
     r"(?<![a-z])sms)"
 )
+_PROPER: Final = r"[A-ZÀ-Þ][\w.'\-\x80-\U0010ffff]{1,24}"
 _WAYS: Final = (
     "Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Way|Square|Terrace|Place|"
     "Close|Crescent|Row|Hill|Gardens|Parkway"
@@ -146,8 +147,8 @@ PEOPLE_RULES: Final[tuple[Rule, ...]] = (
         rf"{_PHONES}[a-z_\-]{{0,16}}[^a-z0-9\n]{{1,8}}(?:(?:is|to|number|no)[^a-z0-9\n]{{1,4}})?"
         r"(\+?[0-9(][0-9 ().\-/]{5,20}[0-9])(?![\w:])",
         ("phone", "mobile", "tel", "msisdn", "handy", "whatsapp", "fax", "sms"),
-        r"(?:phone|mobile|tel|msisdn|handy|whatsapp|fax|sms)[a-z_\-]{0,16}[^a-z0-9\n]{1,8}"
-        r"(?:[a-z]+[^a-z0-9\n]{1,4})?[0-9][0-9 ().\-/]{5}",
+        r"(?:phone|mobile|tel|msisdn|handy|whatsapp|fax|sms)[a-z_\-]*[^a-z0-9\n]+"
+        r"(?:[a-z]+[^a-z0-9\n]+)?[0-9][0-9 ().\-/]{5}",
         _judge_phone,
     ),
     _rule(
@@ -162,8 +163,8 @@ PEOPLE_RULES: Final[tuple[Rule, ...]] = (
     ),
     _rule(
         "address",
-        r"\b[A-Z][\w.\-]{1,24} ?(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg|[Pp]latz|[Aa]llee|gasse|straat|"
-        r"laan|gatan|vej)\s[0-9]{1,4}[a-z]?\b(?:,? [0-9]{4,5} ?(?:[A-Z]{2})? [A-Z][\w\-]{1,24})?",
+        rf"(?<!\w){_PROPER} ?(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg|[Pp]latz|[Aa]llee|gasse|straat|"
+        rf"laan|gatan|vej)\s[0-9]{{1,4}}[a-z]?\b(?:,? [0-9]{{4,5}} ?(?:[A-Z]{{2}})? {_PROPER})?",
         ("stra", "str.", "weg", "platz", "allee", "gasse", "laan", "gatan", "vej"),
         r"(?:stra(?:ss|\xc3\x9f)e|str\.|weg|platz|allee|gasse|straat|laan|gatan|vej)\s[0-9]",
         folded=False,
@@ -171,17 +172,16 @@ PEOPLE_RULES: Final[tuple[Rule, ...]] = (
     _rule(
         "address",
         r"(?<![\w.])[0-9]{1,4}(?: bis)?,? (?:rue|avenue|boulevard|place|chemin|impasse|quai|all.e) "
-        r"(?:de )?(?:la |l'|du |des |d')?[A-Z][\w'\-]{1,24}(?: [A-Z][\w\-]{1,24})?"
-        r"(?:,? [0-9]{5} [A-Z][\w\-]{1,24})?|"
+        rf"(?:de )?(?:la |l'|du |des |d')?{_PROPER}(?: {_PROPER})?(?:,? [0-9]{{5}} {_PROPER})?|"
         r"\b(?:[Cc]alle|[Vv]ia|[Pp]iazza|[Pp]laza|[Aa]venida|[Rr]ua) "
-        r"(?:(?:de|del|la|di|da|della) )?[A-Z][\w\-]{1,24}(?: [A-Z][\w\-]{1,24})?,? [0-9]{1,4}\b"
-        r"(?:,? [0-9]{4,5} [A-Z][\w\-]{1,24})?",
+        rf"(?:(?:de|del|la|di|da|della) )?{_PROPER}(?: {_PROPER})?,? [0-9]{{1,4}}\b"
+        rf"(?:,? [0-9]{{4,5}} {_PROPER})?",
         (
             *("rue", "avenue", "boulevard", "place", "chemin", "impasse", "quai", "all", "calle"),
             *("via", "piazza", "plaza", "avenida", "rua"),
         ),
         r"[0-9](?: bis)?,? (?:rue|avenue|boulevard|place|chemin|impasse|quai|all.{1,2}e) |"
-        r"(?:calle|via|piazza|plaza|avenida|rua) [a-z][^0-9\n]+[0-9]",
+        r"(?:calle|via|piazza|plaza|avenida|rua) [^\n]+[0-9]",
         folded=False,
     ),
     *named(
@@ -209,7 +209,7 @@ PEOPLE_RULES: Final[tuple[Rule, ...]] = (
     ),
     _rule(
         "ip",
-        r"(?<![\w:.])([0-9a-f]{1,4}:[0-9a-f]{1,4}:[0-9a-f:]{2,33}|[0-9a-f]{1,4}::[0-9a-f:]{1,33})"
+        r"(?<![\w:.])([0-9a-f]{1,4}:[0-9a-f]{1,4}:[0-9a-f]{0,4}:[0-9a-f:]{1,33}|[0-9a-f]{1,4}::[0-9a-f:]{1,33})"
         r"(?![\w:]|\.[0-9])",
         (":",),
         r"[^a-z0-9_:.][0-9a-f]{1,4}:[0-9a-f]{1,4}:[0-9a-f]{0,4}:[0-9a-f:]|"

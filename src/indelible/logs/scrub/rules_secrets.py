@@ -246,14 +246,14 @@ SECRET_RULES: Final[tuple[Rule, ...]] = (
         rf"(?:{_CODES})[^0-9\n]{{0,24}}\b([0-9]{{3}}[ \-][0-9]{{3}}|[0-9]{{4,8}})\b"
         r"(?![.:/\-][0-9])",
         ("otp", "one", "code", "2fa", "mfa"),
-        r"(?:otp|one[_\- ]?time|code|[2m]fa)[^0-9\n]{0,40}[0-9]{3}[ \-]?[0-9]",
+        r"(?:otp|one[_\- ]?time|code|[2m]fa)[^0-9\n]*[0-9]{3}[ \-]?[0-9]",
         judge_code,
     ),
     _rule(
         "one-time-code",
         r"\b(?:g-)?([0-9]{4,8}|[0-9]{3}[ \-][0-9]{3})\s(?:is|as)\s(?:your|the|a)\s[^\n0-9]{0,40}"
         r"\b(?:code|pin|passcode|password)\b",
-        (" your ", " the ", " a "),
+        ("as", "is"),
         r"[0-9]\s(?:is|as)\s(?:your|the|a)\s",
     ),
     _rule(
@@ -261,7 +261,7 @@ SECRET_RULES: Final[tuple[Rule, ...]] = (
         r"(?<![a-z])pin(?![a-z])(?:[_\- ]?code)?[^a-z0-9\n]{1,6}"
         r"(?:(?:is|was|number|to|code|=|:)[^a-z0-9\n]{1,4})?([0-9]{4,12})\b",
         ("pin",),
-        r"[^a-z]pin(?:[_\- ]?code)?[^a-z0-9\n]{1,6}(?:[a-z=:]+[^a-z0-9\n]{1,4})?[0-9]{4}",
+        r"[^a-z]pin(?:[_\- ]?code)?[^a-z0-9\n]+(?:[a-z=:]+[^a-z0-9\n]+)?[0-9]{4}",
         judge_code,
     ),
     _rule(
