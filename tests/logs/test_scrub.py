@@ -84,7 +84,7 @@ def test_no_rule_is_passed_over(at: int) -> None:
     )
 
     @settings(
-        max_examples=30,
+        max_examples=10,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],

@@ -98,7 +98,7 @@ def named(
         rf"[(\[]\s?b?{_QUOTE}[\w\-]{{0,24}}(?:{names})(?P<tail>[\w\-]{{0,24}}){_QUOTE}\s?,\s?"
         rf"(?:{_QUOTED})\\{{0,7}}[\"']\s?[)\]]",
         words,
-        rf"(?:{seen})[a-z0-9_\-]*[\\\"'`]+\s?,\s?b?[\\\"']+[^\"']+[\"']\s?[)\]]",
+        rf"(?:{seen})[a-z0-9_\-]*[\\\"'`]+\s?,",
         judge,
     )
     return beside, pair
