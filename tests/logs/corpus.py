@@ -570,6 +570,7 @@ _CLEAN: Final[tuple[Callable[[Source], str], ...]] = (
     ),
     lambda s: "GET /auth/callback 302; GET /login/oauth2 200; POST /verify/status 204",
     lambda s: f"released 2026.11.{s.digits(2)}-rc{s.digits(1)}, schema 0042_add_phone_to_customer",
+    lambda s: "method=GET route=/health status=passing health_status=healthy container=web",
     lambda s: "access denied: role auditor lacks permission invoice.read",
     lambda s: f"kafka offset={s.digits(10)} lag={s.digits(3)} group=billing topic=invoice.paid",
     lambda s: (

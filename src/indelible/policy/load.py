@@ -207,7 +207,7 @@ def _logs(document: Mapping[str, object], top: _Where) -> frozenset[str]:
     section = _section(document, "logs", top)
     at = top.under("logs")
     _check_keys(section, _LOGS_KEYS, at)
-    return _names(section, "allowed", frozenset(), at)
+    return _names(section, "allowed", frozenset(), at, "classes and kinds")
 
 
 def _section(document: Mapping[str, object], key: str, at: _Where) -> Mapping[str, object]:
@@ -233,13 +233,17 @@ def _take(section: Mapping[str, object], key: str, kind: type[T], default: T, at
 
 
 def _names(
-    section: Mapping[str, object], key: str, default: frozenset[str], at: _Where
+    section: Mapping[str, object],
+    key: str,
+    default: frozenset[str],
+    at: _Where,
+    of: str = "column names",
 ) -> frozenset[str]:
     found = section.get(key)
     if found is None:
         return default
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-        raise at.error(f"expected {key} as a list of names", key)
+        raise at.error(f"expected {key} as a list of {of}", key)
     return frozenset(name.lower() for name in found)
 
 

@@ -29,7 +29,7 @@ _SPECIAL_NAMES: Final = (
     r"diagnos[ie]s|(?<![a-z])icd[_\-]?(?:10|9|11)?(?:[_\-]?code)?|medications?|prescriptions?|"
     r"allerg(?:y|ies)|blood[_\- ]?(?:type|group)|hiv[_\- ]?status|"
     r"medical[_\- ]?(?:history|condition|notes?|record)|symptoms?|"
-    r"health[_\- ]?(?:condition|status|issue|notes?)|disabilit(?:y|ies)|"
+    r"health[_\-]?(?:condition|issue|notes?)|disabilit(?:y|ies)|"
     r"religio(?:n|us[_\- ]?belief)|ethnic(?:ity|[_\- ]?(?:origin|group))|(?<![a-z])race(?![a-z])|"
     r"sexual[_\- ]?orientation|political[_\- ]?(?:opinion|party|affiliation|views?)|"
     r"party[_\- ]?membership|(?:trade[_\- ]?)?union[_\- ]?member(?:ship)?|"
