@@ -20,7 +20,8 @@
     ├── DeliveryError           the network, the disk: retry
     │   ├── StoreBusyError          locked by another process for too long
     │   ├── StoreFullError          no space left; nothing was lost, make room
-    │   └── DeposedError            another sequencer took the lease: stop
+    │   ├── DeposedError            another sequencer took the lease: stop
+    │   └── UnreadableLogError      a log that couldn't be read to its end
     ├── QueryError              the caller: a question that can't be asked
     │   └── WindowError             it ends before it starts, or a time can't be read
     ├── ReversalError           the caller: a plan that can't be carried out
@@ -107,6 +108,10 @@ class StoreFullError(DeliveryError):
 
 class DeposedError(DeliveryError):
     """Another sequencer holds the lease now; what this one was about to commit wasn't."""
+
+
+class UnreadableLogError(DeliveryError):
+    """A log that is to be scanned isn't there, may not be read, or ends within compressed data."""
 
 
 class QueryError(IndelibleError):

@@ -31,8 +31,8 @@ On SQLite each runs through plain `sqlite3`, SQLAlchemy on pysqlite and SQLAlche
 PostgreSQL through plain psycopg (sync and async), psycopg2 and asyncpg, and SQLAlchemy on each of
 these; on MariaDB through plain PyMySQL, mysqlclient and aiomysql, and SQLAlchemy on each of
 these. Of the drivers alone, every run of the tests takes each shape through one, and the long tests
-through all. Calls that only one driver has (COPY, streams, pipelines, cursors of its own) are no shapes: see
-[what is captured](coverage.md).
+through all. Calls that only one driver has (COPY, streams, pipelines, cursors of its own) are no
+shapes: see [what is captured](coverage.md).
 """
 
 _WRITES = """# Every path of writes

@@ -10,7 +10,8 @@ import pytest
 
 from indelible import errors
 from indelible.cli.app import group
-from indelible.policy.load import _DATABASE_KEYS, _RELAY_KEYS, _TABLE_KEYS
+from indelible.logs.scrub import DATA_CLASSES, DEFAULT_RULES
+from indelible.policy.load import _DATABASE_KEYS, _LOGS_KEYS, _RELAY_KEYS, _TABLE_KEYS
 from tests.capture.matrix import reads_page, writes_page
 
 ROOT = Path(__file__).parents[2]
@@ -32,8 +33,25 @@ def test_every_command_is_documented_as_it_helps_itself() -> None:
 def test_every_setting_is_documented() -> None:
     """No key of the configuration is a secret."""
     reference = (DOCS / "reference" / "configuration.md").read_text()
-    for key in (*_TABLE_KEYS, *_RELAY_KEYS, *_DATABASE_KEYS, "journals", "keys", "origin"):
+    for key in (
+        *_TABLE_KEYS,
+        *_RELAY_KEYS,
+        *_DATABASE_KEYS,
+        *_LOGS_KEYS,
+        "journals",
+        "keys",
+        "origin",
+    ):
         assert f"`{key}`" in reference
+
+
+def test_every_kind_of_finding_is_documented() -> None:
+    """So is each class, and the example of scrubbing runs."""
+    reference = (DOCS / "reference" / "scrubbing.md").read_text()
+    for name in (*DATA_CLASSES, *(rule.kind for rule in DEFAULT_RULES)):
+        assert f"`{name}`" in reference
+    (code,) = re.findall(r"```python\n(.*?)```", reference, re.S)
+    exec(code, {})
 
 
 def test_every_exception_is_in_the_tree() -> None:

@@ -41,6 +41,7 @@ _COMMANDS: Final = (
     "reverse",
     "verify",
     "tee",
+    "scan",
     "demo",
 )
 

@@ -18,6 +18,7 @@ from indelible.logs.branch import Branch, CommandOutput, DescriptorOutput, FileO
 from indelible.logs.frames import LineReader
 from indelible.logs.keys import LogKeys, make_key_file, pseudonym_key, read_key_file
 from indelible.logs.running import Application, end_like, forwarded_signals
+from indelible.logs.setup import default_scrub
 from indelible.logs.teeing import Kept, Tee
 from indelible.trail import Trail
 
@@ -85,8 +86,9 @@ def command(
     keys = _new_keys(policy.keys) if key_file is None else read_key_file(key_file)
     trail = Trail.open(policy)
     branch = Branch(output)
+    scrub = default_scrub()
     kept: Kept = trail.journal if when_full == "fail" else _Insisting(trail.journal)
-    tee = Tee(LineReader(keys.master), kept, trail.notice, branch.put, _scrub, time.monotonic)
+    tee = Tee(LineReader(keys.master), kept, trail.notice, branch.put, scrub, time.monotonic)
     status = 0
     trail.record("log.started", details={"command": command_line[0] if command_line else "-"})
     try:
@@ -159,7 +161,3 @@ class _Insisting:
                 time.sleep(_RETRY_S)
             else:
                 return
-
-
-def _scrub(text: str) -> str:
-    return text

@@ -51,7 +51,7 @@ def make_logging(
     keys = _handed_keys() if key_file is None else read_key_file(Path(key_file))
     if undeclared not in ("withhold", "scrub"):
         raise ConfigurationError(f"expected undeclared as withhold or scrub, got {undeclared!r}")
-    scrubbed = scrub or _default_scrub()
+    scrubbed = scrub or default_scrub()
     pseudonyms = Pseudonyms(*_pseudonym_key(keys))
     literals = Literals()
     stream = LogStream(
@@ -166,5 +166,9 @@ def _pseudonym_key(keys: LogKeys | None) -> tuple[bytes, str]:
     return made.pseudonym, made.pseudonym_id
 
 
-def _default_scrub() -> Callable[[str], str]:
-    return lambda text: text
+def default_scrub() -> Callable[[str], str]:
+    """The scrubber of all default rules."""
+    from indelible.logs.scrub import Scrubber
+
+    scrubber = Scrubber()
+    return lambda text: scrubber.scrub(text).text

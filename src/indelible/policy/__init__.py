@@ -1,6 +1,6 @@
 """DECIDED: `indelible.toml` as one frozen `Policy`."""
 
-from indelible.policy.load import load_policy, parse_policy
+from indelible.policy.load import load_allowed_in_logs, load_policy, parse_policy
 from indelible.policy.model import Hop, Policy, RelaySettings, Server, SubjectPath, TablePolicy
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Server",
     "SubjectPath",
     "TablePolicy",
+    "load_allowed_in_logs",
     "load_policy",
     "parse_policy",
 ]

@@ -38,6 +38,7 @@ _TABLE_KEYS: Final = (
 _DATABASE_KEYS: Final = ("url", "roles", "profile", "hosts", "audit_log")
 _SERVER_SCHEMES: Final = ("postgresql", "postgres", "mysql", "mariadb")
 _SERVER_URLS: Final = "postgresql://host/name or mysql://host/name"
+_LOGS_KEYS: Final = ("allowed",)
 _RELAY_KEYS: Final = (
     "batch_events",
     "poll_s",
@@ -55,16 +56,19 @@ def load_policy(path: str | Path) -> Policy:
     the file can't be read.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(
-            f"expected a configuration file at {path}: {error.strerror}; "
-            "`indelible init` writes one"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise PolicyError(f"{path}: expected UTF-8, got other bytes at {error.start}") from None
+    text = _text_of(path)
     return parse_policy(text, name=str(path), directory=path.parent)
+
+
+def load_allowed_in_logs(path: str | Path) -> frozenset[str]:
+    """What `[logs] allowed` says in the file at `path`, of which no other section is looked at.
+
+    Raises what `load_policy` does.
+    """
+    path = Path(path)
+    text = _text_of(path)
+    document = _document(text, str(path))
+    return _logs(document, _Where(str(path), text, ""))
 
 
 def policy_for_url(url: str) -> Policy:
@@ -80,12 +84,10 @@ def policy_for_url(url: str) -> Policy:
 
 def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = Path()) -> Policy:
     """The policy in `text`; `name` stands in errors, `directory` before relative paths."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise PolicyError(f"{name}: expected TOML: {error}") from None
+    document = _document(text, name)
     top = _Where(name, text, "")
-    _check_keys(document, ("trail", "database", "tables", "relay"), top)
+    _check_keys(document, ("trail", "database", "tables", "relay", "logs"), top)
+    _logs(document, top)
     trail_at = top.under("trail")
     trail = _section(document, "trail", top)
     _check_keys(trail, ("url", "journals", "keys", "origin"), trail_at)
@@ -190,6 +192,32 @@ class _Where:
         return 0
 
 
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"expected a configuration file at {path}: {error.strerror}; "
+            "`indelible init` writes one"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{path}: expected UTF-8, got other bytes at {error.start}") from None
+
+
+def _document(text: str, name: str) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"{name}: expected TOML: {error}") from None
+
+
+def _logs(document: Mapping[str, object], top: _Where) -> frozenset[str]:
+    section = _section(document, "logs", top)
+    at = top.under("logs")
+    _check_keys(section, _LOGS_KEYS, at)
+    return _names(section, "allowed", frozenset(), at, "classes and kinds")
+
+
 def _section(document: Mapping[str, object], key: str, at: _Where) -> Mapping[str, object]:
     found = document.get(key, {})
     if not isinstance(found, dict):
@@ -213,13 +241,17 @@ def _take(section: Mapping[str, object], key: str, kind: type[T], default: T, at
 
 
 def _names(
-    section: Mapping[str, object], key: str, default: frozenset[str], at: _Where
+    section: Mapping[str, object],
+    key: str,
+    default: frozenset[str],
+    at: _Where,
+    of: str = "column names",
 ) -> frozenset[str]:
     found = section.get(key)
     if found is None:
         return default
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-        raise at.error(f"expected {key} as a list of column names", key)
+        raise at.error(f"expected {key} as a list of {of}", key)
     return frozenset(name.lower() for name in found)
 
 
