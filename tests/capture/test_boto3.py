@@ -505,6 +505,15 @@ def test_a_change_without_an_answer_counts_as_done_and_as_failed(
     ]
 
 
+def test_what_never_reached_s3_is_no_change(s3: S3Server) -> None:
+    """Nobody listened, however often it was tried."""
+    host = Host()
+    client = s3.client(port=1, retries={"max_attempts": 2, "mode": "standard"})
+    record_objects(client, host)
+    _refused(lambda: client.delete_object(Bucket="shop", Key="zara.txt"))
+    assert host.told() == ["nobody delete shop/zara.txt failure"]
+
+
 def test_a_change_that_a_second_try_finds_done_counts(
     s3: S3Server, bucket: str, between: Between
 ) -> None:
@@ -640,6 +649,33 @@ def test_only_clients_of_s3_are_taken(s3: S3Server) -> None:
     later.__class__ = type("S3", (AsyncClient,), {})
     with pytest.raises(CaptureError, match="got an asynchronous one"):
         record_objects(later, Host())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"Key": "\ud800"},
+        {"Key": 1},
+        {"Key": ""},
+        {"Bucket": 1},
+        {"CopySource": 5},
+        {"CopySource": {"Bucket": "\ud800", "Key": None}},
+        {"Unknown": "x"},
+    ],
+    ids=ascii,
+)
+def test_what_botocore_refuses_is_refused_in_its_words(wrong: dict[str, Any]) -> None:
+    """Whatever the caller gave in place of names: it is a failure, and no possible change."""
+    params = {"Bucket": "shop", "Key": "a", "CopySource": "shop/b", **wrong}
+    host = Host()
+    plain, recorded = (
+        S3Server.session().client("s3", endpoint_url="http://127.0.0.1:1") for _ in range(2)
+    )
+    record_objects(recorded, host)
+    expected = _refused(lambda: plain.copy_object(**params))
+    assert _refused(lambda: recorded.copy_object(**params)) == expected
+    assert host.journal.events or "\ud800" in repr(wrong)
+    assert all(event.outcome is Outcome.FAILURE for event in host.journal.events)
 
 
 def test_every_operation_of_s3_is_told_as_something() -> None:

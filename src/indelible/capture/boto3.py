@@ -21,6 +21,7 @@ metadata is recorded.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import copy
 import inspect
 import threading
@@ -34,9 +35,9 @@ try:
     from botocore.client import BaseClient
     from botocore.exceptions import (
         ClientError,
-        NoCredentialsError,
-        ParamValidationError,
-        PartialCredentialsError,
+        ConnectTimeoutError,
+        EndpointConnectionError,
+        ProxyConnectionError,
     )
 except ImportError as missing:
     raise ImportError("expected boto3: pip install 'indelible[boto3]'") from missing
@@ -47,7 +48,9 @@ from indelible.errors import CaptureError
 from indelible.events.context import carry
 from indelible.events.model import Outcome, Subject
 
-_UNSENT: Final = (NoCredentialsError, ParamValidationError, PartialCredentialsError)
+_UNCONNECTED: Final = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
+_tries: Final = contextvars.ContextVar("indelible_s3_tries", default=0)
+"""How many requests of the call that runs may have reached S3."""
 
 
 def record_objects(
@@ -75,10 +78,9 @@ def record_objects(
         class_attributes.clear()
         base_classes[:] = [_recorded(plain, told)]
 
-    if isinstance(source, boto3.session.Session):
-        source.events.register_last("creating-client-class.s3", make_class)
-    elif isinstance(source, botocore.session.Session):
-        events = source.get_component("event_emitter")
+    if isinstance(source, boto3.session.Session | botocore.session.Session):
+        is_boto3 = isinstance(source, boto3.session.Session)
+        events = source.events if is_boto3 else source.get_component("event_emitter")
         events.register_last("creating-client-class.s3", make_class)
     else:
         client = source if isinstance(source, BaseClient) else _client_of(source)
@@ -86,6 +88,18 @@ def record_objects(
         if service != "s3":
             raise CaptureError(f"expected a client of s3, got one of {service}")
         client.__class__ = _recorded(type(client), told)
+        events = client.meta.events
+    events.register_first("before-send.s3", _note_try)
+    events.register_first("response-received.s3", _note_answer)
+
+
+def _note_try(**_: Any) -> None:
+    _tries.set(_tries.get() + 1)
+
+
+def _note_answer(exception: Exception | None = None, **_: Any) -> None:
+    if isinstance(exception, _UNCONNECTED):
+        _tries.set(_tries.get() - 1)
 
 
 class _Told:
@@ -108,12 +122,11 @@ class _Told:
         self.objects.sync()
 
     @contextlib.contextmanager
-    def of_call(
-        self, touches: Sequence[Touch], *, is_sent: bool = True
-    ) -> Iterator[Callable[[Any], None]]:
+    def of_call(self, touches: Sequence[Touch]) -> Iterator[Callable[[Any], None]]:
         """What is done inside is told by its outcome; the answer goes to what this yields."""
         answers: list[Any] = []
         strict = self.objects.strict
+        tries_before = _tries.set(0)
         if strict:
             self.announce(touches)
         try:
@@ -121,10 +134,12 @@ class _Told:
         except BaseException as error:
             outcome, code, is_unclear = _failure(error)
             for touch in touches:
-                if is_sent and is_unclear and touch.is_change and not strict:
+                if is_unclear and touch.is_change and not strict:
                     self.tell(touch)
                 self.tell(touch.of(*touch.names, error=code), outcome)
             raise
+        finally:
+            _tries.reset(tries_before)
         for touch in touches:
             for each, outcome in answered(touch, *answers):
                 if not strict or outcome is not Outcome.SUCCESS:
@@ -173,7 +188,7 @@ class _RecordedClient(BaseClient):  # type: ignore[misc]  # botocore has no type
         operation = self.meta.method_to_api_mapping.get(ClientMethod, str(ClientMethod))
         params = Params if isinstance(Params, dict) else {}
         touches = touches_of_url(operation, params, method=HttpMethod, expires_in_s=ExpiresIn)
-        with self._told.of_call(touches, is_sent=False) as tell:
+        with self._told.of_call(touches) as tell:
             url = super().generate_presigned_url(ClientMethod, Params, ExpiresIn, HttpMethod)
             tell({})
         return url
@@ -188,7 +203,7 @@ class _RecordedClient(BaseClient):  # type: ignore[misc]  # botocore has no type
     ) -> Any:
         params = {"Bucket": Bucket, "Key": Key}
         touches = touches_of_url("PostObject", params, method=None, expires_in_s=ExpiresIn)
-        with self._told.of_call(touches, is_sent=False) as tell:
+        with self._told.of_call(touches) as tell:
             form = super().generate_presigned_post(Bucket, Key, Fields, Conditions, ExpiresIn)
             tell({})
         return form
@@ -249,10 +264,10 @@ def _client_of(source: Any) -> Any:
 def _failure(error: BaseException) -> tuple[Outcome, str, bool]:
     """The outcome, the error's code, and whether the call may have been carried out."""
     if not isinstance(error, ClientError):
-        return Outcome.FAILURE, type(error).__qualname__, not isinstance(error, _UNSENT)
+        return Outcome.FAILURE, type(error).__qualname__, _tries.get() > 0
     code = str(error.response.get("Error", {}).get("Code"))
     answer = error.response.get("ResponseMetadata", {})
     status = answer.get("HTTPStatusCode", 500)
     outcome = DENIALS.get(code) or DENIALS.get(str(status), Outcome.FAILURE)
     # An earlier try may have been carried out, and refused is that there was one.
-    return outcome, code, status >= 500 or answer.get("RetryAttempts", 0) > 0
+    return outcome, code, status >= 500 or _tries.get() > 1
