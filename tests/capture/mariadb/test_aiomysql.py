@@ -21,8 +21,8 @@ from .reading import host_of
 from .test_drivers import (
     ALICE,
     BOB,
-    KINDS,
     STATEMENTS,
+    WAYS,
     arguments,
     read,
     site,
@@ -101,8 +101,7 @@ async def said_of(connection: Any, kind: Any) -> list[object]:
     return found
 
 
-@pytest.mark.parametrize("is_autocommit", [False, True], ids=["transaction", "autocommit"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "is_autocommit"), WAYS)
 def test_results_are_those_of_a_plain_connection(
     site: Site, trail: Trail, kind: str, *, is_autocommit: bool
 ) -> None:

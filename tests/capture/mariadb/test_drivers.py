@@ -33,7 +33,13 @@ BOB = Actor("staff", "bob")
 CAROL = Actor("staff", "carol")
 
 
-KINDS = ("Cursor", "DictCursor", "SSCursor", "SSDictCursor")
+WAYS = [
+    pytest.param(kind, is_autocommit, id=f"{kind}-{mode}", marks=[] if is_one else pytest.mark.long)
+    for number, kind in enumerate(("Cursor", "DictCursor", "SSCursor", "SSDictCursor"))
+    for is_autocommit, mode in ((False, "transaction"), (True, "autocommit"))
+    # Each class of cursors in one of both, or all take long.
+    for is_one in [is_autocommit == (number % 3 != 0)]
+]
 
 
 class Driver(NamedTuple):
@@ -213,8 +219,7 @@ def said_of(connection: Any, kind: Any, driver: Driver) -> list[object]:
     return found
 
 
-@pytest.mark.parametrize("is_autocommit", [False, True], ids=["transaction", "autocommit"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "is_autocommit"), WAYS)
 def test_results_are_those_of_a_plain_connection(
     site: Site, trail: Trail, driver: Driver, kind: str, *, is_autocommit: bool
 ) -> None:
