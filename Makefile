@@ -18,17 +18,21 @@ setup: .venv/.installed
 demo: setup
 	$(BIN)/indelible demo
 
-# Tests start servers of their own; the binaries must be there.
+# Tests start servers of their own; the binaries must be there, and what mysqlclient is built with.
+SERVERS := postgresql pgbouncer mariadb-server curl libmariadb-dev pkg-config gcc python3-dev
+HAS_PYTHON_H := import os, sysconfig as s, sys; \
+  sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))
+
 servers:
 	@{ ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && \
 	  PATH=$$PATH:/usr/sbin command -v pgbouncer >/dev/null && \
 	  PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null && \
-	  command -v curl >/dev/null; } || { \
-	  [ "$$(id -u)" = 0 ] || { echo "expected PostgreSQL, PgBouncer, MariaDB and curl:" \
-	    "apt-get install postgresql pgbouncer mariadb-server curl"; exit 2; }; \
+	  command -v curl >/dev/null && command -v gcc >/dev/null && \
+	  pkg-config --exists libmariadb 2>/dev/null && $(PYTHON) -c '$(HAS_PYTHON_H)'; } || { \
+	  [ "$$(id -u)" = 0 ] || { echo "expected PostgreSQL, PgBouncer, MariaDB, curl and what" \
+	    "mysqlclient is built with: apt-get install $(SERVERS)"; exit 2; }; \
 	  apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	    postgresql pgbouncer mariadb-server curl; }
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVERS); }
 
 # What hangs on SQLAlchemy runs a second time, on the older minor version that we support.
 ON_SQLALCHEMY := tests/capture/reads/test_shapes.py tests/capture/reads/test_sqlalchemy.py \
@@ -36,8 +40,9 @@ ON_SQLALCHEMY := tests/capture/reads/test_shapes.py tests/capture/reads/test_sql
   test_sqlalchemy_async.py) \
   $(addprefix tests/capture/mariadb/,test_reads.py test_sqlalchemy.py)
 OLDER := .venv/sqlalchemy-2.0
+MYSQLCLIENT := .venv/.mysqlclient
 
-test: setup servers $(OLDER)
+test: setup servers $(MYSQLCLIENT) $(OLDER)
 	$(BIN)/pytest -m "not long"
 	PYTHONPATH=$(OLDER) $(BIN)/python -c 'import sqlalchemy as s; assert s.__version__ < "2.1"'
 	PYTHONPATH=$(OLDER) $(BIN)/pytest -m "not long" $(ON_SQLALCHEMY)
@@ -47,7 +52,13 @@ $(OLDER): requirements/sqlalchemy-2.0.txt | setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --target $@ -r $<
 	@touch $@
 
-test-long: setup servers
+# There is no wheel of it: what has no compiler can do all but test.
+$(MYSQLCLIENT): requirements/mysqlclient.txt | setup servers
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes \
+	  --no-build-isolation -r $<
+	@touch $@
+
+test-long: setup servers $(MYSQLCLIENT)
 	$(BIN)/pytest -m long
 
 lint: setup
@@ -63,9 +74,12 @@ docs: setup
 	$(BIN)/mkdocs build --strict
 
 lock: setup
-	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --all-extras \
-	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	$(BIN)/pip-compile --quiet --generate-hashes --unsafe-package mysqlclient --strip-extras \
+	  --all-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	  -o requirements/dev.txt pyproject.toml requirements/dev.in
+	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  -o requirements/mysqlclient.txt requirements/mysqlclient.in
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	  -o requirements/sqlalchemy-2.0.txt requirements/sqlalchemy-2.0.in

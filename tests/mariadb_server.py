@@ -119,7 +119,6 @@ class MariadbServer:
 
     def remove(self) -> None:
         self.stop()
-        shutil.copy(self.directory / "log", "/tmp/mdb.log")
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def url(self, account: str, database: str) -> str:

@@ -29,7 +29,7 @@ tables, and why no more is known. *nothing*: it hands out no row of a captured t
 
 On SQLite each runs through plain `sqlite3`, SQLAlchemy on pysqlite and SQLAlchemy on aiosqlite; on
 PostgreSQL through plain psycopg (sync and async), psycopg2 and asyncpg, and SQLAlchemy on each of
-these; on MariaDB through SQLAlchemy on PyMySQL and aiomysql. Of PostgreSQL's drivers alone, every
+these; on MariaDB through plain PyMySQL, mysqlclient and aiomysql, and SQLAlchemy on each of these. Of PostgreSQL's drivers alone, every
 run of the tests takes each shape through one, and the long tests through all. Calls that only one
 driver has (COPY, streams, pipelines, cursors of its own) are no shapes: see
 [what is captured](coverage.md).

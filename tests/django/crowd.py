@@ -1,4 +1,5 @@
-"""`python -m tests.django.crowd DIRECTORY`: sixteen threads, each as somebody else, then SIGKILL.
+"""`python -m tests.django.crowd DIRECTORY [ENGINE URL]`: sixteen threads, each as somebody else,
+then SIGKILL.
 
 The last reads are by nobody, in a request that has ended, on a connection that stays open.
 """
@@ -16,7 +17,7 @@ THREADS = 16
 ROUNDS = 20
 
 if __name__ == "__main__":
-    start(Path(sys.argv[1]), CAPTURED)
+    start(Path(sys.argv[1]), *(sys.argv[2:] or [CAPTURED]))
 
     from django.core.signals import request_finished
     from django.db import connection

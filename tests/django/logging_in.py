@@ -1,4 +1,4 @@
-"""`python -m tests.django.logging_in DIRECTORY`: what happens to users, once each."""
+"""`python -m tests.django.logging_in DIRECTORY [ENGINE URL]`: what happens to users, once each."""
 
 import asyncio
 import sys
@@ -10,7 +10,7 @@ from tests.django.project import CAPTURED, start
 if __name__ == "__main__":
     start(
         Path(sys.argv[1]),
-        CAPTURED,
+        *(sys.argv[2:] or [CAPTURED]),
         applications=("django.contrib.auth", "django.contrib.sessions"),
         SESSION_ENGINE="django.contrib.sessions.backends.db",
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],

@@ -56,7 +56,7 @@ def _logged() -> Any:
     """What Django's debugging shows of statements, refused ones included."""
     with CaptureQueriesContext(connection) as captured, connection.cursor() as cursor:
         cursor.execute("SELECT name FROM shop_customer WHERE id = %s", [2])
-        rows = cursor.fetchall()
+        rows = [*cursor.fetchall()]
         for parameters in ([1, 2], []):
             try:
                 cursor.execute("SELECT name FROM shop_customer WHERE id = %s", parameters)

@@ -8,18 +8,11 @@ import sys
 from pathlib import Path
 
 from indelible import Actor, acting_as
-from indelible.capture.postgres.install import install
-from indelible.django.trails import trail_at
-from tests.django.project import CAPTURED_SERVER, start
+from tests.django.project import start
 
 if __name__ == "__main__":
     directory, engine = Path(sys.argv[1]), sys.argv[2]
     start(directory, engine, *sys.argv[3:])
-    if engine == CAPTURED_SERVER:
-        trail = trail_at(directory / "indelible.toml")
-        assert trail.policy.server is not None
-        install(trail.policy.server, trail.policy, journal=trail.journal)
-        trail.watch_server()
 
     from django.db import connections
 
@@ -39,7 +32,7 @@ if __name__ == "__main__":
             if table == "django_migrations":  # tells when
                 continue
             cursor.execute(f"SELECT * FROM {table} ORDER BY 1")
-            said[table] = repr([column[0] for column in cursor.description] + cursor.fetchall())
+            said[table] = repr([column[0] for column in cursor.description] + [*cursor.fetchall()])
     connections.close_all()
     getattr(connections["default"], "close_pool", bool)()
     print(json.dumps(said))

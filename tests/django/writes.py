@@ -12,6 +12,8 @@ from django.db.models import F
 
 from tests.django.shop.models import Customer, Invoice, Label, Line
 
+_HAS_TARGETS = connection.features.supports_update_conflicts_with_target
+
 
 def _save() -> Any:
     customer = Customer.objects.get(id=1)
@@ -70,8 +72,8 @@ WRITES: dict[str, Callable[[], Any]] = {
         for row in Line.objects.bulk_create(
             [Line(id=n, invoice_id=1, text="again", pieces=0) for n in (42, 43)],
             update_conflicts=True,
-            unique_fields=["id"],
             update_fields=["text"],
+            **{"unique_fields": ["id"]} if _HAS_TARGETS else {},
         )
     ],
     "bulk_update": _bulk_update,

@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 try:
     from greenlet import getcurrent, greenlet
 except ImportError as missing:
-    raise ImportError("expected greenlet: pip install 'indelible[postgres-async]'") from missing
+    raise ImportError(
+        "expected greenlet: pip install 'indelible[postgres-async]' (or [asyncpg], [aiomysql])"
+    ) from missing
 
 T = TypeVar("T")
 

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from tests.capture.postgres.alone import each_through_one, says_the_same
 from tests.capture.postgres.reading import TRUDY, Reader, loop
 from tests.capture.postgres.shapes import Shape
 from tests.capture.postgres.test_shapes import result_of, told
@@ -15,6 +16,7 @@ from tests.mariadb_server import MariadbDatabase
 
 from indelible.events.context import acting_as
 
+from .alone import ALONE
 from .reading import DRIVERS, chinook, host_of, keys_of
 from .shapes import SHAPES
 
@@ -47,6 +49,21 @@ def test_shape(
         seen = captured.run(lambda connection: result_of(connection, shape))
 
     assert seen == expected
+    check(shape, host, chinook)
+
+
+@pytest.mark.parametrize(("shape", "driver"), each_through_one(SHAPES, ALONE))
+def test_shape_through_a_driver_alone(
+    shape: Shape, driver: str, chinook: MariadbDatabase, loop: asyncio.Runner
+) -> None:
+    """The same, without SQLAlchemy, and with it on mysqlclient."""
+    host = host_of(chinook)
+    says_the_same(ALONE[driver], chinook.url("app"), host, shape, loop)
+    check(shape, host, chinook)
+
+
+def check(shape: Shape, host: MemoryHost, chinook: MariadbDatabase) -> None:
+    """What was recorded is what the shape's key queries find."""
     events = host.take()
     assert {kind: set(map(told, ids)) for kind, ids in ids_by_kind(events).items()} == {
         kind: keys_of(chinook, query) for kind, query in shape.rows.items()

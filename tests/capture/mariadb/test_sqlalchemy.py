@@ -20,6 +20,7 @@ from indelible import Actor, Subject, Target, Trail, acting_as
 from indelible.capture.sqlalchemy import capture
 from indelible.errors import CaptureError
 
+from .test_drivers import is_open
 from .test_trail import Site
 
 ALICE = Actor("staff", "alice")
@@ -70,15 +71,24 @@ def url_of(site: Site, driver: str = "pymysql") -> str:
 
 
 @pytest.fixture
-def plain(site: Site) -> Iterator[Engine]:
-    engine = create_engine(url_of(site))
+def driver(request: pytest.FixtureRequest) -> str:
+    """As SQLAlchemy calls it."""
+    return getattr(request, "param", "pymysql")
+
+
+through_each = pytest.mark.parametrize("driver", ["pymysql", "mysqldb"], indirect=True)
+
+
+@pytest.fixture
+def plain(site: Site, driver: str) -> Iterator[Engine]:
+    engine = create_engine(url_of(site, driver))
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
-def engine(site: Site, trail: Trail) -> Iterator[Engine]:
-    engine = create_engine(url_of(site), pool_size=1, max_overflow=0)
+def engine(site: Site, trail: Trail, driver: str) -> Iterator[Engine]:
+    engine = create_engine(url_of(site, driver), pool_size=1, max_overflow=0)
     capture(engine, trail)
     yield engine
     engine.dispose()
@@ -141,7 +151,14 @@ def test_savepoints_keep_the_actor(engine: Engine, trail: Trail) -> None:
     assert len({f.event.transaction for f in trail.changes(by=ALICE)}) == 1
 
 
-@pytest.mark.parametrize("ending", ["commit", "rollback", "text", "autocommit", "error", "close"])
+@pytest.mark.parametrize(
+    ("driver", "ending"),
+    [
+        *(("pymysql", how) for how in ("commit", "rollback", "text", "autocommit")),
+        *(("mysqldb", how) for how in ("autocommit", "error", "close")),
+    ],
+    indirect=["driver"],
+)
 def test_nobody_inherits_who_acted(engine: Engine, trail: Trail, ending: str) -> None:
     """The variable ends with the transaction, however that ends, and so does what it says."""
     options = {"isolation_level": "AUTOCOMMIT"} if ending == "autocommit" else {}
@@ -217,6 +234,7 @@ STATEMENTS = (
 )
 
 
+@through_each
 @pytest.mark.parametrize("isolation", ["REPEATABLE READ", "AUTOCOMMIT"])
 def test_what_the_application_sees_is_what_it_is_without_capture(
     site: Site, engine: Engine, plain: Engine, isolation: str
@@ -237,8 +255,7 @@ def test_what_the_application_sees_is_what_it_is_without_capture(
                         found.append((tuple(result.keys()), result.fetchall()))
                 except DBAPIError as error:
                     found.append((type(error), str(error)))
-                driver: Any = connection.connection.driver_connection
-                found.append(driver.server_status & 1)
+                found.append(is_open(connection.connection.driver_connection))
         seen.append(found)
     assert seen[0] == seen[1]
 
@@ -274,6 +291,7 @@ def test_reads_are_told_by_row(site: Site, engine: Engine, trail: Trail) -> None
     assert trail.accessors(of=Subject("person", "1"))
 
 
+@through_each
 def test_a_server_that_goes_away_is_the_statements_own_error(
     engine: Engine, plain: Engine, site: Site
 ) -> None:
@@ -295,9 +313,10 @@ def test_nobody_is_taken_for_another(site: Site, trail: Trail) -> None:
     """200 tasks and 16 threads over pools of few connections, each as somebody else."""
     pool = {"pool_size": 5, "max_overflow": 0}
     engine = create_engine(url_of(site), **pool)
+    other_engine = create_engine(url_of(site, "mysqldb"), **pool)
     async_engine = create_async_engine(url_of(site, "aiomysql"), **pool)
-    capture(engine, trail)
-    capture(async_engine, trail)
+    for one in (engine, other_engine, async_engine):
+        capture(one, trail)
     people = range(1, TASKS + THREADS + 1)
     with engine.begin() as connection:
         connection.execute(Person.__table__.insert(), [{"id": n, "name": ""} for n in people])
@@ -317,7 +336,8 @@ def test_nobody_is_taken_for_another(site: Site, trail: Trail) -> None:
     def work(n: int) -> None:
         for round_ in range(ROUNDS):
             level = "AUTOCOMMIT" if round_ % 2 else "REPEATABLE READ"
-            with acting_as(Actor("staff", f"number {n}")), engine.connect() as connection:
+            one = engine if n % 2 else other_engine
+            with acting_as(Actor("staff", f"number {n}")), one.connect() as connection:
                 connection.execution_options(isolation_level=level)
                 statement = update(Person).where(Person.id == n)
                 connection.execute(statement.values(name=f"round {round_}"))
@@ -332,6 +352,7 @@ def test_nobody_is_taken_for_another(site: Site, trail: Trail) -> None:
     for thread in threads:
         thread.join()
     engine.dispose()
+    other_engine.dispose()
     for n in people:
         actor = Actor("staff", f"number {n}")
         flushed = ROUNDS - 1 if n <= TASKS else ROUNDS
@@ -375,7 +396,7 @@ def test_a_cancelled_task_leaves_nothing_behind(site: Site, trail: Trail) -> Non
 
 
 def test_an_engine_for_another_server_is_refused(site: Site, trail: Trail) -> None:
-    with pytest.raises(CaptureError, match="expected MariaDB or MySQL through aiomysql, pymysql"):
+    with pytest.raises(CaptureError, match="through aiomysql, mysqldb, pymysql, got"):
         capture(_engine_through("mariadbconnector"), trail)
     with pytest.raises(CaptureError, match="to name the PostgreSQL server"):
         capture(create_engine("postgresql+psycopg://u@localhost/x"), trail)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import inspect
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
 import psycopg
 import psycopg2
+import pytest
 from tests.capture.reads.host import MemoryHost
 
 from indelible.capture import asyncpg as captured_asyncpg
 from indelible.capture import psycopg as captured_psycopg
 from indelible.capture import psycopg2 as captured_psycopg2
+from indelible.events.context import acting_as
+
+from .reading import TRUDY
+from .shapes import Shape
 
 Said = Callable[[str, MemoryHost | None, str, Mapping[str, object]], Awaitable[object]]
 """Rows, columns and counts, told of a connection to a URL; captured, if there is a host."""
@@ -26,7 +33,7 @@ async def psycopg_says(
 ) -> object:
     make = psycopg.connect(url) if host is None else captured_psycopg.connect(url, trail=host)
     with contextlib.closing(make) as connection:
-        cursor = connection.execute(_formatted(sql), parameters)
+        cursor = connection.execute(formatted(sql), parameters)
         return repr(cursor.fetchall()), repr(cursor.description), cursor.rowcount
 
 
@@ -38,7 +45,7 @@ async def async_psycopg_says(
         connect = captured_psycopg.async_connection_class(host).connect
     connection = await connect(url)
     try:
-        cursor = await connection.execute(_formatted(sql), parameters)
+        cursor = await connection.execute(formatted(sql), parameters)
         return repr(await cursor.fetchall()), repr(cursor.description), cursor.rowcount
     finally:
         await connection.close()
@@ -49,7 +56,7 @@ async def psycopg2_says(
 ) -> object:
     made = psycopg2.connect(url) if host is None else captured_psycopg2.connect(url, trail=host)
     with contextlib.closing(made) as connection, connection.cursor() as cursor:
-        cursor.execute(_formatted(sql), parameters)
+        cursor.execute(formatted(sql), parameters)
         return repr(cursor.fetchall()), repr(cursor.description), cursor.rowcount
 
 
@@ -70,9 +77,36 @@ async def asyncpg_says(
         await connection.close()
 
 
-def _formatted(sql: str) -> Any:
+def formatted(sql: str) -> Any:
     """With parameters written `%(name)s` where they are written `:name`."""
     return re.sub(r"(?<!:):(\w+)", r"%(\1)s", sql.replace("%", "%%"))
+
+
+def each_through_one(shapes: Sequence[Shape], drivers: Iterable[str]) -> list[Any]:
+    """Every shape with every driver; `make test` runs each through one, or all take minutes."""
+    names = list(drivers)
+    return [
+        pytest.param(
+            shape,
+            driver,
+            id=f"{shape}-{driver}",
+            marks=[] if (place + number) % len(names) == 0 else pytest.mark.long,
+        )
+        for place, shape in enumerate(shapes)
+        for number, driver in enumerate(names)
+    ]
+
+
+def says_the_same(
+    say: Said, url: str, host: MemoryHost, shape: Shape, loop: asyncio.Runner
+) -> None:
+    """Captured, as Trudy, or not."""
+    expected = loop.run(say(url, None, shape.sql, shape.parameters))
+    with acting_as(TRUDY):
+        seen = loop.run(
+            say(url, host, shape.sql, shape.parameters), context=contextvars.copy_context()
+        )
+    assert seen == expected
 
 
 ALONE: Final[Mapping[str, Said]] = {

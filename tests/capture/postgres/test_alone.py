@@ -177,6 +177,9 @@ def test_under_strict_rows_wait_for_the_trail(
         ("greenlet", "psycopg_async", "postgres-async"),
         ("psycopg2", "psycopg2", "psycopg2"),
         ("asyncpg", "asyncpg", "asyncpg"),
+        ("pymysql", "pymysql", "mariadb"),
+        ("MySQLdb", "mysqlclient", "mysqlclient"),
+        ("aiomysql", "aiomysql", "aiomysql"),
     ],
 )
 def test_a_missing_extra_is_named(missing: str, module: str, extra: str) -> None:

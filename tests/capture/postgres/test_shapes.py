@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +15,7 @@ from tests.servers import Database
 from indelible.events.context import acting_as
 from indelible.events.values import TypedValue
 
-from .alone import ALONE
+from .alone import ALONE, each_through_one, says_the_same
 from .reading import DRIVERS, TRUDY, Reader, chinook, host_of, loop
 from .shapes import SHAPES, Shape
 
@@ -50,33 +49,13 @@ def test_shape(shape: Shape, readers: tuple[Reader, Reader, MemoryHost], chinook
     check(shape, host, chinook)
 
 
-@pytest.mark.parametrize(
-    ("shape", "driver"),
-    [
-        pytest.param(
-            shape,
-            driver,
-            id=f"{shape}-{driver}",
-            # Each shape through one of them, or all take minutes.
-            marks=[] if (place + number) % len(ALONE) == 0 else pytest.mark.long,
-        )
-        for place, shape in enumerate(SHAPES)
-        for number, driver in enumerate(ALONE)
-    ],
-)
+@pytest.mark.parametrize(("shape", "driver"), each_through_one(SHAPES, ALONE))
 def test_shape_through_a_driver_alone(
     shape: Shape, driver: str, chinook: Database, loop: asyncio.Runner
 ) -> None:
     """The same, without anything in between."""
     host = host_of(chinook)
-    say = ALONE[driver]
-    expected = loop.run(say(chinook.url("app"), None, shape.sql, shape.parameters))
-    with acting_as(TRUDY):
-        seen = loop.run(
-            say(chinook.url("app"), host, shape.sql, shape.parameters),
-            context=contextvars.copy_context(),
-        )
-    assert seen == expected
+    says_the_same(ALONE[driver], chinook.url("app"), host, shape, loop)
     check(shape, host, chinook)
 
 

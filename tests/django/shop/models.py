@@ -6,7 +6,7 @@ from django.db import models
 
 
 class Customer(models.Model):
-    name = models.TextField(unique=True)
+    name = models.CharField(max_length=99, unique=True)
     town = models.TextField(default="Riga")
     is_active = models.BooleanField(default=True)
 

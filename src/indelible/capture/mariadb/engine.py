@@ -1,4 +1,4 @@
-"""Capture for SQLAlchemy 2 on MariaDB and MySQL (PyMySQL, aiomysql)."""
+"""Capture for SQLAlchemy 2 on MariaDB and MySQL (PyMySQL, mysqlclient, aiomysql)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from indelible.capture.recording import CAPTURED
 from indelible.capture.sqlalchemy_rows import Executing, is_pooled, read_through
 from indelible.errors import CaptureError
 
-_DRIVERS: Final = ("aiomysql", "pymysql")
+_DRIVERS: Final = ("aiomysql", "mysqldb", "pymysql")
 """As SQLAlchemy calls them."""
 
 
@@ -26,7 +26,7 @@ def capture_engine(engine: Engine, trail: CaptureHost) -> None:
         raise CaptureError(
             f"expected MariaDB or MySQL through {', '.join(_DRIVERS)}, got {dialect.driver}"
         )
-    captured = _EngineCapture(ServerCapture(trail))
+    captured = _EngineCapture(ServerCapture(trail), _wire_of(dialect.driver))
     setattr(dialect, CAPTURED, captured)
     event.listen(engine, "do_execute", captured.execute)
     event.listen(engine, "do_execute_no_params", captured.execute_without_parameters)
@@ -39,11 +39,21 @@ def capture_engine(engine: Engine, trail: CaptureHost) -> None:
     event.listen(engine, "close", captured.closes)
 
 
+def _wire_of(driver: str) -> Callable[[Any], Wire]:
+    """How connections of a pool are asked. Raises `CaptureError` for a driver that can't be."""
+    if driver != "mysqldb":
+        return lambda pooled: Wire(pooled.dbapi_connection, pooled.driver_connection)
+    from indelible.capture.mysqlclient_wire import MysqlclientWire
+
+    return lambda pooled: MysqlclientWire(pooled.driver_connection)
+
+
 class _EngineCapture(Executing):
     """The listeners of one engine (`recording.Recorders`)."""
 
-    def __init__(self, server: ServerCapture) -> None:
+    def __init__(self, server: ServerCapture, wire_of: Callable[[Any], Wire]) -> None:
         self._server = server
+        self._wire_of = wire_of
 
     def run(
         self,
@@ -102,7 +112,5 @@ class _EngineCapture(Executing):
     def _statements(self, pooled: Any) -> ConnectionStatements:
         found: ConnectionStatements | None = pooled.info.get(CAPTURED)
         if found is None:
-            found = pooled.info[CAPTURED] = self._server.statements(
-                Wire(pooled.dbapi_connection, pooled.driver_connection)
-            )
+            found = pooled.info[CAPTURED] = self._server.statements(self._wire_of(pooled))
         return found

@@ -16,7 +16,7 @@ from indelible.capture.mariadb.install import incarnation_of
 from indelible.capture.mariadb.reads import ConnectionReads
 from indelible.capture.mariadb.server_reads import ServerReads
 from indelible.capture.mariadb.transaction import WritingTransaction
-from indelible.capture.mariadb.verbs import ends_something, is_proven_read
+from indelible.capture.mariadb.verbs import ends_something, has_more, is_proven_read
 from indelible.capture.mariadb.wires import Wire
 from indelible.capture.senders import DatabaseSenders
 from indelible.errors import CaptureError
@@ -63,10 +63,13 @@ class ConnectionStatements:
         """Run `text`, or what takes its place, by way of `run`: see `ConnectionReads.run`. Behind
         it `ran` is to be called, also where it fails."""
         transaction = self.transaction
-        if ends_something(text):
+        is_ending = ends_something(text)
+        if is_ending:
             transaction.end()
-        elif not is_proven_read(text):
+        if has_more(text) or not (is_ending or is_proven_read(text)):
             transaction.before_write(current_frame())
+        else:
+            transaction.before_read()
         return self.reads.run(text, parameters, run, transaction.written, is_seen=is_seen)
 
     def ran(self) -> None:

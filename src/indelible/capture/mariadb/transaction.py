@@ -31,6 +31,8 @@ class WritingTransaction:
         self._nonce: str | None = None
         self._frame: Frame | None = None
         self._is_told = False
+        self._is_stale = False
+        """Whether what the server was told holds no more, or may not be what it was told last."""
         self._was_open = False
 
     @property
@@ -50,6 +52,12 @@ class WritingTransaction:
         self._notice_end()
         return self._nonce if self._is_told else None
 
+    def before_read(self) -> None:
+        """A statement that is proven to be a read is about to run: a view may call what writes."""
+        self._notice_end()
+        if self._is_stale:
+            self.end()
+
     def before_write(self, frame: Frame | None) -> None:
         """A statement that isn't proven to be a read is about to run for `frame`'s actor.
 
@@ -57,7 +65,7 @@ class WritingTransaction:
         that can't say any more (`Wire.is_broken`).
         """
         self._notice_end()
-        if self._is_told and frame is self._frame:
+        if self._is_told and not self._is_stale and frame is self._frame:
             return
         if frame is not None or self._nonce is not None:
             self._tell(frame)
@@ -69,17 +77,19 @@ class WritingTransaction:
         if not self._wire.is_idle:
             self._was_open = True
         elif self._is_told and (self._was_open or self._wire.is_autocommit):
-            self.end()
+            if self._wire.is_busy:
+                self._ended()  # cleared before whatever runs next
+            else:
+                self.end()
 
     def end(self) -> None:
         """The transaction ends next, or has ended: nobody acts any more. Raises nothing."""
-        self._nonce = self._frame = None
-        self._was_open = False
+        self._ended()
         if self._is_told:
             with contextlib.suppress(Exception):  # a connection that broke has no variable left
                 with self._wire.cursor() as cursor:
                     cursor.execute(CLEAR)
-                self._is_told = False
+                self._is_told = self._is_stale = False
 
     def record(self, draft: bytes, frame: Frame | None = None) -> None:
         """Put an explicit event into the outbox. Raises `CaptureError` and driver errors."""
@@ -91,7 +101,7 @@ class WritingTransaction:
             raise CaptureError(
                 "expected a transaction to record the event in, got a connection in autocommit"
             )
-        if not self._is_told or frame is not self._frame:
+        if not self._is_told or self._is_stale or frame is not self._frame:
             self._tell(frame)
         if self._nonce is None:
             raise CaptureError("expected a connection that says who acts, got one that fails")
@@ -102,8 +112,12 @@ class WritingTransaction:
     def _notice_end(self) -> None:
         """What was told ended with its transaction, where that ended in a way that wasn't seen."""
         if self._was_open and self._wire.is_idle:
-            self._nonce = self._frame = None
-            self._was_open = False
+            self._ended()
+
+    def _ended(self) -> None:
+        self._nonce = self._frame = None
+        self._was_open = False
+        self._is_stale = self._is_told
 
     def _is_without_transaction(self) -> bool:
         return self._wire.is_idle and self._wire.is_autocommit
@@ -113,7 +127,7 @@ class WritingTransaction:
         if sender is None:
             return
         # Cancelled from here on it may have been told.
-        self._is_told, self._frame = True, None
+        self._is_told, self._is_stale, self._frame = True, True, None
         try:
             with self._wire.cursor() as cursor:
                 self._nonce = sender.send_context(cursor, frame, nonce=self._nonce)
@@ -123,4 +137,4 @@ class WritingTransaction:
             # The application's own statement fails next, and says why.
             _log.warning("who acts could not be told to the database: %s", type(error).__name__)
             return
-        self._frame = frame
+        self._frame, self._is_stale = frame, False

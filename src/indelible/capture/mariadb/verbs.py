@@ -103,9 +103,23 @@ def may_be_query(text: str) -> bool:
     return _first_word(text) in _READS
 
 
+@lru_cache(maxsize=4_096)
+def has_more(text: str) -> bool:
+    """Whether `text` may be more statements than one."""
+    if ";" not in text.rstrip()[:-1]:
+        return False
+    tokens = _without_end(text, tokenize(text))
+    return (
+        "/*!" in text
+        or "/*M!" in text
+        or has_unknown_quotes(tokens)
+        or any(text[token.start] == ";" for token in tokens)
+    )
+
+
 def ends_something(text: str) -> bool:
     """Whether `text` may end a transaction, and begin another."""
-    if ";" in text.rstrip()[:-1]:
+    if has_more(text):
         return True
     return _first_word(text) in _ENDS and _TO_SAVEPOINT.search(text) is None
 

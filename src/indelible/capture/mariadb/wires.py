@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Final
 
-_IN_TRANSACTION: Final = 1
+IN_TRANSACTION: Final = 1
 """`SERVER_STATUS_IN_TRANS` of the protocol's status flags."""
 
 
@@ -20,7 +20,7 @@ class Wire:
     @property
     def is_idle(self) -> bool:
         """Whether no transaction is open on the server, as it last said."""
-        return not self._driver.server_status & _IN_TRANSACTION
+        return not self._driver.server_status & IN_TRANSACTION
 
     @property
     def is_autocommit(self) -> bool:
@@ -33,6 +33,12 @@ class Wire:
         no longer why."""
         driver = self._driver
         return bool(driver.closed) if hasattr(driver, "closed") else not driver.open
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether rows of the last statement are still to be fetched, or further results: what is
+        sent now would throw them away."""
+        return is_pending(self._driver._result)
 
     @contextlib.contextmanager
     def cursor(self) -> Any:
@@ -50,3 +56,8 @@ class Wire:
                 cursor.execute(text, parameters)
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def is_pending(result: Any) -> bool:
+    """Whether more of what PyMySQL calls a result is to come."""
+    return result is not None and bool(result.unbuffered_active or result.has_next)

@@ -6,11 +6,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import request_finished
-from django.db import connections
 from django.db.backends.postgresql import base, operations
 
 from indelible.capture.psycopg import Connection, connection_class, seen
+from indelible.django.finishing import write_down_after_requests
 from indelible.django.trails import take_trail
 
 
@@ -76,12 +75,4 @@ class _Driver:
         return getattr(base.Database, name)
 
 
-def _write_down(**_: object) -> None:
-    """A request has ended: what its connections handed out is on disk, though they stay open."""
-    for wrapper in connections.all(initialized_only=True):
-        connection = cast("Any", wrapper).connection
-        if isinstance(connection, Connection):
-            connection.captured.check_in()
-
-
-request_finished.connect(_write_down, dispatch_uid="indelible.postgresql.write_down")
+write_down_after_requests(Connection, "postgresql")

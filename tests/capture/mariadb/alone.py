@@ -1,0 +1,94 @@
+"""Each driver for MariaDB alone, without capture and with: what it says of one statement."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiomysql
+import MySQLdb
+import pymysql
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from tests.capture.postgres.alone import Said, formatted
+from tests.capture.reads.host import MemoryHost
+
+from indelible.capture import aiomysql as captured_aiomysql
+from indelible.capture import mysqlclient as captured_mysqlclient
+from indelible.capture import pymysql as captured_pymysql
+from indelible.capture.sqlalchemy import capture
+
+
+def _options(url: str) -> dict[str, Any]:
+    parts = make_url(url)
+    return {
+        "host": parts.host,
+        "port": parts.port,
+        "user": parts.username,
+        "password": parts.password,
+        "db": parts.database,
+        "charset": "utf8mb4",
+    }
+
+
+async def pymysql_says(
+    url: str, host: MemoryHost | None, sql: str, parameters: Mapping[str, object]
+) -> object:
+    options = _options(url)
+    options["database"] = options.pop("db")
+    if host is None:
+        return _said(pymysql.connect(**options), sql, parameters)
+    return _said(captured_pymysql.connect(**options, trail=host), sql, parameters)
+
+
+async def mysqlclient_says(
+    url: str, host: MemoryHost | None, sql: str, parameters: Mapping[str, object]
+) -> object:
+    if host is None:
+        return _said(MySQLdb.connect(**_options(url)), sql, parameters)
+    return _said(captured_mysqlclient.connect(**_options(url), trail=host), sql, parameters)
+
+
+async def aiomysql_says(
+    url: str, host: MemoryHost | None, sql: str, parameters: Mapping[str, object]
+) -> object:
+    if host is None:
+        connecting = aiomysql.connect(**_options(url))
+    else:
+        connecting = captured_aiomysql.connect(**_options(url), trail=host)
+    async with connecting as connection, connection.cursor() as cursor:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            await cursor.execute(formatted(sql), dict(parameters))
+        said = repr(await cursor.fetchall()), repr(cursor.description), cursor.rowcount
+        return said, [str(each.message) for each in warned]
+
+
+async def sqlalchemy_says(
+    url: str, host: MemoryHost | None, sql: str, parameters: Mapping[str, object]
+) -> object:
+    """On mysqlclient."""
+    engine = create_engine(make_url(url).set(drivername="mysql+mysqldb"))
+    if host is not None:
+        capture(engine, host)
+    with contextlib.closing(engine.connect()) as connection:
+        result = connection.execute(text(sql), parameters)
+        said = repr(result.all()), tuple(result.keys()), result.rowcount
+    engine.dispose()
+    return said
+
+
+def _said(made: Any, sql: str, parameters: Mapping[str, object]) -> object:
+    with contextlib.closing(made) as connection, connection.cursor() as cursor:
+        cursor.execute(formatted(sql), dict(parameters))
+        return repr(cursor.fetchall()), repr(cursor.description), cursor.rowcount
+
+
+ALONE: Final[Mapping[str, Said]] = {
+    "pymysql": pymysql_says,
+    "mysqlclient": mysqlclient_says,
+    "aiomysql": aiomysql_says,
+    "sqlalchemy-mysqldb": sqlalchemy_says,
+}
