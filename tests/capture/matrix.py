@@ -29,10 +29,10 @@ tables, and why no more is known. *nothing*: it hands out no row of a captured t
 
 On SQLite each runs through plain `sqlite3`, SQLAlchemy on pysqlite and SQLAlchemy on aiosqlite; on
 PostgreSQL through plain psycopg (sync and async), psycopg2 and asyncpg, and SQLAlchemy on each of
-these; on MariaDB through plain PyMySQL, mysqlclient and aiomysql, and SQLAlchemy on each of these. Of PostgreSQL's drivers alone, every
-run of the tests takes each shape through one, and the long tests through all. Calls that only one
-driver has (COPY, streams, pipelines, cursors of its own) are no shapes: see
-[what is captured](coverage.md).
+these; on MariaDB through plain PyMySQL, mysqlclient and aiomysql, and SQLAlchemy on each of these.
+Of a server's drivers alone, every run of the tests takes each shape through one, and the long tests
+through all. Calls that only one driver has (COPY, streams, pipelines, cursors of its own) are no
+shapes: see [what is captured](coverage.md).
 """
 
 _WRITES = """# Every path of writes
@@ -109,11 +109,11 @@ def writes_page() -> str:
                 "PostgreSQL", paths.POSTGRES, [*POSTGRES_DRIVERS, *django], paths.POSTGRES_UNSEEN
             ),
             "",
-            *_paths("MariaDB", paths.MARIADB, [*MARIADB_DRIVERS], paths.MARIADB_UNSEEN),
+            *_paths("MariaDB", paths.MARIADB, [*MARIADB_DRIVERS, *django], paths.MARIADB_UNSEEN),
             "",
             "## Django's query API",
             "",
-            "On SQLite and PostgreSQL, with the results of a backend without capture.",
+            "On SQLite, PostgreSQL and MariaDB, with the results of a backend without capture.",
             "",
             "| call | recorded |",
             "| --- | --- |",
