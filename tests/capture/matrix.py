@@ -109,11 +109,11 @@ def writes_page() -> str:
                 "PostgreSQL", paths.POSTGRES, [*POSTGRES_DRIVERS, *django], paths.POSTGRES_UNSEEN
             ),
             "",
-            *_paths("MariaDB", paths.MARIADB, [*MARIADB_DRIVERS], paths.MARIADB_UNSEEN),
+            *_paths("MariaDB", paths.MARIADB, [*MARIADB_DRIVERS, *django], paths.MARIADB_UNSEEN),
             "",
             "## Django's query API",
             "",
-            "On SQLite and PostgreSQL, with the results of a backend without capture.",
+            "On SQLite, PostgreSQL and MariaDB, with the results of a backend without capture.",
             "",
             "| call | recorded |",
             "| --- | --- |",

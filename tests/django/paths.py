@@ -1,4 +1,4 @@
-"""`python -m tests.django.paths DIRECTORY ENGINE NAME [HOST PORT USER]`: each path of writes.
+"""`python -m tests.django.paths DIRECTORY ENGINE NAME [HOST PORT USER PASSWORD]`: paths of writes.
 
 Through Django's cursor, on a database that is there. Prints JSON: what was seen of each.
 """
@@ -12,22 +12,23 @@ from django.conf import settings
 
 import django
 from indelible import Actor, acting_as
-from indelible.capture.postgres.install import install
+from indelible.capture.servers import backend_of
 from indelible.django.trails import trail_at
 from tests.capture.writes import paths
-from tests.django.project import CAPTURED, CAPTURED_SERVER
 
 if __name__ == "__main__":
     directory, engine, *place = sys.argv[1:]
-    database: dict[str, object] = dict(zip(("NAME", "HOST", "PORT", "USER"), place, strict=False))
+    database: dict[str, object] = dict(
+        zip(("NAME", "HOST", "PORT", "USER", "PASSWORD"), place, strict=False)
+    )
     config = Path(directory) / "indelible.toml"
-    if engine in (CAPTURED, CAPTURED_SERVER):
+    if engine.startswith("indelible"):
         database["OPTIONS"] = {"trail": config}
-    if engine == CAPTURED_SERVER:
         trail = trail_at(config)
-        assert trail.policy.server is not None
-        install(trail.policy.server, trail.policy, journal=trail.journal)
-        trail.watch_server()
+        if trail.policy.server is not None:
+            backend = backend_of(trail.policy.server)
+            backend.install(trail.policy.server, trail.policy, journal=trail.journal)
+            trail.watch_server()
     settings.configure(DATABASES={"default": {"ENGINE": engine, **database}})
     django.setup()
 
@@ -53,13 +54,17 @@ if __name__ == "__main__":
             seen.append(paths.seen_of(error))
         return [*seen, connection.in_atomic_block, connection.get_autocommit()]
 
-    is_server = connection.vendor == "postgresql"
+    found, reset = {
+        "sqlite": (paths.SQLITE, paths.RESET),
+        "postgresql": (paths.POSTGRES, paths.POSTGRES_RESET),
+        "mysql": (paths.MARIADB, paths.MARIADB_RESET),
+    }[connection.vendor]
     said = {}
-    for path in paths.POSTGRES if is_server else paths.SQLITE:
+    for path in found:
         if paths.takes("Django", path):
             with acting_as(Actor("path", "reset")):
-                run(paths.Path("reset", (), paths.POSTGRES_RESET if is_server else paths.RESET))
+                run(paths.Path("reset", (), reset))
             with acting_as(Actor("path", path.name)):
-                said[path.name] = repr(run(path))
+                said[path.name] = repr(run(path)).replace(str(database["NAME"]), "app")
     connection.close()
     print(json.dumps(said))

@@ -21,7 +21,7 @@ from indelible.capture import pymysql as captured_pymysql
 from indelible.capture.sqlalchemy import capture
 
 
-def _options(url: str) -> dict[str, Any]:
+def options_of(url: str, **more: object) -> dict[str, Any]:
     parts = make_url(url)
     return {
         "host": parts.host,
@@ -30,13 +30,14 @@ def _options(url: str) -> dict[str, Any]:
         "password": parts.password,
         "db": parts.database,
         "charset": "utf8mb4",
+        **more,
     }
 
 
 async def pymysql_says(
     url: str, host: MemoryHost | None, sql: str, parameters: Mapping[str, object]
 ) -> object:
-    options = _options(url)
+    options = options_of(url)
     options["database"] = options.pop("db")
     if host is None:
         return _said(pymysql.connect(**options), sql, parameters)
@@ -47,17 +48,17 @@ async def mysqlclient_says(
     url: str, host: MemoryHost | None, sql: str, parameters: Mapping[str, object]
 ) -> object:
     if host is None:
-        return _said(MySQLdb.connect(**_options(url)), sql, parameters)
-    return _said(captured_mysqlclient.connect(**_options(url), trail=host), sql, parameters)
+        return _said(MySQLdb.connect(**options_of(url)), sql, parameters)
+    return _said(captured_mysqlclient.connect(**options_of(url), trail=host), sql, parameters)
 
 
 async def aiomysql_says(
     url: str, host: MemoryHost | None, sql: str, parameters: Mapping[str, object]
 ) -> object:
     if host is None:
-        connecting = aiomysql.connect(**_options(url))
+        connecting = aiomysql.connect(**options_of(url))
     else:
-        connecting = captured_aiomysql.connect(**_options(url), trail=host)
+        connecting = captured_aiomysql.connect(**options_of(url), trail=host)
     async with connecting as connection, connection.cursor() as cursor:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")

@@ -89,6 +89,20 @@ def _load_data(connection: Any) -> object:
         return cursor.rowcount
 
 
+async def _load_data_async(connection: Any) -> object:
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(_lines())
+        file.flush()
+        async with connection.cursor() as cursor:
+            await cursor.execute("LOAD DATA LOCAL INFILE %s INTO TABLE t", (file.name,))
+            return cursor.rowcount
+
+
+async def _callproc_async(connection: Any) -> object:
+    async with connection.cursor() as cursor:
+        return await cursor.callproc("app_move", (1, 2)), cursor.rowcount
+
+
 def _pipeline(connection: Any) -> object:
     with connection.pipeline():
         cursors = [connection.execute(f"{_INSERT} ({n}, 'p')") for n in (3, 4)]
@@ -136,9 +150,15 @@ CALLS: Final[dict[str, dict[str, Callable[[Any], Any]]]] = {
     "callproc": {
         "psycopg2": _callproc("app_touch", 1),
         "PyMySQL": _callproc("app_move", 1, 2),
+        "mysqlclient": _callproc("app_move", 1, 2),
+        "aiomysql": _callproc_async,
     },
     "a prepared statement": {"asyncpg": _prepared},
-    "LOAD DATA LOCAL INFILE": {"PyMySQL": _load_data},
+    "LOAD DATA LOCAL INFILE": {
+        "PyMySQL": _load_data,
+        "mysqlclient": _load_data,
+        "aiomysql": _load_data_async,
+    },
 }
 
 

@@ -5,22 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import inspect
 import sqlite3
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+import aiomysql
 import asyncpg
+import MySQLdb
 import psycopg
 import psycopg2
 import pymysql
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from tests.capture.mariadb.alone import options_of
 
+from indelible.capture import aiomysql as captured_aiomysql
 from indelible.capture import asyncpg as captured_asyncpg
+from indelible.capture import mysqlclient as captured_mysqlclient
 from indelible.capture import psycopg as captured_psycopg
 from indelible.capture import psycopg2 as captured_psycopg2
 from indelible.capture import pymysql as captured_pymysql
 from indelible.capture import sqlite3 as captured_sqlite3
+from indelible.capture.mysqlclient_wire import MysqlclientWire
 from indelible.capture.sqlalchemy import capture
 
 from .calls import call_of
@@ -82,18 +90,30 @@ class _Alone:
         while is_more:
             rows = cursor.fetchall() if cursor.description else None
             told.append((rows, cursor.rowcount, getattr(cursor, "statusmessage", None)))
-            if self._name == "PyMySQL":
+            if self._name in ("PyMySQL", "mysqlclient"):
                 told.append(cursor.lastrowid)
-            is_more = self._name == "PyMySQL" and cursor.nextset()
+            is_more = self._name in ("PyMySQL", "mysqlclient") and cursor.nextset()
         return told
 
     def close(self) -> None:
         self._connection.close()
 
 
-class _AsyncPsycopg:
-    def __init__(self, connection: Any, loop: asyncio.Runner) -> None:
+class _AsyncAlone:
+    """The same of an asynchronous driver that has cursors."""
+
+    def __init__(
+        self,
+        name: str,
+        connection: Any,
+        state: Callable[[Any], object],
+        switch: Any,
+        loop: asyncio.Runner,
+    ) -> None:
+        self._name = name
         self._connection = connection
+        self._state = state
+        self._switch_autocommit = switch
         self._loop = loop
 
     def run(self, path: Path) -> Seen:
@@ -101,19 +121,20 @@ class _AsyncPsycopg:
 
     async def _run(self, path: Path) -> Seen:
         connection = self._connection
-        await connection.set_autocommit(path.ends == "autocommit")
+        await self._switch_autocommit(connection, path.ends == "autocommit")
+        cursor = connection.cursor()
         seen: Seen = []
-        for step in self._steps(connection.cursor(), path):
+        for step in self._steps(await cursor if inspect.isawaitable(cursor) else cursor, path):
             try:
                 seen.append(await step())
             except Exception as error:
                 seen.append(seen_of(error))
-            seen.append(connection.info.transaction_status)
+            seen.append(self._state(connection))
         await (connection.rollback() if path.ends == "rollback" else connection.commit())
-        return [*seen, connection.info.transaction_status]
+        return [*seen, self._state(connection)]
 
     def _steps(self, cursor: Any, path: Path) -> Iterator[Callable[[], Any]]:
-        call = call_of(path, "psycopg, async")
+        call = call_of(path, self._name)
         if call is not None:
             yield functools.partial(call, self._connection)
             return
@@ -124,12 +145,15 @@ class _AsyncPsycopg:
             yield functools.partial(self._told, cursor, cursor.executemany, sql, rows)
 
     async def _told(self, cursor: Any, execute: Callable[..., Any], *arguments: object) -> object:
-        await execute(*arguments)
+        with warnings.catch_warnings(record=True) as warned:  # aiomysql's, of the server's
+            warnings.simplefilter("always")
+            await execute(*arguments)
         rows = await cursor.fetchall() if cursor.description else None
-        return rows, cursor.rowcount, cursor.statusmessage
+        said = [str(each.message) for each in warned]
+        return rows, cursor.rowcount, getattr(cursor, "statusmessage", None), said
 
     def close(self) -> None:
-        self._loop.run(self._connection.close())
+        self._loop.run(_awaited(self._connection.close()))
 
 
 class _Asyncpg:
@@ -270,7 +294,9 @@ def _psycopg(url: str, host: MemoryHost | None, loop: asyncio.Runner) -> Driver:
 def _psycopg_async(url: str, host: MemoryHost | None, loop: asyncio.Runner) -> Driver:
     plain = psycopg.AsyncConnection.connect
     it = plain(url) if host is None else captured_psycopg.connect_async(url, trail=host)
-    return _AsyncPsycopg(loop.run(_awaited(it)), loop)
+    state: Any = lambda it: it.info.transaction_status  # noqa: E731
+    switch: Any = lambda it, is_on: it.set_autocommit(is_on)  # noqa: E731
+    return _AsyncAlone("psycopg, async", loop.run(_awaited(it)), state, switch, loop)
 
 
 def _psycopg2(url: str, host: MemoryHost | None, loop: asyncio.Runner) -> Driver:
@@ -284,26 +310,35 @@ def _asyncpg(url: str, host: MemoryHost | None, loop: asyncio.Runner) -> Driver:
 
 
 def _pymysql(url: str, host: MemoryHost | None, loop: asyncio.Runner) -> Driver:
-    account, _, rest = url.removeprefix("mysql://").partition(":")
-    password, _, rest = rest.partition("@")
-    address, _, database = rest.partition("/")
-    options = {
-        "host": address.partition(":")[0],
-        "port": int(address.partition(":")[2]),
-        "user": account,
-        "password": password,
-        "database": database,
-        "charset": "utf8mb4",
-        "local_infile": True,
-    }
+    options = options_of(url, local_infile=True)
+    options["database"] = options.pop("db")
     plain, captured = pymysql.connect, captured_pymysql.connect
     it = plain(**options) if host is None else captured(**options, trail=host)
-    switch: Any = lambda it, is_on: it.autocommit(is_on)  # noqa: E731
-    return _Alone("PyMySQL", it, lambda it: it.server_status & 1, switch)
+    return _Alone("PyMySQL", it, lambda it: it.server_status & 1, _switch_mariadb)
+
+
+def _mysqlclient(url: str, host: MemoryHost | None, loop: asyncio.Runner) -> Driver:
+    options = options_of(url, local_infile=1)
+    plain, captured = MySQLdb.connect, captured_mysqlclient.connect
+    it = plain(**options) if host is None else captured(**options, trail=host)
+    return _Alone("mysqlclient", it, lambda it: MysqlclientWire(it).is_idle, _switch_mariadb)
+
+
+def _aiomysql(url: str, host: MemoryHost | None, loop: asyncio.Runner) -> Driver:
+    options = options_of(url, local_infile=True)
+    plain, captured = aiomysql.connect, captured_aiomysql.connect
+    it = loop.run(_awaited(plain(**options) if host is None else captured(**options, trail=host)))
+    return _AsyncAlone(
+        "aiomysql", it, lambda it: it.get_transaction_status(), _switch_mariadb, loop
+    )
+
+
+def _switch_mariadb(connection: Any, is_on: bool) -> Any:
+    return connection.autocommit(is_on)
 
 
 async def _awaited(it: Any) -> Any:
-    return await it
+    return await it if inspect.isawaitable(it) else it
 
 
 SQLITE_DRIVERS: dict[str, Callable[..., Driver]] = {
@@ -323,6 +358,9 @@ POSTGRES_DRIVERS: dict[str, Callable[..., Driver]] = {
 }
 MARIADB_DRIVERS: dict[str, Callable[..., Driver]] = {
     "PyMySQL": _pymysql,
+    "mysqlclient": _mysqlclient,
+    "aiomysql": _aiomysql,
     "SQLAlchemy, PyMySQL": _sqlalchemy("pymysql"),
+    "SQLAlchemy, mysqlclient": _sqlalchemy("mysqldb"),
     "SQLAlchemy, aiomysql": _sqlalchemy("aiomysql", is_async=True),
 }

@@ -17,9 +17,11 @@ SQLALCHEMY: Final = (
     "SQLAlchemy, psycopg2",
     "SQLAlchemy, asyncpg",
     "SQLAlchemy, PyMySQL",
+    "SQLAlchemy, mysqlclient",
     "SQLAlchemy, aiomysql",
 )
 SCRIPT: Final = "INSERT INTO t (id, v) VALUES (3, 'c'); UPDATE t SET v = 'x;y' WHERE id = 3"
+_MARIADB_ALONE: Final = ("PyMySQL", "mysqlclient", "aiomysql")
 _POSTGRES_ALONE: Final = ("psycopg", "psycopg, async", "psycopg2", "asyncpg")
 
 
@@ -95,6 +97,7 @@ def _common(upsert: str, ignored: Path) -> tuple[Path, ...]:
         ignored,
         _path("UPDATE", "t.update 1, t.update 2", "UPDATE t SET v = 'x'"),
         _path("UPDATE of the key", "t.update 12", "UPDATE t SET id = id + 10 WHERE v = 'b'"),
+        _path("a semicolon in a value", "t.update 1", "UPDATE t SET v = 'a;b' WHERE id = 1"),
         _path("UPDATE that finds nothing", "", "UPDATE t SET v = 'x' WHERE id = 9"),
         _path("UPDATE through a view", "t.update 1", "UPDATE t_view SET v = 'x' WHERE id = 1"),
         _path("DELETE", "t.delete 2", "DELETE FROM t WHERE id = 2"),
@@ -155,7 +158,6 @@ _IGNORED = _path(
 )
 _BUT_ON_MARIADB = (
     *_common(_UPSERT, _IGNORED),
-    _path("a semicolon in a value", "t.update 1", "UPDATE t SET v = 'a;b' WHERE id = 1"),
     _path(
         "UPDATE … FROM",
         "t.update 1",
@@ -449,9 +451,15 @@ MARIADB = (
     _path("a function in a SELECT", "t.update 1", "SELECT app_touch(1)"),
     _path("DO, and SET", "t.update 1, t.update 2", "DO app_touch(1)", "SET @a = app_touch(2)"),
     _path("CALL", "child.update 1", "CALL app_move(1, 2)"),
-    _call("callproc", "child.update 1", "PyMySQL"),
-    _call("LOAD DATA LOCAL INFILE", "t.insert 3, t.insert 4", "PyMySQL"),
+    _call("callproc", "child.update 1", *_MARIADB_ALONE),
+    _call("LOAD DATA LOCAL INFILE", "t.insert 3, t.insert 4", *_MARIADB_ALONE),
     _path("EXECUTE IMMEDIATE", "t.update 1", "EXECUTE IMMEDIATE 'UPDATE t SET v = 7 WHERE id = 1'"),
+    _path(
+        "a compound statement",
+        "audit.insert 0, audit.insert 1",
+        "BEGIN NOT ATOMIC DECLARE i INT DEFAULT 0; WHILE i < 2 DO "
+        "INSERT INTO audit VALUES (i, 'x'); SET i = i + 1; END WHILE; END",
+    ),
 )
 MARIADB_UNSEEN = (
     Unseen(

@@ -14,7 +14,14 @@ from typing import Any
 import pytest
 from tests.capture.mariadb.capturing import Captured as CapturedMariadb
 from tests.capture.postgres.capturing import Captured as CapturedPostgres
-from tests.django.project import CAPTURED, CAPTURED_SERVER, PLAIN, PLAIN_SERVER
+from tests.django.project import (
+    CAPTURED,
+    CAPTURED_MARIADB,
+    CAPTURED_SERVER,
+    PLAIN,
+    PLAIN_MARIADB,
+    PLAIN_SERVER,
+)
 from tests.django.test_django import run_module
 from tests.mariadb_server import MariadbDatabase, MariadbServer, mariadb
 from tests.servers import Database, PostgresServer, postgres
@@ -304,6 +311,20 @@ def test_on_mariadb(
     first = {path: without(seen, "_plain") for path, seen in first.items()}
     check(name, MARIADB, first, second, (e.draft for e in captured.decoded(before).events))
     assert fold(captured.drafts()) == captured.live()
+
+
+def test_on_mariadb_through_django(
+    mariadb: MariadbServer, mariadb_plain: MariadbDatabase, tmp_path: FilePath
+) -> None:
+    database = _mariadb_database(mariadb, "paths_django")
+    config = tmp_path / "indelible.toml"
+    config.write_text(server_policy(database.url()))
+    Trail.create(config).close()
+    place = ("127.0.0.1", str(mariadb.port), "owner", "owner")
+    first = django_seen(tmp_path, PLAIN_MARIADB, mariadb_plain.name, *place)
+    second = django_seen(tmp_path, CAPTURED_MARIADB, database.name, *place)
+    check_django(MARIADB, first, second, config)
+    database.drop()
 
 
 def without(seen: Seen, suffix: str) -> Seen:
