@@ -28,9 +28,7 @@ _NOT_INSTALLED: Final = "expected a database that is set up: `indelible install`
 class WritingTransaction:
     """What the open transaction was told. Used as its connection is: by one at a time."""
 
-    def __init__(
-        self, wire: Wire, senders: Senders[ContextSender], foresight: Foresight
-    ) -> None:
+    def __init__(self, wire: Wire, senders: Senders[ContextSender], foresight: Foresight) -> None:
         self._wire = wire
         self._senders = senders
         self._foresight = foresight

@@ -64,7 +64,6 @@ class Wire(abc.ABC):
         """Whether `begin` may be called, in autocommit and while idle."""
         return True
 
-
     def cursor(self) -> Cursor:
         """A cursor of capture's own; to be closed."""
         cursor: Cursor = self._dbapi.cursor()
