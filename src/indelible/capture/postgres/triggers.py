@@ -123,8 +123,8 @@ class _Writer:
         settings = {
             "search_path": "pg_catalog, pg_temp",
             **settings_for(slot.type for slot in self._layout.slots),
-            # Else every statement is planned anew, once the first one of a session, or the first
-            # since the table was analyzed, had many rows.
+            # Else a session plans every statement anew once the first since the table was analyzed
+            # had many rows: the plan kept for it seems dearer than a new one for few.
             "plan_cache_mode": "force_generic_plan",
         }
         if not self._relation.inherits:
