@@ -670,6 +670,19 @@ SHAPES = [
         {"customer": "statement"},
     ),
     Shape(
+        "a function of whole rows of a derived table, written as a column",
+        "SELECT d.to_jsonb::text FROM (SELECT last_name AS n FROM customer "
+        "WHERE customer_id < 3) AS d ORDER BY 1",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
+        "a column of a derived table of a function's name",
+        "SELECT d.max, d.left FROM (SELECT max(last_name), left(country, 1) FROM customer "
+        "WHERE customer_id < 3 GROUP BY 2) AS d ORDER BY 1",
+        {"customer": "VALUES (1), (2)"},
+    ),
+    Shape(
         "whole rows of a lateral query",
         "SELECT c.customer_id, to_jsonb(l)::text FROM customer c CROSS JOIN LATERAL "
         "(SELECT i.total FROM invoice i WHERE i.customer_id = c.customer_id "

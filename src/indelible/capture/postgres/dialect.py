@@ -108,6 +108,9 @@ class PostgresDialect(Dialect):
     def aggregates(self) -> frozenset[str]:
         return self._aggregates
 
+    def is_function(self, name: str) -> bool:
+        return name in self._readable.functions
+
     def tokenize(self, text: str) -> tuple[Token, ...]:
         return tokenize(text)
 

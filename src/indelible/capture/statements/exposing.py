@@ -497,14 +497,17 @@ class Exposing:
         for table in root.find_all(exp.Table):
             if table.name.lower() in derived:
                 derived[table.alias_or_name.lower()] = derived[table.name.lower()]
+        functions = self._statement.functions
         for column in root.find_all(exp.Column):
+            name, alias = column.name.lower(), column.table.lower()
             if isinstance(column.this, exp.Star):
-                is_row = column.table.lower() in derived and not isinstance(
-                    column.parent, exp.Select
+                is_row = alias in derived and not isinstance(column.parent, exp.Select)
+            elif alias:  # a call may be written as a column
+                is_row = name not in derived.get(alias, (name,)) and (
+                    name not in functions and self._dialect.is_function(name)
                 )
             else:
-                name = column.name.lower()
-                is_row = not column.table and name in derived and name not in derived[name]
+                is_row = name in derived and name not in derived[name]
             if is_row:
                 raise NotUnderstoodError("the whole row of a derived table as a value")
 
