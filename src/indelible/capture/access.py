@@ -33,6 +33,7 @@ T = TypeVar("T")
 MAX_BYTES: Final = 48 * 1024
 _MAX_PENDING_ROWS: Final = 512
 _SCHEMA_CHANGED: Final = "the schema changed"
+_NOT_ALL: Final = "rows that hold what others said, of which not all were fetched"
 _CONVERTED: Final = "the driver gives something else for its keys"
 
 
@@ -201,6 +202,8 @@ class Access:
                     return
                 self._threshold = min(self._threshold * 2, _MAX_PENDING_ROWS)
             self._pending = None
+        if not exhausted:
+            self._part_only()
         self._write(pending, final=exhausted)
 
     def flush(self) -> None:
@@ -208,6 +211,7 @@ class Access:
         with self._writer.lock:
             pending, self._pending = self._pending, None
         if pending or not self._events:
+            self._part_only()
             self._write(pending or (), final=False)
 
     def abandon(self) -> None:
@@ -221,6 +225,11 @@ class Access:
             self.is_over = True
             self.flush()
             self._writer.open_accesses.pop(self, None)
+
+    def _part_only(self) -> None:
+        """What is written now isn't all that is handed over."""
+        if self.plan.needs_all and self._why is None:
+            self.give_up_keys(_NOT_ALL)
 
     def _write(self, rows: Sequence[Row], *, final: bool) -> None:
         if len(rows) <= MAX_IDS:

@@ -570,6 +570,13 @@ SHAPES = [
         {"token": "SELECT id FROM token WHERE owner < 3"},
         parameters={"n": 0},
     ),
+    Shape(
+        "recursive CTE whose rows hold what others said, all of them",
+        "WITH RECURSIVE tree(id, path) AS (SELECT id, CAST(name AS CHAR(99)) FROM part "
+        "WHERE id = 1 UNION ALL SELECT p.id, CONCAT(t.path, '/', p.name) FROM part p "
+        "JOIN tree t ON p.parent = t.id) SELECT path FROM tree ORDER BY path DESC",
+        {"part": "VALUES (1), (2), (3)"},
+    ),
     _told_by_statement(
         "recursive CTE whose rows hold what others said",
         "WITH RECURSIVE tree(id, path) AS (SELECT id, CAST(name AS CHAR(99)) FROM part "

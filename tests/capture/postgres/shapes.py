@@ -663,6 +663,47 @@ SHAPES = [
         {"invoice": "SELECT 9", "customer": "SELECT customer_id FROM invoice WHERE invoice_id = 9"},
     ),
     Shape(
+        "whole rows of a derived table as values",
+        "SELECT row_to_json(d)::text FROM (SELECT last_name AS n FROM customer "
+        "WHERE customer_id < 3) AS d ORDER BY 1",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
+        "a function of whole rows of a derived table, written as a column",
+        "SELECT d.to_jsonb::text FROM (SELECT last_name AS n FROM customer "
+        "WHERE customer_id < 3) AS d ORDER BY 1",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
+        "a column of a derived table of a function's name",
+        "SELECT d.max, d.left FROM (SELECT max(last_name), left(country, 1) FROM customer "
+        "WHERE customer_id < 3 GROUP BY 2) AS d ORDER BY 1",
+        {"customer": "VALUES (1), (2)"},
+    ),
+    Shape(
+        "whole rows of a lateral query",
+        "SELECT c.customer_id, to_jsonb(l)::text FROM customer c CROSS JOIN LATERAL "
+        "(SELECT i.total FROM invoice i WHERE i.customer_id = c.customer_id "
+        "ORDER BY i.invoice_id LIMIT 1) AS l WHERE c.customer_id < 3 ORDER BY 1",
+        {"customer": "", "invoice": ""},
+        {"customer": "statement", "invoice": "statement"},
+    ),
+    Shape(
+        "a column of a named query's own name",
+        "WITH country(country) AS (SELECT country FROM customer WHERE customer_id < 3) "
+        "SELECT country FROM country ORDER BY 1",
+        {"customer": "VALUES (1), (2)"},
+    ),
+    Shape(
+        "whole rows of a named query, grouped and counted",
+        "WITH c AS (SELECT country FROM customer WHERE customer_id < 9) "
+        "SELECT v.country, count(v), count(v.*) FROM c AS v GROUP BY v, v.country ORDER BY 1",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
         "a function of the row, written as a column",
         "SELECT i.total, c.full_name FROM invoice i JOIN customer c USING (customer_id) "
         "WHERE i.invoice_id = 9",
@@ -842,6 +883,21 @@ SHAPES = [
         "SELECT name, depth FROM tree WHERE depth >= :n ORDER BY path DESC",
         {"part": "VALUES (2), (3)"},
         parameters={"n": 1},
+    ),
+    Shape(
+        "recursive CTE whose rows hold what others said, all of them",
+        "WITH RECURSIVE tree(id, path) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
+        "SELECT p.id, t.path || '/' || p.name FROM part p JOIN tree t ON p.parent = t.id) "
+        "SELECT t.* FROM tree t ORDER BY path DESC",
+        {"part": "VALUES (1), (2), (3)"},
+    ),
+    Shape(
+        "recursive CTE whose rows hold what others said, one of a kind",
+        "WITH RECURSIVE tree(id, path) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
+        "SELECT p.id, t.path || '/' || p.name FROM part p JOIN tree t ON p.parent = t.id) "
+        "SELECT DISTINCT ON (left(path, 1)) path FROM tree ORDER BY left(path, 1), path DESC",
+        {"part": ""},
+        {"part": "statement"},
     ),
     Shape(
         "recursive CTE whose rows hold what others said",

@@ -128,6 +128,20 @@ def test_a_view_that_changed_after_the_snapshot(shop: Shop, level: str) -> None:
     assert shop.taken()[-1] == UNTOLD
 
 
+def test_a_look_waits_for_no_lock(shop: Shop) -> None:
+    """The server locks what a view reads to write its definition down: one that somebody else has
+    locked for longer goes by statement until we look again, the others don't."""
+    make(shop, FEW, "CREATE VIEW all_of_it AS SELECT id, v FROM vault")
+    with shop.database.connect() as other, other.transaction():
+        other.execute("LOCK TABLE customer IN ACCESS EXCLUSIVE MODE")
+        began_s = time.monotonic()
+        shop.read(ask("SELECT v FROM all_of_it WHERE id = 1"))
+        assert time.monotonic() - began_s < 10
+    assert ("vault", (1,), "exact") in shop.taken()
+    shop.read(ask(READ, "SELECT 1 FROM nothing_of_that_name", f"{READ} -- again"))
+    assert shop.taken() == [UNTOLD, THREE]
+
+
 def test_temporary_views_and_other_schemas(shop: Shop) -> None:
     """A name means the view that the session's search path finds."""
     make(

@@ -717,6 +717,14 @@ SHAPES = [
         {"part": "VALUES (2), (3)"},
     ),
     Shape(
+        "recursive CTE whose rows hold what others said, all of them",
+        "WITH RECURSIVE tree(id, path) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
+        "SELECT p.id, t.path || '/' || p.name FROM part p JOIN tree t ON p.parent = t.id) "
+        "SELECT path FROM tree ORDER BY path DESC",
+        (),
+        {"part": "VALUES (1), (2), (3)"},
+    ),
+    Shape(
         "recursive CTE whose rows hold what others said",
         "WITH RECURSIVE tree(id, path) AS (SELECT id, name FROM part WHERE id = 1 UNION ALL "
         "SELECT p.id, t.path || '/' || p.name FROM part p JOIN tree t ON p.parent = t.id) "

@@ -171,18 +171,16 @@ class MariadbDialect(Dialect):
     def _view_of(self, name: str) -> View | None:
         """Which keys the view of that name hands out; None where that can't be told."""
         if name not in self._views:
-            self._views[name] = None  # until it's known: none reads itself
+            view = None
             definition = self._definitions.get(name)
-            if definition is None or not all(map(_PLAIN.fullmatch, (name, self._database))):
-                return None
-            text = definition.text
-            try:
-                statement = Statement(text, tokenize(text), self._schema, self._policy, self)
-                self._views[name] = read_view(
-                    statement, name, ViewVersion(name, definition.version)
-                )
-            except (NotAQueryError, NotUnderstoodError, RecursionError):
-                pass
+            if definition is not None and all(map(_PLAIN.fullmatch, (name, self._database))):
+                text = definition.text
+                try:
+                    statement = Statement(text, tokenize(text), self._schema, self._policy, self)
+                    view = read_view(statement, name, ViewVersion(name, definition.version))
+                except (NotAQueryError, NotUnderstoodError, RecursionError):
+                    pass
+            self._views[name] = view
         return self._views[name]
 
     def tables_behind(self, node: exp.Table, schema: Schema) -> list[Table]:

@@ -106,16 +106,22 @@ SELECT c.oid, n.nspname, c.relname, ARRAY(
   SELECT DISTINCT d.refobjid::int8 FROM pg_catalog.pg_rewrite r
   JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
     AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid <> c.oid
-  WHERE r.ev_class = c.oid),
-  CASE c.relkind WHEN 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END,
-  (SELECT r.xmin::text FROM pg_catalog.pg_rewrite r
-   WHERE r.ev_class = c.oid AND r.rulename = '_RETURN'),
-  ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
-        WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum)
+  WHERE r.ev_class = c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('v', 'm') AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'indelible')
 ORDER BY c.oid
+-- name: definitions
+SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid), r.xmin::text,
+  ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_rewrite r ON r.ev_class = c.oid AND r.rulename = '_RETURN'
+WHERE c.relkind = 'v' AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'indelible')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.mode = 'AccessExclusiveLock'
+    AND (l.relation = c.oid OR l.relation IN (SELECT d.refobjid FROM pg_catalog.pg_depend d
+      WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid)))
 -- name: filtered
 SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relrowsecurity
 -- name: system_relations

@@ -108,6 +108,9 @@ class PostgresDialect(Dialect):
     def aggregates(self) -> frozenset[str]:
         return self._aggregates
 
+    def is_function(self, name: str) -> bool:
+        return name in self._readable.functions
+
     def tokenize(self, text: str) -> tuple[Token, ...]:
         return tokenize(text)
 
@@ -159,23 +162,18 @@ class PostgresDialect(Dialect):
         """Which keys the view hands out; None where that can't be told."""
         oid = definition.oid
         if oid not in self._views:
-            self._views[oid] = None  # until it's known: none reads itself
             dialect = PostgresDialect(self._readable, _AS_DEFINED, self._policy)
             dialect._views = self._views
+            text = definition.text
             try:
                 statement = Statement(
-                    definition.text,
-                    tokenize(definition.text),
-                    self._readable.schema,
-                    self._policy,
-                    dialect,
+                    text, tokenize(text), self._readable.schema, self._policy, dialect
                 )
                 version = ViewVersion(str(oid), definition.version)
-                self._views[oid] = read_view(
-                    statement, definition.name, version, definition.columns
-                )
+                view = read_view(statement, definition.name, version, definition.columns)
             except (NotAQueryError, NotUnderstoodError, RecursionError):
-                pass
+                view = None
+            self._views[oid] = view
         return self._views[oid]
 
     def tables_behind(self, node: exp.Table, schema: Schema) -> list[Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec.structs import replace
 
+from indelible.capture.postgres.connecting import load_driver
 from indelible.capture.postgres.names import display_name
 from indelible.capture.postgres.schema import PostgresSchema, Relation, named_sql, read_schema
 from indelible.capture.schema import Schema, Table
@@ -16,6 +18,7 @@ from indelible.capture.schema import Schema, Table
 if TYPE_CHECKING:
     from indelible.capture.postgres.connecting import Connection
 
+_LOCK_MS: Final = 50
 _INHERITED: Final = "a table that hands out the rows of others, too"
 _PARTITION: Final = "a partition read by its own name"
 _VIEW: Final = "read through a view"
@@ -105,27 +108,42 @@ def read_readable(connection: Connection) -> Readable:
             for each in references
             if each in displays or each in keys
         )
-        for oid, _, _, references, *_ in views
+        for oid, _, _, references in views
     }
     bare: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for relation in found.relations.values():
         bare[relation.name.lower()][relation.schema] = keys[relation.oid]
-    for oid, namespace, name, *_ in views:
+    for oid, namespace, name, _ in views:
         bare[name.lower()][namespace] = displays[oid]
     schema = Schema(tables=found.tables.tables, views=behind, has_typed_text=True)
     named = {
         (one.schema, one.name): _named(one, found, is_filtered=one.oid in filtered)
         for one in found.relations.values()
     }
-    for oid, namespace, name, _, text, version, columns in views:
+    definitions = _read_definitions(connection, displays)
+    for oid, namespace, name, _ in views:
         tables = dict.fromkeys(_tables_behind(displays[oid], schema, frozenset()))
         named[namespace, name] = Named(
             None,
             tuple(schema.tables[key] for key in tables),
             _VIEW,
-            view=text and Definition(displays[oid], oid, text, version, tuple(columns)),
+            view=definitions.get(oid),
         )
     return Readable(schema, named, bare, system, functions)
+
+
+def _read_definitions(connection: Connection, displays: Mapping[int, str]) -> dict[int, Definition]:
+    """The definitions of views. The server locks what they read to write them down, so what
+    somebody else has locked is left out, and so are all where we'd have to wait after all."""
+    with contextlib.suppress(load_driver().Error), connection.transaction():
+        connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_MS}ms'")
+        found = connection.execute(named_sql("catalog.sql")["definitions"]).fetchall()
+        return {
+            oid: Definition(displays[oid], oid, text, version, tuple(columns))
+            for oid, text, version, columns in found
+            if text and oid in displays
+        }
+    return {}
 
 
 class _Aliases(Mapping[str, tuple[str, ...]]):

@@ -50,6 +50,10 @@ class Dialect(abc.ABC):
     def aggregates(self) -> frozenset[str]:
         """The functions that are aggregates whatever their arguments, by name."""
 
+    def is_function(self, name: str) -> bool:
+        """Whether there is one of that name, in lower case; asked where `has_row_values`."""
+        return False
+
     @abc.abstractmethod
     def tokenize(self, text: str) -> tuple[Token, ...]:
         """All tokens of `text` but white space and comments."""

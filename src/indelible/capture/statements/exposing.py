@@ -77,6 +77,8 @@ class Exposing:
         self.inexact: list[Inexact] = []
         self.hidden = 0
         self.is_stamped = False
+        self.needs_all = False
+        """Whether keys may stand in other rows than what they name."""
         self.names: tuple[str, ...] = ()
         self.starred = False
         self.checked_names: tuple[tuple[int, str], ...] = ()
@@ -278,7 +280,7 @@ class Exposing:
                 return []  # rows that were handed out before
             if cte.is_recursive:
                 try:
-                    self._check_recursion(cte, select, source, named)
+                    self._check_recursion(cte, select, source, named, is_only=is_only)
                 except NotUnderstoodError as problem:
                     self._note_all(tree, str(problem), named)
                     return []
@@ -344,16 +346,23 @@ class Exposing:
         select: exp.Select,
         source: Source,
         named: Mapping[str, NamedQuery],
+        *,
+        is_only: bool,
     ) -> None:
-        """Raises `NotUnderstoodError` where a row of `cte` may be more than one of its tables'
-        rows to `select`."""
+        """Raises `NotUnderstoodError` where a row of `cte` may hold what rows before it did, and
+        `select` may hand that out, but not all rows."""
         if not cte.may_recur:
             raise NotUnderstoodError("a query that may mean itself or a table")
-        arms = joined_arms(cte.tree, self._statement)
-        names = self._statement.names(named)
+        statement = self._statement
+        arms = joined_arms(cte.tree, statement)
+        names = statement.names(named)
         on = handed_on(cte, arms, lambda arm: resolve_scope(arm, names))
-        if hands_out(select, source, on):
+        if not hands_out(select, source, on):
+            return
+        has_all = is_only and not statement.query(arms[0]).limited
+        if not has_all or self._dialect.multiplies_rows(statement):
             raise NotUnderstoodError("a recursive query whose rows hold what others said")
+        self.needs_all = True
 
     def _expose_joined(
         self,
@@ -455,6 +464,8 @@ class Exposing:
         """Raises where a star elsewhere would show what was spliced into a derived table."""
         if not self.edits.made:
             return
+        if self._dialect.has_row_values:
+            self._check_row_values()
         if items.starred and select.args.get("order") is not None:
             for ordered in select.args["order"].expressions:
                 if isinstance(ordered.this, exp.Literal):
@@ -471,6 +482,35 @@ class Exposing:
                 if any(True for _ in _queries_from(other)):
                     raise NotUnderstoodError("a star over a derived table")
 
+    def _check_row_values(self) -> None:
+        """Raises where the whole row of a derived table is a value: what was spliced into it would
+        be in that."""
+        root = self._statement.root
+        # With their columns: a name means one of these first.
+        derived: dict[str, set[str]] = {}
+        for each in root.find_all(exp.Subquery, exp.CTE, exp.Lateral):
+            names = each.args["alias"].columns if each.alias else ()
+            query = each.this
+            selected = query.named_selects if isinstance(query, exp.Query | exp.Subquery) else ()
+            columns = {one.name for one in names} or set(selected)
+            derived[each.alias.lower()] = {name.lower() for name in columns}
+        for table in root.find_all(exp.Table):
+            if table.name.lower() in derived:
+                derived[table.alias_or_name.lower()] = derived[table.name.lower()]
+        functions = self._statement.functions
+        for column in root.find_all(exp.Column):
+            name, alias = column.name.lower(), column.table.lower()
+            if isinstance(column.this, exp.Star):
+                is_row = alias in derived and not isinstance(column.parent, exp.Select)
+            elif alias:  # a call may be written as a column
+                is_row = name not in derived.get(alias, (name,)) and (
+                    name not in functions and self._dialect.is_function(name)
+                )
+            else:
+                is_row = name in derived and name not in derived[name]
+            if is_row:
+                raise NotUnderstoodError("the whole row of a derived table as a value")
+
     def _is_unrestricted(self, select: exp.Select, scope: Scope) -> bool:
         """Whether an aggregate takes in every row of one table: its keys aren't worth an array."""
         return (
@@ -483,8 +523,14 @@ class Exposing:
 
     def _is_sole(self, select: exp.Select, scope: Scope) -> bool:
         """Whether every row of the one derived table is handed out or aggregated."""
-        return len(scope.sources) == 1 and not any(
-            select.args.get(clause) is not None for clause in ("where", "having", "limit", "offset")
+        distinct = select.args.get("distinct")
+        return (
+            len(scope.sources) == 1
+            and (distinct is None or distinct.args.get("on") is None)
+            and not any(
+                select.args.get(clause) is not None
+                for clause in ("where", "having", "limit", "offset")
+            )
         )
 
     def _note(self, table: Table, coverage: Coverage, why: str) -> None:

@@ -104,7 +104,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     (a collapsed run is one) whether its values may be written down (None: of none), `collapsed`
     which of them are runs. `inlines_views`: it has definitions of views for their names, and is
     right only while they are the same. `is_stamped`: the last hidden column is 1 while keys are
-    what they are taken for. `unknown`: not even the tables could be found out.
+    what they are taken for. `needs_all`: a row may hold what is named with another, so that keys
+    are those of all rows or none. `unknown`: not even the tables could be found out.
     """
 
     verb: Verb
@@ -122,6 +123,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     collapsed: tuple[bool, ...] = ()
     inlines_views: bool = False
     is_stamped: bool = False
+    needs_all: bool = False
     unknown: bool = False
 
     @cached_property
@@ -139,7 +141,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def waits_for_the_end(self) -> bool:
         """Whether only the last row decides if the keys are exact."""
-        return any(companion.whole for companion in self.companions)
+        return self.needs_all or any(companion.whole for companion in self.companions)
 
     @cached_property
     def integers_only(self) -> tuple[TargetPlan, Taken] | None:

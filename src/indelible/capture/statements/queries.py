@@ -105,6 +105,7 @@ def _finished(
         text=exposing.edits.apply(text, 0, len(text)) if exposing and is_spliced else None,
         hidden=exposing.hidden if exposing else 0,
         is_stamped=exposing is not None and exposing.is_stamped,
+        needs_all=exposing is not None and exposing.needs_all,
         starred=exposing.starred if exposing else False,
         prefix=statement.prefix,
         checked_names=exposing.checked_names if exposing else (),
