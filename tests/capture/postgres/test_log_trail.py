@@ -101,12 +101,15 @@ def test_what_was_written_down_is_not_read_again(logged: Database) -> None:
             LogDrain(connection).drain()  # and never moves the slot on
     with captured.ours() as connection:
         drain = LogDrain(connection)
-        for _ in range(3):
-            drain.drain()
-        before = connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
-        for _ in range(3):
-            drain.drain()
-        assert connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone() == before
+
+        def is_quiet() -> bool:
+            ends = []
+            for _ in range(3):
+                drain.drain()
+                ends.append(connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone())
+            return len(set(ends)) == 1
+
+        assert any(is_quiet() for _ in range(5))  # the server itself writes something now and then
     assert len(captured.rows()) == 6
 
 
