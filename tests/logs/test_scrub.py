@@ -138,7 +138,7 @@ def test_a_pattern_that_a_text_could_make_slow_is_refused(
     [
         (Rule("Ours", "personal", "a"), "lower-case words with dashes, got 'Ours'"),
         (Rule("x>", "personal", "a"), "lower-case words"),
-        (Rule("ours", "secret", "a"), "class of takeover, special, personal, got 'secret'"),  # type: ignore[arg-type]
+        (Rule("ours", "secret", "a"), "class of takeover, special, personal, got 'secret'"),
         (Rule("ours", "personal", "("), "expected a regular expression"),
     ],
 )
