@@ -10,17 +10,12 @@ languages, tools and habits.
 from __future__ import annotations
 
 import base64
-import json
-import random
 import string
 import urllib.parse
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from tests.logs.corpus import KINDS, Line, Planted, Source
-
-Dress = Callable[[random.Random, str, str], tuple[str, str, str]]
-"""Of a name and a value: what is before, the value as it is written, what is behind."""
 
 _PEOPLE: Final = ("Ngozi", "Søren", "Agnieszka", "José", "Wei", "Fatima", "Liam", "Ingrid")
 _FAMILIES: Final = (
@@ -34,97 +29,49 @@ _FAMILIES: Final = (
 )
 
 
-def _go_struct(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    field = "".join(part.capitalize() for part in name.replace("-", "_").split("_"))
-    return f"handler.go:88: req=&{{ID:42 {field}:", value, " Remember:true}"
+class Dress(NamedTuple):
+    """What stands before and behind a value, with `{name}` in it, and how both are written."""
 
-
-def _java_map(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f"o.e.s.LoginFilter - params {{id=42, {name}=[", value, "], lang=en}"
-
-
-def _ruby(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f'Started POST "/session"; Parameters: {{"id"=>"42", "{name}"=>"', value, '"}'
-
-
-def _php(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f'array(2) {{ ["{name}"]=> string({len(value)}) "', value, '" ["id"]=> int(42) }'
-
-
-def _xml(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f"<soap:Body><ns2:{name}>", value, f"</ns2:{name}></soap:Body>"
-
-
-def _xml_attribute(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f'<account id="42" {name}="', value, '"/>'
-
-
-def _environment(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f"docker run -e PORT=8080 -e {name.upper().replace('-', '_')}=", value, " app:latest"
-
-
-def _option(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f"exec: backup --host db --{name.replace('_', '-')} ", value, " --verbose"
-
-
-def _form(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f"body: id=42&{name}=", urllib.parse.quote(value, safe=""), "&submit=1"
-
-
-def _double_json(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    inner = json.dumps(json.dumps({"id": 42, name: "@@"}))
-    before, after = inner.split("@@")
-    return f'{{"payload":{before}', value, f"{after}}}"
-
-
-def _columns(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f"INSERT INTO account (id, {name}, active) VALUES (42, '", value, "', true)"
-
-
-def _table(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f"| id | 42 | {name} | ", value, " |"
-
-
-def _yaml_block(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f"config loaded: account: {{id: 42, {name}: ", value, "}"
-
-
-def _pairs(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f'[{{"key":"id","value":42}},{{"key":"{name}","value":"', value, '"}]'
-
-
-def _header_list(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f"headers=[(b'accept', b'*/*'), (b'{name}', b'", value, "')]"
-
-
-def _arrow(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f"changed {name}: old -> ", value, " by admin"
-
-
-def _prose(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f"customer says the {name.replace('_', ' ')} they use is ", value, " and it fails"
-
-
-def _question(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return f"{name.replace('_', ' ')}? ", value, ""
-
-
-def _bare(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return "validation failed for value ", value, " in step 3"
-
-
-def _quoted_bare(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return "KeyError: '", value, "'"
-
-
-def _base64(rng: random.Random, name: str, value: str) -> tuple[str, str, str]:
-    return "blob ", base64.b64encode(json.dumps({name: value}).encode()).decode(), " stored"
+    before: str
+    after: str
+    name: Callable[[str], str] = str
+    value: Callable[[str], str] = str
 
 
 _DRESSES: Final[tuple[Dress, ...]] = (
-    *(_go_struct, _java_map, _ruby, _php, _xml, _xml_attribute, _environment, _option, _form),
-    *(_double_json, _columns, _table, _yaml_block, _pairs, _header_list, _arrow, _prose, _question),
-    *(_bare, _quoted_bare, _base64),
+    Dress(
+        "handler.go:88: req=&{{ID:42 {name}:",
+        " Remember:true}}",
+        lambda name: "".join(p.capitalize() for p in name.replace("-", "_").split("_")),
+    ),
+    Dress("o.e.s.LoginFilter - params {{id=42, {name}=[", "], lang=en}}"),
+    Dress('Started POST "/session"; Parameters: {{"id"=>"42", "{name}"=>"', '"}}'),
+    Dress('array(2) {{ ["{name}"]=> string({length}) "', '" ["id"]=> int(42) }}'),
+    Dress("<soap:Body><ns2:{name}>", "</ns2:{name}></soap:Body>"),
+    Dress('<account id="42" {name}="', '"/>'),
+    Dress(
+        "docker run -e PORT=8080 -e {name}=",
+        " app:latest",
+        lambda name: name.upper().replace("-", "_"),
+    ),
+    Dress("exec: backup --host db --{name} ", " --verbose", lambda name: name.replace("_", "-")),
+    Dress("body: id=42&{name}=", "&submit=1", value=lambda v: urllib.parse.quote(v, safe="")),
+    Dress('{{"payload":"{{\\"id\\": 42, \\"{name}\\": \\"', '\\"}}"}}'),
+    Dress("INSERT INTO account (id, {name}, active) VALUES (42, '", "', true)"),
+    Dress("| id | 42 | {name} | ", " |"),
+    Dress("config loaded: account: {{id: 42, {name}: ", "}}"),
+    Dress('[{{"key":"id","value":42}},{{"key":"{name}","value":"', '"}}]'),
+    Dress("headers=[(b'accept', b'*/*'), (b'{name}', b'", "')]"),
+    Dress("changed {name}: old -> ", " by admin"),
+    Dress(
+        "customer says the {name} they use is ",
+        " and it fails",
+        lambda name: name.replace("_", " "),
+    ),
+    Dress("{name}? ", "", lambda name: name.replace("_", " ")),
+    Dress("validation failed for value ", " in step 3"),
+    Dress("KeyError: '", "'"),
+    Dress("blob ", " stored", value=lambda v: base64.b64encode(v.encode()).decode()),
 )
 
 _NAMES: Final[dict[str, tuple[str, ...]]] = {
@@ -239,7 +186,10 @@ def held_out_lines(seed: int, per_kind: int) -> Iterator[Line]:
             value = _value(name, s)
             whole = _whole(name, s, value)
             called = s.rng.choice(_NAMES.get(name, (name.replace("-", "_"),)))
-            before, written, after = _DRESSES[turn % len(_DRESSES)](s.rng, called, whole)
+            dress = _DRESSES[turn % len(_DRESSES)]
+            written = dress.value(whole)
+            told = {"name": dress.name(called), "length": len(whole)}
+            before, after = dress.before.format(**told), dress.after.format(**told)
             stamp = s.pick("Nov 30 13:26:32 web-3 app[4242]: ", "I1130 13:26:32.123456 4242 ", "")
             secret = next((v for v in (value, urllib.parse.quote(value)) if v in written), written)
             start = len(stamp) + len(before) + written.index(secret)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import resource
 import subprocess
@@ -219,6 +221,19 @@ def test_files_that_cannot_be_read(shell: Shell) -> None:
     assert "--sarif folder/none/x: No such file" in err
 
 
+@pytest.mark.parametrize(
+    ("content", "program"),
+    [(bz2.compress(LOG.encode()), "bzip2"), (lzma.compress(LOG.encode()), "xz")],
+)
+def test_what_is_compressed_otherwise_is_not_taken_for_clean(
+    content: bytes, program: str, shell: Shell
+) -> None:
+    """It is named, with what to do."""
+    (shell.directory / "a.log").write_bytes(content)
+    _, err = shell.scan("a.log", exit_code=4)
+    assert f"expected plain text, gzip or Zstandard, got {program}: decompress it first" in err
+
+
 def test_binary_garbage_is_scanned_like_anything_else(shell: Shell) -> None:
     """Bytes that are no text are no reason to stop; what is between them is found."""
     garbage = os.urandom(300_000).replace(b"\x1f\x8b", b"")
@@ -229,10 +244,12 @@ def test_binary_garbage_is_scanned_like_anything_else(shell: Shell) -> None:
 
 def test_hostile_file_names_never_reach_the_terminal(shell: Shell) -> None:
     """A file's name is printed without anything that a terminal would obey."""
-    name = "a\x1b[31m.log"
+    name = "a\x1b[31m\udcff.log"
     (shell.directory / name).write_text(LOG)
-    out, err = shell.scan(name, name + ".gz", exit_code=4)
+    out, err = shell.scan(name, name + ".gz", "--sarif", "a.sarif", exit_code=4)
     assert "\x1b" not in out + err
+    out, _ = shell.scan(name, "--json", exit_code=1)
+    assert "\x1b" not in out
 
 
 def _blocks(line: bytes, size: int) -> Iterator[bytes]:

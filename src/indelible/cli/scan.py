@@ -123,12 +123,13 @@ def _look_through_one(scan: Scan, name: str, update: Callable[[int], None]) -> N
     if name == "-":
         scan.look_through("(standard input)", read_blocks(sys.stdin.buffer, name, update))
         return
+    shown = os.fsencode(name).decode("utf-8", "backslashreplace")
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(Path(name).open("rb", buffering=0))
         except OSError as error:
-            raise UnreadableLogError(f"{name}: {error.strerror}") from None
-        scan.look_through(name, read_blocks(file, name, update))
+            raise UnreadableLogError(f"{shown}: {error.strerror}") from None
+        scan.look_through(shown, read_blocks(file, shown, update))
 
 
 def _size(name: str) -> int:

@@ -19,6 +19,12 @@ BLOCK_BYTES: Final = 256 << 10
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _UTF16: Final = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+_OTHERS: Final = {
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"PK\x03\x04": "zip",
+}
 _MAX_WINDOW_BYTES: Final = 128 << 20
 # A Zstandard block of 4 bytes may be 128 KiB of text: few bytes in, so that few come out.
 _ZSTD_FEED_BYTES: Final = 128
@@ -31,6 +37,12 @@ def read_blocks(file: BinaryIO, name: str, progress: Callable[[int], None]) -> I
     """
     try:
         head = file.read(BLOCK_BYTES)
+        for magic, program in _OTHERS.items():
+            if head.startswith(magic):
+                raise UnreadableLogError(
+                    f"{name}: expected plain text, gzip or Zstandard, got {program}: decompress it "
+                    "first, as in `xz -dc FILE | indelible scan -`"
+                )
         if head.startswith(_GZIP):
             source = gzip.GzipFile(fileobj=_Rest(head, file, progress))
             while block := source.read1(BLOCK_BYTES):

@@ -47,10 +47,10 @@ _BENIGN: Final = re.compile(
     r"""(?x)
     true | false | null | none | nil | undefined | yes | no | n/a | unknown | ok | optional
     | set | unset | required | missing | empty | present | absent | valid | invalid | expired
-    | incorrect | wrong | changed | reset | rotated | revoked | refreshed | failed | hidden | masked
+    | incorrect | wrong | changed | reset | rotated | revoked | refreshed | failed
     | not | too | string | str | bytes | int | integer | text | varchar | object | field | must
     | <[a-z]{3,9}:[^<>\s]{1,40}>? | <[a-z_ ]{1,20}>?         # our own marks, placeholders
-    | \[?\(?(?:filtered|redacted|removed|masked|hidden|secret|protected|encrypted)\)?\]?
+    | [\[(]?(?:filtered|redacted|masked)[\])]? | [\[(](?:removed|hidden|secret|protected)[\])]
     | [*x.\-_\#•]{1,64} | \*{3,}.{0,40}
     | %s | %\(\w{1,40}\)s | \?{1,3} | \$\d{1,2} | :\w{1,40} | \{\w{0,40}\}? | \$\{?\w{1,60}\}?
     | -?[0-9]{1,3} | -?[0-9]{1,6}\.[0-9]{1,6}
@@ -134,7 +134,9 @@ def judge_secret(match: re.Match[str]) -> Span | None:
     """
     value = value_in(match)
     tail = match["tail"]
-    if is_benign(value) or _BENIGN_TAIL.search(tail) or value in match[0][: -len(value)]:
+    if is_benign(value) or _BENIGN_TAIL.search(tail):
+        return None
+    if match[0] == f"{value}={value}":  # a line of source: login(password=password)
         return None
     if tail.startswith("s") and value.isdigit():  # tokens=512
         return None
