@@ -323,7 +323,7 @@ def _database(
             urllib.parse.urlsplit(url).port  # noqa: B018 - whether it is a number
         except ValueError:
             raise at.error(f"expected a URL like {_SERVER_URLS}", "url") from None
-        return None, Server(url, roles, hosts, audit_log, profile)
+        return None, Server(url, roles, profile, hosts, audit_log)
     if scheme != "sqlite":
         raise at.error(
             f"expected a URL like sqlite:///app.db, {_SERVER_URLS}, got {scheme!r} before its ://",

@@ -68,9 +68,9 @@ class Server(msgspec.Struct, frozen=True):
 
     url: str
     roles: tuple[str, ...] = ()
+    profile: Profile = "triggers"
     hosts: tuple[str, ...] = ()
     audit_log: str | None = None
-    profile: Profile = "triggers"
 
     @property
     def is_mariadb(self) -> bool:

@@ -102,13 +102,14 @@ class _Re2:
         self._always, shapes = _shapes(rules)
         self._shapes = [shape for _, shape in shapes]
         self._rules = [at for at, _ in shapes]
+        self._of_parents: list[Any] = []
         self._compile()
 
     def hits(self, folded: bytes) -> list[int]:
         # RE2 lets go of the interpreter while it holds locks of its own: a child that was forked
-        # meanwhile would wait for them for ever. The old set is kept, as freeing it takes them.
+        # meanwhile would wait for them for ever. Old sets are kept: freeing may take them, too.
         if self._pid != os.getpid():
-            self._before = self._set
+            self._of_parents.append(self._set)
             self._compile()
         found = self._set.Match(folded)
         return self._always + [self._rules[at] for at in found] if found else self._always

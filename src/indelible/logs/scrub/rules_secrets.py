@@ -91,7 +91,7 @@ SECRET_RULES: Final[tuple[Rule, ...]] = (
     *_named(
         "password",
         r"passw(?:or)?d|passwort|pass[_\- ]?phrase|passcode|kennwort|mot[_ ]de[_ ]passe|"
-        r"contrase.{1,2}a|wachtwoord|senha|(?<![a-z])(?:pwd|passw?|pw)(?![a-z])",
+        r"contrase(?:n|ñ|Ñ)a|wachtwoord|senha|(?<![a-z])(?:pwd|passw?|pw)(?![a-z])",
         *("pass", "phrase", "kennwort", "contrase", "wachtwoord", "senha", "pwd", "pw"),
     ),
     *_named(
