@@ -15,21 +15,26 @@ from tests.capture.postgres.test_pgaudit import holds, noticed, texts, until_las
 from tests.mariadb_server import MariadbDatabase, MariadbServer
 
 from indelible import Subject
+from indelible.questions.sessions import COPIED
 
-from .test_sessions import Watched, watched
+from .test_sessions import PATIENCE_S, TRUDY, Watched, until, watched
 
 ZARA = Subject("customer", "zara")
 
 
 @pytest.fixture(scope="module")
 def audited() -> Iterator[MariadbServer]:
-    """A server that logs connections, statements and the tables that they open."""
+    """A server that logs connections, statements and the tables that they open. It has a binary
+    log, and knows what programs call themselves."""
     server = MariadbServer(
+        has_binary_log=True,
         options=(
+            "--log-bin-trust-function-creators=ON",
+            "--performance-schema=ON",
             "--plugin-load-add=server_audit",
             "--server-audit-logging=ON",
             "--server-audit-events=CONNECT,QUERY,TABLE",
-        )
+        ),
     )
     try:
         yield server
@@ -176,3 +181,40 @@ def test_rotated_files_are_read_once(site: Watched) -> None:
         trail.flush()
         assert not [n for n in trail.notices() if n.action == "statements.lost"]
         assert texts(until_last(trail)) == texts(found)
+
+
+def test_a_replica_is_seen_as_what_copies_everything(site: Watched) -> None:
+    """Whoever reads the binary log gets every row. Where the server tells it, its program shows."""
+    server = site.database.server
+    server.execute(
+        "CREATE USER copy@'%' IDENTIFIED BY 'copy'",
+        "GRANT BINLOG MONITOR ON *.* TO copy@'%'",
+        "GRANT REPLICATION SLAVE ON *.* TO copy@'%'",
+        "GRANT SELECT ON performance_schema.* TO owner@'%'",
+    )
+    with site.trail() as trail:
+        copier = subprocess.Popen(
+            [
+                "mariadb-binlog",
+                "--no-defaults",
+                "-R",
+                "-h127.0.0.1",
+                f"-P{server.port}",
+                "-ucopy",
+                "-pcopy",
+                "--stop-never",
+                "binary.000001",
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            seen = until(trail, lambda span: span.role == "copy" and span.how == "replication")
+            assert seen.program == "mysqlbinlog"
+        finally:
+            copier.kill()
+            copier.wait(PATIENCE_S)
+        trail.flush()
+        why = {
+            finding.why for finding in trail.accesses(by=TRUDY).sessions() if finding.role == "copy"
+        }
+        assert COPIED in why

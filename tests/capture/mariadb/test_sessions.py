@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pymysql
 import pytest
 from tests.capture.postgres.test_sessions import EVERY_S, PATIENCE_S, TRUDY, counted, until
 from tests.capture.postgres.test_sessions import Watched as AnyWatched
-from tests.mariadb_server import MariadbDatabase, MariadbServer
+from tests.mariadb_server import MariadbDatabase
 
 from indelible.events.sessions import ENDED
-from indelible.questions.sessions import COPIED, OTHER
+from indelible.questions.sessions import OTHER
 
 
 class Watched(AnyWatched):
@@ -34,17 +33,6 @@ def watched(database: MariadbDatabase, directory: Path) -> Watched:
 @pytest.fixture
 def site(mariadb_database: MariadbDatabase, tmp_path: Path) -> Watched:
     return watched(mariadb_database, tmp_path)
-
-
-@pytest.fixture
-def replicated(tmp_path: Path) -> Iterator[Watched]:
-    """A server with a binary log, and with names of programs."""
-    server = MariadbServer(has_binary_log=True, options=("--performance-schema=ON",))
-    try:
-        server.execute("SET GLOBAL log_bin_trust_function_creators = 1")
-        yield watched(MariadbDatabase(server, "app"), tmp_path)
-    finally:
-        server.remove()
 
 
 def client(database: MariadbDatabase, account: str) -> subprocess.Popen[str]:
@@ -98,40 +86,3 @@ def test_sessions_shorter_than_a_look_are_counted(site: Watched) -> None:
             site.database.server.connect("nobody")
 
     counted(site, None, "app", connect)
-
-
-def test_a_replica_is_seen_as_what_copies_everything(replicated: Watched) -> None:
-    """Whoever reads the binary log gets every row. Where the server tells it, its program shows."""
-    server = replicated.database.server
-    server.execute(
-        "CREATE USER copy@'%' IDENTIFIED BY 'copy'",
-        "GRANT BINLOG MONITOR ON *.* TO copy@'%'",
-        "GRANT REPLICATION SLAVE ON *.* TO copy@'%'",
-        "GRANT SELECT ON performance_schema.* TO owner@'%'",
-    )
-    with replicated.trail() as trail:
-        copier = subprocess.Popen(
-            [
-                "mariadb-binlog",
-                "--no-defaults",
-                "-R",
-                "-h127.0.0.1",
-                f"-P{server.port}",
-                "-ucopy",
-                "-pcopy",
-                "--stop-never",
-                "binary.000001",
-            ],
-            stdout=subprocess.DEVNULL,
-        )
-        try:
-            seen = until(trail, lambda span: span.role == "copy" and span.how == "replication")
-            assert seen.program == "mysqlbinlog"
-        finally:
-            copier.kill()
-            copier.wait(PATIENCE_S)
-        trail.flush()
-        why = {
-            finding.why for finding in trail.accesses(by=TRUDY).sessions() if finding.role == "copy"
-        }
-        assert COPIED in why
