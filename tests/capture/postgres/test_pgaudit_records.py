@@ -71,7 +71,7 @@ SCHEMA = Schema({"customer": Table(name="customer", columns=(Column("id"),), key
 POLICY = Policy(trail=Path("t"), journals=Path("j"), keys=Path("k"))
 ANYBODY = Session((), "", frozenset())
 PLANNERS = (
-    Planner(SCHEMA, POLICY, PostgresDialect(NOTHING, ANYBODY)),
+    Planner(SCHEMA, POLICY, PostgresDialect(NOTHING, ANYBODY, POLICY)),
     Planner(SCHEMA, POLICY, MariadbDialect("shop")),
 )
 TEXTS = st.text(st.sampled_from("selct FROM customer'\"`$\\/*-!;,()U&?%0123\n\t\0é\ufffd"))
