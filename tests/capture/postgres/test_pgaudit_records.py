@@ -72,7 +72,7 @@ POLICY = Policy(trail=Path("t"), journals=Path("j"), keys=Path("k"))
 ANYBODY = Session((), "", frozenset())
 PLANNERS = (
     Planner(SCHEMA, POLICY, PostgresDialect(NOTHING, ANYBODY, POLICY)),
-    Planner(SCHEMA, POLICY, MariadbDialect("shop")),
+    Planner(SCHEMA, POLICY, MariadbDialect("shop", SCHEMA, POLICY, {})),
 )
 TEXTS = st.text(st.sampled_from("selct FROM customer'\"`$\\/*-!;,()U&?%0123\n\t\0é\ufffd"))
 
