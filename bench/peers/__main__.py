@@ -8,6 +8,7 @@ work: where it recorded less than all, or can't say who it was, the table says s
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
 import sys
 import tempfile
@@ -142,6 +143,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--only", default="", help="sections with this in their title")
     options = parser.parse_args()
+    # However it is ended, servers and workers end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("expected to reach the end, got SIGTERM"))
     print(describe_machine())
     print(", ".join(f"{name} {version(name)}" for name in PEERS))
     chosen = [section for section in SECTIONS if options.only in section.title]
