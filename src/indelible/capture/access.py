@@ -244,11 +244,12 @@ class Access:
         plan = self.plan
         if plan.is_stamped and self._why is None and any(row[-1] != 1 for row in rows):
             self.give_up_keys(_SCHEMA_CHANGED)
-        if rows and not self._events and self._why is None:
+        if rows and self._why is None and (not self._events or self._first_id is not None):
             short = integer_access(plan)
             if short is not None:
+                part = self._part(final=final)
                 draft = short.draft(
-                    rows, self._who, self._text, self._parameters, self._transaction
+                    rows, self._who, self._text, self._parameters, self._transaction, part
                 )
                 if draft is not None and len(draft) <= MAX_BYTES:
                     self._send(draft)
@@ -300,9 +301,6 @@ class Access:
         parameters: tuple[Value, ...] | None = None
         if plan.parameters and not self._events:
             parameters = shown_parameters(plan, self._text, self._parameters)
-        part = None
-        if self._events and self._first_id is not None:
-            part = Part(self._events + 1, self._events + 1 if final else 0, self._first_id)
         return encode_access(
             action=f"{kind}.read",
             who=self._who,
@@ -310,8 +308,14 @@ class Access:
             subjects=subjects,
             statement=AccessStatement(plan.shown_text, parameters, plan.tables),
             transaction=self._transaction,
-            part=part,
+            part=self._part(final=final),
         )
+
+    def _part(self, *, final: bool) -> Part | None:
+        """Which piece of the statement's event the next one is; None for the first."""
+        if not self._events or self._first_id is None:
+            return None
+        return Part(self._events + 1, self._events + 1 if final else 0, self._first_id)
 
     def _send(self, draft: bytes) -> None:
         event_id = self._writer.append(draft, self.plan.durability, self._who.frame)

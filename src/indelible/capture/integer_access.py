@@ -19,6 +19,7 @@ from indelible.capture.statement_parameters import (
 )
 from indelible.capture.statements.keys import parse_integer_array
 from indelible.capture.statements.plan import Plan, Taken, TargetPlan
+from indelible.events.model import Part
 from indelible.events.values import MAX_PLAIN_INT
 
 MAX_IDS: Final = 4_000
@@ -68,10 +69,12 @@ class IntegerAccess:
         text: str,
         parameters: Parameters,
         transaction: str | None,
+        part: Part | None = None,
     ) -> bytes | None:
         """What `encode_access` makes of the same; None where the short way can't be gone.
 
-        `rows` are those of a first event, `text` and `parameters` those of the statement.
+        `text` and `parameters` are those of the statement, in its first event; `rows` those of this
+        one.
         """
         if len(rows) == 1 and not self._has_arrays:
             key = rows[0][self._place]
@@ -95,7 +98,7 @@ class IntegerAccess:
             self._framed = (who, before, after)
         shown = b""
         plan = self._plan
-        if plan.parameters:
+        if plan.parameters and part is None:
             shown = b',"parameters":' + _encode(shown_parameters(plan, text, parameters))
         return b"".join(
             (
@@ -108,6 +111,7 @@ class IntegerAccess:
                 self._statement_end,
                 b',"transaction":%s' % _encode(transaction) if transaction else b"",
                 who.decision_json,
+                b',"part":%s' % _encode(part) if part is not None else b"",
                 b"}",
             )
         )

@@ -13,7 +13,7 @@ from indelible.capture.integer_access import IntegerAccess, integer_access
 from indelible.capture.statement_parameters import shown_parameters
 from indelible.capture.statements.plan import Plan, Taken, TargetPlan, Verb
 from indelible.events.context import Frame, Scope
-from indelible.events.model import Actor
+from indelible.events.model import Actor, Part
 from indelible.events.values import MAX_PLAIN_INT
 from indelible.policy.model import Hop, SubjectPath, TablePolicy
 
@@ -25,6 +25,7 @@ FRAMES = [
     Frame(Actor("staff", "bob"), "ticket \udc80 4411", {"ip": "192.0.2.7"}, Scope()),
     Frame(Actor("staff", "bob"), None, {}, Scope(), {"id": "j.1.1", "effect": "allow"}),
 ]
+PARTS = [None, Part(2, 0, "j.1.1"), Part(3, 3, "j.1.1")]
 INTEGERS = st.one_of(
     st.integers(-3, 20),
     st.integers(MAX_PLAIN_INT - 2, MAX_PLAIN_INT + 2),
@@ -48,10 +49,16 @@ def _plan(
 
 
 def _general(
-    plan: Plan, rows: list[Row], frame: Frame | None, parameters: tuple[object, ...]
+    plan: Plan,
+    rows: list[Row],
+    frame: Frame | None,
+    parameters: tuple[object, ...],
+    part: Part | None = None,
 ) -> bytes:
-    targets, subjects = named_targets(plan, rows, (), is_first=True, is_whole=True)
-    shown = shown_parameters(plan, "", parameters) if plan.parameters else None
+    targets, subjects = named_targets(plan, rows, (), is_first=part is None, is_whole=True)
+    shown = None
+    if plan.parameters and part is None:
+        shown = shown_parameters(plan, "", parameters)
     return encode_access(
         action="invoice.read",
         who=who_is(frame),
@@ -59,7 +66,7 @@ def _general(
         subjects=subjects,
         statement=AccessStatement(plan.shown_text, shown, plan.tables),
         transaction=None,
-        part=None,
+        part=part,
     )
 
 
@@ -75,6 +82,7 @@ def _short(plan: Plan) -> IntegerAccess:
     path=st.sampled_from([None, OWN, OTHERS]),
     has_subject=st.booleans(),
     frame=st.sampled_from(FRAMES),
+    part=st.sampled_from(PARTS),
 )
 def test_rows_with_a_key_each(
     keys: list[int],
@@ -82,19 +90,20 @@ def test_rows_with_a_key_each(
     path: SubjectPath | None,
     has_subject: bool,
     frame: Frame | None,
+    part: Part | None,
 ) -> None:
     """Keys and subjects of any size give the bytes of the general way; only too large ones, which
     JSON can't hold as they are, are left to it."""
     plan = _plan(Taken((-1,), subject=-2 if has_subject else None, integers=True), path)
     rows = [("x", subjects[n % len(subjects)], key) for n, key in enumerate(keys)]
 
-    draft = _short(plan).draft(rows, who_is(frame), "", (), None)
+    draft = _short(plan).draft(rows, who_is(frame), "", (), None, part)
 
     if draft is None:
         named = [row[1] for row in rows if row[1] is not None] if has_subject and path else []
         assert max(map(abs, keys + named)) > MAX_PLAIN_INT
     else:
-        assert draft == _general(plan, rows, frame, ())
+        assert draft == _general(plan, rows, frame, (), part)
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(-3, 20)), min_size=1))
@@ -143,8 +152,10 @@ def test_parameters(parameters: tuple[object, ...], kept: tuple[bool, bool]) -> 
     plan = _plan(Taken((0,), integers=True, unique=True), None, kept)
 
     draft = _short(plan).draft([(1,), (2,)], who_is(None), plan.shown_text, parameters, None)
+    later = _short(plan).draft([(3,)], who_is(None), plan.shown_text, parameters, None, PARTS[1])
 
     assert draft == _general(plan, [(1,), (2,)], None, parameters)
+    assert later == _general(plan, [(3,)], None, parameters, PARTS[1])
 
 
 def test_frames_in_turn() -> None:
