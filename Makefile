@@ -48,10 +48,13 @@ ON_SQLALCHEMY := tests/capture/reads/test_shapes.py tests/capture/reads/test_sql
 OLDER := .venv/sqlalchemy-2.0
 MYSQLCLIENT := .venv/.mysqlclient
 
+# Most of the time tests wait, for servers and processes of their own: two at a time, a file each.
+TWO := -n 2 --dist loadfile
+
 test: setup servers $(MYSQLCLIENT) $(OLDER)
-	$(BIN)/pytest -m "not long"
+	$(BIN)/pytest $(TWO) -m "not long"
 	PYTHONPATH=$(OLDER) $(BIN)/python -c 'import sqlalchemy as s; assert s.__version__ < "2.1"'
-	PYTHONPATH=$(OLDER) $(BIN)/pytest -m "not long" $(ON_SQLALCHEMY)
+	PYTHONPATH=$(OLDER) $(BIN)/pytest $(TWO) -m "not long" $(ON_SQLALCHEMY)
 
 $(OLDER): requirements/sqlalchemy-2.0.txt | setup
 	rm -rf $@

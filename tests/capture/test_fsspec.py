@@ -146,7 +146,7 @@ def test_a_trail_that_is_full_stops_nothing_unless_it_is_to(
         AuditedFileSystem(plain, host, strict=True).cat_file("zara.txt")
 
 
-@pytest.mark.parametrize("way", set(WAYS) - {"names"})
+@pytest.mark.parametrize("way", sorted(set(WAYS) - {"names"}))
 def test_strict_does_nothing_that_cannot_be_told(way: str, plain: Any, tmp_path: Path) -> None:
     """A file that is opened for writing is emptied, so the event comes before that."""
     (tmp_path / "mine").write_bytes(b"mine")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 from hypothesis import given, settings
@@ -77,7 +76,7 @@ def test_any_other_byte_is_found(data: st.DataObject) -> None:
     assert frames == [] or (place == 0 and how == "insert")
 
 
-@pytest.mark.parametrize("other", [os.urandom(32), bytes(32)])
+@pytest.mark.parametrize("other", [bytes(range(1, 33)), bytes(32)])
 def test_another_key_makes_no_line_of_ours(other: bytes) -> None:
     """Without the key nothing passes, whatever it looks like."""
     assert read(sealed(master=other)) == [Unsigned(sealed(master=other).rstrip(), "forged")]

@@ -248,13 +248,20 @@ def test_used_alike_it_answers_alike(
     captured.close()
 
 
+class Unbound:
+    """What no parameter can be."""
+
+    def __repr__(self) -> str:
+        return "Unbound()"
+
+
 FAULTS: list[tuple[str, Any]] = [
     ("SELECT nothing FROM Customer", ()),
     ("SELECT FirstName FROM nowhere", ()),
     ("SELECT FirstName FROM Customer WHERE", ()),
     ("SELECT FirstName FROM Customer WHERE CustomerId = ?", ()),
     ("SELECT FirstName FROM Customer WHERE CustomerId = ?", (1, 2)),
-    ("SELECT FirstName FROM Customer WHERE CustomerId = ?", (object(),)),
+    ("SELECT FirstName FROM Customer WHERE CustomerId = ?", (Unbound(),)),
     ("SELECT FirstName FROM Customer WHERE CustomerId = :x", {"y": 1}),
     ("SELECT DISTINCT FirstName FROM Customer WHERE CustomerId = ?", ()),
     ("SELECT FirstName FROM Customer; SELECT 2", ()),
