@@ -325,6 +325,7 @@ NAME, KEY_ID, MATERIAL = VKEY.split("+", 2)
         f" {VKEY}",
         f"{NAME}+{KEY_ID}+{b64encode(bytes([6]) + bytes(32)).decode()}",
     ],
+    ids=range(13),  # the key is another each time
 )
 def test_what_is_no_vkey_is_refused(vkey: str) -> None:
     """Another id, another name, a cut key, an unknown type, stray spaces."""
