@@ -317,7 +317,15 @@ SHAPES: Sequence[Shape] = (
         " Depth + 1 FROM Employee e JOIN up ON e.EmployeeId = up.ReportsTo)"
         " SELECT EmployeeId, Depth FROM up ORDER BY Depth",
         (),
-        [Rows("Employee", "t.EmployeeId IN (8, 6, 1)", sure=False)],
+        [
+            Rows(
+                "Employee",
+                "t.EmployeeId IN (WITH RECURSIVE up(EmployeeId, ReportsTo) AS (SELECT EmployeeId,"
+                " ReportsTo FROM Employee WHERE EmployeeId = 8 UNION ALL SELECT e.EmployeeId,"
+                " e.ReportsTo FROM Employee e JOIN up ON e.EmployeeId = up.ReportsTo)"
+                " SELECT EmployeeId FROM up)",
+            )
+        ],
     ),
     Shape(
         "correlated subquery",

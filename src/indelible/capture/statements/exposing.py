@@ -493,6 +493,8 @@ class Exposing:
             query = each.this
             selected = query.named_selects if isinstance(query, exp.Query | exp.Subquery) else ()
             columns = {one.name for one in names} or set(selected)
+            if "*" in columns and isinstance(query, exp.Select):
+                columns |= self._columns_from(query)
             derived[each.alias.lower()] = {name.lower() for name in columns}
         for table in root.find_all(exp.Table):
             if table.name.lower() in derived:
@@ -510,6 +512,12 @@ class Exposing:
                 is_row = name in derived and name not in derived[name]
             if is_row:
                 raise NotUnderstoodError("the whole row of a derived table as a value")
+
+    def _columns_from(self, select: exp.Select) -> set[str]:
+        """The names of the columns that a star of `select` stands for, as far as it is known."""
+        schema = self._statement.schema
+        found = [self._dialect.resolve(table, schema, {}).table for table in _tables_from(select)]
+        return {column.name for table in found if table is not None for column in table.columns}
 
     def _is_unrestricted(self, select: exp.Select, scope: Scope) -> bool:
         """Whether an aggregate takes in every row of one table: its keys aren't worth an array."""
