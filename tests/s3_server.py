@@ -170,7 +170,8 @@ class Between:
         if self.lost:
             self.lost -= 1
         else:
-            client.sendall(answer)
+            # Said so, or the client sends its next request down a connection that is ending.
+            client.sendall(answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
 
 
 def _message(source: socket.socket, *, has_body: bool = True) -> bytes:
