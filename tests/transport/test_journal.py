@@ -268,11 +268,13 @@ def test_concurrent_syncs_share_one(make_journal: MakeJournal) -> None:
     assert calls.syncs <= 2
 
 
-def holds_open(suffix: str) -> bool:
-    """Whether this process has a file of that name open."""
+def holds_open(directory: Path, suffix: str) -> bool:
+    """Whether this process has a file of that name in `directory` open; other tests' trails may be
+    at work in the same process."""
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            if link.readlink().suffix == suffix:
+            file = link.readlink()
+            if file.suffix == suffix and file.is_relative_to(directory.resolve()):
                 return True
     return False
 
@@ -297,7 +299,7 @@ def test_fork_while_threads_append(
     for _ in range(10):
         child = os.fork()
         if child == 0:
-            if holds_open(".journal"):
+            if holds_open(directory, ".journal"):
                 os._exit(1)
             for _ in range(20):
                 journal.append(draft("child"))
