@@ -222,6 +222,20 @@ def test_nothing_silences_an_audit_event(how: str) -> None:
     assert [event["details"]["by"] for event in found.events] == ["audit", "logger", "level"]
 
 
+def test_what_is_bound_as_a_logger_is_not_asked() -> None:
+    """A value whose `__str__` raises, in structlog's `logger`: a line all the same."""
+    found = run(
+        """
+        class Raises:
+            def __str__(self): raise RuntimeError
+        log.info("x", logger=Raises())
+        """,
+        configured=STRUCTLOG,
+    )
+
+    assert (found.status, found.messages) == (0, ["x"])
+
+
 def test_structlog_audits_beside_its_processors() -> None:
     """`log.audit` of a bound logger: what is bound is in its details, and no level hides it."""
     found = run(
@@ -241,10 +255,15 @@ def test_what_cannot_be_said_as_an_event_is_one() -> None:
         """
         log.log(logs.AUDIT, "not an action")
         log.log(logs.AUDIT, "user.logged_in", extra={"x": object()})
+        class Raises:
+            def __str__(self): raise RuntimeError
+        log.log(logs.AUDIT, Raises())
+        log.log(logs.AUDIT, "user.logged_in", extra={"changes": 7})
         """
     )
 
-    assert [event["action"] for event in found.events] == ["audit.unreadable"] * 2
+    assert found.status == 0
+    assert [event["action"] for event in found.events] == ["audit.unreadable"] * 4
     assert "expected an action like" in found.events[0]["details"]["why"]
 
 

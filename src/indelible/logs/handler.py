@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
-from types import FrameType
 from typing import Any, Final, Protocol, Unpack
 
-from indelible.errors import IndelibleError
+from indelible.errors import DeliveryError, EventError
 from indelible.events.explicit import ExplicitArguments
-from indelible.logs.lines import LineMaker
+from indelible.logs.lines import LineMaker, calling_frame
 from indelible.logs.stream import LogStream
 
 AUDIT: Final = 60
@@ -29,7 +28,7 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     _FIELDS,
 }
 _NOTHING: Final[Mapping[str, object]] = {}
-_SKIPPED: Final = (logging.__file__, __file__)
+_SKIPPED: Final = frozenset(("logging",))
 
 
 class Auditing(Protocol):
@@ -63,7 +62,8 @@ class SafeHandler(logging.Handler):
             body = self._lines.body(
                 "error",
                 "indelible",
-                "<record that couldn't be shown>",
+                "a record that couldn't be shown",
+                caller=sys._getframe(),
                 fields={"module": type(problem).__name__},
             )
         self._stream.write("L", body)
@@ -78,19 +78,11 @@ class SafeHandler(logging.Handler):
             record.name if type(record.name) is str else "?",
             record.msg,
             at=record.created,
-            caller=calling_frame(),
+            caller=calling_frame(_SKIPPED),
             arguments=record.args or (),
             fields=fields,
             error=info[1] if isinstance(info, tuple) else None,
         )
-
-
-def calling_frame() -> FrameType | None:
-    """The innermost frame that isn't logging's or ours."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename in _SKIPPED:
-        frame = frame.f_back
-    return frame
 
 
 def audit_record(auditor: Auditing, record: logging.LogRecord) -> None:
@@ -109,10 +101,14 @@ def audit_message(auditor: Auditing, message: object, extra: Mapping[str, object
     for name, value in extra.items():
         (known if name in ExplicitArguments.__annotations__ else details)[name] = value
     try:
-        auditor.audit(str(message), **{"details": details or None, **known})
-    except IndelibleError as problem:
+        action = message if type(message) is str else type(message).__name__
+        auditor.audit(action, **{"details": details or None, **known})
+    except DeliveryError:
+        raise
+    except Exception as problem:  # noqa: BLE001 - logging must not break who logs
         # What can't be written down as it was said is an event all the same: that, and why.
-        auditor.audit("audit.unreadable", details={"why": str(problem)[:500]})
+        why = str(problem)[:500] if isinstance(problem, EventError) else type(problem).__name__
+        auditor.audit("audit.unreadable", details={"why": why})
 
 
 class SafeLogger(logging.Logger):

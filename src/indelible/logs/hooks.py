@@ -6,7 +6,6 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -83,6 +82,3 @@ class Hooks:
             level, "python", what, caller=sys._getframe(1), fields=fields, error=error
         )
         self._stream.write("L", body)
-
-
-Hook = Callable[..., None]

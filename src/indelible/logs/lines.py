@@ -13,6 +13,7 @@ of a message that is a template, `dyn` says that the message was put together by
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType, FrameType
@@ -27,6 +28,7 @@ from indelible.logs.literals import Literals
 
 _MAX_MESSAGE: Final = 8_192
 _MAX_TEMPLATES: Final = 4_096
+_OURS: Final = "indelible.logs."
 _CALLERS: Final = 4
 _CORRELATION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CORRELATED: Final = ("request", "trace_id", "span_id")
@@ -151,6 +153,19 @@ class LineMaker:
             found = f'","l":{ascii_json(level[:32])},"n":{ascii_json(logger[:128])},'
             self._heads[level, logger] = found
         return found
+
+
+def calling_frame(skipped: frozenset[str]) -> FrameType | None:
+    """The innermost frame that is neither ours nor of one of the packages `skipped`."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_globals.get("__name__")
+        if type(name) is not str:
+            return frame
+        if name.partition(".")[0] not in skipped and not name.startswith(_OURS):
+            return frame
+        frame = frame.f_back
+    return None
 
 
 def _codes(caller: FrameType | None) -> list[CodeType]:

@@ -7,12 +7,13 @@ of `bind` and of the call. The sink must not be enqueued: another thread has no 
 
 from __future__ import annotations
 
-import sys
-from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from indelible.logs.handler import AUDIT, audit_message
+from indelible.logs.lines import calling_frame
 from indelible.logs.setup import current
+
+_SKIPPED: Final = frozenset(("loguru",))
 
 
 def sink(message: Any) -> None:
@@ -29,15 +30,8 @@ def sink(message: Any) -> None:
         str(record["name"]),
         record["message"],
         at=record["time"].timestamp(),
-        caller=_calling_frame(),
+        caller=calling_frame(_SKIPPED),
         fields=fields,
         error=None if raised is None else raised.value,
     )
     running.stream.write("L", body)
-
-
-def _calling_frame() -> FrameType | None:
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None and str(frame.f_globals.get("__name__")).startswith("loguru"):
-        frame = frame.f_back
-    return frame

@@ -7,8 +7,7 @@ event that no processor or level comes between.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, MutableMapping
-from types import FrameType
+from collections.abc import MutableMapping
 from typing import Any, Final, NoReturn
 
 try:
@@ -16,13 +15,12 @@ try:
 except ImportError as error:  # pragma: no cover - in an environment without the extra
     raise ImportError("expected structlog: pip install 'indelible[structlog]'") from error
 
-from indelible.logs.handler import Auditing, audit_message
-from indelible.logs.lines import LineMaker
+from indelible.logs.handler import audit_message
+from indelible.logs.lines import calling_frame
 from indelible.logs.setup import current
-from indelible.logs.stream import LogStream
 
 _LEVELS: Final = frozenset(("debug", "info", "warning", "error", "critical", "exception"))
-_OURS: Final = __name__
+_SKIPPED: Final = frozenset(("structlog", "logging"))
 
 
 def settings(*, min_level: int = 0) -> dict[str, Any]:
@@ -54,11 +52,12 @@ def write_line(logger: Any, method: str, event: MutableMapping[str, Any]) -> NoR
     fields: dict[str, object] = dict(event)
     message = fields.pop("event", "")
     error = _error_of(fields.pop("exc_info", None))
+    name = fields.pop("logger", None)
     body = running.lines.body(
         method if method in _LEVELS else "info",
-        str(fields.pop("logger", "structlog")),
+        name if type(name) is str else "structlog",
         message,
-        caller=_calling_frame(),
+        caller=calling_frame(_SKIPPED),
         fields=fields,
         error=error,
     )
@@ -72,20 +71,3 @@ def _error_of(info: object) -> BaseException | None:
     if isinstance(info, tuple) and len(info) == 3 and isinstance(info[1], BaseException):
         return info[1]
     return sys.exc_info()[1] if info else None
-
-
-def _calling_frame() -> FrameType | None:
-    frame: FrameType | None = sys._getframe(1)
-    while (
-        frame is not None
-        and str(frame.f_globals.get("__name__")).partition(".")[0]
-        in (
-            "structlog",
-            "logging",
-        )
-    ) or (frame is not None and frame.f_globals.get("__name__") == _OURS):
-        frame = frame.f_back
-    return frame
-
-
-Unused = (Mapping, Auditing, LineMaker, LogStream)
