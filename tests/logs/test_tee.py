@@ -357,6 +357,15 @@ def test_an_existing_stream_is_read_with_its_key_file(site: Site) -> None:
     subprocess.run(command, input=written, cwd=site.directory, check=True, capture_output=True)
 
     assert len(site.events("user.x")) == 1
+    subprocess.run(command, input=written, cwd=site.directory, check=True, capture_output=True)
+    assert len(site.events("user.x")) == 1
+    assert site.noticed()["log.replayed"]["count"] == "3"
+    assert "log.unended" not in site.noticed()
+    (seen,) = site.directory.glob("*.journals/log-*.seen")
+    seen.write_text("{")
+    lost = subprocess.run(command, input=b"", cwd=site.directory, capture_output=True, check=False)
+    assert lost.returncode == 2
+    assert b"what comes could be a replay" in lost.stderr
     key.chmod(0o644)
     refused = subprocess.run(
         command, input=b"", cwd=site.directory, capture_output=True, check=False

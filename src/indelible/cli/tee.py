@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
@@ -13,14 +14,15 @@ import msgspec
 
 from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG
-from indelible.errors import DeliveryError
+from indelible.errors import ConfigurationError, DeliveryError
 from indelible.logs.branch import Branch, CommandOutput, DescriptorOutput, FileOutput, Output
-from indelible.logs.frames import LineReader
+from indelible.logs.frames import LineReader, StreamId
 from indelible.logs.keys import LogKeys, make_key_file, pseudonym_key, read_key_file
 from indelible.logs.running import Application, end_like, forwarded_signals
 from indelible.logs.setup import default_scrub
 from indelible.logs.teeing import Kept, Tee
 from indelible.trail import Trail
+from indelible.transport.kept_file import replace_file
 
 _DRAIN_S = 5.0
 _RETRY_S = 0.2
@@ -88,12 +90,22 @@ def command(
     branch = Branch(output)
     scrub = default_scrub()
     kept: Kept = trail.journal if when_full == "fail" else _Insisting(trail.journal)
-    tee = Tee(LineReader(keys.master), kept, trail.notice, branch.put, scrub, time.monotonic)
+    # A key of one run signs that run's streams only; what one that is kept signed may come again.
+    seen = None if key_file is None else policy.journals / f"log-{_name_of(keys)}.seen"
+    tee = Tee(
+        LineReader(keys.master),
+        kept,
+        trail.notice,
+        branch.put,
+        scrub,
+        time.monotonic,
+        {} if seen is None else _read_seen(seen),
+    )
     status = 0
     trail.record("log.started", details={"command": command_line[0] if command_line else "-"})
     try:
         if from_stdin:
-            _read_all(tee, _standard_input())
+            _read_all(tee, _standard_input(), seen)
         else:
             status = _run(command_line, keys, tee, linger_s)
     finally:
@@ -121,10 +133,29 @@ def _run(command_line: tuple[str, ...], keys: LogKeys, tee: Tee, linger_s: float
     return status
 
 
-def _read_all(tee: Tee, read: Iterator[bytes]) -> None:
+def _read_all(tee: Tee, read: Iterator[bytes], seen: Path | None = None) -> None:
     for data in read:
         tee.feed(data)
+        if seen is not None:
+            replace_file(seen, msgspec.json.encode(tee.positions))
     tee.finish()
+
+
+def _name_of(keys: LogKeys) -> str:
+    return hashlib.sha256(b"indelible log key v1|" + keys.master).hexdigest()[:16]
+
+
+def _read_seen(path: Path) -> dict[StreamId, int]:
+    """How far each stream of a key file was read. Raises `ConfigurationError`."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[StreamId, int])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.MsgspecError):
+        raise ConfigurationError(
+            f"expected in {path} how far each stream was read, got something else: what comes "
+            "could be a replay; move it away to read all of it"
+        ) from None
 
 
 def _standard_input() -> Iterator[bytes]:

@@ -27,6 +27,7 @@ class Irregular(msgspec.Struct, frozen=True):
 class _Stream(msgspec.Struct):
     seq: int = 0
     line: bytes = b""
+    has_come: bool = False
     has_ended: bool = False
 
 
@@ -46,6 +47,7 @@ class Following:
             what: Literal["duplicated", "replayed"] = "duplicated" if is_twice else "replayed"
             return Irregular(what, frame.stream, seq, seq), False
         expected, stream.seq, stream.line = stream.seq + 1, seq, frame.body
+        stream.has_come = True
         if seq == expected:
             return None, True
         return Irregular("missing", frame.stream, expected, seq - 1), True
@@ -55,11 +57,11 @@ class Following:
         self._streams.setdefault(stream, _Stream()).has_ended = True
 
     def unended(self) -> list[Irregular]:
-        """At the end of the input: the streams that didn't end."""
+        """At the end of the input: the streams of which something came and that didn't end."""
         return [
             Irregular("unended", name, stream.seq, stream.seq)
             for name, stream in self._streams.items()
-            if not stream.has_ended
+            if stream.has_come and not stream.has_ended
         ]
 
     def positions(self) -> dict[StreamId, int]:
