@@ -16,7 +16,12 @@ from typing import Any
 
 import pytest
 
+from indelible.cli.tee import Insisting
+from indelible.errors import DeliveryError
 from indelible.events.model import Event
+from indelible.logs.frames import LineReader, StreamId, StreamKeys
+from indelible.logs.keys import LogKeys
+from indelible.logs.teeing import Tee
 from indelible.trail import Trail
 
 INDELIBLE = str(Path(sys.executable).with_name("indelible"))
@@ -391,3 +396,64 @@ def test_mistakes_are_told(site: Site, arguments: list[str], told: str) -> None:
 
     assert result.returncode == 2
     assert told.encode() in result.stderr
+
+
+class Full:
+    """A journal on a disk that is full for the first so many calls."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.kept: list[bytes] = []
+
+    def append(self, draft: bytes) -> str:
+        self.sync()
+        self.kept.append(draft)
+        return "id"
+
+    def sync(self) -> None:
+        if self.times:
+            self.times -= 1
+            raise DeliveryError("no space left")
+
+
+def test_an_event_that_cannot_be_kept_waits_or_ends_the_tee() -> None:
+    """On a full disk the tee insists until there is room, or, as its owner chose, fails: nothing
+    is passed over."""
+    keys = LogKeys.new()
+    stream = StreamKeys(keys.master, StreamId("6b0d7d90deadbeef"))
+    line = stream.seal("A", '{"v":1,"c":"A","e":{"action":"user.x","kind":"event"}', 1)
+    for insists in (True, False):
+        full, on = Full(2), list[bytes]()
+        kept = Insisting(full, retry_s=0.01) if insists else full
+        tee = Tee(LineReader(keys.master), kept, _no_notice, on.append, str, time.monotonic)
+        if insists:
+            tee.feed(line)
+            assert (len(full.kept), len(on)) == (1, 1)
+        else:
+            with pytest.raises(DeliveryError, match="no space left"):
+                tee.feed(line)
+            assert (full.kept, on) == ([], [])
+
+
+def _no_notice(action: str, message: str, **details: str) -> None:
+    raise AssertionError(action)
+
+
+def test_a_trail_may_keep_events_without_a_tee(site: Site) -> None:
+    """`configure(keeper=trail.journal)`: events are in the trail, and not on stderr."""
+    code = """
+    from indelible import Trail, logs
+    trail = Trail.open("indelible.toml")
+    logs.configure(keeper=trail.journal)
+    logs.audit("user.logged_in", details={"note": "s3cr3t"})
+    trail.close()
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=site.directory,
+        capture_output=True,
+        check=True,
+    )
+
+    assert [event.action for event in site.events("user.*")] == ["user.logged_in"]
+    assert b"user" not in result.stderr

@@ -89,7 +89,7 @@ def command(
     trail = Trail.open(policy)
     branch = Branch(output)
     scrub = default_scrub()
-    kept: Kept = trail.journal if when_full == "fail" else _Insisting(trail.journal)
+    kept: Kept = trail.journal if when_full == "fail" else Insisting(trail.journal)
     # A key of one run signs that run's streams only; what one that is kept signed may come again.
     seen = None if key_file is None else policy.journals / f"log-{_name_of(keys)}.seen"
     tee = Tee(
@@ -171,24 +171,25 @@ def _output(to_file: Path | None, max_bytes: int, keep: int, to_command: str | N
     return DescriptorOutput(2)
 
 
-class _Insisting:
+class Insisting:
     """A journal that is asked again until it takes the event: the application waits."""
 
-    def __init__(self, journal: Kept) -> None:
+    def __init__(self, journal: Kept, retry_s: float = _RETRY_S) -> None:
         self._journal = journal
+        self._retry_s = retry_s
 
     def append(self, draft: bytes) -> str:
         while True:
             try:
                 return self._journal.append(draft)
             except DeliveryError:
-                time.sleep(_RETRY_S)
+                time.sleep(self._retry_s)
 
     def sync(self) -> None:
         while True:
             try:
                 self._journal.sync()
             except DeliveryError:
-                time.sleep(_RETRY_S)
+                time.sleep(self._retry_s)
             else:
                 return
