@@ -300,3 +300,67 @@ def test_without_a_tee_an_audit_event_gives_nothing_away() -> None:
         "unkept": "user.logged_in",
     }
     assert b"s3cr3t" not in b"".join(each.text for each in found.unsigned)
+
+
+def test_loguru_through_its_sink() -> None:
+    """loguru's messages are put together before a sink sees them: only what its caller wrote is
+    shown; fields are judged, an exception has neither message nor locals, and AUDIT is kept."""
+    found = run(
+        """
+        from loguru import logger
+        from indelible.logs.loguru import sink
+        logger.remove(); logger.add(sink, level=0, diagnose=True, backtrace=True)
+        token = "".join(["s3", "cr3t"])
+        logger.info("plain", status=200)
+        logger.bind(user=token).info("user {} came", token)
+        try:
+            raise ValueError("bad " + token)
+        except ValueError:
+            logger.exception("failed")
+        logger.bind(details={"x": 1}).log(60, "user.logged_in")
+        """
+    )
+
+    plain, put_together, failed = found.lines()
+    assert (plain["m"], plain["f"]) == ("plain", {"status": 200})
+    assert (put_together["m"], put_together["f"]) == ("user <..> came", {"user": "<str:6>"})
+    assert failed["x"]["message"] == "bad <..>"
+    assert "s3cr3t" not in json.dumps(found.lines())
+    assert [event["action"] for event in found.events] == ["user.logged_in"]
+    assert found.unsigned == []
+
+
+def test_uvicorn_with_our_configuration() -> None:
+    """A real uvicorn under `dict_config()`: who called which path is withheld, method and status
+    are shown, and an exception of the application's is no more than its type and place."""
+    found = run(
+        """
+        import urllib.request, uvicorn
+        async def app(scope, receive, send):
+            if scope["type"] != "http": return
+            if scope["path"].endswith("crash"): raise ValueError("token " + scope["path"])
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+        config = uvicorn.Config(app, port=0, log_config=logs.dict_config(), lifespan="off")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run); thread.start()
+        while not server.started: time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        for path in ("reset/s3cr3t?key=s3cr3t", "s3cr3t/crash"):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}")
+            except urllib.error.HTTPError as error:
+                error.close()
+        server.should_exit = True; thread.join()
+        """
+    )
+
+    access = [line["a"] for line in found.lines() if line["n"] == "uvicorn.access"]
+    assert [(each["method"], each["status_code"]) for each in access] == [
+        ("GET", 204),
+        ("GET", 500),
+    ]
+    assert all(each["path"].startswith("<str:") for each in access)
+    assert [line["x"]["type"] for line in found.lines() if "x" in line] == ["ValueError"]
+    assert "s3cr3t" not in json.dumps(found.lines())
+    assert found.unsigned == []

@@ -319,6 +319,22 @@ def test_garbage_is_encoded_and_counted(site: Site) -> None:
     assert ended.details["unsigned"] > 2
 
 
+def test_what_nobody_signed_is_scrubbed(site: Site) -> None:
+    """`print` and children write what they like: what looks like a secret is taken out of it."""
+    result = site.run(
+        """
+        print("Authorization: Bearer " + "abcdef0123456789" * 2, file=sys.stderr)
+        subprocess.run("echo password=hunter2-x >&2", shell=True)
+        """
+    )
+
+    shown = [line["text"] for line in lines(result.stderr, "U")]
+    assert len(shown) == 2
+    assert all("<redacted:" in text for text in shown)
+    assert b"hunter2" not in result.stderr
+    assert b"abcdef0123456789" not in result.stderr
+
+
 def test_a_killed_tee_ends_the_stream_but_not_what_is_kept(site: Site) -> None:
     """SIGKILL of the tee: the events before are in the trail, the command finds nobody reading."""
     process = site.start(
