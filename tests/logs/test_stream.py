@@ -92,6 +92,34 @@ def test_threads_tasks_and_pools_share_a_stream() -> None:
     assert {each.what for each in found.irregular} <= {"unended"}
 
 
+def test_a_signal_in_the_midst_of_a_line() -> None:
+    """Handlers of signals that log, again and again while lines are written: every line is there
+    once, in the order of its numbers."""
+    found = run(
+        """
+        caught = 0
+        def handler(number, frame):
+            global caught
+            caught += 1
+            logs.audit("user.caught")
+            log.info("caught")
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+        for n in range(20000):
+            log.info("a line")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print(caught)
+        log.info("end", extra={"count": caught})
+        """
+    )
+
+    assert found.irregular == []
+    assert found.messages.count("a line") == 20_000
+    caught = found.lines()[-1]["f"]["count"]
+    assert caught > 100
+    assert found.messages.count("caught") == len(found.events) == caught
+
+
 @pytest.mark.parametrize("size", [200, 4000, 4200, 9000, 70000])
 def test_no_line_is_torn_by_other_writers(size: int) -> None:
     """8 processes on one pipe, lines beyond what a pipe takes at once: none is torn, none lost."""

@@ -18,6 +18,7 @@ import stat
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal
 
@@ -58,6 +59,8 @@ class LogStream:
 
     _lock: threading.RLock
     _closing: threading.Event
+    _is_writing: bool
+    _deferred: deque[tuple[LineClass, str]]
     _stream: StreamId
     _keys: StreamKeys | None
     _seq: int
@@ -101,26 +104,35 @@ class LogStream:
         written; raises `DeliveryError` only where the owner chose `raise`, or for an audit event
         that can't be written at all."""
         with self._lock:
-            if not self._has_begun and self._keys is not None:
-                self._has_begun = True
-                self._control("begin", pid=os.getpid(), service=self._service)
-                self._start_heart()
-            if len(body) <= _MAX_BODY:
-                return self._write_line(line_class, body)
-            return self._write_parts(line_class, body)
+            if self._is_writing:
+                # A signal's handler or a finalizer, in the midst of another line of this thread's:
+                # its line comes right behind that one.
+                self._deferred.append((line_class, body))
+                return True
+            self._is_writing = True
+            try:
+                return self._write_record(line_class, body)
+            finally:
+                try:
+                    while self._deferred:
+                        self._write_record(*self._deferred.popleft())
+                finally:
+                    self._is_writing = False
 
     def close(self) -> None:
         """Say that the stream ends here. Lines that come later begin another."""
         atexit.unregister(self.close)
         with self._lock:
             if self._has_begun:
-                self._control("end")
+                self.write("C", _said("end"))
             self._closing.set()
             self._name()
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
         self._closing = threading.Event()
+        self._is_writing = False
+        self._deferred = deque()
         self._name()
 
     def _name(self) -> None:
@@ -132,10 +144,19 @@ class LogStream:
 
     # -- lines; below, `_lock` is held ----------------------------------------------------------
 
+    def _write_record(self, line_class: LineClass, body: str) -> bool:
+        if not self._has_begun and self._keys is not None:
+            self._has_begun = True
+            self._write_line("C", _said("begin", pid=os.getpid(), service=self._service))
+            self._start_heart()
+        if len(body) <= _MAX_BODY:
+            return self._write_line(line_class, body)
+        return self._write_parts(line_class, body)
+
     def _write_line(self, line_class: LineClass, body: str) -> bool:
         if self._lost and line_class != "C":
             lost, self._lost = self._lost, 0
-            if not self._control("lost", lines=lost):
+            if not self._write_line("C", _said("lost", lines=lost)):
                 self._lost += lost
         keys = self._keys
         line = (
@@ -164,10 +185,6 @@ class LogStream:
             if not self._write_line(line_class, head):
                 return False
         return True
-
-    def _control(self, what: str, **said: Json) -> bool:
-        body: dict[str, Json] = {"v": 1, "c": "C", "is": what, **said}
-        return self._write_line("C", ascii_json(body)[:-1])
 
     def _put(self, line: bytes, stuck: Stuck) -> bool:
         """One `write`; again from where it ended, where a file or terminal took less."""
@@ -204,7 +221,7 @@ class LogStream:
         """Say that the stream is alive, and how many lines it had."""
         with self._lock:
             if self._has_begun:
-                self._control("alive", lines=self._seq)
+                self.write("C", _said("alive", lines=self._seq))
 
 
 def _beat(stream: weakref.ref[LogStream], closing: threading.Event, every_s: float) -> None:
@@ -237,6 +254,11 @@ def _wait_for_room(fd: int, seconds: float | None) -> None:
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     poll.poll(None if seconds is None else max(1, int(seconds * 1_000)))
+
+
+def _said(what: str, **details: Json) -> str:
+    """The body of what a stream says of itself."""
+    return ascii_json({"v": 1, "c": "C", "is": what, **details})[:-1]
 
 
 def _nothing() -> None:
