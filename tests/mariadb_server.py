@@ -39,12 +39,16 @@ class MariadbServer:
             pytest.fail("no MariaDB: apt-get install --no-install-recommends mariadb-server")
         self._program = found
         self.directory = Path(tempfile.mkdtemp(prefix="indelible-mariadb-"))
+        # A server that starts deletes what others have in the same one.
+        temporary = self.directory / "temporary"
+        temporary.mkdir()
         self._as_user: list[str] = []
         user = "root"
         if os.geteuid() == 0:
             user = "mysql"
             ids = pwd.getpwnam(user)
-            os.chown(self.directory, ids.pw_uid, ids.pw_gid)
+            for each in (self.directory, temporary):
+                os.chown(each, ids.pw_uid, ids.pw_gid)
             self._as_user = ["setpriv", f"--reuid={ids.pw_uid}", f"--regid={ids.pw_gid}"]
             self._as_user += ["--clear-groups"]
         self.port = free_port()
@@ -58,6 +62,7 @@ class MariadbServer:
                 make,
                 "--no-defaults",
                 f"--datadir={self.directory / 'data'}",
+                f"--tmpdir={temporary}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
             ],
@@ -77,6 +82,7 @@ class MariadbServer:
         """Start it, and wait until it takes connections."""
         options = {
             "datadir": str(self.directory / "data"),
+            "tmpdir": str(self.directory / "temporary"),
             "socket": str(self.directory / "socket"),
             "pid-file": str(self.directory / "pid"),
             "port": str(self.port),

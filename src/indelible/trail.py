@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import logging
@@ -372,15 +373,18 @@ class Trail(Questions):
         """Whether this process relays and is still writing the baseline of a restored database."""
         return self._leader.is_leading and self._databases.is_writing_baseline
 
-    def flush(self, timeout_s: float = 10.0) -> None:
+    def flush(self, timeout_s: float = 30.0) -> None:
         """When this returns, all that this process captured before the call is in the trail.
 
-        So is what any process had written to the databases. Whichever process relays carries it.
-        Raises `DeliveryError` where it takes longer.
+        So is what any process had written to the databases, and to its journal beside this one's,
+        whether it lives or was killed. Whichever process relays carries it. Raises `DeliveryError`
+        where it takes longer.
         """
         deadline = time.monotonic() + timeout_s
         self._journal.sync()
         marks = [(self._journal.producer_id, self._journal.epoch, self._journal.last_seq)]
+        with contextlib.closing(JournalDirectory(self.policy.journals)) as journals:
+            marks += journals.ends()
         while True:
             if self._leader.flush(max(0.1, deadline - time.monotonic())):
                 return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -146,15 +145,3 @@ def opened(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(connection):
         connection.execute("PRAGMA foreign_keys = ON")
         yield connection
-
-
-def carry_everything(trail: Trail, timeout_s: float = 60.0) -> None:
-    """What killed processes left behind is in the trail too when this returns.
-
-    `flush` speaks for the living: the lease of a dead leaseholder runs out first.
-    """
-    deadline = time.monotonic() + timeout_s
-    while not trail.is_relaying:
-        assert time.monotonic() < deadline, "nobody relays"
-        time.sleep(0.05)
-    trail.flush(timeout_s)

@@ -22,7 +22,6 @@ from indelible.questions.reading import read_events
 from indelible.questions.window import Window
 
 from . import busy_worker
-from .sites import carry_everything
 
 PATIENCE_S = 60.0
 CONFIGURATION = """
@@ -108,7 +107,7 @@ def check_nothing_lost_or_double(site: Path) -> int:
     assert all(rows[row] == 1 for row in promised["update"])
 
     with Trail.open(site / "indelible.toml") as trail:
-        carry_everything(trail, PATIENCE_S)
+        trail.flush(PATIENCE_S)
         told: Counter[tuple[str, str]] = Counter()
         events: Counter[str] = Counter()
         for seen in read_events(trail.reader, [], Window(), size=trail.reader.size):

@@ -19,11 +19,16 @@ from indelible.integrity.faults import RollbackError, UncheckpointedError
 from indelible.integrity.sequencer import Sequencer
 from indelible.integrity.verifier import Seen, verify_trail
 from indelible.store.sqlite import SqliteTrail
-from indelible.transport.delivery import Delivery
+from indelible.transport.delivery import Delivery, Gap, Remark, Void
 from tests.integrity.recording_vfs import Loss, RecordingDisk, check_crashes
 from tests.integrity.trails import EPOCH, SOURCE, Maker
 
 BATCHES = (1, 3, 40, 2, 300, 1, 90, 130, 5, 250, 60, 2)
+SAID_WITH = 4
+"""The batch in which something is said beside its events."""
+GAP = Gap("3" * 16, EPOCH, 7, 9, "its rows were deleted")
+VOID = Void("4" * 16, EPOCH, ((1, 2), (5, 5)))
+REMARK = Remark("journal.damaged", "a frame was cut short")
 
 
 class Acknowledged(NamedTuple):
@@ -60,9 +65,10 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recording]:
         deliveries += batch
         ends.add(maker.seq)
         maker.clock.now += 1_000_000
-        maker.sequencer.deliver(batch)
-        if number == 4:
-            maker.sequencer.notice("journal.damaged", "a frame was cut short")
+        if number == SAID_WITH:
+            maker.sequencer.deliver(batch, gaps=[GAP], voids=[VOID], remarks=[REMARK])
+        else:
+            maker.sequencer.deliver(batch)
         state = maker.store.state()
         seen = Seen(
             origin=maker.store.origin,
@@ -95,6 +101,11 @@ def check_what_is_left(recording: Recording, path: Path, steps: int) -> None:
     try:
         received = store.received(SOURCE, EPOCH)
         assert received.last in recording.ends, "a batch came in part"
+        has_said = received.last >= recording.acknowledged[SAID_WITH].seq
+        assert store.lost(GAP.producer_id, GAP.epoch) == (((7, 9),) if has_said else ())
+        assert store.received(VOID.producer_id, VOID.epoch).ranges == (VOID.ranges * has_said)
+        noticed = [notice.action for notice in store.notices()]
+        assert noticed == ["source.gap", "journal.damaged"] * has_said
         assert not promised or received.last >= promised[-1].seq, "acknowledged and lost"
         lease = store.acquire_lease("after the crash", now=recording.maker.clock(), lease_s=0)
         assert lease is not None

@@ -12,7 +12,7 @@ from indelible.events.model import Actor, Event, Producer, Subject, TargetRows
 from indelible.integrity.verifier import verify_trail
 from indelible.store.terms import action_term, actor_term, row_term, subject_term
 from indelible.tlog import SigningKey, parse_checkpoint, parse_note
-from indelible.transport.delivery import Delivery, Gap
+from indelible.transport.delivery import Delivery, Gap, Remark
 from tests.integrity.trails import EPOCH, SOURCE, Maker
 
 
@@ -98,8 +98,8 @@ def test_bytes_that_are_no_event_are_set_aside_and_block_nobody(maker: Maker, bo
 def test_a_gap_is_an_entry_once(maker: Maker) -> None:
     """Positions that will never come are written down, and noticed."""
     gap = Gap(SOURCE, EPOCH, 5, 9, "its rows were deleted")
-    maker.sequencer.report_gap(gap)
-    maker.sequencer.report_gap(gap)
+    maker.sequencer.deliver((), gaps=[gap])
+    maker.sequencer.deliver((), gaps=[gap])
     assert actions(maker) == ["source.gap", "batch.sequenced"]
     assert maker.store.lost(SOURCE, EPOCH) == ((5, 9),)
     verify_trail(maker.path, maker.key.verifier_key)
@@ -114,7 +114,7 @@ def test_a_deposed_sequencer_cannot_commit(maker: Maker) -> None:
     with pytest.raises(DeposedError, match="another sequencer took over"):
         old.deliver([late])
     with pytest.raises(DeposedError):
-        old.notice("a.b", "c")
+        old.deliver((), remarks=[Remark("a.b", "c")])
     maker.sequencer.deliver([late])
     assert verify_trail(maker.path, maker.key.verifier_key).size == 4 + 2
 

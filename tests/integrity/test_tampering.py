@@ -30,7 +30,7 @@ from indelible.integrity.faults import (
 from indelible.integrity.verifier import verify_trail
 from indelible.store.index import decode_page, encode_pages
 from indelible.tlog import SigningKey
-from indelible.transport.delivery import Delivery, Gap
+from indelible.transport.delivery import Delivery, Gap, Remark
 from tests.integrity.trails import EPOCH, ORIGIN, SOURCE, Maker
 
 Tamper = Callable[[sqlite3.Connection], object]
@@ -267,8 +267,8 @@ def swap_the_bytes_set_aside(c: sqlite3.Connection) -> None:
 def test_what_was_noticed_cannot_be_hushed_up(maker: Maker, tamper: Tamper, index: int) -> None:
     """Notices, gaps, acknowledgements and what was set aside are held against their entries."""
     maker.fill([2])
-    maker.sequencer.report_gap(Gap(SOURCE, EPOCH, 7, 9, "the journal was removed"))
-    maker.sequencer.notice("journal.damaged", "a frame was cut short")
+    maker.sequencer.deliver((), gaps=[Gap(SOURCE, EPOCH, 7, 9, "the journal was removed")])
+    maker.sequencer.deliver((), remarks=[Remark("journal.damaged", "a frame was cut short")])
     acknowledgement = Event(action="notice.acknowledged", kind="system", details={"index": 3})
     maker.sequencer.deliver([maker.delivery(acknowledgement)])
     maker.sequencer.deliver([Delivery(SOURCE, EPOCH, 4, (b"no event",))])

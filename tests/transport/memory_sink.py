@@ -7,7 +7,7 @@ from typing import NamedTuple
 from indelible.errors import DeliveryError, MalformedEventError
 from indelible.events.codec import decode_event
 from indelible.events.model import Event
-from indelible.transport.delivery import Delivery, Gap, Received, Void
+from indelible.transport.delivery import Delivery, Gap, Received, Remark, Void
 
 
 class HeldKey(NamedTuple):
@@ -37,7 +37,14 @@ class MemorySink:
         self.fault_after: Callable[[Sequence[Delivery]], None] = lambda batch: None
         self._held: dict[tuple[str, int], dict[int, list[tuple[bytes, ...]]]] = {}
 
-    def deliver(self, batch: Sequence[Delivery]) -> None:
+    def deliver(
+        self,
+        batch: Sequence[Delivery],
+        *,
+        gaps: Sequence[Gap] = (),
+        voids: Sequence[Void] = (),
+        remarks: Sequence[Remark] = (),
+    ) -> None:
         self.fault(batch)
         self.batches.append(len(batch))
         for delivery in batch:
@@ -54,33 +61,34 @@ class MemorySink:
                 self.arrived.append(delivery)
             except MalformedEventError:
                 self.poison.append(delivery)
+        self.gaps += (gap for gap in gaps if gap not in self.gaps)
+        self.void += voids
+        for remark in remarks:
+            # Said of most databases here, where nobody acts: kept apart from what is rare.
+            kept = self.unattributed if remark.action == "changes.unattributed" else self.notices
+            kept.append((remark.action, remark.message, remark.details))
         self.fault_after(batch)
 
     def received(self, producer_id: str, epoch: int) -> Received:
         held = self._held.get((producer_id, epoch), {})
         ranges: list[tuple[int, int]] = []
-        for seq in sorted(held):
+        nothing = {
+            seq
+            for void in self.void
+            if (void.producer_id, void.epoch) == (producer_id, epoch)
+            for first, last in void.ranges
+            for seq in range(first, last + 1)
+        }
+        for seq in sorted(held.keys() | nothing):
             if ranges and ranges[-1][1] == seq - 1:
                 ranges[-1] = (ranges[-1][0], seq)
             else:
                 ranges.append((seq, seq))
         last_time = None
-        if ranges:
+        if held:
             with contextlib.suppress(MalformedEventError):
-                last_time = decode_event(held[ranges[-1][1]][0][0]).time
+                last_time = decode_event(held[max(held)][0][0]).time
         return Received(tuple(ranges), last_time)
-
-    def report_gap(self, gap: Gap) -> None:
-        if gap not in self.gaps:
-            self.gaps.append(gap)
-
-    def report_void(self, void: Void) -> None:
-        self.void.append(void)
-
-    def notice(self, action: str, message: str, **details: str) -> None:
-        # Said of most databases here, where nobody acts: kept apart from what is rare.
-        kept = self.unattributed if action == "changes.unattributed" else self.notices
-        kept.append((action, message, details))
 
     # What an outbox asks of the store behind the sink.
 

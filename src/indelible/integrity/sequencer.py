@@ -17,7 +17,7 @@ from indelible.integrity.numbering import Numbering
 from indelible.store.protocol import Lease, TrailStore
 from indelible.store.ranges import RangeSet
 from indelible.tlog import Checkpoint, Index, RightEdge, SigningKey, sign_checkpoint
-from indelible.transport.delivery import Delivery, Gap, Received, Void
+from indelible.transport.delivery import Delivery, Gap, Received, Remark, Void
 
 
 class Sequencer:
@@ -50,26 +50,30 @@ class Sequencer:
             if note != store.state().checkpoint:
                 self._store_checkpoint(note)
 
-    def deliver(self, batch: Sequence[Delivery]) -> None:
+    def deliver(
+        self,
+        batch: Sequence[Delivery],
+        *,
+        gaps: Sequence[Gap] = (),
+        voids: Sequence[Void] = (),
+        remarks: Sequence[Remark] = (),
+    ) -> None:
+        def fill(numbering: Numbering) -> None:
+            numbering.add_deliveries(batch)
+            for gap in gaps:
+                known = RangeSet(self._store.lost(gap.producer_id, gap.epoch))
+                if gap.first not in known or gap.last not in known:
+                    numbering.add_gap(gap)
+            for void in voids:
+                numbering.add_void(void)
+            for remark in remarks:
+                numbering.add_own(remark.action, remark.message, **remark.details)
+
         with self._sequencing:
-            self._commit(lambda numbering: numbering.add_deliveries(batch))
+            self._commit(fill)
 
     def received(self, producer_id: str, epoch: int) -> Received:
         return self._store.received(producer_id, epoch)
-
-    def report_gap(self, gap: Gap) -> None:
-        with self._sequencing:
-            known = RangeSet(self._store.lost(gap.producer_id, gap.epoch))
-            if gap.first not in known or gap.last not in known:
-                self._commit(lambda numbering: numbering.add_gap(gap))
-
-    def report_void(self, void: Void) -> None:
-        with self._sequencing:
-            self._commit(lambda numbering: numbering.add_void(void))
-
-    def notice(self, action: str, message: str, **details: str) -> None:
-        with self._sequencing:
-            self._commit(lambda numbering: numbering.add_own(action, message, **details))
 
     def renew(self) -> None:
         """Say that this sequencer lives; raises `DeposedError`."""

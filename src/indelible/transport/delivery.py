@@ -42,6 +42,14 @@ class Void(msgspec.Struct, frozen=True):
     ranges: tuple[tuple[int, int], ...]
 
 
+class Remark(msgspec.Struct, frozen=True):
+    """Something about a source that a person has to see."""
+
+    action: str
+    message: str
+    details: dict[str, str] = {}
+
+
 class Received(msgspec.Struct, frozen=True):
     """What a sink durably holds of one source, void positions included.
 
@@ -64,26 +72,25 @@ class Received(msgspec.Struct, frozen=True):
 class Sink(Protocol):
     """Where a relay delivers: on one machine the sequencer itself."""
 
-    def deliver(self, batch: Sequence[Delivery]) -> None:
-        """Make `batch` durable; when this returns, every event of it is received.
+    def deliver(
+        self,
+        batch: Sequence[Delivery],
+        *,
+        gaps: Sequence[Gap] = (),
+        voids: Sequence[Void] = (),
+        remarks: Sequence[Remark] = (),
+    ) -> None:
+        """Make all of it durable, or nothing; when this returns, every event of it is received.
 
         An event received before with the same bytes is dropped; with other bytes it is kept
         too, and noticed. One that can't be decoded is set aside with its bytes, noticed, and
-        counts as received. Raises `DeliveryError` (nothing of the batch is acknowledged; deliver
-        it again) and `DeposedError` (another sequencer took over; stop).
+        counts as received. Each gap becomes an entry that is noticed, once; the positions of a
+        void count as received, and its entry nobody has to see; a remark stays noticed until
+        somebody acknowledges it.
+
+        Raises `DeliveryError` (nothing is acknowledged; deliver it again) and `DeposedError`
+        (another sequencer took over; stop).
         """
 
     def received(self, producer_id: str, epoch: int) -> Received:
         """What this sink holds of the source; survives every crash after `deliver` returned."""
-
-    def report_gap(self, gap: Gap) -> None:
-        """Write down that these positions are lost, as an entry that is noticed; once."""
-
-    def report_void(self, void: Void) -> None:
-        """Write down that nothing will come at these positions: an entry that nobody has to see.
-
-        They count as received.
-        """
-
-    def notice(self, action: str, message: str, **details: str) -> None:
-        """Write a `system` entry that stays noticed until somebody acknowledges it."""

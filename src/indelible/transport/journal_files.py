@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from indelible.errors import DeliveryError
-from indelible.transport.delivery import Delivery, Gap, Received, Sink
+from indelible.transport.delivery import Delivery, Gap, Received, Remark, Sink
 from indelible.transport.journal_frames import (
     Frame,
     FrameKind,
@@ -28,7 +28,7 @@ from indelible.transport.journal_frames import (
     scan_frames,
 )
 from indelible.transport.journal_owner import has_ended, take_lock
-from indelible.transport.source import Fetched, Mark, Remark
+from indelible.transport.source import Fetched, Mark
 
 _NAME: Final = re.compile(r"([0-9a-f]{1,64})\.([0-9]{1,18})\.([0-9]{1,9})\.journal")
 _READ_BYTES: Final = 1 << 20
@@ -214,7 +214,7 @@ class JournalStream:
             gaps=tuple(gaps),
             remarks=tuple(remarks),
             more=more,
-            waiting=max(1, self._last_seq() - place.seq + 1) if more else 0,
+            waiting=max(1, self.last_seq() - place.seq + 1) if more else 0,
         )
 
     def confirm(self, sink: Sink) -> None:
@@ -271,7 +271,8 @@ class JournalStream:
             self._read_out.pop(number, None)
             self._to_retire.pop(number, None)
 
-    def _last_seq(self) -> int:
+    def last_seq(self) -> int:
+        """The number of the last event that is in its files; 0 where their end holds none."""
         return self._file(self.numbers[-1]).last_seq()
 
     def _gaps(self, sink: Sink, first: int, last: int) -> list[Gap]:
@@ -325,6 +326,20 @@ class JournalDirectory:
                 self._streams[key] = JournalStream(self._directory, *key)
             self._streams[key].numbers = tuple(sorted(numbers[key]))
         return [self._streams[key] for key in sorted(numbers, key=lambda key: (key[1], key[0]))]
+
+    def ends(self) -> list[tuple[str, int, int]]:
+        """The last event of each producer that is in a file now: producer, epoch and number.
+
+        Raises `DeliveryError` where one can't be read.
+        """
+        found = []
+        try:
+            for stream in self.find_sources():
+                with contextlib.suppress(FileNotFoundError):  # carried, and deleted, meanwhile
+                    found.append((stream.producer_id, stream.epoch, stream.last_seq()))
+        except OSError as error:
+            raise DeliveryError(f"{self._directory}: {error.strerror}") from None
+        return found
 
     def close(self) -> None:
         """See `SourceFinder.close`."""

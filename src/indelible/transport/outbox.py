@@ -25,8 +25,8 @@ from indelible.errors import EventError, MalformedEventError
 from indelible.events.codec import decode_event, seal_parts
 from indelible.events.model import INCARNATION_OPENED, Producer
 from indelible.events.values import to_value
-from indelible.transport.delivery import Delivery, Gap, Sink, Void
-from indelible.transport.source import Fetched, Mark, Remark
+from indelible.transport.delivery import Delivery, Gap, Remark, Sink, Void
+from indelible.transport.source import Fetched, Mark
 
 _ROWS_LOOKED_AT: Final = 100
 _GONE: Final = "not in the outbox: deleted before it was delivered"
@@ -237,11 +237,9 @@ class OutboxSource:
         self.epoch = epoch_before + 1
         after = self._confirmed.next - 1
         # The gap is there so that nobody waits for these positions in the new epoch. Both are said
-        # with every fetch until one is confirmed.
+        # together, with every fetch until the sink has them.
         gap = Gap(self.producer_id, self.epoch, 1, after, _ELSEWHERE)
         self._said_on_opening = ((gap,) if after else (), ())
-        if (1, after) in self._held.lost(self.producer_id, self.epoch):
-            return  # it was opened before, and nothing came in it yet
         message = (
             f"{self.name} is not as it was delivered up to row {before}: restored from an older "
             f"backup? Rows after {after} are taken as new ones"
@@ -302,7 +300,8 @@ class OutboxSource:
 
     def _take(self, page: OutboxPage, sink: Sink) -> Fetched:
         place = self._confirmed
-        gaps = list(self._said_on_opening[0])
+        opening_gaps, opening_remarks = self._to_say_on_opening()
+        gaps = list(opening_gaps)
         missing: list[tuple[int, int]] = []
         rows = [row for row in page.rows if _id(row) > place.last]
         received = sink.received(self.producer_id, self.epoch)
@@ -336,10 +335,18 @@ class OutboxSource:
             deliveries=tuple(deliveries),
             gaps=tuple(gaps),
             void=void,
-            remarks=(*self._said_on_opening[1], *told),
+            remarks=(*opening_remarks, *told),
             more=not page.is_whole,
             waiting=max(0, page.last_id - expected + 1),
         )
+
+    def _to_say_on_opening(self) -> tuple[tuple[Gap, ...], tuple[Remark, ...]]:
+        gaps, _ = self._said_on_opening
+        if gaps:
+            lost = self._held.lost(self.producer_id, self.epoch)
+            if all((gap.first, gap.last) in lost for gap in gaps):
+                self._said_on_opening = ((), ())  # the acknowledgement got lost
+        return self._said_on_opening
 
     def _unattributed(self, count: int) -> Remark:
         message = (

@@ -21,7 +21,7 @@ from indelible.errors import DeliveryError, DeposedError, IndelibleError
 from indelible.events.codec import format_time
 from indelible.events.model import Timestamp
 from indelible.policy.model import RelaySettings
-from indelible.transport.delivery import Delivery, Sink
+from indelible.transport.delivery import Delivery, Gap, Remark, Sink, Void
 from indelible.transport.source import Fetched, Mark, Source, SourceFinder
 
 _log = logging.getLogger(__name__)
@@ -229,8 +229,7 @@ class Relay:
     def _deliver(self, batch: _Batch, began: int) -> None:
         """Make the batch durable, then let its sources go on."""
         try:
-            if batch.deliveries:
-                self._sink.deliver(batch.deliveries)
+            batch.deliver_to(self._sink)
         except DeposedError:
             raise
         except _EXPECTED_ERRORS as error:
@@ -240,12 +239,6 @@ class Relay:
             return
         for track, fetched in batch.parts:
             try:
-                for gap in fetched.gaps:
-                    self._sink.report_gap(gap)
-                if fetched.void is not None:
-                    self._sink.report_void(fetched.void)
-                for remark in fetched.remarks:
-                    self._sink.notice(remark.action, remark.message, **remark.details)
                 track.source.confirm(self._sink)
                 self._succeeded(track, fetched, began)
             except DeposedError:
@@ -362,6 +355,9 @@ class _Batch:
     def __init__(self) -> None:
         self.parts: list[tuple[_Track, Fetched]] = []
         self.deliveries: list[Delivery] = []
+        self._gaps: list[Gap] = []
+        self._voids: list[Void] = []
+        self._remarks: list[Remark] = []
         self._bytes = 0
 
     def has_room_for(self, fetched: Fetched, max_events: int) -> bool:
@@ -373,7 +369,15 @@ class _Batch:
     def add(self, track: _Track, fetched: Fetched) -> None:
         self.parts.append((track, fetched))
         self.deliveries += fetched.deliveries
+        self._gaps += fetched.gaps
+        if fetched.void is not None:
+            self._voids.append(fetched.void)
+        self._remarks += fetched.remarks
         self._bytes += _count_bytes(fetched)
+
+    def deliver_to(self, sink: Sink) -> None:
+        if self.deliveries or self._gaps or self._voids or self._remarks:
+            sink.deliver(self.deliveries, gaps=self._gaps, voids=self._voids, remarks=self._remarks)
 
 
 class _Flush:

@@ -7,18 +7,10 @@ from typing import Protocol
 
 import msgspec
 
-from indelible.transport.delivery import Delivery, Gap, Sink, Void
+from indelible.transport.delivery import Delivery, Gap, Remark, Sink, Void
 
 Mark = tuple[int, int]
 """A place in a source. Marks of one source are ordered; of two sources they aren't."""
-
-
-class Remark(msgspec.Struct, frozen=True):
-    """Something about a source that a person has to see: becomes `Sink.notice`."""
-
-    action: str
-    message: str
-    details: dict[str, str] = {}
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):

@@ -208,6 +208,7 @@ def check_nothing_lost_or_double(load: Load, directory: Path) -> int:
             ids.add(event.id)
             if event.kind not in ("change", "access"):
                 continue
+            assert event.targets, event
             (target,) = event.targets
             assert target.coverage == "exact", target.why
             for (row,) in target.ids:
@@ -216,8 +217,8 @@ def check_nothing_lost_or_double(load: Load, directory: Path) -> int:
                 assert event.actor.id == str(row).rpartition(".")[0]
         assert {n.action for n in trail.notices()} <= {"source.incarnation"}
         for source in trail.reader.sources():
-            assert not source.missing
-            assert not source.lost
+            assert not source.missing, source
+            assert not source.lost, source
         assert trail.verify().quarantined == 0
     assert {row: n for (what, row), n in told.items() if what == "work.insert"} == dict.fromkeys(
         rows, 1
