@@ -22,10 +22,10 @@ from sqlalchemy.orm import (
 from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 from tests.capture.postgres.reading import TRUDY, Reader, loop
-from tests.capture.reads.host import targets
+from tests.capture.reads.host import targets, wait_for_looks
 from tests.mariadb_server import MariadbDatabase
 
-from indelible.capture.mariadb import server_reads
+from indelible.capture import looks
 from indelible.capture.mariadb.dialect import IndelibleMySQL
 from indelible.capture.mariadb.verbs import HARMLESS
 from indelible.errors import DeliveryError
@@ -221,9 +221,13 @@ def test_a_column_that_comes_between_is_noticed(shop: Shop) -> None:
 def test_a_changed_schema_is_seen_before_it_is_run_into(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_reads, "_CHECK_S", 0.0)
+    """By a look beside the statements, every so often."""
+    monkeypatch.setattr(looks, "_CHECK_S", 0.0)
     shop.read(ask(BY_NAME))
+    wait_for_looks()
     shop.database.execute("ALTER TABLE customer RENAME COLUMN id TO number")
+    shop.read(ask("SELECT 1"))  # lets it look
+    wait_for_looks()
     shop.read(ask(BY_NAME))
     assert shop.taken() == [EXACT, EXACT]
 

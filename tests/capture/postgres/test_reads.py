@@ -4,8 +4,6 @@ under it, rights, errors, streams. The application must see none of it."""
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,10 +13,10 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
-from tests.capture.reads.host import MemoryHost, targets
+from tests.capture.reads.host import MemoryHost, targets, wait_for_looks
 from tests.servers import Database, PgBouncer, PostgresServer
 
-from indelible.capture.postgres import server_reads
+from indelible.capture import looks
 from indelible.capture.postgres.dialect import IndeliblePostgres
 from indelible.errors import DeliveryError
 from indelible.events.context import acting_as
@@ -296,17 +294,12 @@ def test_a_changed_schema_is_seen_before_it_is_run_into(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a look beside the statements, every so often."""
-    monkeypatch.setattr(server_reads, "_CHECK_S", 0.0)
+    monkeypatch.setattr(looks, "_CHECK_S", 0.0)
     shop.read(ask(BY_NAME))
     shop.database.execute("ALTER TABLE customer RENAME COLUMN id TO number")
-    deadline = time.monotonic() + 30
-    while any(each.name == "indelible-look" for each in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for_looks()
     shop.read(ask("SELECT count(*) FROM pg_class WHERE false"))  # lets it look
-    while any(each.name == "indelible-look" for each in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for_looks()
     shop.read(ask("SELECT 1", BY_NAME))
     assert shop.taken() == [("customer", (1,), "exact"), ("customer", (1,), "exact")]
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.servers import Database
 
+from indelible.capture import looks
 from indelible.capture.postgres import server_reads
 from indelible.capture.postgres.server_reads import ServerReads
 
@@ -40,10 +41,9 @@ def tables(reads: ServerReads) -> tuple[str, ...]:
 def test_who_never_asks_a_session_sees_a_changed_schema(
     database: Database, reads: ServerReads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(looks, "_CHECK_S", 0.0)
     assert tables(reads) == ("customer",)
     database.execute("CREATE OR REPLACE VIEW shown AS SELECT id FROM vault")
-    assert tables(reads) == ("customer",)
-    monkeypatch.setattr(server_reads, "_CHECK_S", 0.0)
     deadline = time.monotonic() + 30
     while tables(reads) != ("vault",):
         assert time.monotonic() < deadline
@@ -54,19 +54,19 @@ def test_a_process_that_was_forked_during_a_look_looks_itself(
     reads: ServerReads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The thread that would have ended the look isn't there."""
-    monkeypatch.setattr(server_reads, "_LOOK_S", 0.1)
+    monkeypatch.setattr(looks, "_PATIENCE_S", 0.1)
     connect = server_reads.connect
-    looks, goes_on = threading.Event(), threading.Event()
+    looking, goes_on = threading.Event(), threading.Event()
 
     def slow(*server: Any) -> Any:
-        looks.set()
+        looking.set()
         assert goes_on.wait(30)
         return connect(*server)
 
     monkeypatch.setattr(server_reads, "connect", slow)
-    looking = threading.Thread(target=tables, args=(reads,))
-    looking.start()
-    assert looks.wait(30)
+    other = threading.Thread(target=tables, args=(reads,))
+    other.start()
+    assert looking.wait(30)
     child = os.fork()
     if child == 0:
         ended = 1
@@ -79,7 +79,7 @@ def test_a_process_that_was_forked_during_a_look_looks_itself(
         finally:
             os._exit(ended)
     goes_on.set()
-    looking.join(30)
+    other.join(30)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert tables(reads) == ("customer",)

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 from indelible.errors import DeliveryError
@@ -155,3 +156,11 @@ def ids_by_kind(events: list[Event]) -> dict[str, set[Id]]:
 
 def targets(events: list[Event]) -> list[TargetRows]:
     return [target for event in events for target in event.targets]
+
+
+def wait_for_looks() -> None:
+    """Nobody looks at a server's schema beside the statements when this returns."""
+    deadline = time.monotonic() + 30
+    while any(each.name == "indelible-look" for each in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

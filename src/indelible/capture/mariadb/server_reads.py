@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-import threading
-import time
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
@@ -14,6 +12,7 @@ import msgspec
 
 from indelible.capture.database_reads import DatabaseReads
 from indelible.capture.host import CaptureHost
+from indelible.capture.looks import Looks
 from indelible.capture.mariadb.connecting import Connection, connect, database_of, server_errors
 from indelible.capture.mariadb.dialect import COMMENT_EDGES, Definition, MariadbDialect
 from indelible.capture.mariadb.schema import fetch, named_sql, read_schema
@@ -23,17 +22,11 @@ from indelible.capture.statements.plan import Plan
 from indelible.capture.statements.planner import MAX_PLANS, Entry, Planner
 from indelible.capture.statements.syntax import function_names, words
 from indelible.capture.statements.tokens import Kind, names_in, unquote
-from indelible.errors import IndelibleError
 from indelible.policy.model import Policy, Server
 
 K = TypeVar("K")
 T = TypeVar("T")
 
-_CHECK_S: Final = 30.0
-_AWAY_S: Final = 2.0
-"""A server that is found away so fast the first time is looked at again with the next statement."""
-_LOOKS: Final = 20
-"""So often in between, at most, something that isn't explained lets us look again."""
 _MAX_TEXT: Final = 50_000
 """What is found out of longer texts isn't kept."""
 _UNSETTLING: Final = words("CALL EXECUTE PREPARE TEMPORARY")
@@ -118,11 +111,8 @@ class ServerReads:
         self.database = database_of(server)
         self._policy = trail.policy
         self._server = server
-        self._looking = threading.Lock()
-        self._looked_s = float("-inf")
-        self._looks_left = _LOOKS
-        self._has_looked = False
-        self._plans = self._plans_on(_Readable(Schema({})))
+        self._looks = Looks(_Readable(Schema({})), self._read)
+        self._plans = self._plans_on(self._looks.known)
 
     def entry(self, text: str) -> Entry:
         """What is to be done with `text` where names mean what the schema says."""
@@ -138,43 +128,32 @@ class ServerReads:
 
     def schema_changed(self) -> None:
         """A statement ran after which tables may be others: look before the next one."""
-        self._looked_s = float("-inf")
+        self._looks.expect_change()
 
     def look_again(self) -> None:
         """Something ran that the schema as we know it doesn't explain."""
-        if self._looks_left:
-            self._looks_left -= 1
-            self._look()
+        self._looks.look_again()
 
     def _plans_on(self, readable: _Readable) -> _Plans:
         return _Plans(readable, self.database, self._policy)
 
     def _plans_for(self, text: str) -> _Plans:
-        if time.monotonic() - self._looked_s > _CHECK_S:
-            self._looks_left = _LOOKS
-            self._look()
-        plans = self._plans
+        self._looks.look_if_due()
+        plans = self._current()
         if plans.is_new(text) and plans.reads_from_unknown(text):
             self.look_again()
-        return self._plans
+            plans = self._current()
+        return plans
 
-    def _look(self) -> None:
-        """Read what there is; what can't be read now stays as it was known."""
-        if not self._looking.acquire(timeout=10.0):
-            self._looking = threading.Lock()  # of a thread that stayed behind in a fork, perhaps
-            return
-        try:
-            began_s = self._looked_s = time.monotonic()
-            with contextlib.suppress(IndelibleError), server_errors(self._server):
-                with contextlib.closing(connect(self._server)) as connection:
-                    readable = _read(connection, self.database)
-                if readable != self._plans.readable:
-                    self._plans = self._plans_on(readable)
-                self._has_looked = True
-            if not self._has_looked and time.monotonic() - began_s < _AWAY_S:
-                self._looked_s = float("-inf")
-        finally:
-            self._looking.release()
+    def _current(self) -> _Plans:
+        plans, known = self._plans, self._looks.known
+        if plans.readable is not known:
+            plans = self._plans = self._plans_on(known)
+        return plans
+
+    def _read(self) -> _Readable:
+        with server_errors(self._server), contextlib.closing(connect(self._server)) as connection:
+            return _read(connection, self.database)
 
 
 def planner_on(connection: Connection, database: str, policy: Policy) -> Planner:

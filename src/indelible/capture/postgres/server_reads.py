@@ -1,8 +1,6 @@
 """What the reads of all connections to one PostgreSQL server share: its schema, and plans.
 
 Plans are made for what names mean (search path, hiding temporary tables), and tried for each role.
-The schema is looked at every so often beside the statements, and at once where one reads from
-something that isn't known.
 """
 
 from __future__ import annotations
@@ -10,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-import threading
-import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec.structs import replace
 
 from indelible.capture.database_reads import DatabaseReads
 from indelible.capture.host import CaptureHost
+from indelible.capture.looks import Looks
 from indelible.capture.postgres.connecting import connect, server_errors
 from indelible.capture.postgres.dialect import PostgresDialect
 from indelible.capture.postgres.readable import (
@@ -31,7 +28,6 @@ from indelible.capture.postgres.tokens import tokenize
 from indelible.capture.statements.plan import Plan
 from indelible.capture.statements.planner import MAX_PLANS, Entry, Planner
 from indelible.capture.statements.tokens import Kind, unquote
-from indelible.errors import IndelibleError
 from indelible.policy.model import Policy, Server
 
 if TYPE_CHECKING:
@@ -40,12 +36,6 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 T = TypeVar("T")
 
-_CHECK_S: Final = 30.0
-_AWAY_S: Final = 2.0
-"""A server that is found away so fast the first time is looked at again with the next statement."""
-_LOOKS: Final = 20
-"""So often in between, at most, a text that reads from what isn't known lets us look again."""
-_LOOK_S: Final = 10.0
 _MAX_MEANINGS: Final = 64
 _MAX_SESSIONS: Final = 512
 _BY_STATEMENT: Final = "its rows were handed out in a way that isn't seen"
@@ -64,17 +54,14 @@ class ServerReads:
         self.shared = DatabaseReads(trail)
         self._policy = trail.policy
         self._server = server
-        self._looking = threading.Lock()
-        self._looked_s = float("-inf")
-        self._looks_left = _LOOKS
-        self._readable: Readable = NOTHING
+        self._looks = Looks(NOTHING, self._read)
         self._plans: dict[Session, Plans] = {}
         self._planners: dict[Session, SessionPlanner] = {}
 
     def planner(self, session: Session) -> SessionPlanner:
         """Plans for sessions like this one, on the schema as it was seen last."""
-        self._look_if_due()
-        readable = self._readable
+        self._looks.look_if_due()
+        readable = self._looks.known
         # Of temporary tables only those matter that hide another; others may be new each time.
         hiding = frozenset(name for name in session.temporary if name.lower() in readable.bare)
         meaning = replace(session, temporary=hiding)
@@ -95,14 +82,12 @@ class ServerReads:
 
     def is_current(self, planner: SessionPlanner) -> bool:
         """Whether `planner` still is that of its session."""
-        self._look_if_due()
-        return planner.readable is self._readable
+        self._looks.look_if_due()
+        return planner.readable is self._looks.known
 
     def look_again(self) -> None:
         """Something runs that the schema as we know it doesn't explain."""
-        if self._looks_left:
-            self._looks_left -= 1
-            self._look()
+        self._looks.look_again()
 
     def _plans_for(self, meaning: Session, readable: Readable) -> Plans:
         plans = self._plans.get(meaning)
@@ -111,38 +96,9 @@ class ServerReads:
             _keep(self._plans, meaning, plans, at_most=_MAX_MEANINGS)
         return plans
 
-    def _look_if_due(self) -> None:
-        """The first time at once, later beside the statements: none has to wait for it."""
-        if time.monotonic() - self._looked_s <= _CHECK_S:
-            return
-        is_first = self._looked_s == float("-inf")
-        self._looks_left = _LOOKS
-        if is_first:
-            self._look()
-            return
-        self._looked_s = time.monotonic()
-        with contextlib.suppress(RuntimeError):  # the interpreter ends
-            threading.Thread(target=self._look, name="indelible-look", daemon=True).start()
-
-    def _look(self) -> None:
-        """Read what there is; what can't be read now stays as it was known."""
-        looking = self._looking
-        if not looking.acquire(timeout=_LOOK_S):
-            # Held for good, perhaps: by a thread that stayed behind when this process was forked.
-            self._looking = threading.Lock()
-            return
-        began_s = time.monotonic()
-        try:
-            with contextlib.suppress(IndelibleError), server_errors(self._server):
-                with contextlib.closing(connect(self._server)) as connection:
-                    readable = read_readable(connection)
-                if readable != self._readable:
-                    self._readable = readable
-            self._looked_s = time.monotonic()
-            if self._readable is NOTHING and self._looked_s - began_s < _AWAY_S:
-                self._looked_s = float("-inf")
-        finally:
-            looking.release()
+    def _read(self) -> Readable:
+        with server_errors(self._server), contextlib.closing(connect(self._server)) as connection:
+            return read_readable(connection)
 
 
 class Plans:
