@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -12,6 +12,7 @@ from sqlglot import exp
 from indelible.capture.schema import Table
 from indelible.capture.statements.arms import handed_on, hands_out, joined_arms, slots_of
 from indelible.capture.statements.carried import Carried, Inexact
+from indelible.capture.statements.concealment import check_concealed
 from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.plan import Taken
 from indelible.capture.statements.reach import keys_in_reach
@@ -114,7 +115,7 @@ class Exposing:
             found += self._of_value(value, named, columns)
         columns += self._stamp()
         self.starred = items.starred and bool(self.edits.made)
-        self._check_stars(select, items)
+        self._check_concealed(select, items)
         if columns:
             self.names = tuple(self._name() for _ in columns)
             self._splice(select, columns, self.names)
@@ -150,7 +151,7 @@ class Exposing:
             found.append((one, replace_fields(taken, key=places, subject=subject)))
             hidden = end
         for select in joined_arms(tree, self._statement):
-            self._check_stars(select, Items())
+            self._check_concealed(select, Items())
         hidden += self.is_stamped
         self.hidden = hidden
         return [(one, _from_the_end(taken, hidden)) for one, taken in found]
@@ -460,64 +461,9 @@ class Exposing:
         self._names += 1
         return self._dialect.quote_name(f"{self._statement.prefix}{self._names}")
 
-    def _check_stars(self, select: exp.Select, items: Items) -> None:
-        """Raises where a star elsewhere would show what was spliced into a derived table."""
-        if not self.edits.made:
-            return
-        if self._dialect.has_row_values:
-            self._check_row_values()
-        if items.starred and select.args.get("order") is not None:
-            for ordered in select.args["order"].expressions:
-                if isinstance(ordered.this, exp.Literal):
-                    raise NotUnderstoodError("ORDER BY a number over a starred derived table")
-        for other in self._statement.root.find_all(exp.Select):
-            if other is not select and any(
-                isinstance(item, exp.Star)
-                or (isinstance(item, exp.Column) and isinstance(item.this, exp.Star))
-                for item in other.expressions
-            ):
-                for table in _tables_from(other):
-                    if not self._statement.is_base_table(table):
-                        raise NotUnderstoodError("a star over a derived table")
-                if any(True for _ in _queries_from(other)):
-                    raise NotUnderstoodError("a star over a derived table")
-
-    def _check_row_values(self) -> None:
-        """Raises where the whole row of a derived table is a value: what was spliced into it would
-        be in that."""
-        root = self._statement.root
-        # With their columns: a name means one of these first.
-        derived: dict[str, set[str]] = {}
-        for each in root.find_all(exp.Subquery, exp.CTE, exp.Lateral):
-            names = each.args["alias"].columns if each.alias else ()
-            query = each.this
-            selected = query.named_selects if isinstance(query, exp.Query | exp.Subquery) else ()
-            columns = {one.name for one in names} or set(selected)
-            if "*" in columns and isinstance(query, exp.Select):
-                columns |= self._columns_from(query)
-            derived[each.alias.lower()] = {name.lower() for name in columns}
-        for table in root.find_all(exp.Table):
-            if table.name.lower() in derived:
-                derived[table.alias_or_name.lower()] = derived[table.name.lower()]
-        functions = self._statement.functions
-        for column in root.find_all(exp.Column):
-            name, alias = column.name.lower(), column.table.lower()
-            if isinstance(column.this, exp.Star):
-                is_row = alias in derived and not isinstance(column.parent, exp.Select)
-            elif alias:  # a call may be written as a column
-                is_row = name not in derived.get(alias, (name,)) and (
-                    name not in functions and self._dialect.is_function(name)
-                )
-            else:
-                is_row = name in derived and name not in derived[name]
-            if is_row:
-                raise NotUnderstoodError("the whole row of a derived table as a value")
-
-    def _columns_from(self, select: exp.Select) -> set[str]:
-        """The names of the columns that a star of `select` stands for, as far as it is known."""
-        schema = self._statement.schema
-        found = [self._dialect.resolve(table, schema, {}).table for table in _tables_from(select)]
-        return {column.name for table in found if table is not None for column in table.columns}
+    def _check_concealed(self, select: exp.Select, items: Items) -> None:
+        if self.edits.made:
+            check_concealed(self._statement, select, items)
 
     def _is_unrestricted(self, select: exp.Select, scope: Scope) -> bool:
         """Whether an aggregate takes in every row of one table: its keys aren't worth an array."""
@@ -591,15 +537,3 @@ def _from_the_end(taken: Taken, hidden: int) -> Taken:
 def _is_only_tested(source: Source, items: Items) -> bool:
     """Whether a joined table hands out no value while another does: it is consulted, not read."""
     return bool(items.columns) and not items.columns.get(source.alias)
-
-
-def _tables_from(select: exp.Select) -> Iterator[exp.Table]:
-    for clause in (select.args.get("from_"), *(select.args.get("joins") or ())):
-        if clause is not None and isinstance(clause.this, exp.Table):
-            yield clause.this
-
-
-def _queries_from(select: exp.Select) -> Iterator[exp.Subquery]:
-    for clause in (select.args.get("from_"), *(select.args.get("joins") or ())):
-        if clause is not None and isinstance(clause.this, exp.Subquery):
-            yield clause.this
