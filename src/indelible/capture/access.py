@@ -200,7 +200,7 @@ class Access:
             elif self.plan.durability != "strict":
                 if self.plan.waits_for_the_end or len(pending) < self._threshold:
                     return
-                self._threshold = min(self._threshold * 2, _MAX_PENDING_ROWS)
+                self._threshold = min(self._handed * 2, _MAX_PENDING_ROWS)
             self._pending = None
         if not exhausted:
             self._part_only()

@@ -100,32 +100,26 @@ class _Cursor(CapturedCursor):
 
     def fetchone(self) -> Any:
         self._will_fetch()
-        row = super().fetchone()  # type: ignore[misc]
-        self._hand_over(exhausted=row is None)
-        return row
+        return self._hand_over_one(super().fetchone())  # type: ignore[misc]
 
     def fetchmany(self, size: int = 0) -> list[Any]:
         self._will_fetch()
         rows: list[Any] = super().fetchmany(size)  # type: ignore[misc]
         wanted = size or self.arraysize  # type: ignore[attr-defined]
-        self._hand_over(exhausted=len(rows) < wanted)
-        return rows
+        return self._hand_over(rows, exhausted=len(rows) < wanted)
 
     def fetchall(self) -> list[Any]:
         self._will_fetch()
-        rows: list[Any] = super().fetchall()  # type: ignore[misc]
-        self._hand_over(exhausted=True)
-        return rows
+        return self._hand_over(super().fetchall(), exhausted=True)  # type: ignore[misc]
 
     def __next__(self) -> Any:
         self._will_fetch()
         try:
             row = super().__next__()  # type: ignore[misc]
         except StopIteration:
-            self._hand_over(exhausted=True)
+            self._hand_over([], exhausted=True)
             raise
-        self._hand_over_next()
-        return row
+        return self._hand_over_next(row)
 
     def stream(self, query: Any, params: Any = None, **kwargs: Any) -> Iterator[Any]:
         statements, text, _ = self._statements(query)

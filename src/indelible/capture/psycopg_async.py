@@ -60,32 +60,26 @@ class _Cursor(CapturedCursor):
 
     async def fetchone(self) -> Any:
         self._will_fetch()
-        row = await super().fetchone()  # type: ignore[misc]
-        self._hand_over(exhausted=row is None)
-        return row
+        return self._hand_over_one(await super().fetchone())  # type: ignore[misc]
 
     async def fetchmany(self, size: int = 0) -> list[Any]:
         self._will_fetch()
         rows: list[Any] = await super().fetchmany(size)  # type: ignore[misc]
         wanted = size or self.arraysize  # type: ignore[attr-defined]
-        self._hand_over(exhausted=len(rows) < wanted)
-        return rows
+        return self._hand_over(rows, exhausted=len(rows) < wanted)
 
     async def fetchall(self) -> list[Any]:
         self._will_fetch()
-        rows: list[Any] = await super().fetchall()  # type: ignore[misc]
-        self._hand_over(exhausted=True)
-        return rows
+        return self._hand_over(await super().fetchall(), exhausted=True)  # type: ignore[misc]
 
     async def __anext__(self) -> Any:
         self._will_fetch()
         try:
             row = await super().__anext__()  # type: ignore[misc]
         except StopAsyncIteration:
-            self._hand_over(exhausted=True)
+            self._hand_over([], exhausted=True)
             raise
-        self._hand_over_next()
-        return row
+        return self._hand_over_next(row)
 
     async def stream(
         self, query: Any, params: Any = None, **kwargs: Any

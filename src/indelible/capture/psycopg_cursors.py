@@ -38,6 +38,8 @@ class CapturedCursor:
     _is_running = False
     _is_scrolled = False
     """Whether rows may be fetched again, and ones that weren't fetched before."""
+    _are_whole = False
+    """Whether a fetch gives rows as they came, as tuples; else they are noted as each is made."""
     _loaded: list[Row]
     """Rows as they came, of which the application's were made by the fetch that is under way."""
     _page: deque[Row]
@@ -82,23 +84,18 @@ class CapturedCursor:
             return no_result  # whose result this is shows when the statement has run
         if access is None:
             return super()._make_row_maker()  # type: ignore[misc]
-        load = self._loaded.append
-        if not access.has_hidden_columns:
-            make = self._row_factory(self)
+        has_hidden = access.has_hidden_columns
+        make = self._row_factory(_Shown(self) if has_hidden else self)
+        self._are_whole = make is tuple
+        if self._are_whole:
+            return tuple  # nothing has to be called for each row
+        load, visible = self._loaded.append, access.visible
 
-            def note(values: Row) -> Any:
-                load(values)
-                return make(values)
-
-            return note
-        make = self._row_factory(_Shown(self))
-        visible = access.visible
-
-        def strip(values: Row) -> Any:
+        def note(values: Row) -> Any:
             load(values)
-            return make(visible([values])[0])
+            return make(visible([values])[0] if has_hidden else values)
 
-        return strip
+        return note
 
     def _execute(
         self,
@@ -141,19 +138,32 @@ class CapturedCursor:
         if self._access is not None:
             self._loaded.clear()
 
-    def _hand_over(self, *, exhausted: bool) -> None:
-        """What the fetch loaded is about to be the application's."""
-        if self._access is not None:
+    def _hand_over(self, rows: list[Any], *, exhausted: bool) -> list[Any]:
+        """The fetched `rows` as the application is about to get them."""
+        access = self._access
+        if access is None:
+            return rows
+        if self._are_whole:
+            loaded, rows = rows, access.visible(rows)
+        else:
             loaded, self._loaded[:] = self._loaded[:], ()
-            self._access.hand_over(loaded, exhausted=exhausted and not self._is_scrolled)
+        access.hand_over(loaded, exhausted=exhausted and not self._is_scrolled)
+        return rows
 
-    def _hand_over_next(self) -> None:
+    def _hand_over_one(self, row: Any) -> Any:
+        """The same, of a row that was fetched alone."""
+        # What a row factory makes of a row may be None, too.
+        is_end = row is None and (self._are_whole or not self._loaded)
+        found = self._hand_over([] if is_end else [row], exhausted=is_end)
+        return None if is_end else found[0]
+
+    def _hand_over_next(self, row: Any) -> Any:
         """The same, of an iteration: the server's cursor has fetched a whole page for it, which
         other fetches pass over."""
-        if self._access is not None:
+        if self._access is not None and not self._are_whole:
             self._page += self._loaded
             self._loaded[:] = [self._page.popleft()]
-            self._hand_over(exhausted=False)
+        return self._hand_over([row], exhausted=False)[0]
 
     def _close_access(self) -> None:
         access, self._access = self._access, None

@@ -203,6 +203,17 @@ def test_cursors_that_are_dropped_leave_nothing_behind(connection: Any, trail: T
     assert read_by(trail, ALICE) == [(n, True) for n in (1, 2, 3, 1, 2, 3, 4, 9)]
 
 
+def test_a_row_of_which_a_factory_makes_none_is_not_the_end(connection: Any, trail: Trail) -> None:
+    connection.execute("INSERT INTO person VALUES (1, 'a'), (2, NULL), (3, 'c')")
+    connection.commit()
+    with acting_as(ALICE):
+        cursor = connection.cursor(row_factory=psycopg.rows.scalar_row)
+        cursor.execute("SELECT name FROM person WHERE id > 0 ORDER BY id")
+        assert [cursor.fetchone() for _ in range(4)] == ["a", None, "c", None]
+        connection.rollback()
+    assert read_by(trail, ALICE) == [(n, True) for n in (1, 2, 3)]
+
+
 def test_a_page_that_is_iterated_over_is_passed_over_by_other_fetches(
     site: Site, trail: Trail, driver: Driver
 ) -> None:
