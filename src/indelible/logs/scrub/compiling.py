@@ -7,16 +7,19 @@ place. So `(?<![a-z])pin|(?:a|b)c` is compiled as `p(?<![a-z]p)in|ac|bc`, which 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 _LOOK_BEHIND: Final = re.compile(r"\(\?<[!=]|\\b")
 _GROUP: Final = re.compile(r"\((?:\?:|\?P<\w+>|(?!\?))")
-_CAPTURE: Final = re.compile(r"(?<!\\)\((?:(?!\?)|\?P)")
+_ESCAPED: Final = re.compile(r"\\.", re.S)
+_CAPTURE: Final = re.compile(r"\((?:(?!\?)|\?P)")
 _QUANTIFIER: Final = re.compile(r"[*+?]|\{(\d*)(,?)(\d*)\}")
 _CHARACTER: Final = re.compile(r"[^.^$\\\[(|)*+?{]|\\[^A-Za-z0-9]|\[[^^].*\]")
 _WORD_CHARACTER: Final = re.compile(r"\w|\[(?:\w(?:-\w)?)+\]", re.ASCII)
+_MAX_REPEATED: Final = 80
 _FEW: Final = re.compile(r"\[([a-zA-Z0-9]{2,4}|0-9)\]")
 
 
@@ -26,10 +29,9 @@ class _CannotError(Exception):
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """`pattern`, ASCII; what is found, and the groups in it, are those of `re.compile`."""
-    try:
-        return re.compile(_first_first(pattern, ()), re.ASCII)
-    except _CannotError:
-        return re.compile(pattern, re.ASCII)
+    with contextlib.suppress(_CannotError):
+        pattern = _first_first(pattern, ())
+    return re.compile(pattern, re.ASCII)
 
 
 def _first_first(pattern: str, behind: tuple[str, ...]) -> str:
@@ -62,14 +64,14 @@ def _begun(pattern: str, behind: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     if quantifier and rest[:1] in ("?", "+"):  # not the greedy kind
         raise _CannotError
     if first.startswith("("):
-        if quantifier or not first.startswith("(?:") or _CAPTURE.search(pattern):
+        if quantifier or not first.startswith("(?:") or _captures(pattern):
             raise _CannotError
         for inner in _alternatives(first[3:-1]):
             for begin, follows in _begun(inner, behind):
                 yield begin, f"{follows}{rest}"
         return
     least, most = _times(quantifier)
-    if not _CHARACTER.fullmatch(first) or (not least and _CAPTURE.search(rest)):
+    if not _CHARACTER.fullmatch(first) or (not least and _captures(rest)):
         raise _CannotError
     again = f"{first}{{{max(least - 1, 0)},{most - 1}}}" if most > 1 else ""
     yield first, f"{''.join(_behind_one_more(behind, first))}{again}{rest}"
@@ -103,7 +105,7 @@ def _without_few(begun: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """A set of few characters as an alternative each."""
     for first, rest in begun:
         few = _FEW.fullmatch(first)
-        if few is None or _CAPTURE.search(rest):
+        if few is None or len(rest) > _MAX_REPEATED or _captures(rest):
             yield first, rest
         else:
             yield from ((char, rest) for char in few[1].replace("0-9", "0123456789"))
@@ -114,9 +116,16 @@ def _looks_behind(pattern: str) -> tuple[tuple[str, ...], str]:
     looks: tuple[str, ...] = ()
     while _LOOK_BEHIND.match(pattern):
         end = _end(pattern)
+        if _captures(pattern[1:end]):
+            raise _CannotError
         looks += (pattern[:end],)
         pattern = pattern[end:]
     return looks, pattern
+
+
+def _captures(pattern: str) -> bool:
+    """Whether a group is captured in it: what is repeated can't have one."""
+    return _CAPTURE.search(_ESCAPED.sub("", pattern)) is not None
 
 
 def _alternatives(pattern: str) -> list[str]:
@@ -134,7 +143,7 @@ def _alternatives(pattern: str) -> list[str]:
 
 def _end(pattern: str, at: int = 0) -> int:
     """Where the character, set or group at `at` ends, without its quantifier."""
-    if at >= len(pattern):
+    if at >= len(pattern) or pattern.startswith("(?#", at):
         raise _CannotError
     if pattern[at] == "\\":
         return at + {"x": 4, "u": 6, "U": 10}.get(pattern[at + 1], 2)

@@ -36,12 +36,14 @@ class Engine(Protocol):
 
     def hits(self, line: bytes) -> Collection[int]:
         """Indexes of rules, each that matches `line`, maybe others."""
+        ...
 
     def hits_of_each(self, lines: Sequence[bytes]) -> Iterable[tuple[int, Collection[int]]]:
         """As `hits` of each line: the line's index and the rules', in order, where there are any.
 
         A line may have new lines in it. Takes memory in proportion to `lines`.
         """
+        return ((at, found) for at, line in enumerate(lines) if (found := self.hits(line)))
 
 
 def make_engine(name: EngineName, rules: Sequence[Rule]) -> Engine:
@@ -79,21 +81,11 @@ def _shapes(rules: Sequence[Rule]) -> tuple[list[int], list[tuple[int, bytes]]]:
     return [at for at, shape in shapes if not shape], [pair for pair in shapes if pair[1]]
 
 
-class _LineByLine:
-    """Asks about each line by itself."""
-
-    def hits(self, line: bytes) -> Collection[int]:
-        raise NotImplementedError
-
-    def hits_of_each(self, lines: Sequence[bytes]) -> Iterable[tuple[int, Collection[int]]]:
-        return ((at, found) for at, line in enumerate(lines) if (found := self.hits(line)))
-
-
 def _folded(line: bytes) -> bytes:
     return b"\n%b\n" % line.lower()
 
 
-class _Re(_LineByLine):
+class _Re(Engine):
     """The standard library: a look for each word."""
 
     name: EngineName = "re"
@@ -114,7 +106,7 @@ class _Re(_LineByLine):
         return found
 
 
-class _Re2(_LineByLine):
+class _Re2(Engine):
     """google-re2: a set of all shapes."""
 
     name: EngineName = "re2"
@@ -152,7 +144,7 @@ class _Re2(_LineByLine):
         self._pid = os.getpid()
 
 
-class _Hyperscan(_LineByLine):
+class _Hyperscan(Engine):
     """Hyperscan: all shapes in one database, and many lines in one pass."""
 
     name: EngineName = "hyperscan"

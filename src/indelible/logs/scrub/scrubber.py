@@ -16,7 +16,6 @@ MAX_TEXT: Final = 8_192
 _MARGIN: Final = 512
 _ERROR: Final = Scrubbed("<redacted:error>")
 _MARK: Final = re.compile(r"<redacted:[a-z0-9-]{1,40}>")
-_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 class Scrubber:
@@ -39,9 +38,7 @@ class Scrubber:
         for rule in extra_rules if rules is DEFAULT_RULES else self.rules:
             check_rule(rule)
         self._engine = make_engine(engine, self.rules)
-        self._compiled = [
-            (compile_pattern(rule.pattern).finditer, rule) for rule in self.rules
-        ]
+        self._compiled = [(compile_pattern(rule.pattern).finditer, rule) for rule in self.rules]
 
     @property
     def engine(self) -> EngineName:
@@ -83,7 +80,7 @@ class Scrubber:
 
     def find_by(self, tried: Iterable[int], text: str) -> tuple[Finding, ...]:
         """As `find`, by some of the rules."""
-        folded = text.lower() if text.isascii() else text.translate(_LOWER)
+        folded = _lower(text)
         found = []
         for at in tried:
             finditer, rule = self._compiled[at]
@@ -107,13 +104,22 @@ class Scrubber:
         return tuple(map(self._one, merged))
 
     def _one(self, overlapping: list[tuple[int, int, int]]) -> Finding:
-        *_, at = min(
-            (DATA_CLASSES.index(self.rules[at].data_class), start - end, at)
-            for start, end, at in overlapping
-        )
+        first, end, at = overlapping[0]
+        if len(overlapping) > 1:
+            *_, at = min(
+                (DATA_CLASSES.index(self.rules[at].data_class), start - end, at)
+                for start, end, at in overlapping
+            )
+            end = max(end for _, end, _ in overlapping)
         rule = self.rules[at]
-        end = max(end for _, end, _ in overlapping)
-        return Finding(rule.kind, rule.data_class, overlapping[0][0], end)
+        return Finding(rule.kind, rule.data_class, first, end)
+
+
+def _lower(text: str) -> str:
+    """In lower case, ASCII letters only: places stay the same."""
+    if text.isascii():
+        return text.lower()
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 
 def _end_of_whole(seen: str) -> int:
