@@ -17,8 +17,8 @@ from indelible.logs.scrub import DataClass, Finding, Scrubber
 
 MAX_PLACES: Final = 10
 """Places that are kept of each kind in each file; all are counted."""
-_MAX_LINE: Final = 32 << 10
-_WINDOW: Final = 8 << 10
+_WINDOW: Final = 32 << 10
+"""Bytes that are looked at together; a line of more is cut."""
 _AHEAD: Final = 2 << 10
 """What a window is longer than what it decides on: values that begin in it are seen whole."""
 _BEHIND: Final = 512
@@ -72,7 +72,7 @@ class Scan:
             *lines, rest = (rest + block).split(b"\n")
             seen = 0
             for at, line in enumerate(lines):
-                if skip or len(line) > _MAX_LINE:
+                if skip or len(line) > _WINDOW:
                     self._look_at_each(name, number + seen, lines[seen:at])
                     self._look_long(name, number + at + 1, line, skip)
                     seen = at + 1
@@ -80,7 +80,7 @@ class Scan:
             self._look_at_each(name, number + seen, lines[seen:])
             number += len(lines)
             self.lines += len(lines)
-            while len(rest) > _MAX_LINE:
+            while len(rest) > _WINDOW:
                 skip = self._look_window(name, number + 1, rest, skip)
                 rest = rest[_cut(rest) - _BEHIND :]
         if rest:
