@@ -26,7 +26,8 @@ _FASTEST_FIRST: Final[tuple[EngineName, ...]] = ("hyperscan", "re2", "re")
 _MODULES: Final = {"hyperscan": "hyperscan", "re2": "re2"}
 _EXTRAS: Final = {"hyperscan": "hyperscan", "re2": "logs"}
 _MAX_RE2_BYTES: Final = 64 << 20
-_MAX_PLACES: Final = 1 << 17
+_MAX_ENDS: Final = 1 << 17
+"""Ends of matches that are noted of a block; lines of one with more are asked for one by one."""
 
 
 class Engine(Protocol):
@@ -172,13 +173,17 @@ class _Hyperscan(Engine):
         return found
 
     def hits_of_each(self, lines: Sequence[bytes]) -> Iterable[tuple[int, Collection[int]]]:
-        places: list[tuple[int, int]] = []
-        if self._always or not self._look(_folded(b"\n".join(lines)), _note_place, places):
+        if self._always:
+            return super().hits_of_each(lines)
+        ends: list[tuple[int, int]] = []
+        try:
+            self._look(_folded(b"\n".join(lines)), _note_end, ends)
+        except self._module.ScanTerminated:
             return super().hits_of_each(lines)
         # Where each line begins, behind its new line.
         starts = list(accumulate((len(line) + 1 for line in lines), initial=1))
         found: dict[int, set[int]] = {}
-        for end, rule in places:
+        for end, rule in ends:
             at = bisect_right(starts, end) - 1
             found.setdefault(at, set()).add(rule)
             if end == starts[at]:  # ends with the new line between two, and is of either
@@ -186,8 +191,7 @@ class _Hyperscan(Engine):
         # What begins in one line and ends in another is no match of either; the rules will see.
         return sorted((at, rules) for at, rules in found.items() if 0 <= at < len(lines))
 
-    def _look(self, folded: bytes, note: Callable[..., bool | None], found: object) -> bool:
-        """Whether it came to the end: `note` may stop it."""
+    def _look(self, folded: bytes, note: Callable[..., bool | None], found: object) -> None:
         # A scratch serves one scan at a time, and a signal may come in the middle of one:
         # whoever scans takes one away, or makes it.
         try:
@@ -196,19 +200,16 @@ class _Hyperscan(Engine):
             scratch = self._module.Scratch(self._database)
         try:
             self._database.scan(folded, match_event_handler=note, context=found, scratch=scratch)
-        except self._module.ScanTerminated:
-            return False
         finally:
             self._idle.append(scratch)
-        return True
 
 
 def _note(rule: int, start: int, end: int, flags: int, found: set[int]) -> None:
     found.add(rule)
 
 
-def _note_place(
-    rule: int, start: int, end: int, flags: int, places: list[tuple[int, int]]
+def _note_end(
+    rule: int, start: int, end: int, flags: int, ends: list[tuple[int, int]]
 ) -> bool | None:
-    places.append((end, rule))
-    return len(places) >= _MAX_PLACES or None
+    ends.append((end, rule))
+    return len(ends) >= _MAX_ENDS or None
