@@ -21,7 +21,7 @@ _MARK: Final = re.compile(r"<redacted:[a-z0-9-]{1,40}>")
 class Scrubber:
     """Finds values by rules, and takes them out of texts.
 
-    Costs some milliseconds to make, with Hyperscan half a second, once a process; may be used by
+    Costs some 70 milliseconds to make, with Hyperscan half a second, once a process; may be used by
     any number of threads and after a fork. What it finds is the same with every engine.
 
     Raises `ConfigurationError` where the engine isn't installed or a rule can't be used.
