@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import os
@@ -16,10 +17,12 @@ from typing import Any
 
 import pytest
 import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from indelible.logs.scan import MAX_PLACES, Scan, mask, without_escapes
 from indelible.logs.scan_reading import read_blocks
-from indelible.logs.scrub import Scrubber
+from indelible.logs.scrub import EngineName, Rule, Scrubber
 from tests.logs.corpus import clean_lines, seeded_lines
 
 SECRET = "hunter2-Tr0ub4dor"
@@ -304,6 +307,103 @@ def test_a_scan_finds_what_the_scrubber_finds(scrubber: Scrubber) -> None:
         scan.look_through("a", _blocks("\r\n".join(lines).encode(), size))
         assert sum(exposure.count for exposure in scan.exposures) == expected
         assert scan.lines == len(lines)
+
+
+_PIECES = [
+    *(line.text.encode() for line in seeded_lines(seed=8, per_kind=2)),
+    *(line.text.encode() for line in clean_lines(seed=9, count=40)),
+    *(
+        LOG.encode(),
+        b"password=",
+        b"hunter2",
+        b'"password":',
+        b"password\n=x4\nhunter2",
+        b"IP 9.9.9.9",
+    ),
+    *(b"to zara@example.com", "Zoë É password=ünter-2".encode(), b"a::1 " * 30, b"4111 1111 1111 "),
+    *(
+        b'{"m":"pin: \\n4711, \\ud800 \\u0040"}',
+        b"\\",
+        b"\\n",
+        b"\\u00",
+        b"level=info a=b",
+        b"otp ",
+    ),
+    *(b"078-05-1120", b"(415) 555-2671"),
+    *(b"\0", b"\xff\xfe", b"\xc3", b"\xed\xa0\x80", b"\r", b"\n\n\n", b"@" * 90, b"1" * 90),
+    *(b"x" * 9_000, b"token=" + b"y" * 33_000, b"z" * 40_000 + b" password=hunter2-Tr0ub4dor"),
+]
+_LOGS = st.lists(
+    st.tuples(
+        st.sampled_from(_PIECES) | st.binary(max_size=30),
+        st.sampled_from([b"\n", b"\n", b"\n", b"\r\n", b"", b" ", b"\0"]),
+    ),
+    min_size=1,
+    max_size=40,
+).map(lambda pairs: b"a log\n" + b"".join(map(b"".join, pairs)))
+
+
+def _told(scan: Scan) -> tuple[object, ...]:
+    return scan.exposures, scan.lines, scan.bytes
+
+
+@pytest.fixture(scope="module")
+def on_re() -> Scrubber:
+    return Scrubber(engine="re")
+
+
+@pytest.mark.parametrize("engine", ["hyperscan", "re2"])
+def test_lines_at_once_tell_what_each_tells_by_itself(engine: EngineName, on_re: Scrubber) -> None:
+    """Counts, places and samples, whatever the lines hold and however they are compressed."""
+    scrubber = Scrubber(engine=engine)
+
+    @settings(max_examples=150, deadline=None)
+    @given(_LOGS, st.sampled_from(["plain", "gzip", "zstd", "zstd-stream"]), st.integers(1, 99_999))
+    def tell_the_same(log: bytes, kind: str, size: int) -> None:
+        each = Scan(on_re)
+        each.look_through("a", _lines(log))
+        at_once, in_pieces = Scan(scrubber), Scan(scrubber)
+        at_once.look_through("a", read_blocks(io.BytesIO(_compressed(kind, log)), "a", _nobody))
+        in_pieces.look_through("a", _blocks(log, size))
+        assert _told(at_once) == _told(in_pieces) == _told(each)
+
+    tell_the_same()
+
+
+def _lines(log: bytes) -> Iterator[bytes]:
+    *lines, rest = log.split(b"\n")
+    yield from (line + b"\n" for line in lines)
+    if rest:
+        yield rest
+
+
+def _nobody(done: int) -> None:
+    """Progress is of no interest."""
+
+
+@pytest.mark.parametrize("engine", ["hyperscan", "re2", "re"])
+def test_no_value_goes_from_line_to_line(engine: EngineName) -> None:
+    """What stands in one line is of no name in another; new lines that were escaped are text."""
+    scan = Scan(Scrubber(engine=engine))
+    scan.look_through("a", [b"password=\nhunter2\npassword\n: hunter2\n4111 1111\n1111 1111\n"])
+    assert scan.exposures == []
+    scan.look_through("b", [b"\n\n", b"password:\\n\\thunter2\n\npassword\\n: hunter2\n"])
+    scan.look_through("c", [b"call\ncall (415) 555-2671\n ok\n078-05-1120\n"])
+    assert [(e.kind, [p.line for p in e.places]) for e in scan.exposures] == [
+        *(("password", [3, 5]), ("national-id", [4]), ("phone", [2])),
+    ]
+
+
+def test_what_matches_everywhere_takes_no_more_memory() -> None:
+    """A block with more matches than are noted is looked at line by line, and tells the same."""
+    rule = Rule("ones", "personal", "1{1,40}", ("1",))
+    always = Rule("twos", "personal", "2{1,40}")
+    log = (b"1" * 40 + b"\n") * 9_000 + b"no\n2\n"
+    for rules, found in (((rule,), {"ones": 9_000}), ((rule, always), {"ones": 9_000, "twos": 1})):
+        scan = Scan(Scrubber(rules, engine="hyperscan"))
+        scan.look_through("a", [log])
+        assert {e.kind: e.lines for e in scan.exposures} == found
+        assert scan.lines == 9_002
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ Memory doesn't grow with the log: long lines are looked at in windows that overl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -17,8 +17,8 @@ from indelible.logs.scrub import DataClass, Finding, Scrubber
 
 MAX_PLACES: Final = 10
 """Places that are kept of each kind in each file; all are counted."""
-_MAX_LINE: Final = 32 << 10
-_WINDOW: Final = 8 << 10
+_WINDOW: Final = 32 << 10
+"""Bytes that are looked at together; a line of more is cut."""
 _AHEAD: Final = 2 << 10
 """What a window is longer than what it decides on: values that begin in it are seen whole."""
 _BEHIND: Final = 512
@@ -67,36 +67,33 @@ class Scan:
         number = 0
         rest = b""
         skip = 0
-        look = self._look
         for block in blocks:
             self.bytes += len(block)
             *lines, rest = (rest + block).split(b"\n")
-            for line in lines:
-                number += 1
-                if skip or len(line) > _MAX_LINE:
-                    self._look_long(name, number, line, skip)
+            seen = 0
+            for at, line in enumerate(lines):
+                if skip or len(line) > _WINDOW:
+                    self._look_at_each(name, number + seen, lines[seen:at])
+                    self._look_long(name, number + at + 1, line, skip)
+                    seen = at + 1
                     skip = 0
-                else:
-                    look(name, number, line)
+            self._look_at_each(name, number + seen, lines[seen:])
+            number += len(lines)
             self.lines += len(lines)
-            while len(rest) > _MAX_LINE:
+            while len(rest) > _WINDOW:
                 skip = self._look_window(name, number + 1, rest, skip)
                 rest = rest[_cut(rest) - _BEHIND :]
         if rest:
             self.lines += 1
             self._look_long(name, number + 1, rest, skip)
 
-    def _look(self, name: str, number: int, line: bytes) -> None:
-        if b"\\" in line:
-            text = _text(line)
-            findings = self._scrubber.find(text)
-        elif tried := self._scrubber.rules_for(line):
-            text = line.decode("utf-8", "replace")
-            findings = self._scrubber.find_by(tried, text)
-        else:
-            return
-        if findings:
-            self._add(name, number, text, findings)
+    def _look_at_each(self, name: str, before: int, lines: Sequence[bytes]) -> None:
+        """Look at `lines`, of which none is long, behind `before` others; all at once."""
+        plain = [_plain(line) if b"\\" in line else line for line in lines]
+        for at, tried in self._scrubber.rules_for_each(plain):
+            text = _text(lines[at])
+            if findings := self._scrubber.find_by(tried, text):
+                self._add(name, before + at + 1, text, findings)
 
     def _look_long(self, name: str, number: int, line: bytes, skip: int) -> None:
         while len(line) > _WINDOW:
@@ -150,6 +147,10 @@ def without_escapes(text: str) -> str:
 
 def _text(line: bytes) -> str:
     return without_escapes(line.decode("utf-8", "replace"))
+
+
+def _plain(line: bytes) -> bytes:
+    return _text(line).encode("utf-8", "surrogatepass")
 
 
 def _cut(line: bytes) -> int:

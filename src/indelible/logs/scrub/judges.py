@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from datetime import date
+from operator import itemgetter
 from typing import Final
 
 from indelible.logs.scrub.model import Judge, Span
@@ -18,7 +20,11 @@ _IBAN_LENGTHS: Final = {
         "rs22 sa24 se24 si19 sk24 sm27 tr26 ua29",
     )
 }
-IBAN_COUNTRIES: Final = "|".join(_IBAN_LENGTHS)
+IBAN_COUNTRIES: Final = "|".join(
+    f"{first}[{''.join(code[1] for code in codes)}]"
+    for first, codes in itertools.groupby(_IBAN_LENGTHS, key=itemgetter(0))
+)
+"""As an expression, in lower case."""
 _DNI_LETTERS: Final = "trwagmyfpdxbnjzsqvhlcke"
 _HETU_LETTERS: Final = "0123456789abcdefhjklmnprstuvwxy"
 _CF_ODD: Final = dict(

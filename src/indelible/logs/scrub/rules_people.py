@@ -11,16 +11,20 @@ from indelible.logs.scrub.judges import found_in, value_in
 from indelible.logs.scrub.model import Judge, Rule, Span
 
 _FILES: Final = re.compile("png|jpe?g|gif|svg|webp|m?js|ts|css|map|json|py|rb|go|java|so")
-_NOT_PEOPLE: Final = tuple(
-    map(
-        ipaddress.ip_network,
-        (
+_NOT_PEOPLE: Final = {
+    version: [
+        (int(network.network_address), int(network.netmask))
+        for network in map(ipaddress.ip_network, networks)
+    ]
+    for version, networks in {
+        4: (
             *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
-            *("172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3", "::/127", "fc00::/7", "fe80::/10"),
-            "ff00::/8",
+            *("172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3"),
         ),
-    )
-)
+        6: ("::/127", "fc00::/7", "fe80::/10", "ff00::/8"),
+    }.items()
+}
+_BEFORE_VERSION: Final = re.compile(r"[a-z_]/$|\bv$|ver(?:sion)?[\"'=: ]{1,4}$")
 _NAMES: Final = (
     r"(?:full|first|last|middle|family|given|customer|cardholder|card[_\- ]?holder|holder|patient|"
     r"contact|recipient|billing|shipping|sender|employee|guest|member|beneficiary|display)"
@@ -57,17 +61,19 @@ def _judge_phone(match: re.Match[str]) -> Span | None:
 
 def _judge_ip(match: re.Match[str]) -> Span | None:
     """An address that may be a person's: not of a private network, not a version."""
+    start, end = found_in(match)
+    value = match.string[start:end]
     try:
-        address = ipaddress.ip_address(value_in(match))
+        address = ipaddress.ip_address(value)
     except ValueError:
         return None
-    start, end = found_in(match)
     before = match.string[max(start - 10, 0) : start]
-    if re.search(r"[a-z_]/$|\bv$|ver(?:sion)?[\"'=: ]{1,4}$", before):
+    if _BEFORE_VERSION.search(before):
         return None
-    if address.version == 4 and (str(address).endswith(".0.0") or "::" in before[-2:]):
+    if address.version == 4 and (value.endswith(".0.0") or "::" in before[-2:]):
         return None
-    if any(address in network for network in _NOT_PEOPLE if network.version == address.version):
+    number = int(address)
+    if any(number & mask == network for network, mask in _NOT_PEOPLE[address.version]):
         return None
     return start, end
 

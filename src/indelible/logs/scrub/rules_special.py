@@ -32,7 +32,7 @@ _SPECIAL_NAMES: Final = (
     r"health[_\-]?(?:condition|issue|notes?)|disabilit(?:y|ies)|"
     r"religio(?:n|us[_\- ]?belief)|ethnic(?:ity|[_\- ]?(?:origin|group))|(?<![a-z])race(?![a-z])|"
     r"sexual[_\- ]?orientation|political[_\- ]?(?:opinion|party|affiliation|views?)|"
-    r"party[_\- ]?membership|(?:trade[_\- ]?)?union[_\- ]?member(?:ship)?|"
+    r"party[_\- ]?membership|union[_\- ]?member(?:ship)?|"
     r"genetic[_\- ]?(?:data|marker|test)|biometrics?|fingerprint[_\- ]?template|"
     r"sick[_\- ]?(?:leave[_\- ]?)?(?:reason|note)|pregnan(?:t|cy)|gender[_\- ]?identity"
 )
