@@ -109,10 +109,6 @@ class PositionFile:
         self._run(journal)
         self._write()
 
-    def close(self) -> None:
-        """Let others hold it."""
-        os.close(self._lock)
-
     def _run(self, journal: Journal) -> None:
         self.position.run = Run(journal.producer_id, journal.epoch, journal.last_seq)
 

@@ -42,6 +42,7 @@ class Session:
     ) -> None:
         self._trail = trail
         self._branch = branch
+        self._drain_s = _DRAIN_S
         insisting = Insisting(trail.journal, is_stopping=stopping)
         self._take: Callable[[Callable[[], object]], object] = (
             insisting.until_taken if insists else _at_once
@@ -65,12 +66,13 @@ class Session:
         try:
             yield
         finally:
-            is_written = self._branch.close(_CLOSE_S)
-            self._tell_shed(is_surely=not is_written)
-            counts = msgspec.structs.asdict(self._tee.counts)
-            ended = {"exit": self.status, **counts}
-            self._take(lambda: self._trail.record("log.ended", details=ended))
-            self._trail.close()
+            try:
+                is_written = self._branch.close(_CLOSE_S)
+                self._tell_shed(is_surely=not is_written)
+                ended = {"exit": self.status, **msgspec.structs.asdict(self._tee.counts)}
+                self._take(lambda: self._trail.record("log.ended", details=ended))
+            finally:
+                self._trail.close()
 
     def read(self, data: Iterable[bytes]) -> None:
         """Read a stream to its end."""
@@ -102,7 +104,9 @@ class Session:
         self._save(source, name, position)
 
     def _save(self, source: Input, name: str, position: PositionFile) -> None:
-        self._branch.drain(_DRAIN_S)
+        if not source.has_end:
+            # An output that is stuck holds us up once, and again when it has moved.
+            self._drain_s = _DRAIN_S if self._branch.drain(self._drain_s) else 0.0
         read, place = self._tee.read_so_far(), source.place(self._tee.unread)
         self._take(lambda: position.save(self._trail.journal, read, name, place))
 

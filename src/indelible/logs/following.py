@@ -67,12 +67,14 @@ class Following:
         self._last_lines.pop(stream, None)
 
     def unended(self) -> list[Irregular]:
-        """At the end of the input: the streams of which something came and that didn't end."""
-        return [
-            Irregular("unended", name, stream.seq, stream.seq)
-            for name, stream in self._streams.items()
-            if stream.has_come and not stream.has_ended
-        ]
+        """At the end of the input: the streams of which something came and that didn't end, each
+        told once."""
+        found = []
+        for name, stream in self._streams.items():
+            if stream.has_come and not stream.has_ended:
+                stream.has_come, stream.is_silent = False, True
+                found.append(Irregular("unended", name, stream.seq, stream.seq))
+        return found
 
     def silent(self) -> list[Irregular]:
         """The streams that didn't end and of which nothing came since this was last asked, each

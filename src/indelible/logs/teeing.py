@@ -144,6 +144,7 @@ class Tee:
             self._take(rest)
         for stream in self._pieces:
             self._irregular("torn", stream=stream)
+        self._pieces.clear()
         for each in self._following.unended():
             self._irregular_in(each)
         self._say_noticed()
