@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from indelible.cli.tee import Insisting
 from indelible.errors import DeliveryError
 from indelible.events.model import Event
 from indelible.logs.frames import LineReader, StreamId, StreamKeys
+from indelible.logs.insisting import Insisting
 from indelible.logs.keys import LogKeys
 from indelible.logs.teeing import Tee
 from indelible.trail import Trail

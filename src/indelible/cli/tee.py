@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import msgspec
 
 from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG
-from indelible.errors import ConfigurationError, DeliveryError
+from indelible.cli.tee_position import PositionFile
+from indelible.cli.tee_session import Session
 from indelible.logs.branch import Branch, CommandOutput, DescriptorOutput, FileOutput, Output
-from indelible.logs.frames import LineReader, StreamId
+from indelible.logs.followed_file import FollowedFile
+from indelible.logs.inputs import DescriptorInput, Input, Stopping
 from indelible.logs.keys import LogKeys, make_key_file, pseudonym_key, read_key_file
 from indelible.logs.running import Application, end_like, forwarded_signals
-from indelible.logs.setup import default_scrub
-from indelible.logs.teeing import Kept, Tee
+from indelible.logs.systemd_journal import SystemdJournal, matches_of
 from indelible.trail import Trail
-from indelible.transport.kept_file import replace_file
-
-_DRAIN_S = 5.0
-_RETRY_S = 0.2
-_READ_BYTES = 65_536
 
 
 @click.command("tee", context_settings={"ignore_unknown_options": True})
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read a stream from standard input.")
-@click.option("--key-file", type=click.Path(path_type=Path), help="For --stdin: its keys (0600).")
+@click.option(
+    "--file",
+    "from_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Follow a log file, over rotation and restarts.",
+)
+@click.option(
+    "--journal",
+    "from_journal",
+    metavar="UNIT",
+    help="Follow a unit's output in systemd's journal; or FIELD=VALUE.",
+)
+@click.option(
+    "--journal-directory",
+    type=click.Path(path_type=Path),
+    metavar="DIRECTORY",
+    help="Of a journal that isn't this machine's own.",
+)
+@click.option("--once", is_flag=True, help="Of a file or journal: stop at its present end.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="For these: their keys (0600).")
 @click.option("--make-key", type=click.Path(path_type=Path), help="Make such a file, and end.")
 @click.option("--to-file", type=click.Path(path_type=Path), help="Application lines go there.")
 @click.option("--max-bytes", type=int, default=64 * 2**20, show_default=True, help="Of that file.")
@@ -50,12 +62,17 @@ _READ_BYTES = 65_536
     type=float,
     default=1.0,
     show_default=True,
-    help="Seconds to go on reading from processes that the command left behind.",
+    help="Seconds to go on reading from processes that the command left behind, and from a file "
+    "that was renamed.",
 )
 @click.argument("command_line", nargs=-1, type=click.UNPROCESSED)
 @CONFIG
 def command(
     from_stdin: bool,
+    from_file: Path | None,
+    from_journal: str | None,
+    journal_directory: Path | None,
+    once: bool,
     key_file: Path | None,
     make_key: Path | None,
     to_file: Path | None,
@@ -74,46 +91,76 @@ def command(
 
     The application logs with `indelible.logs`; the tee hands it the key that signs its lines. Exit
     code and signals are those of the command. Lines that nobody signed are scrubbed and marked.
+
+    With --stdin, --file or --journal it reads what something else started and goes on where it
+    stopped last; SIGTERM ends it.
     """
     if make_key is not None:
         make_key_file(make_key)
         click.echo(f"keys for a log stream are in {make_key}")
         return
-    if from_stdin == bool(command_line):
-        raise click.UsageError("expected either a command behind `--`, or --stdin with --key-file")
-    if from_stdin and key_file is None:
-        raise click.UsageError("expected --key-file with --stdin: `--make-key FILE` makes one")
+    if sum(map(bool, (command_line, from_stdin, from_file, from_journal))) != 1:
+        raise click.UsageError(
+            "expected either a command behind `--`, or one of --stdin, --file and --journal"
+        )
+    if bool(command_line) != (key_file is None):
+        raise click.UsageError(
+            "expected --key-file with --stdin, --file and --journal, and only there: "
+            "`--make-key FILE` makes one"
+        )
+    if once and from_file is None and from_journal is None:
+        raise click.UsageError("expected --once with --file or --journal")
+    if from_file is not None and to_file is not None and from_file.resolve() == to_file.resolve():
+        raise click.UsageError("expected --to-file to be another file than --file")
     output = _output(to_file, max_bytes, keep, to_command)
     policy = policy_of(config)
-    keys = _new_keys(policy.keys) if key_file is None else read_key_file(key_file)
+    stopping = Stopping()
+    position = None
+    source: Input = DescriptorInput(0)
+    name = "stdin"
+    if key_file is None:
+        keys = _new_keys(policy.keys)
+    else:
+        keys = read_key_file(key_file)
+        position = PositionFile(policy.journals, keys)
+        if from_file is not None:
+            name = f"file {from_file.absolute()}"
+            source = FollowedFile(
+                from_file,
+                position.files(name),
+                once=once,
+                linger_s=linger_s,
+                is_stopping=stopping,
+            )
+        if from_journal is not None:
+            name = f"journal {from_journal}"
+            source = SystemdJournal(
+                matches_of(from_journal),
+                position.cursor(name),
+                directory=journal_directory,
+                once=once,
+                is_stopping=stopping,
+            )
     trail = Trail.open(policy)
-    branch = Branch(output)
-    scrub = default_scrub()
-    kept: Kept = trail.journal if when_full == "fail" else Insisting(trail.journal)
-    # A key of one run signs that run's streams only; what one that is kept signed may come again.
-    seen = None if key_file is None else policy.journals / f"log-{_name_of(keys)}.seen"
-    tee = Tee(
-        LineReader(keys.master),
-        kept,
-        trail.notice,
-        branch.put,
-        scrub,
-        time.monotonic,
-        {} if seen is None else _read_seen(seen),
+    if position is not None:
+        position.take_over(trail.journal, trail.reader)
+    session = Session(
+        trail,
+        Branch(output),
+        keys,
+        insists=when_full == "block",
+        stopping=stopping,
+        before=None if position is None else position.position.read,
     )
-    status = 0
-    trail.record("log.started", details={"command": command_line[0] if command_line else "-"})
-    try:
-        if from_stdin:
-            _read_all(tee, _standard_input(), seen)
+    with session.running(command_line[0] if command_line else "-"):
+        if position is None:
+            session.status = _run(command_line, keys, session, linger_s)
+        elif source.has_end:
+            session.follow(source, name, position, once=once)
         else:
-            status = _run(command_line, keys, tee, linger_s)
-    finally:
-        if not branch.close(_DRAIN_S) or branch.shed:
-            trail.notice("log.shed", "application lines were shed", count=str(branch.shed))
-        trail.record("log.ended", details={"exit": status, **msgspec.structs.asdict(tee.counts)})
-        trail.close()
-    sys.exit(end_like(status))
+            with stopping.by_signals():
+                session.follow(source, name, position, once=once)
+    sys.exit(end_like(session.status))
 
 
 def _new_keys(directory: Path) -> LogKeys:
@@ -121,46 +168,16 @@ def _new_keys(directory: Path) -> LogKeys:
     return LogKeys.new(pseudonym_key(directory), time.strftime("%b%y", time.gmtime()).lower())
 
 
-def _run(command_line: tuple[str, ...], keys: LogKeys, tee: Tee, linger_s: float) -> int:
+def _run(command_line: tuple[str, ...], keys: LogKeys, session: Session, linger_s: float) -> int:
     started: list[int] = []
     with forwarded_signals(lambda: started[0] if started else None):
         application = Application(command_line, keys)
         started.append(application.pid)
         try:
-            _read_all(tee, application.read(linger_s))
+            session.read(application.read(linger_s))
         finally:
             status = application.close()
     return status
-
-
-def _read_all(tee: Tee, read: Iterator[bytes], seen: Path | None = None) -> None:
-    for data in read:
-        tee.feed(data)
-        if seen is not None:
-            replace_file(seen, msgspec.json.encode(tee.positions))
-    tee.finish()
-
-
-def _name_of(keys: LogKeys) -> str:
-    return hashlib.sha256(b"indelible log key v1|" + keys.master).hexdigest()[:16]
-
-
-def _read_seen(path: Path) -> dict[StreamId, int]:
-    """How far each stream of a key file was read. Raises `ConfigurationError`."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[StreamId, int])
-    except FileNotFoundError:
-        return {}
-    except (OSError, msgspec.MsgspecError):
-        raise ConfigurationError(
-            f"expected in {path} how far each stream was read, got something else: what comes "
-            "could be a replay; move it away to read all of it"
-        ) from None
-
-
-def _standard_input() -> Iterator[bytes]:
-    while data := os.read(sys.stdin.fileno(), _READ_BYTES):
-        yield data
 
 
 def _output(to_file: Path | None, max_bytes: int, keep: int, to_command: str | None) -> Output:
@@ -169,27 +186,3 @@ def _output(to_file: Path | None, max_bytes: int, keep: int, to_command: str | N
     if to_command is not None:
         return CommandOutput(["/bin/sh", "-c", to_command])
     return DescriptorOutput(2)
-
-
-class Insisting:
-    """A journal that is asked again until it takes the event: the application waits."""
-
-    def __init__(self, journal: Kept, retry_s: float = _RETRY_S) -> None:
-        self._journal = journal
-        self._retry_s = retry_s
-
-    def append(self, draft: bytes) -> str:
-        while True:
-            try:
-                return self._journal.append(draft)
-            except DeliveryError:
-                time.sleep(self._retry_s)
-
-    def sync(self) -> None:
-        while True:
-            try:
-                self._journal.sync()
-            except DeliveryError:
-                time.sleep(self._retry_s)
-            else:
-                return

@@ -39,8 +39,7 @@ class Branch:
         self._lines: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._shed = 0
-        self.shed = 0
-        """How many lines were shed so far."""
+        self._untold = 0
         self._changed = threading.Condition()
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="indelible-tee", daemon=True)
@@ -51,13 +50,24 @@ class Branch:
         with self._changed:
             if self._waiting_bytes + len(line) > self._max:
                 self._shed += 1
-                self.shed += 1
+                self._untold += 1
                 return
             if self._shed:
                 self._add(_shed_line(self._shed))
                 self._shed = 0
             self._add(line)
-            self._changed.notify()
+            self._changed.notify_all()
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until nothing waits, for so long at most; whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting_bytes, timeout_s)
+
+    def take_shed(self) -> int:
+        """How many lines were shed since this was last asked."""
+        with self._changed:
+            count, self._untold = self._untold, 0
+        return count
 
     def close(self, timeout_s: float) -> bool:
         """Write what waits, for so long at most; whether all was."""
@@ -66,10 +76,10 @@ class Branch:
                 self._add(_shed_line(self._shed))
                 self._shed = 0
             self._is_closing = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._thread.join(timeout_s)
         with self._changed:
-            self.shed += len(self._lines)
+            self._untold += len(self._lines)
         return not self._thread.is_alive()
 
     def _add(self, line: bytes) -> None:
@@ -97,7 +107,9 @@ class Branch:
                 self._waiting_bytes -= len(lines)
                 if has_failed:
                     self._shed += len(batch)
-                    self.shed += len(batch)
+                    self._untold += len(batch)
+                if not self._waiting_bytes:
+                    self._changed.notify_all()
         with contextlib.suppress(OSError):
             self._output.close()
 
@@ -106,7 +118,14 @@ class DescriptorOutput:
     """An open descriptor, such as stderr."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = os.dup(fd)
+        """Raises `ConfigurationError` where it is closed."""
+        try:
+            self._fd = os.dup(fd)
+        except OSError:
+            raise ConfigurationError(
+                f"expected descriptor {fd} for the application's lines, got a closed one: "
+                "--to-file or --to-command is another way for them"
+            ) from None
 
     def write(self, lines: bytes) -> None:
         view = memoryview(lines)
@@ -125,6 +144,9 @@ class FileOutput:
         self._path = path
         self._max_bytes = max_bytes
         self._keep = keep
+        self._fd = -1
+        self._size = 0
+        self._is_torn = False
         try:
             self._open()
         except OSError as error:
@@ -135,14 +157,20 @@ class FileOutput:
     def write(self, lines: bytes) -> None:
         if self._size and self._size + len(lines) > self._max_bytes:
             self._rotate()
-        view = memoryview(lines)
+        if self._fd < 0:
+            self._open()
+        view = memoryview(b"\n" + lines if self._is_torn else lines)
+        self._is_torn = True  # What a full disk cuts off is a line of its own.
         while view:
             written = os.write(self._fd, view)
             self._size += written
             view = view[written:]
+        self._is_torn = False
 
     def close(self) -> None:
-        os.close(self._fd)
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -150,7 +178,10 @@ class FileOutput:
         self._size = os.fstat(self._fd).st_size
 
     def _rotate(self) -> None:
-        os.close(self._fd)
+        # Opened anew by who writes next, where that fails here: never a number that is another's.
+        self.close()
+        self._size = 0
+        self._is_torn = False
         for number in range(self._keep, 0, -1):
             older = self._path.with_name(f"{self._path.name}.{number}")
             newer = (

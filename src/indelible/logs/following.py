@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -14,8 +15,8 @@ class Irregular(msgspec.Struct, frozen=True):
 
     `missing`: lines `first` to `last` never came. `duplicated`: line `first` came twice in a row.
     `replayed`: line `first` came again, behind others, or behind the stream's end. `unended`: the
-    input ended and the stream hadn't, behind line `first`: its process was killed, or lines at its
-    end were withheld.
+    input ended, or went on without it, and the stream hadn't, behind line `first`: its process was
+    killed, or lines at its end were withheld.
     """
 
     what: Literal["missing", "duplicated", "replayed", "unended"]
@@ -24,46 +25,68 @@ class Irregular(msgspec.Struct, frozen=True):
     last: int
 
 
-class _Stream(msgspec.Struct):
+class StreamPosition(msgspec.Struct, array_like=True):
+    """How far a stream was read.
+
+    `has_come`: a line of it came since silence was last looked for. `is_silent`: it was told that
+    none does.
+    """
+
     seq: int = 0
-    line: bytes = b""
     has_come: bool = False
     has_ended: bool = False
+    is_silent: bool = False
 
 
 class Following:
-    """The streams of one input. `known` is what was seen of streams before: their last numbers."""
+    """The streams of one input. `known` is how far streams were read before."""
 
-    def __init__(self, known: dict[StreamId, int] | None = None) -> None:
-        self._streams = {name: _Stream(seq) for name, seq in (known or {}).items()}
+    def __init__(self, known: Mapping[StreamId, StreamPosition] | None = None) -> None:
+        self._streams = {name: msgspec.structs.replace(at) for name, at in (known or {}).items()}
+        self._last_lines: dict[StreamId, bytes] = {}
 
     def take(self, frame: Frame) -> tuple[Irregular | None, bool]:
         """What is irregular about this frame, and whether it is new: one that isn't must not be
         taken for an event."""
-        stream = self._streams.setdefault(frame.stream, _Stream())
+        stream = self._streams.setdefault(frame.stream, StreamPosition())
         seq = frame.seq
         if seq <= stream.seq or stream.has_ended:
-            is_twice = seq == stream.seq and frame.body == stream.line and not stream.has_ended
+            is_twice = seq == stream.seq and frame.body == self._last_lines.get(frame.stream)
             what: Literal["duplicated", "replayed"] = "duplicated" if is_twice else "replayed"
             return Irregular(what, frame.stream, seq, seq), False
-        expected, stream.seq, stream.line = stream.seq + 1, seq, frame.body
-        stream.has_come = True
+        expected, stream.seq = stream.seq + 1, seq
+        self._last_lines[frame.stream] = frame.body
+        stream.has_come, stream.is_silent = True, False
         if seq == expected:
             return None, True
         return Irregular("missing", frame.stream, expected, seq - 1), True
 
     def end(self, stream: StreamId) -> None:
         """The stream said that it ended: what comes under its name from now on is a replay."""
-        self._streams.setdefault(stream, _Stream()).has_ended = True
+        self._streams.setdefault(stream, StreamPosition()).has_ended = True
+        self._last_lines.pop(stream, None)
 
     def unended(self) -> list[Irregular]:
-        """At the end of the input: the streams of which something came and that didn't end."""
-        return [
-            Irregular("unended", name, stream.seq, stream.seq)
-            for name, stream in self._streams.items()
-            if stream.has_come and not stream.has_ended
-        ]
+        """At the end of the input: the streams of which something came and that didn't end, each
+        told once."""
+        found = []
+        for name, stream in self._streams.items():
+            if stream.has_come and not stream.has_ended:
+                stream.has_come, stream.is_silent = False, True
+                found.append(Irregular("unended", name, stream.seq, stream.seq))
+        return found
 
-    def positions(self) -> dict[StreamId, int]:
-        """The last number of each stream."""
-        return {name: stream.seq for name, stream in self._streams.items()}
+    def silent(self) -> list[Irregular]:
+        """The streams that didn't end and of which nothing came since this was last asked, each
+        told once. For an input that has no end: living streams say so every ten seconds."""
+        found = []
+        for name, stream in self._streams.items():
+            if not (stream.has_come or stream.has_ended or stream.is_silent):
+                stream.is_silent = True
+                found.append(Irregular("unended", name, stream.seq, stream.seq))
+            stream.has_come = False
+        return found
+
+    def positions(self) -> dict[StreamId, StreamPosition]:
+        """How far each stream was read."""
+        return self._streams

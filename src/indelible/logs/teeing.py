@@ -19,7 +19,7 @@ from indelible.events.codec import encode_draft
 from indelible.events.model import Event
 from indelible.events.values import Value
 from indelible.logs.encoding import ascii_json, letters
-from indelible.logs.following import Following, Irregular
+from indelible.logs.following import Following, Irregular, StreamPosition
 from indelible.logs.frames import Frame, LineReader, StreamId, Unsigned
 
 MAX_LINE: Final = 65_536
@@ -71,6 +71,19 @@ class Counts(msgspec.Struct):
     irregular: int = 0
 
 
+class ReadSoFar(msgspec.Struct):
+    """What a tee has to know of what was read before it, to go on at that place.
+
+    `pieces` are those of records that weren't whole yet. `kept` names the lines behind this place
+    whose events are in the trail all the same, with their ids: a tee was killed before it could say
+    how far it had come. They will come again, and aren't kept again.
+    """
+
+    streams: dict[StreamId, StreamPosition] = msgspec.field(default_factory=dict)
+    pieces: dict[StreamId, list[str]] = msgspec.field(default_factory=dict)
+    kept: dict[str, str] = msgspec.field(default_factory=dict)
+
+
 class Tee:
     """One input stream. Not safe for threads."""
 
@@ -82,19 +95,21 @@ class Tee:
         go_on: Callable[[bytes], None],
         scrub: Callable[[str], str],
         clock_s: Callable[[], float],
-        known: dict[StreamId, int] | None = None,
+        before: ReadSoFar | None = None,
     ) -> None:
-        """`go_on` takes whole lines for the application's branch. `known` are positions of streams
-        that were read before."""
+        """`go_on` takes whole lines for the application's branch. `before` says where an earlier
+        tee stopped."""
+        before = before or ReadSoFar()
         self._reader = reader
-        self._following = Following(known)
+        self._following = Following(before.streams)
+        self._kept_before = before.kept
         self._kept = kept
         self._notice = notice
         self._go_on = go_on
         self._scrub = scrub
         self._clock_s = clock_s
         self._rest = b""
-        self._pieces: dict[StreamId, list[str]] = {}
+        self._pieces = {name: list(pieces) for name, pieces in before.pieces.items()}
         self._waiting: dict[str, tuple[int, dict[str, str]]] = {}
         self._notice_at = 0.0
         self.counts = Counts()
@@ -111,10 +126,16 @@ class Tee:
             self._unsigned(Unsigned(rest[:MAX_LINE]))
             rest = rest[MAX_LINE:]
         self._rest = rest
-        if self.counts.audit != before:
-            self._kept.sync()
-        if self._waiting and self._clock_s() >= self._notice_at:
+        says = bool(self._waiting) and self._clock_s() >= self._notice_at
+        if says:
             self._say_noticed()
+        if says or self.counts.audit != before:
+            self._kept.sync()
+
+    def pause(self) -> None:
+        """Reading stops here, of an input that goes on: a later tee begins with `read_so_far`."""
+        self._say_noticed()
+        self._kept.sync()
 
     def finish(self) -> None:
         """The input ended."""
@@ -123,15 +144,39 @@ class Tee:
             self._take(rest)
         for stream in self._pieces:
             self._irregular("torn", stream=stream)
+        self._pieces.clear()
         for each in self._following.unended():
             self._irregular_in(each)
         self._say_noticed()
         self._kept.sync()
 
+    def tell_silent(self) -> None:
+        """Notice streams of which nothing came since this was last called."""
+        for each in self._following.silent():
+            self._irregular_in(each)
+
     @property
-    def positions(self) -> dict[StreamId, int]:
-        """How far each stream was read."""
-        return self._following.positions()
+    def unread(self) -> int:
+        """How many bytes of what was fed are a line that isn't whole yet."""
+        return len(self._rest)
+
+    @property
+    def has_unsaid(self) -> bool:
+        """Whether something irregular was seen and isn't noticed yet: `feed`, also of nothing, does
+        so within a second."""
+        return bool(self._waiting)
+
+    def read_so_far(self) -> ReadSoFar:
+        """What a later tee needs to go on behind what was fed, `unread` bytes before its end."""
+        streams = self._following.positions()
+        kept = {}
+        for line, log_id in self._kept_before.items():
+            name, _, seq = line.partition(".")
+            stream = streams.get(StreamId(name))
+            if stream is None or stream.seq < int(seq):
+                kept[line] = log_id
+        self._kept_before = kept
+        return ReadSoFar(streams, self._pieces, kept)
 
     def _take(self, line: bytes) -> None:
         for found in self._pieced(line):
@@ -201,16 +246,18 @@ class Tee:
             self._irregular("unreadable", stream=frame.stream, seq=frame.seq)
 
     def _audit(self, frame: Frame, raw: msgspec.Raw) -> None:
+        line = f"{frame.stream}.{frame.seq}"
+        log_id = self._kept_before.get(line) or letters(secrets.token_bytes(8))
+        origin: dict[str, Value] = {"log_id": log_id, "log_line": line}
         try:
             event = _read_event(raw)
+            if line not in self._kept_before:
+                details = {**(event.details or {}), **origin}
+                self._kept.append(encode_draft(msgspec.structs.replace(event, details=details)))
+                self.counts.audit += 1
         except (msgspec.MsgspecError, EventError):
             self._irregular("unreadable", stream=frame.stream, seq=frame.seq)
             return
-        log_id = letters(secrets.token_bytes(8))
-        origin: dict[str, Value] = {"log_id": log_id, "log_line": f"{frame.stream}.{frame.seq}"}
-        details = {**(event.details or {}), **origin}
-        self._kept.append(encode_draft(msgspec.structs.replace(event, details=details)))
-        self.counts.audit += 1
         name = ascii_json(event.action)
         self._go_on(f'{{"v":1,"c":"A","event":{name},"id":"{log_id}"}}\n'.encode())
 
