@@ -69,14 +69,14 @@ class Mac:
 
     def __init__(self, key: bytes) -> None:
         block = key.ljust(64, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block)).copy
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block)).copy
 
     def of(self, signed: bytes) -> str:
         """32 hexadecimal digits."""
-        inner = self._inner.copy()
+        inner = self._inner()
         inner.update(signed)
-        outer = self._outer.copy()
+        outer = self._outer()
         outer.update(inner.digest())
         return outer.hexdigest()[:32]
 
@@ -84,12 +84,13 @@ class Mac:
 class StreamKeys:
     """The keys of one stream; only who has the master key can make or check its lines."""
 
-    __slots__ = ("_keys", "stream")
+    __slots__ = ("_keys", "_name", "stream")
 
     def __init__(self, master: bytes, stream: StreamId) -> None:
         if len(master) != KEY_BYTES:
             raise LogFrameError(f"expected a key of {KEY_BYTES} bytes, got {len(master)}")
         self.stream = stream
+        self._name = f',"_m":"{stream}.'
         self._keys: dict[LineClass, Mac] = {
             each: Mac(hmac.digest(master, f"indelible log v1|{each}|{stream}".encode(), "sha256"))
             for each in _CLASSES.values()
@@ -98,8 +99,8 @@ class StreamKeys:
     def seal(self, line_class: LineClass, body: str, seq: int) -> bytes:
         """The whole line: `body` is a JSON object in ASCII that begins with `{"v":1,"c":`, without
         its closing brace."""
-        signed = f'{body},"_m":"{self.stream}.{seq:012d}.'
-        return f'{signed}{self._keys[line_class].of(signed.encode())}"}}\n'.encode()
+        signed = f"{body}{self._name}{seq:012d}.".encode()
+        return b'%b%b"}\n' % (signed, self._keys[line_class].of(signed).encode())
 
     def holds(self, line_class: LineClass, signed: bytes, mac: bytes) -> bool:
         """Whether `mac` is that of what stands before it."""

@@ -7,6 +7,7 @@ of `bind` and of the call. The sink must not be enqueued: another thread has no 
 
 from __future__ import annotations
 
+from types import FrameType
 from typing import Any, Final
 
 from indelible.logs.handler import AUDIT, audit_message
@@ -14,6 +15,10 @@ from indelible.logs.lines import calling_frame
 from indelible.logs.setup import current
 
 _SKIPPED: Final = frozenset(("loguru",))
+
+
+def _caller() -> FrameType | None:
+    return calling_frame(_SKIPPED)
 
 
 def sink(message: Any) -> None:
@@ -30,7 +35,7 @@ def sink(message: Any) -> None:
         str(record["name"]),
         record["message"],
         at=record["time"].timestamp(),
-        caller=calling_frame(_SKIPPED),
+        caller=_caller,
         fields=fields,
         error=None if raised is None else raised.value,
     )

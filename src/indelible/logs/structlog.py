@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import MutableMapping
+from types import FrameType
 from typing import Any, Final, NoReturn
 
 try:
@@ -21,6 +22,10 @@ from indelible.logs.setup import current
 
 _LEVELS: Final = frozenset(("debug", "info", "warning", "error", "critical", "exception"))
 _SKIPPED: Final = frozenset(("structlog", "logging"))
+
+
+def _caller() -> FrameType | None:
+    return calling_frame(_SKIPPED)
 
 
 def settings(*, min_level: int = 0) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def write_line(logger: Any, method: str, event: MutableMapping[str, Any]) -> NoR
         method if method in _LEVELS else "info",
         name if type(name) is str else "structlog",
         message,
-        caller=calling_frame(_SKIPPED),
+        caller=_caller,
         fields=fields,
         error=error,
     )
