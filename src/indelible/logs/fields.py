@@ -262,6 +262,7 @@ class Judge:
         for moving code over. It knows only secrets that look like some."""
         self._rules = rules
         self._known: dict[str, _Rule] = {}
+        self._unnamed: dict[int, _Rule] = {}
         self._pseudonyms = pseudonyms
         self._sealing = sealing
         self._scrub = scrub
@@ -317,14 +318,19 @@ class Judge:
         return ascii_json(self._judge(rule, value))
 
     def _rule(self, name: str, is_name: Callable[[str], bool]) -> _Rule:
-        rule = _Rule(name, self._rules)
-        if rule.is_known or is_name(name):
+        rules = self._rules
+        if name in rules.declared or name in rules.numbers or name in rules.texts or is_name(name):
             if len(self._known) >= _MAX_NAMES:
                 self._known.clear()
-            self._known[name] = rule
-        else:
-            rule.json = f'"<str:{size_text(len(name))}>":'
-        return rule
+            rule = self._known[name] = _Rule(name, rules)
+            return rule
+        size = min(len(name), _LONG)
+        found = self._unnamed.get(size)
+        if found is None:
+            # Nothing is known of it, so it may be shared.
+            found = self._unnamed[size] = _Rule(None, FieldRules(numbers=_NONE, texts=_NONE))
+            found.json = f"{_STRINGS[size]}:"
+        return found
 
     def _judge(self, rule: _Rule, value: object) -> Json:
         if value is None or value is True or value is False:
@@ -450,4 +456,5 @@ def _withheld(value: object) -> str:
     return f"<{_kind(value)}>"
 
 
-_NAMELESS: Final = _Rule("", FieldRules(numbers=frozenset(), texts=frozenset()))
+_NONE: Final[frozenset[str]] = frozenset()
+_NAMELESS: Final = _Rule("", FieldRules(numbers=_NONE, texts=_NONE))
