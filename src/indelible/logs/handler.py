@@ -10,12 +10,11 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping
-from types import FrameType
 from typing import Any, Final, Protocol, Unpack
 
 from indelible.errors import DeliveryError, EventError
 from indelible.events.explicit import ExplicitArguments
-from indelible.logs.lines import LineMaker, calling_frame
+from indelible.logs.lines import CallerFinder, LineMaker
 from indelible.logs.records import CallSites
 from indelible.logs.stream import LogStream
 
@@ -31,7 +30,7 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     _FIELDS,
 }
 _NOTHING: Final[Mapping[str, object]] = {}
-_SKIPPED: Final = frozenset(("logging",))
+_caller: Final = CallerFinder("logging")
 _INTERNAL: Final = frozenset(
     (
         logging.Logger.log.__code__.co_filename,
@@ -40,10 +39,6 @@ _INTERNAL: Final = frozenset(
         "<frozen importlib._bootstrap_external>",
     )
 )
-
-
-def _caller() -> FrameType | None:
-    return calling_frame(_SKIPPED)
 
 
 class Auditing(Protocol):

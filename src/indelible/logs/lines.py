@@ -12,6 +12,7 @@ of a message that is a template, `dyn` says that the message was put together by
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 import time
@@ -28,6 +29,7 @@ from indelible.logs.literals import Literals
 
 _MAX_MESSAGE: Final = 8_192
 _MAX_TEMPLATES: Final = 4_096
+_MAX_MODULES: Final = 4_096
 _OURS: Final = "indelible.logs."
 _MILLIS: Final = tuple(f"{millis:03d}Z" for millis in range(1_000))
 """More digits of a second would be some code's in a long log."""
@@ -58,6 +60,8 @@ class LineMaker:
         scrub: Callable[[str], str],
     ) -> None:
         self._scrub = scrub
+        # What is visible of a message is its author's: there are few, and nobody's data is kept.
+        self._dynamic = functools.lru_cache(_MAX_TEMPLATES)(self._shown_dynamic)
         self._templates: dict[int, tuple[object, str, bool]] = {}
         self._judge = judge
         self._pseudonyms = pseudonyms
@@ -111,15 +115,16 @@ class LineMaker:
             return message, '"m":"<object>"', True
         codes = _codes(caller())
         text = message[:_MAX_MESSAGE]
-        for code in codes:
-            if self._literals.is_literal(message, code):
-                if len(self._templates) >= _MAX_TEMPLATES:
-                    self._templates.clear()
-                # Kept with what it is of, so that no other object gets its id.
-                made = self._templates[id(message)] = (message, f'"m":{ascii_json(text)}', True)
-                return made
-        visible = self._scrub(self._literals.visible(text, codes))
-        return message, f'"m":{ascii_json(visible)},"dyn":true', False
+        if self._literals.is_literal(message, codes):
+            if len(self._templates) >= _MAX_TEMPLATES:
+                self._templates.clear()
+            # Kept with what it is of, so that no other object gets its id.
+            made = self._templates[id(message)] = (message, f'"m":{ascii_json(text)}', True)
+            return made
+        return message, self._dynamic(self._literals.visible(text, codes)), False
+
+    def _shown_dynamic(self, visible: str) -> str:
+        return f'"m":{ascii_json(self._scrub(visible))},"dyn":true'
 
     def _circumstances(self, frame: Frame) -> str:
         said: dict[str, Json] = {}
@@ -163,17 +168,35 @@ class LineMaker:
         return head
 
 
-def calling_frame(skipped: frozenset[str]) -> FrameType | None:
-    """The innermost frame that is neither ours nor of one of the packages `skipped`."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_globals.get("__name__")
-        if type(name) is not str:
-            return frame
-        if name.partition(".")[0] not in skipped and not name.startswith(_OURS):
-            return frame
-        frame = frame.f_back
-    return None
+class CallerFinder:
+    """Finds the innermost frame that is neither ours nor of some packages. Safe for threads."""
+
+    def __init__(self, *packages: str) -> None:
+        self._packages = packages
+        self._is_inside: dict[str, bool] = {}
+
+    def __call__(self) -> FrameType | None:
+        frame: FrameType | None = sys._getframe(1)
+        known = self._is_inside
+        while frame is not None:
+            name = frame.f_globals.get("__name__")
+            if type(name) is not str:
+                return frame
+            is_inside = known.get(name)
+            if is_inside is None:
+                is_inside = self._learn(name)
+            if not is_inside:
+                return frame
+            frame = frame.f_back
+        return None
+
+    def _learn(self, module: str) -> bool:
+        if len(self._is_inside) >= _MAX_MODULES:
+            self._is_inside.clear()
+        package = module.partition(".")[0]
+        found = package in self._packages or module.startswith(_OURS)
+        self._is_inside[module] = found
+        return found
 
 
 def _codes(caller: FrameType | None) -> list[CodeType]:

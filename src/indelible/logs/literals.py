@@ -39,9 +39,17 @@ class Literals:
         self._of: dict[int, tuple[CodeType, _Constants]] = {}
         self._pieces_of: dict[tuple[int, ...], tuple[list[CodeType], list[str]]] = {}
 
-    def is_literal(self, text: str, code: CodeType) -> bool:
-        """Whether this very object is a constant of `code`: what was put together never is."""
-        return self._constants(code).by_id.get(id(text)) is text
+    def is_literal(self, text: str, codes: list[CodeType]) -> bool:
+        """Whether this very object is a constant of one of `codes`: what was put together never
+        is."""
+        known = self._of
+        place = id(text)
+        for code in codes:
+            found = known.get(id(code))
+            constants = self._constants(code) if found is None else found[1]
+            if constants.by_id.get(place) is text:
+                return True
+        return False
 
     def has(self, text: str, code: CodeType) -> bool:
         """Whether a constant of `code` is equal to `text`: a name is one that its author wrote."""

@@ -7,18 +7,13 @@ of `bind` and of the call. The sink must not be enqueued: another thread has no 
 
 from __future__ import annotations
 
-from types import FrameType
 from typing import Any, Final
 
 from indelible.logs.handler import AUDIT, audit_message
-from indelible.logs.lines import calling_frame
+from indelible.logs.lines import CallerFinder
 from indelible.logs.setup import current
 
-_SKIPPED: Final = frozenset(("loguru",))
-
-
-def _caller() -> FrameType | None:
-    return calling_frame(_SKIPPED)
+_caller: Final = CallerFinder("loguru")
 
 
 def sink(message: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -68,10 +67,7 @@ def make_logging(
         sealing=SealingKey(seal_to) if seal_to is not None else None,
         scrub=scrubbed if undeclared == "scrub" else None,
     )
-    # What is visible of a message is its author's, so there are few of them, and nobody's data is
-    # kept.
-    visible = functools.lru_cache(maxsize=4_096)(scrubbed)
-    lines = LineMaker(judge, pseudonyms, ExceptionShower(literals, visible), literals, visible)
+    lines = LineMaker(judge, pseudonyms, ExceptionShower(literals, scrubbed), literals, scrubbed)
     return Logging(stream, lines, Auditor(stream, keeper), Hooks(lines, stream))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import MutableMapping
-from types import FrameType
 from typing import Any, Final, NoReturn
 
 try:
@@ -17,15 +16,11 @@ except ImportError as error:  # pragma: no cover - in an environment without the
     raise ImportError("expected structlog: pip install 'indelible[structlog]'") from error
 
 from indelible.logs.handler import audit_message
-from indelible.logs.lines import calling_frame
+from indelible.logs.lines import CallerFinder
 from indelible.logs.setup import current
 
 _LEVELS: Final = frozenset(("debug", "info", "warning", "error", "critical", "exception"))
-_SKIPPED: Final = frozenset(("structlog", "logging"))
-
-
-def _caller() -> FrameType | None:
-    return calling_frame(_SKIPPED)
+_caller: Final = CallerFinder("structlog", "logging")
 
 
 def settings(*, min_level: int = 0) -> dict[str, Any]:
