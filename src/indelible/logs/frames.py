@@ -31,7 +31,10 @@ MAX_LINE_BYTES: Final = 4_096
 TRAILER_BYTES: Final = len(',"_m":"') + 16 + 1 + 12 + 1 + 32 + len('"}\n')
 KEY_BYTES: Final = 32
 
+_TRAILER_LENGTH: Final = TRAILER_BYTES - len("\n")
+_MAC_LENGTH: Final = 32 + len('"}')
 _START: Final = b'{"v":1,"c":"'
+_CLASS_AT: Final = len(_START)
 _TRAILER: Final = re.compile(rb',"_m":"([0-9a-f]{16})\.([0-9]{12})\.([0-9a-f]{32})"\}\Z')
 _CLASSES: Final[dict[bytes, LineClass]] = {b"A": "A", b"L": "L", b"C": "C"}
 
@@ -125,8 +128,8 @@ class LineReader:
         if start < 0:
             yield Unsigned(line)
             return
-        found = _TRAILER.search(line, max(start, len(line) - TRAILER_BYTES))
-        frame = None if found is None else self._frame(line[start:], found, start)
+        found = _TRAILER.match(line, max(start, len(line) - _TRAILER_LENGTH))
+        frame = None if found is None else self._frame(line[start:] if start else line, found)
         if frame is None:
             yield Unsigned(line, "torn" if not line.endswith(b"}") else "forged")
             return
@@ -139,18 +142,16 @@ class LineReader:
         """Its keys aren't needed any more."""
         self._streams.pop(stream.encode(), None)
 
-    def _frame(self, line: bytes, found: re.Match[bytes], start: int) -> Frame | None:
-        line_class = _CLASSES.get(line[len(_START) : len(_START) + 1])
+    def _frame(self, line: bytes, found: re.Match[bytes]) -> Frame | None:
+        line_class = _CLASSES.get(line[_CLASS_AT : _CLASS_AT + 1])
         if line_class is None:
             return None
-        name = found[1]
+        name, seq, mac = found.groups()
         keys = self._streams.get(name)
         if keys is None:
             keys = StreamKeys(self._master, StreamId(name.decode()))
-        signed = line[: found.start(3) - start]
-        if not keys.holds(line_class, signed, found[3]):
+        if not keys.holds(line_class, line[:-_MAC_LENGTH], mac):
             return None
         # Only now: a stranger's lines make us keep nothing.
         self._streams[name] = keys
-        body = line[: found.start() - start]
-        return Frame(line_class, keys.stream, int(found[2]), body)
+        return Frame(line_class, keys.stream, int(seq), line[:-_TRAILER_LENGTH])
