@@ -114,7 +114,7 @@ def _process_name() -> str:
 
 def _task_name() -> str | None:
     tasks = sys.modules.get("asyncio")
-    if tasks is None:
+    if tasks is None or not getattr(logging, "logAsyncioTasks", True):
         return None
     try:
         return str(tasks.current_task().get_name())
