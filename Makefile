@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup servers demo test test-long lint bench bench-capture docs lock clean
+.PHONY: setup servers demo test test-long lint bench bench-capture bench-logs docs lock clean
 
 setup: .venv/.installed
 
@@ -88,6 +88,11 @@ bench-capture: setup servers $(PEERS)
 	PYTHONPATH=$(PEERS) $(BIN)/python -m bench.peers > $(PEERS)/results
 	mv $(PEERS)/results bench/results/capture_peers.txt
 	cat bench/results/capture_peers.txt
+
+bench-logs: setup $(PEERS)
+	PYTHONPATH=$(PEERS) $(BIN)/python -m bench.logs > $(PEERS)/results
+	mv $(PEERS)/results bench/results/logs.txt
+	cat bench/results/logs.txt
 
 $(PEERS): requirements/peers.txt | setup
 	rm -rf $@

@@ -244,3 +244,27 @@ def test_no_string_passes_undeclared(secret: str) -> None:
     )
 
     assert json.dumps(secret)[1:-1] not in text
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("secret", "<secret>"), ("pseudonym", "~k1:")])
+def test_what_is_declared_holds_for_names_of_the_allowlist(kind: str, expected: str) -> None:
+    """A number, a float and a word under allowed names are shown as their owner declared them."""
+    given = {"version": 4711, "total": 47.11, "state": "pending"}
+
+    found = shown(given, dict.fromkeys(given, kind))
+
+    assert all(each.startswith(expected) for each in found.values())
+
+
+def test_a_word_is_shown_under_its_own_name_only() -> None:
+    """What was shown once under one name is withheld under another, and in a longer text."""
+    first = judge()
+    for _ in range(2):
+        found = json.loads(
+            first.fields(
+                {"method": "GET", "verb": "GET", "state": "GET x", "phase": "GET"},
+                lambda name: True,
+            )
+        )
+
+        assert found == {"method": "GET", "verb": "<str:3>", "state": "<str:5>", "phase": "GET"}

@@ -20,10 +20,10 @@ def test_a_literal_is_told_from_what_was_put_together() -> None:
     literals = Literals()
     name = "zara"
 
-    assert literals.is_literal("order placed", here())
-    assert not literals.is_literal(f"order {name}", here())
-    assert not literals.is_literal("order %s" % name, here())  # noqa: UP031
-    assert not literals.is_literal("".join(["order", " placed"]), here())
+    assert literals.is_literal("order placed", [here()])
+    assert not literals.is_literal(f"order {name}", [here()])
+    assert not literals.is_literal("order %s" % name, [here()])  # noqa: UP031
+    assert not literals.is_literal("".join(["order", " placed"]), [here()])
 
 
 def test_of_an_f_string_only_its_own_words_are_shown() -> None:

@@ -5,6 +5,7 @@ Of its message only what stands in the code of the frames that it went through; 
 
 from __future__ import annotations
 
+import functools
 import re
 import secrets
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from indelible.logs.literals import Literals
 MAX_FRAMES: Final = 24
 _MAX_CHAIN: Final = 4
 _MAX_MESSAGE: Final = 2_048
+_MAX_SCRUBBED: Final = 1_024
 _NAME: Final = re.compile(r"[A-Za-z_<][A-Za-z0-9_.<>]{0,127}")
 
 
@@ -30,7 +32,8 @@ class ExceptionShower:
         new_id: Callable[[], str] = lambda: letters(secrets.token_bytes(4)),
     ) -> None:
         self._literals = literals
-        self._scrub = scrub
+        # What is visible of a message is its author's: there are few, and nobody's data is kept.
+        self._scrub = functools.lru_cache(_MAX_SCRUBBED)(scrub)
         self._new_id = new_id
 
     def shown(self, error: BaseException, depth: int = _MAX_CHAIN) -> dict[str, Json]:

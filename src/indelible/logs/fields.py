@@ -17,7 +17,7 @@ import math
 import re
 import uuid
 import zoneinfo
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -220,21 +220,29 @@ class _Rule:
         "is_text",
         "is_withheld",
         "json",
+        "words",
     )
 
     def __init__(self, name: object, rules: FieldRules) -> None:
         self.json = f"{ascii_json(shown_name(name))}:"
         self.declared = rules.declared.get(name) if isinstance(name, str) else None
-        self.is_number = name in rules.numbers
-        self.is_text = name in rules.texts
-        self.is_known = self.declared is not None or self.is_number or self.is_text
-        self.is_withheld = self.declared is None and not self.is_text
-        self.is_plain = self.declared is None and not self.is_number
+        # What the owner declared holds, also of a name that is in the allowlist.
+        is_declared = self.declared is not None
+        self.is_number = not is_declared and name in rules.numbers
+        self.is_text = not is_declared and name in rules.texts
+        self.is_known = is_declared or self.is_number or self.is_text
+        self.is_withheld = not is_declared and not self.is_text
+        self.is_plain = not is_declared and not self.is_number
+        # Words that were shown under this name, with it: `"method":"GET"`.
+        self.words: dict[str, str] = {}
 
 
 _LISTS: Final = (list, tuple, set, frozenset)
 _SIZED: Final = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
 _MAX_NAMES: Final = 4_096
+_MAX_WORDS: Final = 256
+_LONG: Final = 1_000
+_STRINGS: Final = tuple(f'"<str:{size_text(size)}>"' for size in range(_LONG + 1))
 _LARGE: Final = 2**63
 
 
@@ -254,6 +262,7 @@ class Judge:
         for moving code over. It knows only secrets that look like some."""
         self._rules = rules
         self._known: dict[str, _Rule] = {}
+        self._unnamed: dict[int, _Rule] = {}
         self._pseudonyms = pseudonyms
         self._sealing = sealing
         self._scrub = scrub
@@ -273,33 +282,55 @@ class Judge:
                 rule = self._rule(name, is_name)
             # First what nearly every field is.
             if type(value) is str and rule.is_withheld and withholds:
-                parts.append(f'{rule.json}"<str:{size_text(len(value))}>"')
+                size = len(value)
+                parts.append(rule.json + _STRINGS[size if size < _LONG else _LONG])
             elif type(value) is int and rule.is_number and -_LARGE < value < _LARGE:
                 parts.append(f"{rule.json}{value}")
-            elif type(value) is int and rule.is_plain and -_LARGE < value < _LARGE:
-                parts.append(f'{rule.json}"<int:{len(str(abs(value)))}>"')
+            elif type(value) is str and len(value) <= 64 and (shown := rule.words.get(value)):
+                parts.append(shown)
             elif type(value) is float and rule.is_number and -math.inf < value < math.inf:
                 parts.append(f"{rule.json}{value}")
             else:
-                parts.append(rule.json + ascii_json(self._judge(rule, value)))
+                parts.append(self._named(rule, value))
             if len(parts) >= MAX_ITEMS:
                 parts.append(f'"_more":"{size_text(len(given) - MAX_ITEMS)}"')
                 break
         return f"{{{','.join(parts)}}}"
 
-    def argument(self, value: object) -> Json:
-        """What may be shown of a value that has no name, as the arguments of a message haven't."""
-        return self._judge(_NAMELESS, value)
+    def arguments(self, given: Sequence[object]) -> str:
+        """What may be shown of values that have no name, as the arguments of a message haven't: a
+        JSON array."""
+        return f"[{','.join([self._json(_NAMELESS, each) for each in given[:MAX_ITEMS]])}]"
+
+    def _named(self, rule: _Rule, value: object) -> str:
+        shown = rule.json + self._json(rule, value)
+        if type(value) is str and rule.is_text and _WORD.fullmatch(value):
+            if len(rule.words) >= _MAX_WORDS:
+                rule.words.clear()
+            rule.words[value] = shown
+        return shown
+
+    def _json(self, rule: _Rule, value: object) -> str:
+        if type(value) is str and rule.is_withheld and self._scrub is None:
+            return _STRINGS[min(len(value), _LONG)]
+        if type(value) is int and rule.is_plain and -_LARGE < value < _LARGE:
+            return f'"<int:{len(str(abs(value)))}>"'
+        return ascii_json(self._judge(rule, value))
 
     def _rule(self, name: str, is_name: Callable[[str], bool]) -> _Rule:
-        rule = _Rule(name, self._rules)
-        if rule.is_known or is_name(name):
+        rules = self._rules
+        if name in rules.declared or name in rules.numbers or name in rules.texts or is_name(name):
             if len(self._known) >= _MAX_NAMES:
                 self._known.clear()
-            self._known[name] = rule
-        else:
-            rule.json = f'"<str:{size_text(len(name))}>":'
-        return rule
+            rule = self._known[name] = _Rule(name, rules)
+            return rule
+        size = min(len(name), _LONG)
+        found = self._unnamed.get(size)
+        if found is None:
+            # Nothing is known of it, so it may be shared.
+            found = self._unnamed[size] = _Rule(None, FieldRules(numbers=_NONE, texts=_NONE))
+            found.json = f"{_STRINGS[size]}:"
+        return found
 
     def _judge(self, rule: _Rule, value: object) -> Json:
         if value is None or value is True or value is False:
@@ -425,4 +456,5 @@ def _withheld(value: object) -> str:
     return f"<{_kind(value)}>"
 
 
-_NAMELESS: Final = _Rule("", FieldRules(numbers=frozenset(), texts=frozenset()))
+_NONE: Final[frozenset[str]] = frozenset()
+_NAMELESS: Final = _Rule("", FieldRules(numbers=_NONE, texts=_NONE))

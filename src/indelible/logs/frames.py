@@ -31,7 +31,10 @@ MAX_LINE_BYTES: Final = 4_096
 TRAILER_BYTES: Final = len(',"_m":"') + 16 + 1 + 12 + 1 + 32 + len('"}\n')
 KEY_BYTES: Final = 32
 
+_TRAILER_LENGTH: Final = TRAILER_BYTES - len("\n")
+_MAC_LENGTH: Final = 32 + len('"}')
 _START: Final = b'{"v":1,"c":"'
+_CLASS_AT: Final = len(_START)
 _TRAILER: Final = re.compile(rb',"_m":"([0-9a-f]{16})\.([0-9]{12})\.([0-9a-f]{32})"\}\Z')
 _CLASSES: Final[dict[bytes, LineClass]] = {b"A": "A", b"L": "L", b"C": "C"}
 
@@ -69,14 +72,14 @@ class Mac:
 
     def __init__(self, key: bytes) -> None:
         block = key.ljust(64, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block)).copy
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block)).copy
 
     def of(self, signed: bytes) -> str:
         """32 hexadecimal digits."""
-        inner = self._inner.copy()
+        inner = self._inner()
         inner.update(signed)
-        outer = self._outer.copy()
+        outer = self._outer()
         outer.update(inner.digest())
         return outer.hexdigest()[:32]
 
@@ -84,12 +87,13 @@ class Mac:
 class StreamKeys:
     """The keys of one stream; only who has the master key can make or check its lines."""
 
-    __slots__ = ("_keys", "stream")
+    __slots__ = ("_keys", "_name", "stream")
 
     def __init__(self, master: bytes, stream: StreamId) -> None:
         if len(master) != KEY_BYTES:
             raise LogFrameError(f"expected a key of {KEY_BYTES} bytes, got {len(master)}")
         self.stream = stream
+        self._name = f',"_m":"{stream}.'
         self._keys: dict[LineClass, Mac] = {
             each: Mac(hmac.digest(master, f"indelible log v1|{each}|{stream}".encode(), "sha256"))
             for each in _CLASSES.values()
@@ -98,8 +102,8 @@ class StreamKeys:
     def seal(self, line_class: LineClass, body: str, seq: int) -> bytes:
         """The whole line: `body` is a JSON object in ASCII that begins with `{"v":1,"c":`, without
         its closing brace."""
-        signed = f'{body},"_m":"{self.stream}.{seq:012d}.'
-        return f'{signed}{self._keys[line_class].of(signed.encode())}"}}\n'.encode()
+        signed = f"{body}{self._name}{seq:012d}.".encode()
+        return b'%b%b"}\n' % (signed, self._keys[line_class].of(signed).encode())
 
     def holds(self, line_class: LineClass, signed: bytes, mac: bytes) -> bool:
         """Whether `mac` is that of what stands before it."""
@@ -124,8 +128,8 @@ class LineReader:
         if start < 0:
             yield Unsigned(line)
             return
-        found = _TRAILER.search(line, max(start, len(line) - TRAILER_BYTES))
-        frame = None if found is None else self._frame(line[start:], found, start)
+        found = _TRAILER.match(line, max(start, len(line) - _TRAILER_LENGTH))
+        frame = None if found is None else self._frame(line[start:] if start else line, found)
         if frame is None:
             yield Unsigned(line, "torn" if not line.endswith(b"}") else "forged")
             return
@@ -138,18 +142,16 @@ class LineReader:
         """Its keys aren't needed any more."""
         self._streams.pop(stream.encode(), None)
 
-    def _frame(self, line: bytes, found: re.Match[bytes], start: int) -> Frame | None:
-        line_class = _CLASSES.get(line[len(_START) : len(_START) + 1])
+    def _frame(self, line: bytes, found: re.Match[bytes]) -> Frame | None:
+        line_class = _CLASSES.get(line[_CLASS_AT : _CLASS_AT + 1])
         if line_class is None:
             return None
-        name = found[1]
+        name, seq, mac = found.groups()
         keys = self._streams.get(name)
         if keys is None:
             keys = StreamKeys(self._master, StreamId(name.decode()))
-        signed = line[: found.start(3) - start]
-        if not keys.holds(line_class, signed, found[3]):
+        if not keys.holds(line_class, line[:-_MAC_LENGTH], mac):
             return None
         # Only now: a stranger's lines make us keep nothing.
         self._streams[name] = keys
-        body = line[: found.start() - start]
-        return Frame(line_class, keys.stream, int(found[2]), body)
+        return Frame(line_class, keys.stream, int(seq), line[:-_TRAILER_LENGTH])

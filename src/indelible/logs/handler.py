@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, Unpack
 
 from indelible.errors import DeliveryError, EventError
 from indelible.events.explicit import ExplicitArguments
-from indelible.logs.lines import LineMaker, calling_frame
+from indelible.logs.lines import CallerFinder, LineMaker
+from indelible.logs.records import CallSites
 from indelible.logs.stream import LogStream
 
 AUDIT: Final = 60
@@ -28,7 +30,15 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     _FIELDS,
 }
 _NOTHING: Final[Mapping[str, object]] = {}
-_SKIPPED: Final = frozenset(("logging",))
+_caller: Final = CallerFinder("logging")
+_INTERNAL: Final = frozenset(
+    (
+        logging.Logger.log.__code__.co_filename,
+        __file__,
+        "<frozen importlib._bootstrap>",
+        "<frozen importlib._bootstrap_external>",
+    )
+)
 
 
 class Auditing(Protocol):
@@ -51,6 +61,13 @@ class SafeHandler(logging.Handler):
         """The stream has a lock of its own, which a forked child gets anew."""
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> Any:
+        """See `logging.Handler.handle`; without its lock."""
+        if not self.filters:
+            self.emit(record)
+            return record
+        return super().handle(record)
+
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`. Raises `DeliveryError` only if its owner chose so."""
         if record.levelno == AUDIT:
@@ -59,11 +76,12 @@ class SafeHandler(logging.Handler):
         try:
             body = self._body(record)
         except Exception as problem:  # noqa: BLE001 - a record that can't be shown is still one
+            frame = sys._getframe()
             body = self._lines.body(
                 "error",
                 "indelible",
                 "a record that couldn't be shown",
-                caller=sys._getframe(),
+                caller=lambda: frame,
                 fields={"module": type(problem).__name__},
             )
         self._stream.write("L", body)
@@ -74,11 +92,11 @@ class SafeHandler(logging.Handler):
             fields = _extra(record)
         info = record.exc_info
         return self._lines.body(
-            record.levelname.lower() if type(record.levelname) is str else "notset",
+            record.levelname if type(record.levelname) is str else "notset",
             record.name if type(record.name) is str else "?",
             record.msg,
             at=record.created,
-            caller=calling_frame(_SKIPPED),
+            caller=_caller,
             arguments=record.args or (),
             fields=fields,
             error=info[1] if isinstance(info, tuple) else None,
@@ -115,11 +133,30 @@ class SafeLogger(logging.Logger):
     """A logger that can audit, and whose callers' `extra` never raises."""
 
     auditor: Auditing | None = None
+    sites: Final = CallSites()
 
     def audit(self, action: str, **said: Unpack[ExplicitArguments]) -> None:
         """See `indelible.logs.audit`: no level, filter or handler comes between."""
         if self.auditor is not None:
             self.auditor.audit(action, **said)
+
+    def findCaller(
+        self, stack_info: bool = False, stacklevel: int = 1
+    ) -> tuple[str, int, str, str | None]:
+        """See `logging.Logger.findCaller`: neither `logging` nor this module is who called."""
+        frame = sys._getframe(1)
+        while frame.f_back is not None:
+            if frame.f_code.co_filename not in _INTERNAL:
+                stacklevel -= 1
+                if stacklevel <= 0:
+                    break
+            frame = frame.f_back
+        code = frame.f_code
+        stack = None
+        if stack_info:
+            shown = "".join(traceback.format_stack(frame)).rstrip("\n")
+            stack = f"Stack (most recent call last):\n{shown}"
+        return code.co_filename, frame.f_lineno, code.co_name, stack
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """See `logging.Logger.log`; at AUDIT it is `audit`."""
@@ -143,7 +180,8 @@ class SafeLogger(logging.Logger):
     ) -> logging.LogRecord:
         """See `logging.Logger.makeRecord`; a name in `extra` that is the record's own is given an
         underscore behind it."""
-        record = super().makeRecord(name, level, fn, lno, msg, args, exc_info, func, None, sinfo)
+        site = (name, level, fn, lno, func)
+        record = self.sites.make_record(site, msg, args, exc_info, sinfo)
         given = record.__dict__
         given[_FIELDS] = extra or _NOTHING
         if extra:

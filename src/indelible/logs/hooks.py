@@ -78,7 +78,8 @@ class Hooks:
         error: BaseException | None,
         fields: dict[str, object] | None = None,
     ) -> None:
+        frame = sys._getframe(1)
         body = self._lines.body(
-            level, "python", what, caller=sys._getframe(1), fields=fields, error=error
+            level, "python", what, caller=lambda: frame, fields=fields, error=error
         )
         self._stream.write("L", body)

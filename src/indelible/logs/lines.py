@@ -12,6 +12,7 @@ of a message that is a template, `dyn` says that the message was put together by
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 import time
@@ -23,12 +24,15 @@ from indelible.events.codec import format_time
 from indelible.events.context import Frame, current_frame
 from indelible.logs.encoding import Json, ascii_json
 from indelible.logs.exceptions import ExceptionShower
-from indelible.logs.fields import MAX_ITEMS, Judge, Pseudonyms
+from indelible.logs.fields import Judge, Pseudonyms
 from indelible.logs.literals import Literals
 
 _MAX_MESSAGE: Final = 8_192
 _MAX_TEMPLATES: Final = 4_096
+_MAX_MODULES: Final = 4_096
 _OURS: Final = "indelible.logs."
+_MILLIS: Final = tuple(f"{millis:03d}Z" for millis in range(1_000))
+"""More digits of a second would be some code's in a long log."""
 _CALLERS: Final = 4
 _CORRELATION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CORRELATED: Final = ("request", "trace_id", "span_id")
@@ -36,6 +40,12 @@ _ARGUMENTS: Final = {
     "uvicorn.access": ("client", "method", "path", "http_version", "status_code"),
 }
 """What the arguments of other people's messages are called, by logger: so they are judged by it."""
+
+FindCaller = Callable[[], FrameType | None]
+
+
+def _no_frame() -> None:
+    return None
 
 
 class LineMaker:
@@ -50,6 +60,8 @@ class LineMaker:
         scrub: Callable[[str], str],
     ) -> None:
         self._scrub = scrub
+        # What is visible of a message is its author's: there are few, and nobody's data is kept.
+        self._dynamic = functools.lru_cache(_MAX_TEMPLATES)(self._shown_dynamic)
         self._templates: dict[int, tuple[object, str, bool]] = {}
         self._judge = judge
         self._pseudonyms = pseudonyms
@@ -65,46 +77,54 @@ class LineMaker:
         message: object,
         *,
         at: float | None = None,
-        caller: FrameType | None = None,
+        caller: FindCaller = _no_frame,
         arguments: Sequence[object] | Mapping[str, object] = (),
         fields: Mapping[str, object] | None = None,
         error: BaseException | None = None,
     ) -> str:
         """The line's JSON object without its closing brace.
 
-        `caller` is the innermost frame of the program that logs; without one (another thread
-        writes for it) no message is known to be a literal. `at` is in seconds since 1970.
+        `caller` finds the innermost frame of the program that logs, and is asked where a message
+        or a name isn't known yet; without a frame (another thread writes for it) no message is
+        known to be a literal. `at` is in seconds since 1970.
         """
-        parts = ['{"v":1,"c":"L","t":"', self._time(at), self._head(level, logger)]
+        millis = int((time.time() if at is None else at) * 1_000)
+        second, rest = divmod(millis, 1_000)
+        known, begin = self._second
+        if known != second:
+            begin = self._begin(second)
+        head = self._heads.get((level, logger)) or self._head(level, logger)
         template = self._templates.get(id(message))
         if template is None or template[0] is not message:
             template = self._message(message, caller)
-        parts.append(template[1])
+        line = f"{begin}{_MILLIS[rest]}{head}{template[1]}"
         if arguments and template[2]:
-            parts += (',"a":', self._arguments(logger, arguments, caller))
+            line = f'{line},"a":{self._arguments(logger, arguments, caller)}'
         frame = current_frame()
         if frame is not None:
-            parts.append(self._circumstances(frame))
+            line += self._circumstances(frame)
         if fields:
-            parts += (',"f":', self._fields(fields, caller))
+            line = f'{line},"f":{self._fields(fields, caller)}'
         if error is not None:
-            parts += (',"x":', ascii_json(self._shower.shown(error)))
-        return "".join(parts)
+            line = f'{line},"x":{ascii_json(self._shower.shown(error))}'
+        return line
 
-    def _message(self, message: object, caller: FrameType | None) -> tuple[object, str, bool]:
+    def _message(self, message: object, caller: FindCaller) -> tuple[object, str, bool]:
         """The message, what is shown of it, and whether its arguments are shown beside it."""
         if type(message) is not str:
             return message, '"m":"<object>"', True
-        codes = _codes(caller)
+        codes = _codes(caller())
         text = message[:_MAX_MESSAGE]
-        if any(self._literals.is_literal(message, code) for code in codes):
+        if self._literals.is_literal(message, codes):
             if len(self._templates) >= _MAX_TEMPLATES:
                 self._templates.clear()
             # Kept with what it is of, so that no other object gets its id.
             made = self._templates[id(message)] = (message, f'"m":{ascii_json(text)}', True)
             return made
-        visible = self._scrub(self._literals.visible(text, codes))
-        return message, f'"m":{ascii_json(visible)},"dyn":true', False
+        return message, self._dynamic(self._literals.visible(text, codes)), False
+
+    def _shown_dynamic(self, visible: str) -> str:
+        return f'"m":{ascii_json(self._scrub(visible))},"dyn":true'
 
     def _circumstances(self, frame: Frame) -> str:
         said: dict[str, Json] = {}
@@ -116,9 +136,9 @@ class LineMaker:
                 said[key] = found
         return f",{ascii_json(said)[1:-1]}" if said else ""
 
-    def _fields(self, given: Mapping[str, object], caller: FrameType | None) -> str:
+    def _fields(self, given: Mapping[str, object], caller: FindCaller) -> str:
         def is_name(name: str) -> bool:
-            return any(self._literals.has(name, code) for code in _codes(caller))
+            return any(self._literals.has(name, code) for code in _codes(caller()))
 
         return self._judge.fields(given, is_name)
 
@@ -126,46 +146,57 @@ class LineMaker:
         self,
         logger: str,
         arguments: Sequence[object] | Mapping[str, object],
-        caller: FrameType | None,
+        caller: FindCaller,
     ) -> str:
         if isinstance(arguments, Mapping):
             return self._fields(arguments, caller)
         names = _ARGUMENTS.get(logger)
         if names is not None and len(names) == len(arguments):
             return self._judge.fields(dict(zip(names, arguments, strict=True)), names.__contains__)
-        return ascii_json([self._judge.argument(each) for each in arguments[:MAX_ITEMS]])
+        return self._judge.arguments(arguments)
 
-    def _time(self, at: float | None) -> str:
-        """In milliseconds: a longer run of digits would be some code's in a long log."""
-        millis = int((time.time() if at is None else at) * 1_000)
-        second, rest = divmod(millis, 1_000)
-        known, text = self._second
-        if known != second:
-            text = format_time(second * 1_000_000)[:20]
-            self._second = (second, text)
-        return f"{text}{rest:03d}Z"
+    def _begin(self, second: int) -> str:
+        begin = f'{{"v":1,"c":"L","t":"{format_time(second * 1_000_000)[:20]}'
+        self._second = (second, begin)
+        return begin
 
     def _head(self, level: str, logger: str) -> str:
-        found = self._heads.get((level, logger))
-        if found is None:
-            if len(self._heads) > 4_096:
-                self._heads.clear()
-            found = f'","l":{ascii_json(level[:32])},"n":{ascii_json(logger[:128])},'
-            self._heads[level, logger] = found
+        if len(self._heads) > 4_096:
+            self._heads.clear()
+        head = f'","l":{ascii_json(level[:32].lower())},"n":{ascii_json(logger[:128])},'
+        self._heads[level, logger] = head
+        return head
+
+
+class CallerFinder:
+    """Finds the innermost frame that is neither ours nor of some packages. Safe for threads."""
+
+    def __init__(self, *packages: str) -> None:
+        self._packages = packages
+        self._is_inside: dict[str, bool] = {}
+
+    def __call__(self) -> FrameType | None:
+        frame: FrameType | None = sys._getframe(1)
+        known = self._is_inside
+        while frame is not None:
+            name = frame.f_globals.get("__name__")
+            if type(name) is not str:
+                return frame
+            is_inside = known.get(name)
+            if is_inside is None:
+                is_inside = self._learn(name)
+            if not is_inside:
+                return frame
+            frame = frame.f_back
+        return None
+
+    def _learn(self, module: str) -> bool:
+        if len(self._is_inside) >= _MAX_MODULES:
+            self._is_inside.clear()
+        package = module.partition(".")[0]
+        found = package in self._packages or module.startswith(_OURS)
+        self._is_inside[module] = found
         return found
-
-
-def calling_frame(skipped: frozenset[str]) -> FrameType | None:
-    """The innermost frame that is neither ours nor of one of the packages `skipped`."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_globals.get("__name__")
-        if type(name) is not str:
-            return frame
-        if name.partition(".")[0] not in skipped and not name.startswith(_OURS):
-            return frame
-        frame = frame.f_back
-    return None
 
 
 def _codes(caller: FrameType | None) -> list[CodeType]:

@@ -8,7 +8,7 @@ shown; all else in it is data: `otp for <..> is <..>`. Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import CodeType
 from typing import Final, NamedTuple
 
@@ -34,24 +34,33 @@ class Literals:
     """The texts in code objects, by code object: a program has few that log. Safe for threads."""
 
     def __init__(self) -> None:
-        self._of: dict[CodeType, _Constants] = {}
+        # By id, and each with its code, so that no other gets its id: a code's own hash and
+        # equality look at all that it holds, and equal ones may hold other objects.
+        self._of: dict[int, tuple[CodeType, _Constants]] = {}
+        self._pieces_of: dict[tuple[int, ...], tuple[list[CodeType], list[str]]] = {}
 
-    def is_literal(self, text: str, code: CodeType) -> bool:
-        """Whether this very object is a constant of `code`: what was put together never is."""
-        return self._constants(code).by_id.get(id(text)) is text
+    def is_literal(self, text: str, codes: list[CodeType]) -> bool:
+        """Whether this very object is a constant of one of `codes`: what was put together never
+        is."""
+        known = self._of
+        place = id(text)
+        for code in codes:
+            found = known.get(id(code))
+            constants = self._constants(code) if found is None else found[1]
+            if constants.by_id.get(place) is text:
+                return True
+        return False
 
     def has(self, text: str, code: CodeType) -> bool:
         """Whether a constant of `code` is equal to `text`: a name is one that its author wrote."""
         return text in self._constants(code).names
 
-    def visible(self, text: str, codes: Iterable[CodeType]) -> str:
+    def visible(self, text: str, codes: list[CodeType]) -> str:
         """`text` with all that isn't a piece of a constant of `codes` withheld."""
-        pieces: dict[str, None] = {}
-        for code in codes:
-            pieces.update(dict.fromkeys(self._constants(code).pieces))
+        pieces = [piece for piece in self._pieces(codes) if piece in text]
         shown = []
         end = 0
-        for start, stop in _covered(text, sorted(pieces, key=len, reverse=True)):
+        for start, stop in _covered(text, pieces):
             if start > end:
                 shown.append(_HOLE)
             shown.append(text[start:stop])
@@ -60,17 +69,29 @@ class Literals:
             shown.append(_HOLE)
         return "".join(shown)
 
+    def _pieces(self, codes: list[CodeType]) -> list[str]:
+        """Those of all `codes`, the longest first."""
+        found = self._pieces_of.get(tuple(map(id, codes)))
+        if found is None:
+            if len(self._pieces_of) >= _MAX_CODES:
+                self._pieces_of.clear()
+            pieces = {piece: None for code in codes for piece in self._constants(code).pieces}
+            found = (codes, sorted(pieces, key=len, reverse=True))
+            self._pieces_of[tuple(map(id, codes))] = found
+        return found[1]
+
     def _constants(self, code: CodeType) -> _Constants:
-        found = self._of.get(code)
+        found = self._of.get(id(code))
         if found is None:
             if len(self._of) >= _MAX_CODES:
                 self._of.clear()
             texts = list(_texts(code))[:_MAX_CONSTANTS]
             pieces = {piece: None for text in texts for piece in _pieces(text)}
-            found = self._of[code] = _Constants(
+            constants = _Constants(
                 {id(text): text for text in texts}, frozenset(texts), tuple(pieces)
             )
-        return found
+            found = self._of[id(code)] = (code, constants)
+        return found[1]
 
 
 def _texts(code: CodeType) -> Iterator[str]:
@@ -99,22 +120,21 @@ def _covered(text: str, pieces: list[str]) -> list[tuple[int, int]]:
         start = text.find(piece)
         while start >= 0:
             end = start + len(piece)
-            if _stands_alone(text, start, end) and all(
-                end <= begin or start >= stop for begin, stop in taken
-            ):
-                taken.append((start, end))
+            for begin, stop in taken:
+                if begin < end and start < stop:
+                    break
+            else:
+                if _stands_alone(text, start, end):
+                    taken.append((start, end))
             start = text.find(piece, end)
     return sorted(taken)
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    before, after = text[start - 1 : start], text[end : end + 1]
-    return not (_is_word(before) and _is_word(text[start])) and not (
-        _is_word(after) and _is_word(text[end - 1])
+    return not (start and _is_word(text[start - 1]) and _is_word(text[start])) and not (
+        end < len(text) and _is_word(text[end]) and _is_word(text[end - 1])
     )
 
 
 def _is_word(character: str) -> bool:
-    return (
-        character.isalnum() or character in ("_", "-", ".", "+", "/", "=") if character else False
-    )
+    return character.isalnum() or character in "_-.+/="

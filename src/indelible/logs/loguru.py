@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from indelible.logs.handler import AUDIT, audit_message
-from indelible.logs.lines import calling_frame
+from indelible.logs.lines import CallerFinder
 from indelible.logs.setup import current
 
-_SKIPPED: Final = frozenset(("loguru",))
+_caller: Final = CallerFinder("loguru")
 
 
 def sink(message: Any) -> None:
@@ -30,7 +30,7 @@ def sink(message: Any) -> None:
         str(record["name"]),
         record["message"],
         at=record["time"].timestamp(),
-        caller=calling_frame(_SKIPPED),
+        caller=_caller,
         fields=fields,
         error=None if raised is None else raised.value,
     )

@@ -16,11 +16,11 @@ except ImportError as error:  # pragma: no cover - in an environment without the
     raise ImportError("expected structlog: pip install 'indelible[structlog]'") from error
 
 from indelible.logs.handler import audit_message
-from indelible.logs.lines import calling_frame
+from indelible.logs.lines import CallerFinder
 from indelible.logs.setup import current
 
 _LEVELS: Final = frozenset(("debug", "info", "warning", "error", "critical", "exception"))
-_SKIPPED: Final = frozenset(("structlog", "logging"))
+_caller: Final = CallerFinder("structlog", "logging")
 
 
 def settings(*, min_level: int = 0) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def write_line(logger: Any, method: str, event: MutableMapping[str, Any]) -> NoR
         method if method in _LEVELS else "info",
         name if type(name) is str else "structlog",
         message,
-        caller=calling_frame(_SKIPPED),
+        caller=_caller,
         fields=fields,
         error=error,
     )
