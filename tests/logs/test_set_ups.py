@@ -58,8 +58,8 @@ def test_stderr_that_was_turned_away_from_the_tee_is_refused(tmp_path: Path) -> 
     """Audit events would lie in the open where it leads to: the application is told, and ends."""
     (tmp_path / "indelible.toml").write_text('[trail]\nurl = "sqlite:///trail.db"\n')
     Trail.create(str(tmp_path / "indelible.toml")).close()
-    code = "from indelible import logs; logs.configure(); logs.audit('user.logged_in')"
-    (tmp_path / "program.py").write_text(code)
+    code = ["from indelible import logs", "logs.configure()", "logs.audit('user.logged_in')"]
+    (tmp_path / "program.py").write_text("\n".join(code))
     command = f"{sys.executable} program.py 2>elsewhere"
 
     done = subprocess.run(
@@ -94,7 +94,7 @@ def test_structlogs_loggers_have_names() -> None:
         """
         structlog.get_logger("shop.orders").info("placed")
         structlog.get_logger().info("placed")
-        structlog.get_logger("shop.orders", logger="billing").info("placed")
+        structlog.get_logger("shop.orders").bind(logger="billing").info("placed")
         """,
         configured="""
 import structlog

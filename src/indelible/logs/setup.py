@@ -189,7 +189,7 @@ def _check_that_the_tee_reads(pipe: str, fd: int) -> None:
     if pipe and pipe != name_of_pipe(fd):
         raise ConfigurationError(
             "expected stderr to be the tee's pipe, got something else: gunicorn's capture_output "
-            "and daemon, Celery's --detach, or `2>` turned it; leave that to `indelible tee`"
+            "or daemon, or `2>` turned it; `indelible tee --to-file` is for that"
         )
 
 
