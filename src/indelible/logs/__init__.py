@@ -10,7 +10,7 @@ Under `indelible tee -- COMMAND` audit lines go to the trail, the others on to s
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
 from indelible.events.explicit import ExplicitArguments
 from indelible.logs.fields import Pseudonym, Public, Sealed, Secret
@@ -45,12 +45,13 @@ def audit(action: str, **said: Unpack[ExplicitArguments]) -> None:
 class Handler(SafeHandler):
     """The handler for `logging.config.dictConfig`: `{"class": "indelible.logs.Handler"}`.
 
-    Writes to the stream of `configure`; where that wasn't called it is, with the defaults and the
-    root logger as it is.
+    Beside `class` may stand what `configure` takes (`service`, `fields`, `key_file`, ...): it is
+    called with that, and the root logger stays as it is. Without, the handler writes to the stream
+    that there is.
     """
 
-    def __init__(self) -> None:
-        if not is_configured():
-            configure(root=False)
+    def __init__(self, **settings: Any) -> None:
+        if settings or not is_configured():
+            configure(root=False, **settings)
         running = current()
         super().__init__(running.lines, running.stream, running.auditor)

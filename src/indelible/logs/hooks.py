@@ -1,12 +1,15 @@
 """Uncaught exceptions and warnings go through the stream: as the interpreter prints them, their
-text would forge lines and show whatever stands in it."""
+text would forge lines and show whatever stands in it. SIGTERM ends the stream before the process.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 import warnings
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from indelible.logs.lines import LineMaker
@@ -21,6 +24,7 @@ class Hooks:
         self._lines = lines
         self._stream = stream
         self._before: tuple[Any, Any, Any, Any] | None = None
+        self._ends_at_sigterm = False
 
     def install(self) -> None:
         self._before = (
@@ -33,6 +37,15 @@ class Hooks:
         threading.excepthook = self._uncaught_in_thread
         sys.unraisablehook = self._unraisable
         warnings.showwarning = self._warning
+        # Who stops a service says SIGTERM, and some servers (uvicorn) do so to themselves when they
+        # are done: that is an orderly end, and nothing to be noticed.
+        if (
+            self._stream.is_signed
+            and threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        ):
+            signal.signal(signal.SIGTERM, self._terminated)
+            self._ends_at_sigterm = True
 
     def uninstall(self) -> None:
         if self._before is not None:
@@ -43,6 +56,15 @@ class Hooks:
                 warnings.showwarning,
             ) = self._before
             self._before = None
+        if self._ends_at_sigterm and threading.current_thread() is threading.main_thread():
+            if signal.getsignal(signal.SIGTERM) == self._terminated:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            self._ends_at_sigterm = False
+
+    def _terminated(self, number: int, frame: FrameType | None) -> None:
+        self._stream.close()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
     def _uncaught(
         self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None

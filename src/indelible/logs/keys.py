@@ -25,15 +25,17 @@ FD_VARIABLE: Final = "INDELIBLE_LOG_KEY_FD"
 _MAX_BYTES: Final = 4_096
 
 
-class LogKeys(msgspec.Struct, frozen=True):
+class LogKeys(msgspec.Struct, frozen=True, omit_defaults=True):
     """`master` signs lines, `pseudonym` hashes values; both 32 bytes, base64 on the wire.
 
-    `pseudonym_id` names the pseudonyms' key: after a rotation hashes have another.
+    `pseudonym_id` names the pseudonyms' key: after a rotation hashes have another. `pipe` is the
+    one that the tee reads, where a tee handed the keys over.
     """
 
     master: bytes
     pseudonym: bytes
     pseudonym_id: str
+    pipe: str = ""
 
     def __post_init__(self) -> None:
         if len(self.master) != KEY_BYTES or len(self.pseudonym) != KEY_BYTES:
@@ -68,6 +70,12 @@ def hand_over(keys: LogKeys) -> int:
     fd = os.memfd_create("indelible-log-keys", os.MFD_CLOEXEC)
     os.write(fd, keys.encode())
     return fd
+
+
+def name_of_pipe(fd: int) -> str:
+    """The same for every descriptor of one pipe, and for no two pipes at a time."""
+    status = os.fstat(fd)
+    return f"{status.st_dev}:{status.st_ino}"
 
 
 def keys_from_environment(environment: Mapping[str, str] = os.environ) -> LogKeys | None:

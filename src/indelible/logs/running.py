@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Final
 
+import msgspec
+
 from indelible.errors import ConfigurationError
-from indelible.logs.keys import FD_VARIABLE, LogKeys, hand_over
+from indelible.logs.keys import FD_VARIABLE, LogKeys, hand_over, name_of_pipe
 
 _READ_BYTES: Final = 65_536
 _FORWARDED: Final = (
@@ -38,9 +40,9 @@ class Application:
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         """Raises `ConfigurationError` where it can't be started."""
-        fd = hand_over(keys)
         # The first free one above what shells use: the command's own files get the usual numbers.
         read_end, write_end = os.pipe()
+        fd = hand_over(msgspec.structs.replace(keys, pipe=name_of_pipe(write_end)))
         try:
             self._process = subprocess.Popen(  # noqa: S603 - that is what a tee is for
                 list(command),

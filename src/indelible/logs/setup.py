@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +18,7 @@ from indelible.logs.exceptions import ExceptionShower
 from indelible.logs.fields import FieldRules, Judge, Pseudonyms
 from indelible.logs.handler import AUDIT, SafeHandler, SafeLogger, SafeRootLogger
 from indelible.logs.hooks import Hooks
-from indelible.logs.keys import LogKeys, keys_from_environment, read_key_file
+from indelible.logs.keys import LogKeys, keys_from_environment, name_of_pipe, read_key_file
 from indelible.logs.lines import LineMaker
 from indelible.logs.literals import Literals
 from indelible.logs.sealing import SealingKey
@@ -25,7 +27,7 @@ from indelible.logs.stream import APPLICATION_STUCK, AUDIT_STUCK, LogStream, Stu
 STDERR: Final = 2
 
 
-class Logging(msgspec.Struct, frozen=True):
+class Logging(msgspec.Struct, frozen=True, weakref=True):
     """What a process logs with."""
 
     stream: LogStream
@@ -49,6 +51,8 @@ def make_logging(
 ) -> Logging:
     """The parts, wired. Raises `ConfigurationError`."""
     keys = _handed_keys() if key_file is None else read_key_file(Path(key_file))
+    if keys is not None and key_file is None and fd == STDERR:
+        _check_that_the_tee_reads(keys.pipe, fd)
     if undeclared not in ("withhold", "scrub"):
         raise ConfigurationError(f"expected undeclared as withhold or scrub, got {undeclared!r}")
     scrubbed = scrub or default_scrub()
@@ -103,10 +107,28 @@ def configure(
             made.hooks.install()
 
 
-def dict_config(level: int | str = logging.INFO) -> dict[str, Any]:
+def _end_with_child() -> None:
+    """In a forked child: a process of `multiprocessing` ends by `os._exit`, which only finalizers
+    of its own come before."""
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is not None and _running is not None:
+        # What is a finalizer now is forgotten when such a process begins; this comes after.
+        util.register_after_fork(_running, lambda _: util.Finalize(None, close, exitpriority=-100))
+
+
+def close() -> None:
+    """Say that this process's stream ends: for who ends the process by `os._exit`."""
+    if _running is not None:
+        _running.stream.close()
+
+
+os.register_at_fork(after_in_child=_end_with_child)
+
+
+def dict_config(level: int | str = logging.INFO, **settings: Any) -> dict[str, Any]:
     """For whoever configures logging by a dictionary (gunicorn's `logconfig_dict`, uvicorn's
     `log_config`, Django's `LOGGING`): every logger's records through the safe handler, servers'
-    own handlers taken away."""
+    own handlers taken away. `settings` are those of `configure`."""
     servers = (
         "uvicorn",
         "uvicorn.access",
@@ -121,7 +143,7 @@ def dict_config(level: int | str = logging.INFO) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "handlers": {"safe": {"class": "indelible.logs.Handler"}},
+        "handlers": {"safe": {"class": "indelible.logs.Handler", **settings}},
         "root": {"level": level, "handlers": ["safe"]},
         "loggers": {name: {"level": level, "handlers": [], "propagate": True} for name in servers},
     }
@@ -159,6 +181,16 @@ def _handed_keys() -> LogKeys | None:
     if _keys is None:
         _keys = keys_from_environment()
     return _keys
+
+
+def _check_that_the_tee_reads(pipe: str, fd: int) -> None:
+    """Raises `ConfigurationError` where something turned stderr to a file or to nowhere: audit
+    events would be there, in the open, instead of in the trail."""
+    if pipe and pipe != name_of_pipe(fd):
+        raise ConfigurationError(
+            "expected stderr to be the tee's pipe, got something else: gunicorn's capture_output "
+            "or daemon, or `2>` turned it; `indelible tee --to-file` is for that"
+        )
 
 
 def _pseudonym_key(keys: LogKeys | None) -> tuple[bytes, str]:

@@ -28,9 +28,18 @@ def settings(*, min_level: int = 0) -> dict[str, Any]:
     return {
         "processors": [structlog.contextvars.merge_contextvars, write_line],
         "wrapper_class": bound_logger(min_level),
-        "logger_factory": structlog.ReturnLoggerFactory(),
+        "logger_factory": _Named,
         "cache_logger_on_first_use": True,
     }
+
+
+class _Named:
+    """What `structlog.get_logger("shop.orders")` wraps: it has a name, and nothing else to do."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: object = None) -> None:
+        self.name = name
 
 
 def bound_logger(min_level: int) -> type[Any]:
@@ -52,7 +61,9 @@ def write_line(logger: Any, method: str, event: MutableMapping[str, Any]) -> NoR
     fields: dict[str, object] = dict(event)
     message = fields.pop("event", "")
     error = _error_of(fields.pop("exc_info", None))
-    name = fields.pop("logger", None)
+    name = fields.pop("logger", None) or getattr(logger, "name", None)
+    if name is None and (frame := _caller()) is not None:
+        name = frame.f_globals.get("__name__")
     body = running.lines.body(
         method if method in _LEVELS else "info",
         name if type(name) is str else "structlog",
