@@ -24,6 +24,7 @@ import msgspec
 
 from indelible.errors import ConfigurationError
 from indelible.logs.encoding import Json, ascii_json, letters, size_text
+from indelible.logs.safe_names import SAFE_NUMBERS, SAFE_TEXTS
 
 MAX_TEXT: Final = 8_192
 """Characters of one field; what is behind them is cut, and that is said."""
@@ -31,98 +32,6 @@ MAX_ITEMS: Final = 64
 _MAX_DEPTH: Final = 4
 _MAX_BITS: Final = 4_096
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
-
-SAFE_NUMBERS: Final = frozenset(
-    [
-        "attempt",
-        "attempts",
-        "batch",
-        "batch_size",
-        "bytes",
-        "count",
-        "cpu_ms",
-        "depth",
-        "duration_ms",
-        "duration_s",
-        "elapsed_ms",
-        "elapsed_s",
-        "errors",
-        "exit_code",
-        "failed",
-        "height",
-        "http_status",
-        "index",
-        "interval_s",
-        "latency_ms",
-        "length",
-        "level",
-        "limit",
-        "line",
-        "lineno",
-        "max_attempts",
-        "memory_bytes",
-        "minute",
-        "offset",
-        "page",
-        "page_size",
-        "pages",
-        "percent",
-        "pid",
-        "port",
-        "position",
-        "priority",
-        "progress",
-        "queue_size",
-        "rate",
-        "remaining",
-        "retries",
-        "retry",
-        "rows",
-        "seconds",
-        "size",
-        "skipped",
-        "status",
-        "status_code",
-        "step",
-        "thread_count",
-        "timeout_s",
-        "total",
-        "total_ms",
-        "version",
-        "width",
-        "workers",
-    ]
-)
-"""Names under which numbers, times and UUIDs pass: none of them is ever a secret or a person's."""
-
-SAFE_TEXTS: Final = frozenset(
-    [
-        "app",
-        "component",
-        "encoding",
-        "environment",
-        "event_name",
-        "http_method",
-        "http_version",
-        "locale",
-        "method",
-        "module",
-        "operation",
-        "phase",
-        "queue",
-        "release",
-        "route",
-        "scheme",
-        "service",
-        "signal",
-        "state",
-        "task_name",
-        "thread",
-        "unit",
-        "worker",
-    ]
-)
-"""Names under which short plain words pass: what programs, not people, are called."""
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:/{}<>*+-]{1,64}")
 
 
