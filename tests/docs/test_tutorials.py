@@ -26,7 +26,7 @@ _SERVER = re.compile(
     r"(indelible tee [^|]*-- )?(uvicorn|gunicorn|celery|python manage.py runserver)"
 )
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d{3}Z")
-_PLACE = re.compile(r"\b\d+ (?=TIME)")
+_PLACE = re.compile(r"(?<!\S)\d+ (?=TIME)")
 _ID = re.compile(r'"(id|request)":"[0-9a-z]{16,32}"')
 _PSEUDONYM = re.compile(r"~\w+:\w+")
 _PATIENCE_S = 60.0
