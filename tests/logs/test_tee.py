@@ -388,6 +388,18 @@ def test_an_existing_stream_is_read_with_its_key_file(site: Site) -> None:
     lost = subprocess.run(command, input=b"", cwd=site.directory, capture_output=True, check=False)
     assert lost.returncode == 2
     assert b"what comes could be a replay" in lost.stderr
+    seen.unlink()
+    again = [INDELIBLE, "tee", "--key-file", str(key), "--"]
+    code = f"import os; os.write(2, {written!r})"
+    for _ in range(2):  # a command's stream is one of the key's as well
+        subprocess.run(
+            [*again, sys.executable, "-c", code],
+            cwd=site.directory,
+            capture_output=True,
+            check=True,
+        )
+    assert len(site.events("user.x")) == 2
+    assert site.noticed()["log.replayed"]["count"] == "3"
     key.chmod(0o644)
     refused = subprocess.run(
         command, input=b"", cwd=site.directory, capture_output=True, check=False

@@ -43,7 +43,11 @@ from indelible.trail import Trail
     help="Of a journal that isn't this machine's own.",
 )
 @click.option("--once", is_flag=True, help="Of a file or journal: stop at its present end.")
-@click.option("--key-file", type=click.Path(path_type=Path), help="For these: their keys (0600).")
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    help="The keys (0600), which the writer reads, too; without, a command is handed new ones.",
+)
 @click.option("--make-key", type=click.Path(path_type=Path), help="Make such a file, and end.")
 @click.option("--to-file", type=click.Path(path_type=Path), help="Application lines go there.")
 @click.option("--max-bytes", type=int, default=64 * 2**20, show_default=True, help="Of that file.")
@@ -103,10 +107,9 @@ def command(
         raise click.UsageError(
             "expected either a command behind `--`, or one of --stdin, --file and --journal"
         )
-    if bool(command_line) != (key_file is None):
+    if not command_line and key_file is None:
         raise click.UsageError(
-            "expected --key-file with --stdin, --file and --journal, and only there: "
-            "`--make-key FILE` makes one"
+            "expected --key-file with --stdin, --file and --journal: `--make-key FILE` makes one"
         )
     if once and from_file is None and from_journal is None:
         raise click.UsageError("expected --once with --file or --journal")
@@ -153,8 +156,8 @@ def command(
         before=None if position is None else position.position.read,
     )
     with session.running(command_line[0] if command_line else "-"):
-        if position is None:
-            session.status = _run(command_line, keys, session, linger_s)
+        if command_line:
+            session.status = _run(command_line, keys, session, position, linger_s)
         elif source.has_end:
             session.follow(source, name, position, once=once)
         else:
@@ -168,13 +171,19 @@ def _new_keys(directory: Path) -> LogKeys:
     return LogKeys.new(pseudonym_key(directory), time.strftime("%b%y", time.gmtime()).lower())
 
 
-def _run(command_line: tuple[str, ...], keys: LogKeys, session: Session, linger_s: float) -> int:
+def _run(
+    command_line: tuple[str, ...],
+    keys: LogKeys,
+    session: Session,
+    position: PositionFile | None,
+    linger_s: float,
+) -> int:
     started: list[int] = []
     with forwarded_signals(lambda: started[0] if started else None):
-        application = Application(command_line, keys)
+        application = Application(command_line, keys, linger_s=linger_s)
         started.append(application.pid)
         try:
-            session.read(application.read(linger_s))
+            session.follow(application, "command", position)
         finally:
             status = application.close()
     return status

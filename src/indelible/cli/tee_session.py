@@ -74,20 +74,18 @@ class Session:
             finally:
                 self._trail.close()
 
-    def read(self, data: Iterable[bytes]) -> None:
-        """Read a stream to its end."""
-        for each in self._telling_shed(data):
-            self._tee.feed(each)
-        self._tee.finish()
-
-    def follow(self, source: Input, name: str, position: PositionFile, *, once: bool) -> None:
-        """Read on in a stream whose position is kept. It moves on behind what is durable: events
-        in the journal, irregularities noticed, and lines at the end of the branch, unless nobody
-        took them for a second."""
+    def follow(
+        self, source: Input, name: str, position: PositionFile | None, *, once: bool = False
+    ) -> None:
+        """Read a stream to its end, or on in it. `position`, where it is kept, moves on behind what
+        is durable: events in the journal, irregularities noticed, and lines at the end of the
+        branch, unless nobody took them for a second."""
         is_saved = True
         ask_at = time.monotonic() + _SILENT_S
         for data in self._telling_shed(source.read()):
             self._tee.feed(data)
+            if position is None:
+                continue
             if not data and not source.has_end and time.monotonic() >= ask_at:
                 ask_at = time.monotonic() + _SILENT_S
                 self._ask_for_silent(position)
@@ -97,11 +95,12 @@ class Session:
                 is_saved = True
         if source.has_end:
             self._tee.finish()
-        else:
+        elif position is not None:
             if once and time.time() - position.position.asked_at >= _SILENT_S:
                 self._ask_for_silent(position)
             self._tee.pause()
-        self._save(source, name, position)
+        if position is not None:
+            self._save(source, name, position)
 
     def _save(self, source: Input, name: str, position: PositionFile) -> None:
         if not source.has_end:

@@ -10,7 +10,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -31,15 +31,20 @@ _FORWARDED: Final = (
 
 class Application:
     """The command, started. Its standard input and output are ours; it finds the keys on an open
-    descriptor whose number is in its environment."""
+    descriptor whose number is in its environment. What it writes to stderr is an `Input`."""
+
+    has_end: ClassVar = True
 
     def __init__(
         self,
         command: Sequence[str],
         keys: LogKeys,
+        *,
+        linger_s: float,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         """Raises `ConfigurationError` where it can't be started."""
+        self._linger_s = linger_s
         # The first free one above what shells use: the command's own files get the usual numbers.
         read_end, write_end = os.pipe()
         fd = hand_over(msgspec.structs.replace(keys, pipe=name_of_pipe(write_end)))
@@ -64,7 +69,7 @@ class Application:
     def pid(self) -> int:
         return self._process.pid
 
-    def read(self, linger_s: float) -> Iterator[bytes]:
+    def read(self) -> Iterator[bytes]:
         """What it writes to stderr, until that is closed; or, once the command ended, until nothing
         came for `linger_s`: a process that it left behind may hold the other end for ever."""
         ended = threading.Event()
@@ -72,7 +77,7 @@ class Application:
         poll = select.poll()
         poll.register(self._read_end, select.POLLIN)
         while True:
-            if not poll.poll(int(linger_s * 1_000) if ended.is_set() else 200):
+            if not poll.poll(int(self._linger_s * 1_000) if ended.is_set() else 200):
                 if ended.is_set():
                     return
                 yield b""
@@ -81,6 +86,9 @@ class Application:
             if not data:
                 return
             yield data
+
+    def place(self, unread: int) -> None:
+        """See `Input.place`: nowhere."""
 
     def close(self) -> int:
         """Wait for its end; its exit status, as `subprocess` has it."""
