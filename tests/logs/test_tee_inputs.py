@@ -352,7 +352,7 @@ def test_two_tees_of_one_key_are_refused(site: LogSite) -> None:
             "another file than --file",
         ),
     ],
-    ids=["key", "both", "command", "none", "directory", "once", "itself"],
+    ids=["key", "both", "none", "directory", "once", "itself"],
 )
 def test_mistakes_are_told(site: LogSite, arguments: list[str], told: str) -> None:
     """What can't be read is an error that says what was expected, with exit code 2."""
