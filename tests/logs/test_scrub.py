@@ -109,6 +109,14 @@ def test_default_rules_obey_what_users_rules_must() -> None:
     assert {rule.data_class for rule in DEFAULT_RULES} == set(DATA_CLASSES)
 
 
+@pytest.mark.parametrize("anchor", ["^", "$", r"\A", r"\Z"])
+def test_a_shape_with_an_anchor_is_refused(anchor: str) -> None:
+    """It would never match: the rule would find nothing, and nobody would know."""
+    with pytest.raises(ConfigurationError, match=re.escape(f"got {anchor}:")):
+        Scrubber(extra_rules=[Rule("ours", "personal", "abc", shape=f"[^$]a|{anchor}abc")])
+    Scrubber(extra_rules=[Rule("ours", "personal", "abc", shape=r"[^$]abc|\^|\$|[]^]")])
+
+
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [

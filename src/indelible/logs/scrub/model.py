@@ -21,6 +21,8 @@ Judge = Callable[[re.Match[str]], Span | None]
 _KIND: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _LOOK: Final = re.compile(r"\(\?<?[=!]")
 _QUANTIFIER: Final = re.compile(r"[*+?]|\{(\d*)(,?)(\d*)\}")
+_ATOM: Final = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]|\\.|[\^$]", re.DOTALL)
+_ANCHORS: Final = {"^", "$", r"\A", r"\Z", r"\z"}
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -84,6 +86,12 @@ def check_rule(rule: Rule) -> None:
             raise ConfigurationError(
                 f"rule {rule.kind}: expected a regular expression: {error}"
             ) from None
+    for found in _ATOM.finditer(rule.shape):
+        if found[0] in _ANCHORS:
+            raise ConfigurationError(
+                f"rule {rule.kind}: expected a shape without anchors, got {found[0]}: a text has a "
+                "new line before and after it there"
+            )
     if slow := find_slow(rule.pattern):
         raise ConfigurationError(f"rule {rule.kind}: {slow}, or a text could make it slow")
 
