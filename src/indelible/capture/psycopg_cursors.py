@@ -140,15 +140,19 @@ class CapturedCursor:
 
     def _hand_over(self, rows: list[Any], *, exhausted: bool) -> list[Any]:
         """The fetched `rows` as the application is about to get them."""
-        access = self._access
-        if access is None:
-            return rows
         if self._are_whole:
-            loaded, rows = rows, access.visible(rows)
-        else:
+            return self._hand_over_whole(rows, exhausted=exhausted)
+        if self._access is not None:
             loaded, self._loaded[:] = self._loaded[:], ()
-        access.hand_over(loaded, exhausted=exhausted and not self._is_scrolled)
+            self._access.hand_over(loaded, exhausted=exhausted and not self._is_scrolled)
         return rows
+
+    def _hand_over_whole(self, rows: list[Any], *, exhausted: bool) -> list[Any]:
+        if self._access is None:
+            return rows
+        shown = self._access.visible(rows)
+        self._access.hand_over(rows, exhausted=exhausted and not self._is_scrolled)
+        return shown
 
     def _hand_over_one(self, row: Any) -> Any:
         """The same, of a row that was fetched alone."""
@@ -159,11 +163,15 @@ class CapturedCursor:
 
     def _hand_over_next(self, row: Any) -> Any:
         """The same, of an iteration: the server's cursor has fetched a whole page for it, which
-        other fetches pass over."""
-        if self._access is not None and not self._are_whole:
-            self._page += self._loaded
-            self._loaded[:] = [self._page.popleft()]
-        return self._hand_over([row], exhausted=False)[0]
+        other fetches pass over, and which stays as it was made when the row factory changes."""
+        if self._access is None:
+            return row
+        self._page += self._loaded
+        if not self._page:
+            return self._hand_over_whole([row], exhausted=False)[0]
+        self._loaded.clear()
+        self._access.hand_over([self._page.popleft()], exhausted=False)
+        return row
 
     def _close_access(self) -> None:
         access, self._access = self._access, None

@@ -234,6 +234,30 @@ def test_a_page_that_is_iterated_over_is_passed_over_by_other_fetches(
     assert [n for n, _ in read_by(trail, ALICE)] == [1, 3, 2, 4, 6, 7]
 
 
+@pytest.mark.parametrize("factories", [("tuple", "dict"), ("dict", "tuple")], ids="-".join)
+def test_a_row_factory_that_changes_amid_a_page_changes_the_next_one(
+    site: Site, trail: Trail, driver: Driver, factories: tuple[str, str]
+) -> None:
+    """As psycopg has it: rows of the page that is under way were made before."""
+    site.database.execute("INSERT INTO person SELECT n, 'n' || n FROM generate_series(1, 9) AS n")
+    first, then = (getattr(psycopg.rows, f"{each}_row") for each in factories)
+
+    def say(connection: Any) -> Iterator[object]:
+        with contextlib.closing(connection), connection.cursor("named") as cursor:
+            cursor.itersize = 2
+            cursor.row_factory = first
+            cursor.execute("SELECT name FROM person ORDER BY id")
+            yield next(cursor)
+            cursor.row_factory = then
+            yield from (next(cursor), next(cursor), cursor.fetchone(), next(cursor), next(cursor))
+
+    plain = list(say(driver.plain(site.database.url("app"))))
+    with acting_as(ALICE):
+        captured = list(say(driver.captured(site.database.url("app"))))
+    assert captured == plain
+    assert [n for n, _ in read_by(trail, ALICE)] == [1, 2, 3, 5, 4, 6]
+
+
 @pytest.mark.parametrize("name", [None, "named"])
 def test_rows_that_are_scrolled_back_to_count(
     connection: Any, site: Site, trail: Trail, name: str | None
