@@ -86,6 +86,9 @@ def _safe(name: str, sink: Sink, kind: type[logging.Logger] = SafeLogger, **sett
     )
 
 
+# Fields are written out at each call: a name is shown that stands in the code that logs.
+
+
 def _works(logger: logging.Logger, handler: logging.Handler) -> dict[str, Callable[[], None]]:
     logger.addHandler(handler)
 

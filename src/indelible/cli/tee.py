@@ -180,10 +180,10 @@ def _run(
 ) -> int:
     started: list[int] = []
     with forwarded_signals(lambda: started[0] if started else None):
-        application = Application(command_line, keys, linger_s=linger_s)
+        application = Application(command_line, keys)
         started.append(application.pid)
         try:
-            session.follow(application, "command", position)
+            session.follow(application.stderr(linger_s), "command", position)
         finally:
             status = application.close()
     return status

@@ -6,7 +6,7 @@ import contextlib
 import os
 import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import ClassVar, Final, Protocol
 
@@ -38,15 +38,23 @@ class DescriptorInput:
 
     has_end: ClassVar = True
 
-    def __init__(self, fd: int) -> None:
+    def __init__(
+        self, fd: int, *, is_over: Callable[[], bool] = lambda: False, linger_s: float = 0.0
+    ) -> None:
+        """Once it `is_over` it ends where nothing came for `linger_s`, too."""
         self._fd = fd
+        self._is_over = is_over
+        self._linger_ms = int(linger_s * 1_000)
 
     def read(self) -> Iterator[bytes]:
         """See `Input.read`."""
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         while True:
-            if not poll.poll(_WAKE_MS):
+            is_over = self._is_over()
+            if not poll.poll(self._linger_ms if is_over else _WAKE_MS):
+                if is_over:
+                    return
                 yield b""
                 continue
             data = os.read(self._fd, _READ_BYTES)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
-from typing import ClassVar, Final
+from typing import Final
 
 import msgspec
 
 from indelible.errors import ConfigurationError
+from indelible.logs.inputs import DescriptorInput
 from indelible.logs.keys import FD_VARIABLE, LogKeys, hand_over, name_of_pipe
 
-_READ_BYTES: Final = 65_536
 _FORWARDED: Final = (
     signal.SIGTERM,
     signal.SIGHUP,
@@ -31,20 +30,15 @@ _FORWARDED: Final = (
 
 class Application:
     """The command, started. Its standard input and output are ours; it finds the keys on an open
-    descriptor whose number is in its environment. What it writes to stderr is an `Input`."""
-
-    has_end: ClassVar = True
+    descriptor whose number is in its environment."""
 
     def __init__(
         self,
         command: Sequence[str],
         keys: LogKeys,
-        *,
-        linger_s: float,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         """Raises `ConfigurationError` where it can't be started."""
-        self._linger_s = linger_s
         # The first free one above what shells use: the command's own files get the usual numbers.
         read_end, write_end = os.pipe()
         fd = hand_over(msgspec.structs.replace(keys, pipe=name_of_pipe(write_end)))
@@ -69,26 +63,12 @@ class Application:
     def pid(self) -> int:
         return self._process.pid
 
-    def read(self) -> Iterator[bytes]:
+    def stderr(self, linger_s: float) -> DescriptorInput:
         """What it writes to stderr, until that is closed; or, once the command ended, until nothing
         came for `linger_s`: a process that it left behind may hold the other end for ever."""
         ended = threading.Event()
         threading.Thread(target=self._wait, args=(ended,), daemon=True).start()
-        poll = select.poll()
-        poll.register(self._read_end, select.POLLIN)
-        while True:
-            if not poll.poll(int(self._linger_s * 1_000) if ended.is_set() else 200):
-                if ended.is_set():
-                    return
-                yield b""
-                continue
-            data = os.read(self._read_end, _READ_BYTES)
-            if not data:
-                return
-            yield data
-
-    def place(self, unread: int) -> None:
-        """See `Input.place`: nowhere."""
+        return DescriptorInput(self._read_end, is_over=ended.is_set, linger_s=linger_s)
 
     def close(self) -> int:
         """Wait for its end; its exit status, as `subprocess` has it."""
