@@ -40,6 +40,8 @@ _COMMANDS: Final = (
     "state",
     "reverse",
     "verify",
+    "export",
+    "key",
     "tee",
     "scan",
     "demo",
