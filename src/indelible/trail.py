@@ -44,6 +44,7 @@ from indelible.transport.databases import CapturedDatabases
 from indelible.transport.journal import Journal
 from indelible.transport.journal_files import JournalDirectory
 from indelible.transport.outbox import OutboxReader
+from indelible.transport.producer_signing import ProducerSigner
 
 F = TypeVar("F", bound=Callable[..., Any])
 _POLL_S: Final = 0.02
@@ -65,7 +66,13 @@ class Trail(Questions):
         self._policy = policy
         self._store = store
         self._keys = keys
-        self._journal = Journal(policy.journals, buffer_events=policy.relay.buffer_events)
+        self._journal = Journal(
+            policy.journals,
+            buffer_events=policy.relay.buffer_events,
+            new_signer=lambda producer_id, epoch: ProducerSigner(
+                producer_id, epoch, keys.enrolment_key
+            ),
+        )
         self._databases = CapturedDatabases(
             policy, store, self._journal, keys.context_key, self.notice
         )
@@ -459,9 +466,12 @@ class Trail(Questions):
         Raises `VerificationError`. Here the key is this trail's own: a party that trusts nobody
         here runs `indelible verify` with a key and pins of its own.
         """
-        key = self._keys.signing_key.verifier_key
         return verify_trail(
-            self._policy.trail, key, seen=seen, progress=progress or (lambda done, of: None)
+            self._policy.trail,
+            self._keys.signing_key.verifier_key,
+            seen=seen,
+            enrolment=self._keys.enrolment_key.verifier_key,
+            progress=progress or (lambda done, of: None),
         )
 
     def notices(self) -> Sequence[Notice]:

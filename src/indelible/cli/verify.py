@@ -15,6 +15,7 @@ from indelible.cli.output import console, print_json, progress_bar
 from indelible.events.codec import format_time
 from indelible.integrity.keys import load_public_key
 from indelible.integrity.pins import Pin, load_pin, state_directory, store_pin
+from indelible.integrity.producers import Signed
 from indelible.integrity.verifier import Progress, Verification, verify_trail
 from indelible.policy import Policy
 from indelible.tlog import VerifierKey
@@ -34,6 +35,12 @@ from indelible.tlog import VerifierKey
     help="Of FILE: whose signature is to say that it is complete.",
 )
 @click.option(
+    "--enrolment",
+    type=VKEY,
+    metavar="VKEY",
+    help="The key that enrols processes, from whom you trust.",
+)
+@click.option(
     "--trail", type=click.Path(path_type=Path, dir_okay=False), help="Another copy of the trail."
 )
 @click.option("--only-new", is_flag=True, help="Hash only what came since the last verification.")
@@ -48,6 +55,7 @@ def command(
     file: Path | None,
     key: VerifierKey | None,
     verifier: VerifierKey | None,
+    enrolment: VerifierKey | None,
     trail: Path | None,
     only_new: bool,
     state: Path | None,
@@ -70,8 +78,9 @@ def command(
         policy = policy_of(config)
         trail = trail or policy.trail
         key = key or load_public_key(policy.keys)
+        enrolment = enrolment or load_public_key(policy.keys, "enrolment")
     with progress_bar("verifying") as progress:
-        found, pin = _verify(trail, key, state, only_new, progress)
+        found, pin = _verify(trail, key, enrolment, state, only_new, progress)
     if as_json:
         print_json([found])
         return
@@ -82,6 +91,7 @@ def command(
         f"hashed again: {found.size - found.since} entries · index, {found.batches} batches and "
         f"{found.sources} sources built again and equal"
     )
+    out.print(_signed_text(found.signed))
     out.print(_remembered(pin))
     if found.quarantined or found.unacknowledged:
         out.print(
@@ -94,20 +104,46 @@ def command(
 def verify_and_pin(policy: Policy, progress: Progress) -> Verification:
     """The trail of `policy`, verified as the command does it by default."""
     key = load_public_key(policy.keys)
-    return _verify(policy.trail, key, None, only_new=False, progress=progress)[0]
+    enrolment = load_public_key(policy.keys, "enrolment")
+    return _verify(policy.trail, key, enrolment, None, only_new=False, progress=progress)[0]
 
 
 def _verify(
-    trail: Path, key: VerifierKey, state: Path | None, only_new: bool, progress: Progress
+    trail: Path,
+    key: VerifierKey,
+    enrolment: VerifierKey | None,
+    state: Path | None,
+    only_new: bool,
+    progress: Progress,
 ) -> tuple[Verification, Pin | None]:
     """What was found, and what was remembered before."""
     directory = state or state_directory(dict(os.environ))
     pin = load_pin(directory, key.name)
     found = verify_trail(
-        trail, key, seen=pin.seen if pin else None, only_new=only_new, progress=progress
+        trail,
+        key,
+        seen=pin.seen if pin else None,
+        only_new=only_new,
+        enrolment=enrolment,
+        progress=progress,
     )
     store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))
     return found, pin
+
+
+def _signed_text(signed: Signed) -> str:
+    by = signed.enrolment or "whoever enrolled them (--enrolment would say)"
+    text = (
+        f"signed by the processes that made them: {signed.entries} entries of {signed.producers} "
+        f"processes, of which {signed.ended} ended in order · enrolled by {by}"
+    )
+    if signed.open:
+        text += f" · not yet, or killed before: {signed.open} entries"
+    if signed.holes or signed.broken:
+        text += (
+            f" · beside gaps: {signed.holes} statements, {signed.broken} processes from there on"
+        )
+    return text
 
 
 def _remembered(pin: Pin | None) -> str:
