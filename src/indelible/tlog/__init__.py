@@ -53,6 +53,7 @@ from indelible.tlog.merkle import (
     verify_inclusion,
 )
 from indelible.tlog.note import (
+    MAX_NOTE_BYTES,
     AmbiguousKeyError,
     MalformedNoteError,
     Note,
@@ -95,6 +96,7 @@ __all__ = [
     "FULL_WIDTH",
     "HASH_BYTES",
     "MAX_ENTRY_BYTES",
+    "MAX_NOTE_BYTES",
     "MAX_PROOF_HASHES",
     "MAX_SIZE",
     "TILE_HEIGHT",
