@@ -40,6 +40,8 @@ _COMMANDS: Final = (
     "state",
     "reverse",
     "verify",
+    "serve",
+    "export",
     "tee",
     "scan",
     "demo",

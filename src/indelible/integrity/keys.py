@@ -61,12 +61,12 @@ def load_keys(directory: Path) -> TrailKeys:
     Raises `ConfigurationError` where one is missing, damaged, or readable by others than its owner.
     """
     try:
-        signing_key = SigningKey.parse(_read_private(directory / "trail.key"))
+        signing_key = SigningKey.parse(read_private(directory / "trail.key"))
     except MalformedKeyError as error:
         raise ConfigurationError(f"{directory / 'trail.key'}: {error}") from None
     path = directory / "context.key"
     try:
-        context_key = bytes.fromhex(_read_private(path))
+        context_key = bytes.fromhex(read_private(path))
     except ValueError:
         context_key = b""
     if len(context_key) != _CONTEXT_KEY_BYTES:
@@ -85,7 +85,11 @@ def load_public_key(directory: Path) -> VerifierKey:
         raise ConfigurationError(f"{path}: {error}") from None
 
 
-def _read_private(path: Path) -> str:
+def read_private(path: Path) -> str:
+    """The ASCII text in a file of secrets, without the spaces around it.
+
+    Raises `ConfigurationError`, also where others than the owner may read the file.
+    """
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise ConfigurationError(
