@@ -14,8 +14,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from indelible.integrity.fetching import HttpFetcher
+from indelible.integrity.remote import RemoteVerification, verify_remote
+from indelible.integrity.tokens import read_token_file
+from indelible.tlog import SigningKey
 from tests.servers import free_port
 
 COMMAND = (sys.executable, "-c", "from indelible.cli import main; main()")
@@ -99,6 +103,15 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+def verified(
+    url: str, key: SigningKey, *, token_file: Path | None = None, **options: Any
+) -> RemoteVerification:
+    """What `indelible verify --url` finds."""
+    token = None if token_file is None else read_token_file(token_file)
+    with contextlib.closing(HttpFetcher(url, token)) as fetcher:
+        return verify_remote(fetcher, key.verifier_key, with_bodies=token is not None, **options)
 
 
 class Answer(NamedTuple):

@@ -1,28 +1,45 @@
-"""`indelible verify`: is the trail whole, and what its key signed?"""
+"""`indelible verify`: is the trail whole, and what its key signed?
+
+A trail on another machine is verified without a database driver: only a trail's file needs one.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
-from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG, JSON
 from indelible.cli.output import console, print_json, progress_bar
 from indelible.errors import ConfigurationError
 from indelible.events.codec import format_time
+from indelible.integrity.fetching import HttpFetcher
 from indelible.integrity.keys import load_public_key
 from indelible.integrity.pins import Pin, load_pin, state_directory, store_pin
-from indelible.integrity.verifier import verify_trail
+from indelible.integrity.remote import RemoteVerification, verify_remote
+from indelible.integrity.tokens import read_token_file
 from indelible.tlog import MalformedKeyError, VerifierKey
+
+if TYPE_CHECKING:
+    from indelible.integrity.verifier import Verification
 
 
 @click.command("verify")
 @click.option("--key", metavar="VKEY", help="The trail's public key, from whom you trust.")
 @click.option(
     "--trail", type=click.Path(path_type=Path, dir_okay=False), help="Another copy of the trail."
+)
+@click.option("--url", metavar="URL", help="A trail that is served, or was exported, there.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --url: hold bodies against their heads, too, with the token in this file (0600).",
 )
 @click.option("--only-new", is_flag=True, help="Hash only what came since the last verification.")
 @click.option(
@@ -35,6 +52,8 @@ from indelible.tlog import MalformedKeyError, VerifierKey
 def command(
     key: str | None,
     trail: Path | None,
+    url: str | None,
+    token_file: Path | None,
     only_new: bool,
     state: Path | None,
     as_json: bool,
@@ -42,16 +61,33 @@ def command(
 ) -> None:
     """Hash everything stored again, build the index again, and hold both against the checkpoint.
 
+    With --url and --key it is a trail on another machine: its checkpoint, tiles and heads, and with
+    a token its bodies; the index isn't served.
+
     Remembers what it verified, outside of the trail, and refuses a trail that went backwards or
     another history. Exits with 3 and names the first index that is wrong.
     """
+    directory = state or state_directory(dict(os.environ))
+    if url is not None:
+        if trail is not None or key is None:
+            raise click.UsageError(
+                "expected --key with --url, and no --trail: who serves a trail can't be asked for "
+                "the key to check it with"
+            )
+        _verify_url(url, _parse(key), token_file, directory, only_new=only_new, as_json=as_json)
+        return
+    if token_file is not None:
+        raise click.UsageError("expected --url with --token-file")
+    # Only here: what reads a trail's file needs SQLite.
+    from indelible.cli.opening import policy_of
+    from indelible.integrity.verifier import verify_trail
+
     if trail is None or key is None:
         policy = policy_of(config)
         trail = trail or policy.trail
         verifier_key = load_public_key(policy.keys) if key is None else _parse(key)
     else:
         verifier_key = _parse(key)
-    directory = state or state_directory(dict(os.environ))
     pin = load_pin(directory, verifier_key.name)
     with progress_bar("verifying") as progress:
         found = verify_trail(
@@ -66,8 +102,7 @@ def command(
         print_json([found])
         return
     out = console()
-    out.print(f"whole: {found.size} entries of {found.origin} are what was signed")
-    out.print(f"root: {found.root.hex()}")
+    _print_tree(out, found)
     out.print(
         f"hashed again: {found.size - found.since} entries · index, {found.batches} batches and "
         f"{found.sources} sources built again and equal"
@@ -79,6 +114,46 @@ def command(
             f"{found.unacknowledged} (see `indelible status`)"
         )
     out.print(f"assurance: {found.assurance}", style="bold")
+
+
+def _verify_url(
+    url: str,
+    key: VerifierKey,
+    token_file: Path | None,
+    directory: Path,
+    *,
+    only_new: bool,
+    as_json: bool,
+) -> None:
+    token = None if token_file is None else read_token_file(token_file)
+    pin = load_pin(directory, key.name)
+    with (
+        contextlib.closing(HttpFetcher(url, token)) as fetcher,
+        progress_bar("verifying") as progress,
+    ):
+        found = verify_remote(
+            fetcher,
+            key,
+            seen=pin.seen if pin else None,
+            only_new=only_new,
+            with_bodies=token is not None,
+            progress=progress,
+        )
+    store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))
+    if as_json:
+        print_json([found])
+        return
+    out = console()
+    _print_tree(out, found)
+    what = "heads and bodies" if found.with_bodies else "heads; no bodies"
+    out.print(f"hashed again: {found.size - found.since} entries ({what}) · the index isn't served")
+    out.print(_remembered(pin))
+    out.print(f"assurance: {found.assurance}", style="bold")
+
+
+def _print_tree(out: Console, found: Verification | RemoteVerification) -> None:
+    out.print(f"whole: {found.size} entries of {found.origin} are what was signed")
+    out.print(f"root: {found.root.hex()}")
 
 
 def _parse(key: str) -> VerifierKey:
