@@ -1,4 +1,4 @@
-"""`indelible export --log`: a folder that any web server serves, at one checkpoint or another."""
+"""`indelible export log`: a folder that any web server serves, at one checkpoint or another."""
 
 from __future__ import annotations
 
@@ -281,16 +281,17 @@ def test_an_export_killed_at_any_moment_leaves_a_whole_state(
 
 
 def test_the_command(trail: Maker, tmp_path: Path) -> None:
-    """It says what it did, as text and as JSON; without what to export it is a usage error."""
+    """It says what it did, as text and as JSON; without a folder it is a usage error."""
     config = ("--config", str(write_config(trail.path)))
 
     def run(*arguments: str, exit_code: int = 0) -> str:
-        done = subprocess.run([*COMMAND, "export", *arguments, *config], capture_output=True)
+        done = subprocess.run([*COMMAND, "export", "log", *arguments, *config], capture_output=True)
         assert done.returncode == exit_code
         return (done.stdout + done.stderr).decode()
 
     folder = str(tmp_path / "folder")
-    assert f"{folder} has 702 entries of {ORIGIN}" in run("--log", folder).replace("\n", "")
-    again = json.loads(run("--log", folder, "--json"))
+    said = run(folder)
+    assert f"{folder}: 702 entries of {ORIGIN}, 702 more than before; 8 files written" in said
+    again = json.loads(run(folder, "--json"))
     assert (again["size"], again["since"], again["files"]) == (702, 702, 0)
-    assert "expected what to export: --log FOLDER" in run(exit_code=2)
+    assert "Missing argument 'FOLDER'" in run(exit_code=2)

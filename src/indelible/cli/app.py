@@ -42,6 +42,7 @@ _COMMANDS: Final = (
     "verify",
     "serve",
     "export",
+    "key",
     "tee",
     "scan",
     "demo",

@@ -14,23 +14,35 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from indelible.cli.options import CONFIG, JSON
+from indelible.cli.options import CONFIG, JSON, VKEY
 from indelible.cli.output import console, print_json, progress_bar
-from indelible.errors import ConfigurationError
 from indelible.events.codec import format_time
 from indelible.integrity.fetching import HttpFetcher
 from indelible.integrity.keys import load_public_key
 from indelible.integrity.pins import Pin, load_pin, state_directory, store_pin
 from indelible.integrity.remote import RemoteVerification, verify_remote
+from indelible.integrity.seen import Progress
 from indelible.integrity.tokens import read_token_file
-from indelible.tlog import MalformedKeyError, VerifierKey
+from indelible.tlog import VerifierKey
 
 if TYPE_CHECKING:
     from indelible.integrity.verifier import Verification
+    from indelible.policy import Policy
 
 
 @click.command("verify")
-@click.option("--key", metavar="VKEY", help="The trail's public key, from whom you trust.")
+@click.argument(
+    "file", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True)
+)
+@click.option(
+    "--key", type=VKEY, metavar="VKEY", help="The trail's public key, from whom you trust."
+)
+@click.option(
+    "--verifier",
+    type=VKEY,
+    metavar="VKEY",
+    help="Of FILE: whose signature is to say that it is complete.",
+)
 @click.option(
     "--trail", type=click.Path(path_type=Path, dir_okay=False), help="Another copy of the trail."
 )
@@ -50,7 +62,9 @@ if TYPE_CHECKING:
 @JSON
 @CONFIG
 def command(
-    key: str | None,
+    file: Path | None,
+    key: VerifierKey | None,
+    verifier: VerifierKey | None,
     trail: Path | None,
     url: str | None,
     token_file: Path | None,
@@ -61,43 +75,39 @@ def command(
 ) -> None:
     """Hash everything stored again, build the index again, and hold both against the checkpoint.
 
+    Remembers what it verified, outside of the trail, and refuses a trail that went backwards or
+    another history. Exits with 3 and names the first index that is wrong.
+
     With --url and --key it is a trail on another machine: its checkpoint, tiles and heads, and with
     a token its bodies; the index isn't served.
 
-    Remembers what it verified, outside of the trail, and refuses a trail that went backwards or
-    another history. Exits with 3 and names the first index that is wrong.
+    With FILE, which `indelible export` wrote, that is verified instead; no trail is needed.
     """
-    directory = state or state_directory(dict(os.environ))
+    if file is not None:
+        from indelible.cli.evidence import show_evidence
+
+        show_evidence(file, key, verifier, as_json=as_json)
+        return
+    if verifier is not None:
+        raise click.UsageError("expected a FILE with --verifier")
     if url is not None:
         if trail is not None or key is None:
             raise click.UsageError(
                 "expected --key with --url, and no --trail: who serves a trail can't be asked for "
                 "the key to check it with"
             )
-        _verify_url(url, _parse(key), token_file, directory, only_new=only_new, as_json=as_json)
+        _show_remote(url, key, token_file, state, only_new=only_new, as_json=as_json)
         return
     if token_file is not None:
         raise click.UsageError("expected --url with --token-file")
-    # Only here: what reads a trail's file needs SQLite.
-    from indelible.cli.opening import policy_of
-    from indelible.integrity.verifier import verify_trail
-
     if trail is None or key is None:
+        from indelible.cli.opening import policy_of
+
         policy = policy_of(config)
         trail = trail or policy.trail
-        verifier_key = load_public_key(policy.keys) if key is None else _parse(key)
-    else:
-        verifier_key = _parse(key)
-    pin = load_pin(directory, verifier_key.name)
+        key = key or load_public_key(policy.keys)
     with progress_bar("verifying") as progress:
-        found = verify_trail(
-            trail,
-            verifier_key,
-            seen=pin.seen if pin else None,
-            only_new=only_new,
-            progress=progress,
-        )
-    store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))
+        found, pin = _verify(trail, key, state, only_new, progress)
     if as_json:
         print_json([found])
         return
@@ -116,16 +126,17 @@ def command(
     out.print(f"assurance: {found.assurance}", style="bold")
 
 
-def _verify_url(
+def _show_remote(
     url: str,
     key: VerifierKey,
     token_file: Path | None,
-    directory: Path,
+    state: Path | None,
     *,
     only_new: bool,
     as_json: bool,
 ) -> None:
     token = None if token_file is None else read_token_file(token_file)
+    directory = state or state_directory(dict(os.environ))
     pin = load_pin(directory, key.name)
     with (
         contextlib.closing(HttpFetcher(url, token)) as fetcher,
@@ -156,11 +167,25 @@ def _print_tree(out: Console, found: Verification | RemoteVerification) -> None:
     out.print(f"root: {found.root.hex()}")
 
 
-def _parse(key: str) -> VerifierKey:
-    try:
-        return VerifierKey.parse(key)
-    except MalformedKeyError as error:
-        raise ConfigurationError(f"--key: {error}") from None
+def verify_and_pin(policy: Policy, progress: Progress) -> Verification:
+    """The trail of `policy`, verified as the command does it by default."""
+    key = load_public_key(policy.keys)
+    return _verify(policy.trail, key, None, only_new=False, progress=progress)[0]
+
+
+def _verify(
+    trail: Path, key: VerifierKey, state: Path | None, only_new: bool, progress: Progress
+) -> tuple[Verification, Pin | None]:
+    """What was found, and what was remembered before."""
+    from indelible.integrity.verifier import verify_trail
+
+    directory = state or state_directory(dict(os.environ))
+    pin = load_pin(directory, key.name)
+    found = verify_trail(
+        trail, key, seen=pin.seen if pin else None, only_new=only_new, progress=progress
+    )
+    store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))
+    return found, pin
 
 
 def _remembered(pin: Pin | None) -> str:

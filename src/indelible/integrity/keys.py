@@ -60,10 +60,7 @@ def load_keys(directory: Path) -> TrailKeys:
 
     Raises `ConfigurationError` where one is missing, damaged, or readable by others than its owner.
     """
-    try:
-        signing_key = SigningKey.parse(read_private(directory / "trail.key"))
-    except MalformedKeyError as error:
-        raise ConfigurationError(f"{directory / 'trail.key'}: {error}") from None
+    signing_key = load_signing_key(directory / "trail.key")
     path = directory / "context.key"
     try:
         context_key = bytes.fromhex(read_private(path))
@@ -72,6 +69,32 @@ def load_keys(directory: Path) -> TrailKeys:
     if len(context_key) != _CONTEXT_KEY_BYTES:
         raise ConfigurationError(f"{path}: expected {_CONTEXT_KEY_BYTES} bytes as hexadecimal")
     return TrailKeys(signing_key, context_key)
+
+
+def create_signing_key(path: Path, name: str) -> SigningKey:
+    """Make a key called `name` at `path` (0600): a verifier's, say.
+
+    Raises `ConfigurationError` where there is a file, nothing can be written, or `name` can't be
+    that of a key.
+    """
+    try:
+        key = SigningKey.generate(name)
+        _write_new(path, key.export_private().encode() + b"\n")
+    except MalformedKeyError as error:
+        raise ConfigurationError(str(error)) from None
+    except FileExistsError:
+        raise ConfigurationError(f"expected no file at {path} yet, there is one") from None
+    except OSError as error:
+        raise ConfigurationError(f"can't write a key at {path}: {error.strerror}") from None
+    return key
+
+
+def load_signing_key(path: Path) -> SigningKey:
+    """The private key at `path`; raises what `load_keys` does."""
+    try:
+        return SigningKey.parse(read_private(path))
+    except MalformedKeyError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
 
 
 def load_public_key(directory: Path) -> VerifierKey:

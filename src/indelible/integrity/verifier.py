@@ -43,13 +43,15 @@ from indelible.tlog import (
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What was verified, and what that is worth.
 
-    `since` is the size from which on entries were hashed again: 0 for all of them.
+    `checkpoint` is the signed note. `since` is the size from which on entries were hashed again: 0
+    for all of them.
     """
 
     origin: str
     size: int
     root: bytes
     vkey: str
+    checkpoint: str
     since: int
     batches: int
     sources: int
@@ -95,6 +97,7 @@ def verify_trail(
             size=size,
             root=trail.root,
             vkey=str(key),
+            checkpoint=(trail.checkpoint or b"").decode(),
             since=since,
             batches=sum(1 for _ in audit.batches()),
             sources=len(audit.sources()),
