@@ -165,7 +165,7 @@ def test_an_answer_that_never_ends_is_given_up(script: Script, raw: Raw) -> None
         (b"HTTP/1.1 206 Partial\r\n\r\nx", "came 206"),
         (b"HTTP/1.1 503 Busy\r\n\r\n", "came 503"),
         (b"SSH-2.0-OpenSSH\r\n", "something else"),
-        (b"", "something else|reset|closed"),
+        (b"", "a closed connection|reset by peer"),
         (OK + b"X: " + b"y" * 70_000 + b"\r\n\r\n", "something else"),
         (OK + b"X: y\r\n" * 200 + b"\r\n", "something else"),
     ],
@@ -281,6 +281,15 @@ def test_a_token_is_sent_to_this_machine_or_over_tls() -> None:
     for url in ("https://trail.example.com/", "http://localhost:1/", "http://[::1]:1/"):
         HttpFetcher(url, TOKEN).close()
     HttpFetcher("http://trail.example.com/").close()
+
+
+def test_an_address_of_ipv6_needs_no_port() -> None:
+    """Its end isn't taken for one."""
+    with (
+        contextlib.closing(HttpFetcher("http://[::1]/", timeout_s=TIMEOUT_S)) as fetcher,
+        pytest.raises(UnreachableTrailError, match="from ::1:80/checkpoint"),
+    ):
+        fetcher.fetch("checkpoint", max_bytes=1)
 
 
 def test_over_tls_the_certificate_is_checked(

@@ -183,6 +183,24 @@ def test_a_damaged_trail_isn_t_exported_over_a_sound_one(trail: Maker, tmp_path:
     assert files_of(folder) == before
 
 
+def test_no_file_outside_of_the_folder_is_written(trail: Maker, tmp_path: Path) -> None:
+    """Whoever may write to the folder can't turn an export's rights against other files."""
+    folder = tmp_path / "folder"
+    export(trail, folder)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    trail.fill([10])
+    (folder / ".new").symlink_to(victim)
+    checkpoint = folder / "checkpoint"
+    (tmp_path / "moved").write_bytes(checkpoint.read_bytes())
+    checkpoint.unlink()
+    checkpoint.symlink_to(tmp_path / "moved")
+    moved = (tmp_path / "moved").read_bytes()
+    assert export(trail, folder)[1] == 713
+    assert (victim.read_text(), (tmp_path / "moved").read_bytes()) == ("precious", moved)
+    assert not checkpoint.is_symlink()
+
+
 def test_two_exports_don_t_write_at_once(trail: Maker, tmp_path: Path) -> None:
     """The second is told so, and can be run again."""
     folder = tmp_path / "folder"

@@ -245,6 +245,8 @@ def test_what_is_wrong_at_the_start_is_said(trail: Maker, tmp_path: Path) -> Non
         at = f"127.0.0.1:{taken.getsockname()[1]}"
         assert "can't listen at" in refused("--log", "--listen", at, *config, exit_code=2)
     secret = tmp_path / "token"
+    missing = refused("--log", "--token-file", str(secret), *config, exit_code=2)
+    assert f"expected a token at {secret}: No such file" in missing
     for text, mode, said in (
         ("x" * 64, 0o644, "chmod 600"),
         ("short", 0o600, "expected a token of 32"),

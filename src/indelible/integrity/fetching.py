@@ -213,10 +213,12 @@ def _parse_url(url: str) -> tuple[http.client.HTTPConnection, str]:
             "expected the URL of a trail, as in https://trail.example.com/, without a user, a "
             "query or a fragment"
         )
+    prefix = parts.path.rstrip("/")
+    # Of an address of IPv6 without a port `http.client` would take the end for one.
     if parts.scheme == "http":
-        return http.client.HTTPConnection(host, port), parts.path.rstrip("/")
+        return http.client.HTTPConnection(host, port or 80), prefix
     context = ssl.create_default_context()
-    return http.client.HTTPSConnection(host, port, context=context), parts.path.rstrip("/")
+    return http.client.HTTPSConnection(host, port or 443, context=context), prefix
 
 
 def _describe(error: Exception) -> str:
@@ -227,4 +229,6 @@ def _describe(error: Exception) -> str:
         return f"a certificate that isn't trusted ({error.verify_message})"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, ConnectionError):
+        return "a closed connection"
     return f"something else ({type(error).__name__})"

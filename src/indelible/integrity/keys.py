@@ -108,8 +108,8 @@ def load_public_key(directory: Path) -> VerifierKey:
         raise ConfigurationError(f"{path}: {error}") from None
 
 
-def read_private(path: Path) -> str:
-    """The ASCII text in a file of secrets, without the spaces around it.
+def read_private(path: Path, what: str = "a key") -> str:
+    """The ASCII text in a file of secrets, without the spaces around it; `what` it should be.
 
     Raises `ConfigurationError`, also where others than the owner may read the file.
     """
@@ -120,9 +120,9 @@ def read_private(path: Path) -> str:
             )
         return path.read_text(encoding="ascii").strip()
     except OSError as error:
-        raise ConfigurationError(f"expected a key at {path}: {error.strerror}") from None
+        raise ConfigurationError(f"expected {what} at {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigurationError(f"expected a key at {path}, came other bytes") from None
+        raise ConfigurationError(f"expected {what} at {path}, came other bytes") from None
 
 
 def _write_new(path: Path, content: bytes) -> None:

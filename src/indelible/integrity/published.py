@@ -6,7 +6,7 @@ could neither check them nor hold us to them.
 
 from __future__ import annotations
 
-from indelible.errors import VerificationError
+from indelible.integrity.faults import MissingEntryError
 from indelible.integrity.resources import (
     Kind,
     NotPublishedError,
@@ -52,9 +52,8 @@ class PublishedTree:
         first = tile.n * FULL_WIDTH
         entries = list(self._reader.committed(first, first + tile.width - 1))
         if len(entries) != tile.width:
-            raise VerificationError(
-                f"index {first + len(entries)}: expected an entry that the checkpoint covers, "
-                "there is none"
+            raise MissingEntryError(
+                first + len(entries), f"the checkpoint covers {self.checkpoint.size} entries"
             )
         if kind is Kind.HEADS:
             return encode_bundle([entry.head for entry in entries])

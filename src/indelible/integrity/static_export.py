@@ -197,7 +197,9 @@ class _Export:
         if _holds(path, content):
             return
         unfinished = self._folder / _UNFINISHED
-        with unfinished.open("wb") as file:
+        # Never into a file that is there: whoever serves the folder may have put a link to another.
+        unfinished.unlink(missing_ok=True)
+        with unfinished.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -49,7 +49,7 @@ def read_token_file(path: Path) -> Token:
 
     Where there is no such file, where others may read it, or where it holds something else.
     """
-    text = read_private(path)
+    text = read_private(path, "a token")
     if not _TOKEN.fullmatch(text):
         raise ConfigurationError(
             f"expected a token of 32 letters, digits or more in {path}, came another text: "
