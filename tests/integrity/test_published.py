@@ -25,7 +25,21 @@ from indelible.integrity.resources import (
 )
 from indelible.store.sqlite import SqliteTrail
 from indelible.testing.tamper import replace_checkpoint
-from indelible.tlog import SigningKey, Size, Tile, leaf_hash, parse_bundle, root_of, sign_checkpoint
+from indelible.tlog import (
+    Algorithm,
+    SigningKey,
+    Size,
+    Tile,
+    add_signatures,
+    cosign_note,
+    format_note,
+    leaf_hash,
+    open_checkpoint,
+    parse_bundle,
+    parse_note,
+    root_of,
+    sign_checkpoint,
+)
 from tests.integrity.trails import ORIGIN, Maker
 
 TILES = st.builds(Tile, st.integers(0, 3), st.integers(0, 2**40), st.integers(1, 256))
@@ -181,3 +195,21 @@ def test_a_checkpoint_that_isn_t_the_trail_s_is_not_passed_on(maker: Maker) -> N
             trail.current()
     replace_checkpoint(maker.path, note)
     assert trail.current().checkpoint.size == 11
+
+
+def test_a_cosigned_checkpoint_is_passed_on_as_it_is(maker: Maker) -> None:
+    """Witnesses' signatures under the trail's own are for the reader to judge."""
+    maker.fill([10])
+    note = parse_note(PublishedTrail(maker.store).current().note)
+    witness = SigningKey.generate("witness.example/w", Algorithm.COSIGNATURE_V1)
+    cosigned = format_note(add_signatures(note, [cosign_note(note.text, witness, time=1)]))
+    replace_checkpoint(maker.path, cosigned)
+    tree = PublishedTrail(maker.store).current()
+    assert tree.note == cosigned
+    opened = open_checkpoint(
+        tree.note,
+        origin=ORIGIN,
+        log_key=maker.key.verifier_key,
+        witness_keys=[witness.verifier_key],
+    )
+    assert [each.key for each in opened.cosignatures] == [witness.verifier_key]

@@ -7,6 +7,7 @@ import http.client
 import socket
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,6 +233,18 @@ def test_it_stops_cleanly_while_connections_are_open(trail: Maker) -> None:
         assert server.stop() == (0, "")
         kept.close()
         halfway.close()
+
+
+def test_who_comes_when_all_connections_are_taken_is_told_so(trail: Maker) -> None:
+    """503, and let in once there is room again."""
+    with served(trail.path) as server:
+        held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(256)]
+        assert get(server.url + "checkpoint").status == 503
+        for connection in held:
+            connection.close()
+        deadline = time.monotonic() + 30
+        while get(server.url + "checkpoint").status != 200:
+            assert time.monotonic() < deadline
 
 
 def test_what_is_wrong_at_the_start_is_said(trail: Maker, tmp_path: Path) -> None:
