@@ -7,19 +7,20 @@ import http.client
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from indelible.cli import main
 from indelible.errors import ConfigurationError
 from indelible.integrity.resources import parse_bodies
 from indelible.server.serving import Address
 from indelible.testing.tamper import replace_checkpoint
 from indelible.tlog import open_checkpoint, parse_bundle
 from tests.integrity.trails import ORIGIN, Maker
-from tests.servers import free_port
 from tests.serving import COMMAND, Served, get, served, write_config, write_token
 
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -44,13 +45,21 @@ def server(trail: Maker, token_file: Path) -> Iterator[Served]:
         yield server
 
 
-def refused(*arguments: str, exit_code: int) -> str:
-    done = subprocess.run(
-        [*COMMAND, "serve", *arguments], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == exit_code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """What the command says that doesn't come to serve."""
+
+    def run(*arguments: str, exit_code: int) -> str:
+        monkeypatch.setattr(sys, "argv", ["indelible", "serve", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == exit_code
+        return capsys.readouterr().err
+
+    return run
 
 
 def test_it_says_what_it_serves_and_where(server: Served) -> None:
@@ -247,16 +256,12 @@ def test_who_comes_when_all_connections_are_taken_is_told_so(trail: Maker) -> No
             assert time.monotonic() < deadline
 
 
-def test_what_is_wrong_at_the_start_is_said(trail: Maker, tmp_path: Path) -> None:
+def test_what_is_wrong_at_the_start_is_said(trail: Maker, tmp_path: Path, refused: Refused) -> None:
     """No trail, no option, no address, a token that others can read or guess: exit code 2."""
     config = ("--config", str(write_config(trail.path)))
     assert "expected what to serve: --log" in refused(*config, exit_code=2)
     nowhere = ("--config", str(write_config(tmp_path / "none.db")))
     assert "expected a trail at" in refused("--log", *nowhere, exit_code=2)
-    taken = socket.create_server(("127.0.0.1", free_port()))
-    with taken:
-        at = f"127.0.0.1:{taken.getsockname()[1]}"
-        assert "can't listen at" in refused("--log", "--listen", at, *config, exit_code=2)
     secret = tmp_path / "token"
     missing = refused("--log", "--token-file", str(secret), *config, exit_code=2)
     assert f"expected a token at {secret}: No such file" in missing
@@ -269,6 +274,20 @@ def test_what_is_wrong_at_the_start_is_said(trail: Maker, tmp_path: Path) -> Non
         secret.chmod(mode)
         message = refused("--log", "--token-file", str(secret), *config, exit_code=2)
         assert said in message and text not in message
+
+
+def test_a_port_that_is_taken_is_said(trail: Maker, server: Served) -> None:
+    """By address, before anything is answered."""
+    at = f"127.0.0.1:{server.port}"
+    config = str(write_config(trail.path))
+    done = subprocess.run(
+        [*COMMAND, "serve", "--log", "--listen", at, "--config", config],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"can't listen at {at}: Address already in use" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["8000", "localhost:", "[::1:80", "h:99999", "a b:1", "h:-1", ""])
@@ -302,7 +321,7 @@ def test_without_the_extra_the_command_says_what_to_install(trail: Maker) -> Non
 
 
 @pytest.mark.long
-def test_a_trail_that_stays_locked_is_said_so(tmp_path: Path) -> None:
+def test_a_trail_that_stays_locked_is_said_so(tmp_path: Path, refused: Refused) -> None:
     """Another process that keeps the file to itself: exit code 4, after the store's patience."""
     maker = Maker(tmp_path / "trail.db")
     maker.close()

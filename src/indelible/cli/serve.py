@@ -48,11 +48,11 @@ def command(tlog: bool, listen: str, token_file: Path | None, config: Path) -> N
         raise ConfigurationError(
             f"serving needs {error.name}: pip install 'indelible[server]'"
         ) from None
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     address = Address.parse(listen)
     token = None if token_file is None else read_token_file(token_file)
     with contextlib.closing(SqliteReader(policy_of(config).trail)) as reader:
         trail = PublishedTrail(reader)
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
         serve(
             make_application(trail, token),
             address,
