@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indelible.errors import VerificationError
+from indelible.integrity.faults import MissingEntryError
 from indelible.integrity.published import PublishedTrail
 from indelible.integrity.resources import (
     Kind,
@@ -24,9 +25,11 @@ from indelible.integrity.resources import (
     parse_path,
 )
 from indelible.store.sqlite import SqliteTrail
+from indelible.store.sqlite_file import open_connection
 from indelible.testing.tamper import replace_checkpoint
 from indelible.tlog import (
     Algorithm,
+    MalformedTileError,
     SigningKey,
     Size,
     Tile,
@@ -195,6 +198,19 @@ def test_a_checkpoint_that_isn_t_the_trail_s_is_not_passed_on(maker: Maker) -> N
             trail.current()
     replace_checkpoint(maker.path, note)
     assert trail.current().checkpoint.size == 11
+
+
+def test_a_tile_that_was_cut_is_not_passed_on(maker: Maker) -> None:
+    """Nor a bundle whose entries aren't all there: damage is found before a reader does."""
+    maker.fill([300])
+    tree = PublishedTrail(maker.store).current()
+    with contextlib.closing(open_connection(maker.path)) as connection:
+        connection.execute("UPDATE tile SET hashes = substr(hashes, 1, 64) WHERE id = 1")
+        connection.execute("DELETE FROM block WHERE n = 1")
+    with pytest.raises(MalformedTileError, match=r"tile/0/001.p/45: expected 1440 bytes, came 64"):
+        tree.read(Resource(Kind.TILE, Tile(0, 1, 45)))
+    with pytest.raises(MissingEntryError, match="index 256: the checkpoint covers 301 entries"):
+        tree.read(Resource(Kind.HEADS, Tile(0, 1, 45)))
 
 
 def test_a_cosigned_checkpoint_is_passed_on_as_it_is(maker: Maker) -> None:

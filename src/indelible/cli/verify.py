@@ -83,6 +83,8 @@ def command(
 
     With FILE, which `indelible export` wrote, that is verified instead; no trail is needed.
     """
+    if file is not None and url is not None:
+        raise click.UsageError("expected FILE or --url, got both")
     if file is not None:
         from indelible.cli.evidence import show_evidence
 

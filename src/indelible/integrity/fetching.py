@@ -66,15 +66,16 @@ class HttpFetcher:
 
     def fetch(self, path: str, *, max_bytes: int, with_token: bool = False) -> bytes | None:
         is_kept = self._socket is not None
+        deadline = time.monotonic() + self._timeout_s
         try:
             try:
-                return self._fetch(path, max_bytes, with_token)
+                return self._fetch(path, max_bytes, with_token, deadline)
             except ConnectionError:
                 # A server may close a connection between two answers.
                 if not is_kept:
                     raise
                 self.close()
-                return self._fetch(path, max_bytes, with_token)
+                return self._fetch(path, max_bytes, with_token, deadline)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             raise UnreachableTrailError(
@@ -88,11 +89,10 @@ class HttpFetcher:
         self._connection.close()
         self._socket = None
 
-    def _fetch(self, path: str, max_bytes: int, with_token: bool) -> bytes | None:
-        deadline = time.monotonic() + self._timeout_s
+    def _fetch(self, path: str, max_bytes: int, with_token: bool, deadline: float) -> bytes | None:
         connection = self._connection
         if self._socket is None:
-            connection.timeout = self._timeout_s
+            connection.timeout = _left(deadline)
             connection.connect()
             self._socket = connection.sock = _DeadlineSocket(connection.sock)
         self._socket.deadline = deadline

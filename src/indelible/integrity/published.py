@@ -23,6 +23,7 @@ from indelible.tlog import (
     VerifierKey,
     encode_bundle,
     open_checkpoint,
+    read_exact,
 )
 
 
@@ -38,7 +39,7 @@ class PublishedTree:
     def read_tile(self, tile: Tile) -> bytes:
         """The hashes of the tile, or of its first `tile.width`: a `tlog.TileReader`."""
         self._check(Resource(Kind.TILE, tile))
-        return self._reader.read_tile(tile)
+        return read_exact(self._reader, tile)
 
     def read(self, resource: Resource) -> bytes:
         """The bytes of what is under the checkpoint, also where it is wider there by now.

@@ -194,6 +194,9 @@ class _Export:
 
     def _put(self, path: Path, content: bytes) -> None:
         """The file is whole and on disk behind this; its name is behind `_sync_folders`."""
+        depth = len(path.relative_to(self._folder).parts)
+        # Also where an export that was killed had written it: nobody synced its name then.
+        self._touched.update(path.parents[:depth])
         if _holds(path, content):
             return
         unfinished = self._folder / _UNFINISHED
@@ -203,12 +206,8 @@ class _Export:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        folder = path.parent
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            self._touched.update(folder.parents[: len(folder.relative_to(self._folder).parts)])
+        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.replace(path)
-        self._touched.add(folder)
         self._files += 1
 
     def _sync_folders(self) -> None:

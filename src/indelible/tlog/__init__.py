@@ -88,6 +88,7 @@ from indelible.tlog.tiles import (
     new_tiles,
     parse_bundle_path,
     parse_tile_path,
+    read_exact,
     tile_of_tree,
     tile_path,
 )
@@ -154,6 +155,7 @@ __all__ = [
     "parse_proof",
     "parse_signatures",
     "parse_tile_path",
+    "read_exact",
     "root_of",
     "sign_checkpoint",
     "sign_note",
