@@ -16,12 +16,13 @@ import pytest
 
 from indelible.cli import main
 from indelible.errors import ConfigurationError
+from indelible.integrity.faults import RollbackError
 from indelible.integrity.resources import parse_bodies
 from indelible.server.serving import Address
-from indelible.testing.tamper import replace_checkpoint
+from indelible.testing.tamper import copy_trail, replace_checkpoint
 from indelible.tlog import open_checkpoint, parse_bundle
 from tests.integrity.trails import ORIGIN, Maker
-from tests.serving import COMMAND, Served, get, served, write_config, write_token
+from tests.serving import COMMAND, Served, get, served, verified, write_config, write_token
 
 FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -208,6 +209,25 @@ def test_a_trail_that_grows_is_served_as_far_as_it_is_signed(tmp_path: Path) -> 
         checkpoint = get(server.url + "checkpoint").content
         assert checkpoint == maker.store.state().checkpoint
     maker.close()
+
+
+def test_another_file_in_the_trail_s_place_is_what_is_served(tmp_path: Path) -> None:
+    """A backup that was put back shows as the rollback that it is, without a restart."""
+    maker = Maker(tmp_path / "trail.db")
+    maker.fill([400])
+    copy_trail(maker.path, tmp_path / "backup.db")
+    maker.fill([300])
+    maker.close()
+    with served(maker.path) as server:
+        seen = verified(server.url, maker.key).seen
+        maker.path.rename(tmp_path / "gone.db")
+        answer = get(server.url + "checkpoint")
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        (tmp_path / "backup.db").rename(maker.path)
+        assert get(server.url + "tile/0/002.p/190").status == 404
+        with pytest.raises(RollbackError, match="last seen size 702, offered 401"):
+            verified(server.url, maker.key, seen=seen)
+        assert verified(server.url, maker.key).size == 401
 
 
 def test_damage_is_said_to_nobody_but_the_operator(tmp_path: Path) -> None:

@@ -11,9 +11,7 @@ import click
 from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG
 from indelible.errors import ConfigurationError
-from indelible.integrity.published import PublishedTrail
 from indelible.integrity.tokens import read_token_file
-from indelible.store.sqlite_reader import SqliteReader
 
 
 @click.command("serve")
@@ -44,14 +42,14 @@ def command(tlog: bool, listen: str, token_file: Path | None, config: Path) -> N
     try:
         from indelible.server.application import make_application
         from indelible.server.serving import Address, serve
+        from indelible.server.trail_file import TrailFile
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"serving needs {error.name}: pip install 'indelible[server]'"
         ) from None
     address = Address.parse(listen)
     token = None if token_file is None else read_token_file(token_file)
-    with contextlib.closing(SqliteReader(policy_of(config).trail)) as reader:
-        trail = PublishedTrail(reader)
+    with contextlib.closing(TrailFile(policy_of(config).trail)) as trail:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
         serve(
             make_application(trail, token),

@@ -17,7 +17,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from indelible.errors import DeliveryError, IndelibleError
-from indelible.integrity.published import PublishedTrail
 from indelible.integrity.resources import (
     CHECKPOINT_PATH,
     Kind,
@@ -25,6 +24,7 @@ from indelible.integrity.resources import (
     parse_path,
 )
 from indelible.integrity.tokens import Token
+from indelible.server.trail_file import TrailFile
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _EACH_TIME: Final = "no-cache"
 _NOWHERE: Final = "no-store"
 
 
-def make_application(trail: PublishedTrail, token: Token | None) -> Starlette:
+def make_application(trail: TrailFile, token: Token | None) -> Starlette:
     """The ASGI application; without a token there are no bodies."""
 
     # Not coroutines: reading waits for a disk, so it is done in a thread.
