@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from indelible.cli import main
 from indelible.errors import ConfigurationError
 from indelible.integrity.faults import RollbackError
 from indelible.integrity.resources import parse_bodies
@@ -46,21 +46,30 @@ def server(trail: Maker, token_file: Path) -> Iterator[Served]:
         yield server
 
 
-Refused = Callable[..., str]
-
-
-@pytest.fixture
-def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """What the command says that doesn't come to serve."""
-
-    def run(*arguments: str, exit_code: int) -> str:
-        monkeypatch.setattr(sys, "argv", ["indelible", "serve", *arguments])
-        with pytest.raises(SystemExit) as ended:
+RUN_EACH = """
+import contextlib, io, json, sys
+from indelible.cli import main
+for arguments in json.load(sys.stdin):
+    sys.argv = ["indelible", "serve", *arguments]
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
             main()
-        assert ended.value.code == exit_code
-        return capsys.readouterr().err
+        except SystemExit as ended:
+            print(json.dumps([ended.code, said.getvalue()]))
+"""
 
-    return run
+
+def refused(*commands: Sequence[str]) -> list[tuple[int, str]]:
+    """Exit code and stderr of each; all in one process, as none of them comes to serve."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_EACH],
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    return [(code, said) for code, said in map(json.loads, done.stdout.splitlines())]
 
 
 def test_it_says_what_it_serves_and_where(server: Served) -> None:
@@ -276,24 +285,31 @@ def test_who_comes_when_all_connections_are_taken_is_told_so(trail: Maker) -> No
             assert time.monotonic() < deadline
 
 
-def test_what_is_wrong_at_the_start_is_said(trail: Maker, tmp_path: Path, refused: Refused) -> None:
-    """No trail, no option, no address, a token that others can read or guess: exit code 2."""
+def test_what_is_wrong_at_the_start_is_said(trail: Maker, tmp_path: Path) -> None:
+    """No trail, no option, a token that others can read or guess: exit code 2."""
     config = ("--config", str(write_config(trail.path)))
-    assert "expected what to serve: --log" in refused(*config, exit_code=2)
     nowhere = ("--config", str(write_config(tmp_path / "none.db")))
-    assert "expected a trail at" in refused("--log", *nowhere, exit_code=2)
-    secret = tmp_path / "token"
-    missing = refused("--log", "--token-file", str(secret), *config, exit_code=2)
-    assert f"expected a token at {secret}: No such file" in missing
-    for text, mode, said in (
-        ("x" * 64, 0o644, "chmod 600"),
-        ("short", 0o600, "expected a token of 32"),
-        ("two words of secret " * 4, 0o600, "expected a token of 32"),
-    ):
-        secret.write_text(text)
-        secret.chmod(mode)
-        message = refused("--log", "--token-file", str(secret), *config, exit_code=2)
-        assert said in message and text not in message
+    secrets = {
+        "missing": (None, 0o600, "expected a token at"),
+        "open": ("x" * 64, 0o644, "chmod 600"),
+        "short": ("guessable", 0o600, "expected a token of 32"),
+        "words": ("two words of secret " * 4, 0o600, "expected a token of 32"),
+    }
+    for name, (text, mode, _) in secrets.items():
+        if text is not None:
+            (tmp_path / name).write_text(text)
+            (tmp_path / name).chmod(mode)
+    found = refused(
+        config,
+        ("--log", *nowhere),
+        *(("--log", "--token-file", str(tmp_path / name), *config) for name in secrets),
+    )
+    expected = ["expected what to serve: --log", "expected a trail at"]
+    expected += [said for _, _, said in secrets.values()]
+    for (code, said), message in zip(found, expected, strict=True):
+        assert code == 2
+        assert message in said
+        assert not any(text in said for text, _, _ in secrets.values() if text)
 
 
 def test_a_port_that_is_taken_is_said(trail: Maker, server: Served) -> None:
@@ -341,7 +357,7 @@ def test_without_the_extra_the_command_says_what_to_install(trail: Maker) -> Non
 
 
 @pytest.mark.long
-def test_a_trail_that_stays_locked_is_said_so(tmp_path: Path, refused: Refused) -> None:
+def test_a_trail_that_stays_locked_is_said_so(tmp_path: Path) -> None:
     """Another process that keeps the file to itself: exit code 4, after the store's patience."""
     maker = Maker(tmp_path / "trail.db")
     maker.close()
@@ -349,4 +365,6 @@ def test_a_trail_that_stays_locked_is_said_so(tmp_path: Path, refused: Refused) 
     with contextlib.closing(sqlite3.connect(maker.path, isolation_level=None)) as holder:
         holder.execute("PRAGMA locking_mode = EXCLUSIVE")
         holder.execute("BEGIN EXCLUSIVE")
-        assert "to be free within" in refused("--log", "--config", config, exit_code=4)
+        ((code, said),) = refused(("--log", "--config", config))
+    assert code == 4
+    assert "to be free within" in said
