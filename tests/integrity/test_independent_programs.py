@@ -44,9 +44,9 @@ from indelible.tlog import (
     sign_checkpoint,
 )
 from tests.conftest import GoVerifier, go_build
+from tests.http_trails import Served, get, served, served_folder, verified, write_token
 from tests.integrity.test_tampering import change_lines, replace_in
 from tests.integrity.trails import ORIGIN, Maker
-from tests.serving import Served, get, served, served_folder, verified, write_token
 
 SIZE = 100_000
 EDGE = 160

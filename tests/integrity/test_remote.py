@@ -45,8 +45,8 @@ from indelible.tlog import (
     parse_bundle,
     sign_checkpoint,
 )
+from tests.http_trails import served, served_folder, write_token
 from tests.integrity.trails import ORIGIN, Maker
-from tests.serving import served, served_folder, write_token
 
 SIZE = 702
 

@@ -23,8 +23,8 @@ from indelible.store.sqlite import SqliteTrail
 from indelible.store.sqlite_reader import SqliteReader
 from indelible.testing.tamper import change_tile, copy_trail
 from indelible.tlog import Size, open_checkpoint
+from tests.http_trails import COMMAND, served_folder, verified, write_config
 from tests.integrity.trails import ORIGIN, Maker
-from tests.serving import COMMAND, served_folder, verified, write_config
 
 
 @pytest.fixture

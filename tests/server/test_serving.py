@@ -21,8 +21,8 @@ from indelible.integrity.resources import parse_bodies
 from indelible.server.serving import Address
 from indelible.testing.tamper import copy_trail, replace_checkpoint
 from indelible.tlog import open_checkpoint, parse_bundle
+from tests.http_trails import COMMAND, Served, get, served, verified, write_config, write_token
 from tests.integrity.trails import ORIGIN, Maker
-from tests.serving import COMMAND, Served, get, served, verified, write_config, write_token
 
 FOR_EVER = "public, max-age=31536000, immutable"
 

@@ -28,7 +28,7 @@ from indelible.tlog import (
     sign_checkpoint,
 )
 from tests.conftest import go_program
-from tests.serving import serving_handler
+from tests.http_trails import serving_handler
 
 VERSION = "v1.0.0"
 GoDownload = Callable[[int], "subprocess.CompletedProcess[str]"]
