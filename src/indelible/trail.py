@@ -26,7 +26,8 @@ from indelible.integrity.acks import Ack, ack_of
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ACKNOWLEDGED
-from indelible.integrity.verifier import Progress, Seen, Verification, verify_trail
+from indelible.integrity.seen import Progress, Seen
+from indelible.integrity.verifier import Verification, verify_trail
 from indelible.policy import Policy, load_policy
 from indelible.policy.load import policy_for_url
 from indelible.questions.asking import Questions, When

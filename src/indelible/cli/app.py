@@ -40,6 +40,7 @@ _COMMANDS: Final = (
     "state",
     "reverse",
     "verify",
+    "serve",
     "export",
     "key",
     "tee",

@@ -1,4 +1,5 @@
-"""`indelible export`: the answer to a question as evidence, in one file that proves itself."""
+"""`indelible export`: the answer to a question as evidence, in one file that proves itself; or the
+trail itself, as a folder that any web server serves."""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from indelible.cli.opening import open_trail
-from indelible.cli.options import ACTOR, CONFIG, SUBJECT, TARGET, window
-from indelible.cli.output import progress_bar
+from indelible.cli.opening import open_trail, policy_of
+from indelible.cli.options import ACTOR, CONFIG, JSON, SUBJECT, TARGET, window
+from indelible.cli.output import print_json, progress_bar
 from indelible.cli.verify import verify_and_pin
 from indelible.errors import ConfigurationError, DeliveryError
 from indelible.events.codec import format_time
@@ -21,8 +22,11 @@ from indelible.events.model import Actor, Subject, Target
 from indelible.events.values import format_id
 from indelible.integrity.evidence import write_evidence
 from indelible.integrity.keys import load_signing_key
+from indelible.integrity.published import PublishedTrail
+from indelible.integrity.static_export import export_tree
 from indelible.questions.answer import Answer
 from indelible.questions.proofs import gather
+from indelible.store.sqlite_reader import SqliteReader
 from indelible.trail import Trail
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,6 +42,8 @@ def command() -> None:
 
     `indelible verify FILE` checks it without the trail, on any machine. What the question is about
     is captured data: the file holds it openly.
+
+    `log` writes what everybody may see of the whole trail to a folder instead.
     """
 
 
@@ -140,6 +146,32 @@ def history(target: Target, since: str | None, until: str | None, **where: Any) 
         ["history", f"{target.kind}:{format_id(target.row_id)}"],
         lambda trail: trail.history(target, since=since, until=until),
         **where,
+    )
+
+
+@command.command("log")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@JSON
+@CONFIG
+def log(folder: Path, as_json: bool, config: Path) -> None:
+    """The trail as a transparency log, for any web server.
+
+    Checkpoint, tiles and heads, as C2SP tlog-tiles lays them out: `indelible verify --url` checks
+    it, and so do other people's programs. What happened (bodies) isn't in it. Goes on from what an
+    earlier export left in FOLDER. Refuses the folder of another trail, and exits with 3 where what
+    was exported before isn't the beginning of the trail.
+    """
+    with (
+        contextlib.closing(SqliteReader(policy_of(config).trail)) as reader,
+        progress_bar("exporting") as progress,
+    ):
+        done = export_tree(PublishedTrail(reader), folder, progress=progress)
+    if as_json:
+        print_json([done])
+        return
+    click.echo(
+        f"{folder}: {done.size} entries of {done.origin}, {done.size - done.since} more than "
+        f"before; {done.files} files written"
     )
 
 

@@ -1,24 +1,34 @@
-"""`indelible verify`: is the trail whole, and what its key signed?"""
+"""`indelible verify`: is the trail whole, and what its key signed?
+
+A trail on another machine is verified without a database driver: only a trail's file needs one.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
-from indelible.cli.evidence import show_evidence
-from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG, JSON, VKEY
 from indelible.cli.output import console, print_json, progress_bar
 from indelible.events.codec import format_time
+from indelible.integrity.fetching import HttpFetcher
 from indelible.integrity.keys import load_public_key
 from indelible.integrity.pins import Pin, load_pin, state_directory, store_pin
 from indelible.integrity.producers import Signed
-from indelible.integrity.verifier import Progress, Verification, verify_trail
-from indelible.policy import Policy
+from indelible.integrity.remote import RemoteVerification, verify_remote
+from indelible.integrity.seen import Progress
+from indelible.integrity.tokens import read_token_file
 from indelible.tlog import VerifierKey
+
+if TYPE_CHECKING:
+    from indelible.integrity.verifier import Verification
+    from indelible.policy import Policy
 
 
 @click.command("verify")
@@ -43,6 +53,13 @@ from indelible.tlog import VerifierKey
 @click.option(
     "--trail", type=click.Path(path_type=Path, dir_okay=False), help="Another copy of the trail."
 )
+@click.option("--url", metavar="URL", help="A trail that is served, or was exported, there.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --url: hold bodies against their heads, too, with the token in this file (0600).",
+)
 @click.option("--only-new", is_flag=True, help="Hash only what came since the last verification.")
 @click.option(
     "--state",
@@ -57,6 +74,8 @@ def command(
     verifier: VerifierKey | None,
     enrolment: VerifierKey | None,
     trail: Path | None,
+    url: str | None,
+    token_file: Path | None,
     only_new: bool,
     state: Path | None,
     as_json: bool,
@@ -67,14 +86,33 @@ def command(
     Remembers what it verified, outside of the trail, and refuses a trail that went backwards or
     another history. Exits with 3 and names the first index that is wrong.
 
+    With --url and --key it is a trail on another machine: its checkpoint, tiles and heads, and with
+    a token its bodies; the index isn't served.
+
     With FILE, which `indelible export` wrote, that is verified instead; no trail is needed.
     """
+    if file is not None and url is not None:
+        raise click.UsageError("expected FILE or --url, got both")
     if file is not None:
+        from indelible.cli.evidence import show_evidence
+
         show_evidence(file, key, verifier, as_json=as_json)
         return
     if verifier is not None:
         raise click.UsageError("expected a FILE with --verifier")
+    if url is not None:
+        if trail is not None or key is None:
+            raise click.UsageError(
+                "expected --key with --url, and no --trail: who serves a trail can't be asked for "
+                "the key to check it with"
+            )
+        _show_remote(url, key, token_file, state, only_new=only_new, as_json=as_json)
+        return
+    if token_file is not None:
+        raise click.UsageError("expected --url with --token-file")
     if trail is None or key is None:
+        from indelible.cli.opening import policy_of
+
         policy = policy_of(config)
         trail = trail or policy.trail
         key = key or load_public_key(policy.keys)
@@ -85,8 +123,7 @@ def command(
         print_json([found])
         return
     out = console()
-    out.print(f"whole: {found.size} entries of {found.origin} are what was signed")
-    out.print(f"root: {found.root.hex()}")
+    _print_tree(out, found)
     out.print(
         f"hashed again: {found.size - found.since} entries · index, {found.batches} batches and "
         f"{found.sources} sources built again and equal"
@@ -99,6 +136,47 @@ def command(
             f"{found.unacknowledged} (see `indelible status`)"
         )
     out.print(f"assurance: {found.assurance}", style="bold")
+
+
+def _show_remote(
+    url: str,
+    key: VerifierKey,
+    token_file: Path | None,
+    state: Path | None,
+    *,
+    only_new: bool,
+    as_json: bool,
+) -> None:
+    token = None if token_file is None else read_token_file(token_file)
+    directory = state or state_directory(dict(os.environ))
+    pin = load_pin(directory, key.name)
+    with (
+        contextlib.closing(HttpFetcher(url, token)) as fetcher,
+        progress_bar("verifying") as progress,
+    ):
+        found = verify_remote(
+            fetcher,
+            key,
+            seen=pin.seen if pin else None,
+            only_new=only_new,
+            with_bodies=token is not None,
+            progress=progress,
+        )
+    store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))
+    if as_json:
+        print_json([found])
+        return
+    out = console()
+    _print_tree(out, found)
+    what = "heads and bodies" if found.with_bodies else "heads; no bodies"
+    out.print(f"hashed again: {found.size - found.since} entries ({what}) · the index isn't served")
+    out.print(_remembered(pin))
+    out.print(f"assurance: {found.assurance}", style="bold")
+
+
+def _print_tree(out: Console, found: Verification | RemoteVerification) -> None:
+    out.print(f"whole: {found.size} entries of {found.origin} are what was signed")
+    out.print(f"root: {found.root.hex()}")
 
 
 def verify_and_pin(policy: Policy, progress: Progress) -> Verification:
@@ -117,6 +195,8 @@ def _verify(
     progress: Progress,
 ) -> tuple[Verification, Pin | None]:
     """What was found, and what was remembered before."""
+    from indelible.integrity.verifier import verify_trail
+
     directory = state or state_directory(dict(os.environ))
     pin = load_pin(directory, key.name)
     found = verify_trail(

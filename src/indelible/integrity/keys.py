@@ -69,7 +69,7 @@ def load_keys(directory: Path) -> TrailKeys:
     signing_key = load_signing_key(directory / "trail.key")
     path = directory / "context.key"
     try:
-        context_key = bytes.fromhex(_read_private(path))
+        context_key = bytes.fromhex(read_private(path))
     except ValueError:
         context_key = b""
     if len(context_key) != _CONTEXT_KEY_BYTES:
@@ -98,7 +98,7 @@ def create_signing_key(path: Path, name: str) -> SigningKey:
 def load_signing_key(path: Path) -> SigningKey:
     """The private key at `path`; raises what `load_keys` does."""
     try:
-        return SigningKey.parse(_read_private(path))
+        return SigningKey.parse(read_private(path))
     except MalformedKeyError as error:
         raise ConfigurationError(f"{path}: {error}") from None
 
@@ -114,7 +114,11 @@ def load_public_key(directory: Path, name: str = "trail") -> VerifierKey:
         raise ConfigurationError(f"{path}: {error}") from None
 
 
-def _read_private(path: Path) -> str:
+def read_private(path: Path, what: str = "a key") -> str:
+    """The ASCII text in a file of secrets, without the spaces around it; `what` it should be.
+
+    Raises `ConfigurationError`, also where others than the owner may read the file.
+    """
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise ConfigurationError(
@@ -122,9 +126,9 @@ def _read_private(path: Path) -> str:
             )
         return path.read_text(encoding="ascii").strip()
     except OSError as error:
-        raise ConfigurationError(f"expected a key at {path}: {error.strerror}") from None
+        raise ConfigurationError(f"expected {what} at {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigurationError(f"expected a key at {path}, came other bytes") from None
+        raise ConfigurationError(f"expected {what} at {path}, came other bytes") from None
 
 
 def _write_pair(directory: Path, name: str, key: SigningKey) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from indelible.errors import ConfigurationError
-from indelible.integrity.verifier import Seen
+from indelible.integrity.seen import Seen
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,9 +7,8 @@ tiles, from the root down; each entry against its leaf; then what is derived fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -20,46 +19,26 @@ from indelible.integrity.derived import Derived
 from indelible.integrity.faults import (
     CheckpointError,
     EntryMismatchError,
-    ForkError,
     HeadMismatchError,
     MissingEntryError,
-    RollbackError,
     StrayEntryError,
     TileMismatchError,
     UncheckpointedError,
 )
 from indelible.integrity.producers import ProducerCheck, Signed
+from indelible.integrity.seen import UNWITNESSED, Progress, Seen, check_seen
+from indelible.integrity.tree import check_level, check_right_edge, levels
 from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.store.entry import format_stem, leaf_of
 from indelible.store.sqlite_audit import BlockRow, SqliteAudit, TrailRow, audit_trail
 from indelible.tlog import (
     FULL_WIDTH,
     HASH_BYTES,
-    Hash,
-    RightEdge,
-    Size,
     Tile,
     VerifierKey,
-    consistency_proof,
     open_checkpoint,
-    root_of,
     tile_of_tree,
-    verify_consistency,
 )
-
-UNWITNESSED: Final = "unwitnessed, one trust domain"
-
-Progress = Callable[[int, int], None]
-"""Called with how many entries are done, and of how many."""
-
-
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A tree that a verifier has seen and found right."""
-
-    origin: str
-    size: int
-    root: bytes
-    vkey: str
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +87,7 @@ def verify_trail(
         trail = audit.trail()
         _check_checkpoint(trail, key)
         if seen is not None:
-            _check_seen(audit, trail, seen)
+            check_seen(audit, origin=trail.origin, size=trail.size, root=trail.root, seen=seen)
         size = int(trail.size)
         since = seen.size if seen is not None and only_new else 0
         _check_tiles(audit, trail)
@@ -157,27 +136,6 @@ def _check_checkpoint(trail: TrailRow, key: VerifierKey) -> None:
         )
 
 
-def _check_seen(audit: SqliteAudit, trail: TrailRow, seen: Seen) -> None:
-    if seen.origin != trail.origin:
-        raise CheckpointError(
-            0, f"expected the trail of {seen.origin}, which was verified before, not {trail.origin}"
-        )
-    if trail.size < seen.size:
-        raise RollbackError(last_seen=seen.size, offered=int(trail.size))
-    old = Size(seen.size)
-    try:
-        proof = consistency_proof(audit, old, trail.size)
-        verify_consistency(
-            old=old, old_root=Hash(seen.root), new=trail.size, new_root=trail.root, proof=proof
-        )
-    except VerificationError:
-        raise ForkError(
-            0,
-            f"the first {seen.size} entries aren't those that were verified before: the trail's "
-            "history was rewritten",
-        ) from None
-
-
 def _check_tiles(audit: SqliteAudit, trail: TrailRow) -> None:
     """Every tile hashes to its place in the tile above, and the topmost to the signed root."""
     size = trail.size
@@ -195,30 +153,10 @@ def _check_tiles(audit: SqliteAudit, trail: TrailRow) -> None:
             raise TileMismatchError(covers, f"tile {level}/{n} has a wrong length of {length}")
     for level, n in expected:
         raise TileMismatchError(n << (8 * (level + 1)), f"tile {level}/{n} is missing")
-    level = 0
-    while (width := size >> (8 * (level + 1))) > 0:
-        for n in range(width):
-            tile = tile_of_tree(level + 1, n // FULL_WIDTH, size)
-            if n % FULL_WIDTH == 0:
-                above = audit.read_tile(tile)
-            at = n % FULL_WIDTH * HASH_BYTES
-            if root_of(_hashes(audit.read_tile(Tile(level, n)))) != above[at : at + HASH_BYTES]:
-                raise TileMismatchError(
-                    n << (8 * (level + 1)), f"tile {level}/{n} doesn't lead to the signed root"
-                )
-        level += 1
-    try:
-        RightEdge.restore(audit, size, trail.root)
-    except VerificationError:
-        first = _first_of_right_edge(size)
-        raise TileMismatchError(
-            first, "the tiles at the right edge of the tree don't lead to the signed root"
-        ) from None
-
-
-def _first_of_right_edge(size: int) -> int:
-    """The first entry that no full tile covers."""
-    return size - size % FULL_WIDTH
+    for level in range(levels(size)):
+        for _ in check_level(audit, size, level):
+            pass
+    check_right_edge(audit, size, trail.root)
 
 
 def _check_entries(
@@ -291,7 +229,3 @@ def _signed_events(block: BlockRow, since: int, producers: ProducerCheck) -> Ite
         if first + place >= since:
             producers.add(first + place, event, block.bodies[place])
         yield event
-
-
-def _hashes(row: bytes) -> list[Hash]:
-    return [Hash(row[at : at + HASH_BYTES]) for at in range(0, len(row), HASH_BYTES)]

@@ -11,7 +11,8 @@ import msgspec
 from indelible.errors import QueryError
 from indelible.events.model import Timestamp
 from indelible.integrity.evidence import FORMAT, Header, ProvenEntry
-from indelible.integrity.verifier import Progress, Verification
+from indelible.integrity.seen import Progress
+from indelible.integrity.verifier import Verification
 from indelible.questions.answer import Answer
 from indelible.store.protocol import TrailReader
 from indelible.tlog import (

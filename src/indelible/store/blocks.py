@@ -42,6 +42,18 @@ def decode_frame(frame: bytes, count: int) -> list[bytes]:
     return _lines(frame, count, _MAX_FRAME_BYTES, "bodies")
 
 
+def decode_bodies(n: int, frames: Sequence[bytes | None], count: int) -> list[bytes]:
+    """The `count` bodies of block `n`, from all of its frames. Raises `MalformedBlockError`."""
+    bodies: list[bytes] = []
+    for number, frame in enumerate(frames):
+        expected = frame_count(count, number)
+        if (frame is not None) != bool(expected):
+            raise MalformedBlockError(f"block {n}: expected {expected} bodies")
+        if frame is not None:
+            bodies += decode_frame(frame, expected)
+    return bodies
+
+
 def decode_lines(frame: bytes) -> list[bytes]:
     """All bodies of a frame, however many. Raises `MalformedBlockError`."""
     return _split(frame, _MAX_FRAME_BYTES, "bodies")

@@ -31,6 +31,14 @@ class StoredEntry(msgspec.Struct, frozen=True):
     doubtful: bool
 
 
+class CommittedEntry(NamedTuple):
+    """An entry as it is committed to: `head` is a leaf, and holds the hash of the other two."""
+
+    head: bytes
+    salt: bytes
+    body: bytes
+
+
 class Batch(msgspec.Struct, frozen=True):
     """Entries `first` to `last` were received at `time`; `last` is their `batch.sequenced`."""
 
@@ -206,6 +214,9 @@ class TrailReader(Protocol):
 
     def entries(self, first: int, last: int) -> Iterator[StoredEntry]:
         """The entries `first` to `last` inclusive, as far as they exist."""
+
+    def committed(self, first: int, last: int) -> Iterator[CommittedEntry]:
+        """Heads, salts and bodies from `first` to `last` inclusive, as far as they exist."""
 
     def entry(self, index: int) -> StoredEntry:
         """The entry at `index`; raises `NoSuchEntryError`."""

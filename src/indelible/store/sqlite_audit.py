@@ -15,10 +15,8 @@ import msgspec
 
 from indelible.store.blocks import (
     BLOCK_ENTRIES,
-    FRAMES,
-    decode_frame,
+    decode_bodies,
     decode_stems,
-    frame_count,
     split_salts,
 )
 from indelible.store.errors import MalformedBlockError
@@ -98,14 +96,6 @@ class SqliteAudit:
                 raise MalformedBlockError(
                     f"block {row[0]}: expected 1 to {BLOCK_ENTRIES} entries, came {count}"
                 )
-            frames = row[7:]
-            bodies: list[bytes] = []
-            for number in range(FRAMES):
-                expected = frame_count(count, number)
-                if (frames[number] is not None) != bool(expected):
-                    raise MalformedBlockError(f"block {row[0]}: expected {expected} bodies")
-                if expected:
-                    bodies += decode_frame(frames[number], expected)
             yield BlockRow(
                 row[0],
                 row[2],
@@ -113,7 +103,7 @@ class SqliteAudit:
                 int.from_bytes(row[4], "little") if row[4] is not None else 0,
                 decode_stems(row[5], count),
                 split_salts(row[6], count),
-                bodies,
+                decode_bodies(row[0], row[7:], count),
             )
 
     def read_tile(self, tile: Tile) -> bytes:

@@ -13,6 +13,7 @@ from indelible.events.model import Timestamp
 from indelible.store.blocks import (
     BLOCK_ENTRIES,
     FRAME_ENTRIES,
+    decode_bodies,
     decode_frame,
     decode_stems,
     frame_count,
@@ -22,6 +23,7 @@ from indelible.store.entry import format_head
 from indelible.store.errors import MalformedBlockError, NoSuchEntryError
 from indelible.store.protocol import (
     Batch,
+    CommittedEntry,
     Notice,
     Quarantined,
     Source,
@@ -98,6 +100,20 @@ class SqliteReader:
     def entries(self, first: int, last: int) -> Iterator[StoredEntry]:
         last = min(last, int(self.size) - 1)
         return Search(self._connections, (_FIRST, _LAST)).scan(max(0, first), last)
+
+    def committed(self, first: int, last: int) -> Iterator[CommittedEntry]:
+        for n in range(max(0, first) // BLOCK_ENTRIES, last // BLOCK_ENTRIES + 1):
+            with self._connections.snapshot() as connection:
+                row = connection.execute(self._sql["block"], (n,)).fetchone()
+            if row is None:
+                return
+            count = row[1]
+            wanted = slice(max(0, first - n * BLOCK_ENTRIES), last - n * BLOCK_ENTRIES + 1)
+            stems = decode_stems(row[5], count)[wanted]
+            salts = split_salts(row[6], count)[wanted]
+            bodies = decode_bodies(n, row[7:], count)[wanted]
+            for stem, salt, body in zip(stems, salts, bodies, strict=True):
+                yield CommittedEntry(format_head(stem, salt, body), salt, body)
 
     def entry(self, index: int) -> StoredEntry:
         for entry in self.entries(index, index):

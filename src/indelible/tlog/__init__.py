@@ -54,6 +54,7 @@ from indelible.tlog.merkle import (
     verify_inclusion,
 )
 from indelible.tlog.note import (
+    MAX_NOTE_BYTES,
     AmbiguousKeyError,
     MalformedNoteError,
     Note,
@@ -87,6 +88,7 @@ from indelible.tlog.tiles import (
     new_tiles,
     parse_bundle_path,
     parse_tile_path,
+    read_exact,
     tile_of_tree,
     tile_path,
 )
@@ -96,6 +98,7 @@ __all__ = [
     "FULL_WIDTH",
     "HASH_BYTES",
     "MAX_ENTRY_BYTES",
+    "MAX_NOTE_BYTES",
     "MAX_PROOF_HASHES",
     "MAX_SIZE",
     "TILE_HEIGHT",
@@ -152,6 +155,7 @@ __all__ = [
     "parse_proof",
     "parse_signatures",
     "parse_tile_path",
+    "read_exact",
     "root_of",
     "sign_checkpoint",
     "sign_note",

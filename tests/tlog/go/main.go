@@ -1,9 +1,9 @@
 // Command verifyexport checks an exported trail with Go's own transparency-log packages.
 //
-//	verifyexport DIRECTORY VKEY
+//	verifyexport SOURCE VKEY
 //
-// DIRECTORY holds checkpoint, tile/<level>/<n> and tile/entries/<n> as c2sp.org/tlog-tiles lays them
-// out. It exits 0 when the checkpoint is signed by VKEY, every entry of every bundle hashes to its
+// SOURCE is a directory, or the URL that ends in a slash of a server, of checkpoint,
+// tile/<level>/<n> and tile/entries/<n> as c2sp.org/tlog-tiles lays them out. It exits 0 when the checkpoint is signed by VKEY, every entry of every bundle hashes to its
 // tile, every tile to the root, and record and tree proofs read from the tiles hold.
 package main
 
@@ -11,6 +11,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,15 +26,15 @@ const (
 	full   = 1 << height
 )
 
-// directory reads tiles as the reference TileHashReader asks for them.
-type directory string
+// source reads tiles as the reference TileHashReader asks for them.
+type source string
 
-func (d directory) Height() int                     { return height }
-func (d directory) SaveTiles([]tlog.Tile, [][]byte) {}
+func (s source) Height() int                     { return height }
+func (s source) SaveTiles([]tlog.Tile, [][]byte) {}
 
-func (d directory) ReadTiles(tiles []tlog.Tile) (rows [][]byte, err error) {
+func (s source) ReadTiles(tiles []tlog.Tile) (rows [][]byte, err error) {
 	for _, tile := range tiles {
-		row, err := d.read(tile, fmt.Sprintf("tile/%d", tile.L))
+		row, err := s.read(tile, fmt.Sprintf("tile/%d", tile.L))
 		if err != nil {
 			return nil, err
 		}
@@ -41,18 +43,34 @@ func (d directory) ReadTiles(tiles []tlog.Tile) (rows [][]byte, err error) {
 	return rows, nil
 }
 
-// read gives a tile's file; Go's own path is the same but for its height and name for entries.
-func (d directory) read(tile tlog.Tile, kind string) ([]byte, error) {
+// read gives a tile's bytes; Go's own path is the same but for its height and name for entries.
+func (s source) read(tile tlog.Tile, kind string) ([]byte, error) {
 	place := strings.TrimPrefix(tile.Path(), fmt.Sprintf("tile/%d/%d/", height, tile.L))
-	return os.ReadFile(filepath.Join(string(d), kind, place))
+	return s.get(kind + "/" + place)
 }
 
-func openCheckpoint(d directory, vkey string) (tree tlog.Tree, err error) {
+func (s source) get(path string) ([]byte, error) {
+	if !strings.HasPrefix(string(s), "http://") {
+		return os.ReadFile(filepath.Join(string(s), path))
+	}
+	answer, err := http.Get(string(s) + path)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	content, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", path, answer.Status)
+	}
+	return content, err
+}
+
+func openCheckpoint(s source, vkey string) (tree tlog.Tree, err error) {
 	verifier, err := note.NewVerifier(vkey)
 	if err != nil {
 		return tree, err
 	}
-	signed, err := os.ReadFile(filepath.Join(string(d), "checkpoint"))
+	signed, err := s.get("checkpoint")
 	if err != nil {
 		return tree, err
 	}
@@ -94,15 +112,15 @@ func rootOf(tile tlog.Tile, row []byte) (root tlog.Hash, err error) {
 }
 
 // checkTiles re-hashes every entry, then every tile of every level from the tile under it.
-func checkTiles(d directory, tree tlog.Tree) error {
+func checkTiles(s source, tree tlog.Tree) error {
 	for _, tile := range tlog.NewTiles(height, 0, tree.N) {
-		stored, err := d.ReadTiles([]tlog.Tile{tile})
+		stored, err := s.ReadTiles([]tlog.Tile{tile})
 		if err != nil {
 			return err
 		}
 		var row []byte
 		if tile.L == 0 {
-			bundle, err := d.read(tile, "tile/entries")
+			bundle, err := s.read(tile, "tile/entries")
 			if err != nil {
 				return err
 			}
@@ -112,7 +130,7 @@ func checkTiles(d directory, tree tlog.Tree) error {
 		}
 		for child := 0; tile.L > 0 && child < tile.W; child++ {
 			under := tlog.Tile{H: height, L: tile.L - 1, N: tile.N*full + int64(child), W: full}
-			stored, err := d.ReadTiles([]tlog.Tile{under})
+			stored, err := s.ReadTiles([]tlog.Tile{under})
 			if err != nil {
 				return err
 			}
@@ -130,8 +148,8 @@ func checkTiles(d directory, tree tlog.Tree) error {
 }
 
 // checkProofs builds proofs from the tiles (whose reader checks each against the root) and checks them.
-func checkProofs(d directory, tree tlog.Tree) error {
-	hashes := tlog.TileHashReader(tree, d)
+func checkProofs(s source, tree tlog.Tree) error {
+	hashes := tlog.TileHashReader(tree, s)
 	root, err := tlog.TreeHash(tree.N, hashes)
 	if err != nil {
 		return err
@@ -167,11 +185,11 @@ func checkProofs(d directory, tree tlog.Tree) error {
 }
 
 func main() {
-	d := directory(os.Args[1])
-	tree, err := openCheckpoint(d, os.Args[2])
-	for _, check := range []func(directory, tlog.Tree) error{checkTiles, checkProofs} {
+	s := source(os.Args[1])
+	tree, err := openCheckpoint(s, os.Args[2])
+	for _, check := range []func(source, tlog.Tree) error{checkTiles, checkProofs} {
 		if err == nil {
-			err = check(d, tree)
+			err = check(s, tree)
 		}
 	}
 	if err != nil {

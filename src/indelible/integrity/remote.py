@@ -1,0 +1,254 @@
+"""`verify --url`: a trail on another machine, whose every byte is doubted.
+
+Needs the trail's public key, from whom one trusts, and no database driver. In this order: the
+checkpoint's signature; the tree's right edge; its upper tiles; that the tree continues the one seen
+before; then each bundle of heads against its tile and that tile against the tree, and, with a
+token, each body against its head. The first fault raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from indelible.errors import EventError, VerificationError
+from indelible.events.codec import decode_event
+from indelible.integrity.faults import (
+    CheckpointError,
+    EntryMismatchError,
+    HeadMismatchError,
+    MissingEntryError,
+    RollbackError,
+    StrayEntryError,
+    TileMismatchError,
+    TrailFaultError,
+)
+from indelible.integrity.fetching import Fetcher, OversizedAnswerError, UnreachableTrailError
+from indelible.integrity.resources import (
+    CHECKPOINT_PATH,
+    Kind,
+    MalformedBodiesError,
+    Resource,
+    format_path,
+    most_bytes,
+    parse_bodies,
+)
+from indelible.integrity.seen import UNWITNESSED, Progress, Seen, check_seen
+from indelible.integrity.tree import check_level, check_right_edge, first_entry, levels, split_row
+from indelible.store.entry import format_head, format_stem
+from indelible.tlog import (
+    HASH_BYTES,
+    MAX_NOTE_BYTES,
+    Checkpoint,
+    MalformedBundleError,
+    Tile,
+    VerifierKey,
+    leaf_hash,
+    open_checkpoint,
+    parse_bundle,
+)
+
+T = TypeVar("T")
+
+
+class RemoteVerification(msgspec.Struct, frozen=True, kw_only=True):
+    """What was verified from afar, and what that is worth.
+
+    `since` is the size from which on entries were hashed again: 0 for all of them. Without
+    `with_bodies` only heads were: what happened isn't known, only that nothing of it changed.
+    """
+
+    origin: str
+    size: int
+    root: bytes
+    vkey: str
+    since: int
+    with_bodies: bool
+    assurance: str = UNWITNESSED
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(origin=self.origin, size=self.size, root=self.root, vkey=self.vkey)
+
+
+def verify_remote(
+    fetcher: Fetcher,
+    key: VerifierKey,
+    *,
+    seen: Seen | None = None,
+    only_new: bool = False,
+    with_bodies: bool = False,
+    progress: Progress = lambda done, of: None,
+) -> RemoteVerification:
+    """Return only if what is served is what `key` signed, whole, and grown from `seen`.
+
+    `only_new` hashes the entries behind `seen` alone. Holds one bundle at a time. Raises a
+    `TrailFaultError` or another `VerificationError` for what doesn't hold, and
+    `UnreachableTrailError` where that can't be told.
+    """
+    trail = _RemoteTrail(fetcher)
+    signed = trail.checkpoint(key)
+    size = signed.size
+    if seen is not None and size < seen.size:
+        raise RollbackError(last_seen=seen.size, offered=int(size))
+    since = seen.size if seen is not None and only_new else 0
+    check_right_edge(trail, size, signed.root)
+    for level in reversed(range(1, levels(size))):
+        for _ in check_level(trail, size, level, since):
+            pass
+    if seen is not None:
+        # All that the proof is made of stands in the tiles above and in this one.
+        next(check_level(trail, size, 0, seen.size), None)
+        check_seen(trail, origin=signed.origin, size=size, root=signed.root, seen=seen)
+    for tile, row in check_level(trail, size, 0, since):
+        heads = trail.heads(tile, row)
+        if with_bodies:
+            _check_bodies(tile, heads, trail.bodies(tile))
+        progress(first_entry(tile) + tile.width, int(size))
+    return RemoteVerification(
+        origin=signed.origin,
+        size=int(size),
+        root=signed.root,
+        vkey=str(key),
+        since=since,
+        with_bodies=with_bodies,
+    )
+
+
+class _RemoteTrail:
+    """Tiles, heads and bodies of exactly the length that the tree's size asks for."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+        self._has_bodies = False
+
+    def checkpoint(self, key: VerifierKey) -> Checkpoint:
+        try:
+            note = self._fetcher.fetch(CHECKPOINT_PATH, max_bytes=MAX_NOTE_BYTES)
+            if note is not None:
+                return open_checkpoint(note, origin=key.name, log_key=key).checkpoint
+        except VerificationError as error:
+            raise CheckpointError(
+                0, f"expected a checkpoint signed by {key.name}: {error}"
+            ) from None
+        raise UnreachableTrailError(
+            "expected a checkpoint at this URL, there is none: is it a trail's?"
+        )
+
+    def read_tile(self, tile: Tile) -> bytes:
+        """A `tlog.TileReader`, not proven yet."""
+
+        def parse(raw: bytes, width: int) -> bytes:
+            if len(raw) != width * HASH_BYTES:
+                raise TileMismatchError(
+                    first_entry(tile),
+                    f"tile {tile.level}/{tile.n}: expected {width * HASH_BYTES} bytes, "
+                    f"came {len(raw)}",
+                )
+            return raw[: tile.width * HASH_BYTES]
+
+        return self._read(Resource(Kind.TILE, tile), parse, TileMismatchError)
+
+    def heads(self, tile: Tile, row: bytes) -> list[bytes]:
+        """The heads whose leaves `row` has, the proven hashes of `tile`."""
+
+        def parse(raw: bytes, width: int) -> list[bytes]:
+            try:
+                heads = parse_bundle(raw, width)[: tile.width]
+            except MalformedBundleError as error:
+                raise _first_fault(tile, raw, row, error) from None
+            if (place := _first_difference(heads, row)) is not None:
+                raise EntryMismatchError(
+                    first_entry(tile) + place, "the head isn't what was committed to"
+                )
+            return heads
+
+        return self._read(Resource(Kind.HEADS, tile), parse, MissingEntryError)
+
+    def bodies(self, tile: Tile) -> list[tuple[bytes, bytes]]:
+        """Salts and bodies, not held against their heads yet.
+
+        Raises `UnreachableTrailError` where there never were any.
+        """
+
+        def parse(raw: bytes, width: int) -> list[tuple[bytes, bytes]]:
+            try:
+                return parse_bodies(raw, width)[: tile.width]
+            except MalformedBodiesError as error:
+                raise EntryMismatchError(first_entry(tile), str(error)) from None
+
+        try:
+            bodies = self._read(Resource(Kind.BODIES, tile), parse, MissingEntryError)
+        except MissingEntryError:
+            if self._has_bodies:
+                raise
+            raise UnreachableTrailError(
+                "expected bodies at this URL, there are none: are they served here?"
+            ) from None
+        self._has_bodies = True
+        return bodies
+
+    def _read(
+        self,
+        resource: Resource,
+        parse: Callable[[bytes, int], T],
+        missing: type[TileMismatchError] | type[MissingEntryError],
+    ) -> T:
+        """A partial one that is gone is the beginning of a full one by now."""
+        first = first_entry(resource.tile)
+        full = resource._replace(tile=Tile(resource.tile.level, resource.tile.n))
+        for each in dict.fromkeys((resource, full)):
+            path = format_path(each)
+            try:
+                raw = self._fetcher.fetch(
+                    path, max_bytes=most_bytes(each), with_token=each.kind is Kind.BODIES
+                )
+                if raw is not None:
+                    return parse(raw, each.tile.width)
+            except OversizedAnswerError as error:
+                raise TileMismatchError(first, str(error)) from None
+        raise missing(first, f"expected {format_path(resource)}, which the checkpoint covers")
+
+
+def _first_difference(heads: list[bytes], row: bytes) -> int | None:
+    """The place of the first head that isn't the leaf there, as far as there are both."""
+    for place, (head, leaf) in enumerate(zip(heads, split_row(row), strict=False)):
+        if leaf_hash(head) != leaf:
+            return place
+    return None
+
+
+def _first_fault(
+    tile: Tile, raw: bytes, row: bytes, error: MalformedBundleError
+) -> TrailFaultError:
+    """What is wrong with a bundle of a wrong length: one taken out shows where it was."""
+    heads: list[bytes] = []
+    at = 0
+    while at + 2 <= len(raw) and len(heads) < tile.width:
+        end = at + 2 + int.from_bytes(raw[at : at + 2], "big")
+        if end > len(raw):
+            break
+        heads.append(raw[at + 2 : end])
+        at = end
+    if (place := _first_difference(heads, row)) is not None:
+        return EntryMismatchError(
+            first_entry(tile) + place, f"the head isn't what was committed to; {error}"
+        )
+    kind = StrayEntryError if len(heads) == tile.width else MissingEntryError
+    return kind(first_entry(tile) + len(heads), str(error))
+
+
+def _check_bodies(tile: Tile, heads: list[bytes], bodies: list[tuple[bytes, bytes]]) -> None:
+    for place, (head, (salt, body)) in enumerate(zip(heads, bodies, strict=True)):
+        index = first_entry(tile) + place
+        commitment = format_head(b"", salt, body)
+        if not head.endswith(commitment):
+            raise EntryMismatchError(index, "body or salt isn't what the head commits to")
+        try:
+            event = decode_event(body)
+        except EventError as error:
+            raise HeadMismatchError(index, f"the body is no event: {error}") from None
+        if head != format_stem(event.producer, event.kind) + commitment:
+            raise HeadMismatchError(index, "head and body tell of different events")

@@ -1,0 +1,1 @@
+"""What other machines may ask a trail for, over HTTP (extra `server`)."""
