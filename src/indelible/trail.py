@@ -25,7 +25,7 @@ from indelible.events.values import Native, Value
 from indelible.integrity.acks import Ack, ack_of
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
-from indelible.integrity.numbering import ACKNOWLEDGED
+from indelible.integrity.numbering import ACKNOWLEDGED, ASKED
 from indelible.integrity.seen import Progress, Seen
 from indelible.integrity.verifier import Verification, verify_trail
 from indelible.policy import Policy, load_policy
@@ -50,6 +50,7 @@ from indelible.transport.producer_signing import ProducerSigner
 F = TypeVar("F", bound=Callable[..., Any])
 _POLL_S: Final = 0.02
 _DELIVERED_S: Final = 0.5
+_MAX_QUESTION: Final = 2_000
 _log = logging.getLogger(__name__)
 
 
@@ -201,6 +202,23 @@ class Trail(Questions):
             )
         except DeliveryError:
             _log.critical("a notice was lost", extra={"action": action})
+
+    def asked(self, question: str) -> None:
+        """Write down that whoever acts reads the trail itself: an entry that nobody has to see.
+
+        The command line does, for every question, export and reversal; do it for your own. It is on
+        disk when this returns. Raises `DeliveryError`.
+        """
+        frame = current_frame()
+        event = Event(
+            action=ASKED,
+            kind="system",
+            actor=None if frame is None else frame.actor,
+            reason=None if frame is None else frame.reason,
+            details={"question": question[:_MAX_QUESTION]},
+        )
+        self._journal.append(encode_draft(event))
+        self._journal.sync()
 
     # -- explicit events ------------------------------------------------------------------------
 

@@ -72,6 +72,20 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_every_test_that_a_page_names_is_there() -> None:
+    """A promise that says what shows it: `test_file.py`, or `test_file.py::test_name`."""
+    files = {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
+    named = [
+        (page.name, *found)
+        for page in DOCS.rglob("*.md")
+        for found in re.findall(r"(test_\w+\.py)(?:::(test_\w+))?", page.read_text())
+    ]
+    assert len(named) > 20
+    for page, file, name in named:
+        assert file in files, f"{page}: {file}"
+        assert not name or f"def {name}(" in files[file].read_text(), f"{page}: {file}::{name}"
+
+
 def test_the_tutorial_runs(tmp_path: Path) -> None:
     """The application of the tutorial is what the commands' tests run, but for its prints."""
     tutorial = (DOCS / "tutorial.md").read_text()

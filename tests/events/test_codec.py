@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import indelible
 from indelible.errors import EventTooLargeError, MalformedEventError
 from indelible.events.codec import (
     MAX_EVENT_BYTES,
@@ -186,3 +190,25 @@ def test_too_many_targets_for_one_event_is_an_error_that_says_what_to_do() -> No
     )
     with pytest.raises(EventTooLargeError, match="name fewer targets"):
         seal_parts(encode_draft(event), TIME, PRODUCER)
+
+
+def test_no_type_is_resolved_while_threads_run() -> None:
+    """msgspec resolves a struct's type when it is first decoded, and two threads that do it at once
+    crash the process: so each module makes its decoders while it is imported."""
+    found = []
+    for path in (Path(indelible.__file__).parent).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                for call in ast.walk(node):
+                    if isinstance(call, ast.Call) and ast.unparse(call.func) in (
+                        "msgspec.json.decode",
+                        "msgspec.json.Decoder",
+                    ):
+                        types = [ast.unparse(each.value) for each in call.keywords]
+                        types += [ast.unparse(each) for each in call.args[1:]]
+                        found += [
+                            f"{path.name}: {each}"
+                            for each in types
+                            if not re.match(r"(dict|list|set|tuple)\[", each)
+                        ]
+    assert found == []

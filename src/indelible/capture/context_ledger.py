@@ -47,6 +47,11 @@ class _ConnectionState(msgspec.Struct, omit_defaults=True):
     contested: list[Span] = []
 
 
+_decode: Final = msgspec.json.Decoder(_State).decode
+_decode_transactions: Final = msgspec.json.Decoder(_TransactionState).decode
+_decode_connections: Final = msgspec.json.Decoder(_ConnectionState).decode
+
+
 class ContextLedger:
     """Judges rows in the order of their outbox ids, again and again with the same result.
 
@@ -57,7 +62,7 @@ class ContextLedger:
 
     def __init__(self, state: bytes | None = None) -> None:
         """Begin with `state`, from `encode`. Raises `msgspec.MsgspecError` for anything else."""
-        self._state = msgspec.json.decode(state, type=_State) if state else _State()
+        self._state = _decode(state) if state else _State()
 
     @property
     def through(self) -> int:
@@ -94,9 +99,7 @@ class TransactionLedger:
 
     def __init__(self, state: bytes | None = None) -> None:
         """Begin with `state`, from `encode`. Raises `msgspec.MsgspecError` for anything else."""
-        self._state = (
-            msgspec.json.decode(state, type=_TransactionState) if state else _TransactionState()
-        )
+        self._state = _decode_transactions(state) if state else _TransactionState()
 
     @property
     def through(self) -> int:
@@ -143,9 +146,7 @@ class ConnectionLedger:
 
     def __init__(self, state: bytes | None = None) -> None:
         """Begin with `state`, from `encode`. Raises `msgspec.MsgspecError` for anything else."""
-        self._state = (
-            msgspec.json.decode(state, type=_ConnectionState) if state else _ConnectionState()
-        )
+        self._state = _decode_connections(state) if state else _ConnectionState()
 
     @property
     def through(self) -> int:

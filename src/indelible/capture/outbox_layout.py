@@ -158,10 +158,13 @@ def _check_path(schema: Schema, table: Table, path: SubjectPath) -> None:
             )
 
 
+_decode: Final = msgspec.json.Decoder(Layout).decode
+
+
 def encode_layout(layout: Layout) -> str:
     return msgspec.json.encode(layout).decode()
 
 
 def decode_layout(text: str | bytes) -> Layout:
     """Raises `msgspec.MsgspecError` for anything that `encode_layout` didn't write."""
-    return msgspec.json.decode(text, type=Layout)
+    return _decode(text)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from indelible.cli.opening import open_trail
+from indelible.cli.opening import ask_trail
 from indelible.cli.options import ACTOR, CONFIG, JSON, window
 from indelible.cli.output import local
 from indelible.cli.questions import show_answer
@@ -54,7 +54,7 @@ def command(
     if by is None:
         raise click.UsageError("expected --by KIND:ID: whose accesses? (or --unauthorised)")
     unknown = f"nothing: the trail has never heard of {by}"
-    with open_trail(config) as trail:
+    with ask_trail(config) as trail:
         if each:
             show_answer(
                 trail.access_events(by=by, since=since, until=until, also_as=also_as),
@@ -81,7 +81,7 @@ def _show_unauthorised(
     as_json: bool,
     config: Path,
 ) -> None:
-    with open_trail(config) as trail:
+    with ask_trail(config) as trail:
         show_answer(
             trail.unauthorised(by=by, since=since, until=until, also_as=also_as),
             UNAUTHORISED,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from indelible.cli.opening import open_trail
+from indelible.cli.opening import ask_trail
 from indelible.cli.options import CONFIG, JSON, SUBJECT, window
 from indelible.cli.output import local
 from indelible.cli.questions import show_answer
@@ -31,7 +31,7 @@ def command(
 
     For example: indelible accessors --of customer:zara --since 2016-03-02 --until 2017-06-22
     """
-    with open_trail(config) as trail:
+    with ask_trail(config) as trail:
         show_answer(
             trail.accessors(of=of, since=since, until=until, also_as=also_as),
             COLUMNS,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from indelible.cli.opening import open_trail
+from indelible.cli.opening import ask_trail
 from indelible.cli.options import ACTOR, CONFIG, JSON, window
 from indelible.cli.output import changes_text, local
 from indelible.cli.questions import show_answer
@@ -29,7 +29,7 @@ def command(
 
     For example: indelible changes --by staff:alice --since 2021-04-29 --until 2022-01-29
     """
-    with open_trail(config) as trail:
+    with ask_trail(config) as trail:
         show_answer(
             trail.changes(by=by, since=since, until=until, also_as=also_as),
             COLUMNS,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from indelible.cli.opening import open_trail
+from indelible.cli.opening import ask_trail
 from indelible.cli.options import ACTOR, CONFIG, JSON, window
 from indelible.cli.output import local
 from indelible.cli.questions import show_answer
@@ -38,7 +38,7 @@ def command(
 
     For example: indelible events --by staff:alice --action "user.*" --since 2022-11 --until 2022-11
     """
-    with open_trail(config) as trail:
+    with ask_trail(config) as trail:
         show_answer(
             trail.events(
                 by=by, action=action, since=since, until=until, also_as=also_as, system=system

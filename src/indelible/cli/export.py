@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from indelible.cli.opening import open_trail, policy_of
+from indelible.cli.opening import ask_trail, policy_of
 from indelible.cli.options import ACTOR, CONFIG, JSON, SUBJECT, TARGET, window
 from indelible.cli.output import print_json, progress_bar
 from indelible.cli.verify import verify_and_pin
@@ -181,7 +181,7 @@ def _export(
     if file.exists():
         raise ConfigurationError(f"{file}: expected no file there yet, found one")
     key = None if attest is None else load_signing_key(attest)
-    with open_trail(config) as trail:
+    with ask_trail(config) as trail:
         verified = None
         if key is not None:
             with progress_bar("verifying") as progress:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from indelible.cli.opening import open_trail
+from indelible.cli.opening import ask_trail
 from indelible.cli.options import CONFIG, JSON, TARGET, window
 from indelible.cli.output import changes_text, local
 from indelible.cli.questions import show_answer
@@ -31,7 +31,7 @@ def command(
     For example: indelible history invoice:42
     """
     name = f"{target.kind}:{format_id(target.row_id)}"
-    with open_trail(config) as trail:
+    with ask_trail(config) as trail:
         show_answer(
             trail.history(target, since=since, until=until),
             COLUMNS,

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from indelible.cli.app import ANSWER_IS_NO
-from indelible.cli.opening import policy_of
+from indelible.cli.opening import policy_of, record_question
 from indelible.cli.options import ACTOR, CONFIG, JSON, window
 from indelible.cli.output import console, local, print_json, print_table, value_text
 from indelible.events.context import acting_as
@@ -56,6 +56,7 @@ def command(
     For example: indelible reverse --by staff:bob --since 2023-09-21 --until 2023-10-05
     """
     with Trail.open(policy_of(config)) as trail:
+        record_question(trail)
         reversal = trail.plan_reversal(
             by=by, since=since, until=until, also_as=also_as, force=force
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from indelible.cli.opening import open_trail
+from indelible.cli.opening import ask_trail
 from indelible.cli.options import CONFIG, JSON, TARGET
 from indelible.cli.output import console, local, print_json, print_table, value_text
 from indelible.events.model import Target
@@ -24,7 +24,7 @@ def command(target: Target, at: str | None, as_json: bool, config: Path) -> None
     For example: indelible state invoice:42 --at 2026-03-01
     """
     name = f"{target.kind}:{format_id(target.row_id)}"
-    with open_trail(config) as trail:
+    with ask_trail(config) as trail:
         answer = trail.state(target, at)
         if as_json:
             print_json(answer)

@@ -55,6 +55,10 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     last_seen: Timestamp | None = None
 
 
+# `convert` finds the type resolved: see tests/events/test_codec.py.
+_resolved: Final = msgspec.json.Decoder(Span)
+
+
 def event_of(span: Span) -> Event:
     """The `system` event that says so."""
     details: dict[str, Value] = {

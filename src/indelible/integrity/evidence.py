@@ -83,6 +83,11 @@ class End(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     attestation: str | None = None
 
 
+_headers: Final = msgspec.json.Decoder(Header)
+_entries: Final = msgspec.json.Decoder(ProvenEntry)
+_ends: Final = msgspec.json.Decoder(End)
+
+
 def write_evidence(
     header: Header, entries: Iterable[ProvenEntry], *, attest: SigningKey | None = None
 ) -> Iterator[bytes]:
@@ -154,7 +159,7 @@ class EvidenceReader:
             line = self._line()
             if line.startswith(b'{"entries":'):
                 break
-            entry = self._decoded(line, ProvenEntry)
+            entry = self._decoded(line, _entries)
             if entry.index <= last:
                 raise MalformedEvidenceError(
                     f"line {self._number}: expected entries by index, each once, came entry "
@@ -163,7 +168,7 @@ class EvidenceReader:
             last = entry.index
             self.count += 1
             yield self._verified(entry)
-        end = self._decoded(line, End)
+        end = self._decoded(line, _ends)
         if end.entries != self.count:
             raise MalformedEvidenceError(
                 f"line {self._number}: expected {end.entries} entries above, came {self.count}"
@@ -180,7 +185,7 @@ class EvidenceReader:
             raise MalformedEvidenceError(
                 f"line 1: expected a file of evidence ({FORMAT}), came something else"
             )
-        return self._decoded(line, Header)
+        return self._decoded(line, _headers)
 
     def _line(self) -> bytes:
         self._number += 1
@@ -194,14 +199,14 @@ class EvidenceReader:
         self._digest.update(line)
         return line
 
-    def _decoded(self, line: bytes, type_: type[T]) -> T:
+    def _decoded(self, line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         try:
-            return msgspec.json.decode(line, type=type_)
+            return decoder.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             # Its message may quote what was captured.
             raise MalformedEvidenceError(
-                f"line {self._number}: expected the JSON of {type_.__name__}, came other JSON or "
-                "none"
+                f"line {self._number}: expected the JSON of {decoder.type.__name__}, came other "
+                "JSON or none"
             ) from None
 
     def _verified(self, entry: ProvenEntry) -> Included:

@@ -33,12 +33,14 @@ from indelible.transport.delivery import Delivery, Gap, Void
 from indelible.transport.producer_signing import BEGAN, ENDED, SIGNED, VANISHED
 
 ACKNOWLEDGED: Final = "notice.acknowledged"
+ASKED: Final = "trail.asked"
 BATCH: Final = "batch.sequenced"
 VOID: Final = "source.void"
 _VOID_RANGES: Final = 500
 """So many an entry, so that it is never cut into parts."""
 QUIET: Final = ACTIONS | {
     ACKNOWLEDGED,
+    ASKED,
     BATCH,
     VOID,
     SKIPPED,

@@ -10,6 +10,7 @@ import os
 from base64 import b64decode, b64encode
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -31,6 +32,9 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
         return Seen(origin=self.origin, size=self.size, root=b64decode(self.root), vkey=self.vkey)
 
 
+_decode: Final = msgspec.json.Decoder(Pin).decode
+
+
 def state_directory(environment: dict[str, str]) -> Path:
     """Where a user's state lives (XDG Base Directory Specification)."""
     home = environment.get("XDG_STATE_HOME")
@@ -45,7 +49,7 @@ def load_pin(directory: Path, origin: str) -> Pin | None:
     """
     path = _path(directory, origin)
     try:
-        pin = msgspec.json.decode(path.read_bytes(), type=Pin)
+        pin = _decode(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -57,12 +57,15 @@ class LogKeys(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.json.encode(self)
 
     @classmethod
-    def decode(cls, text: bytes, where: str) -> Self:
+    def decode(cls, text: bytes, where: str) -> LogKeys:
         """Raises `ConfigurationError`, which shows nothing of what came."""
         try:
-            return msgspec.json.decode(text, type=cls)
+            return _decode(text)
         except (msgspec.MsgspecError, binascii.Error, ValueError):
             raise ConfigurationError(f"expected log keys in {where}, got something else") from None
+
+
+_decode: Final = msgspec.json.Decoder(LogKeys).decode
 
 
 def hand_over(keys: LogKeys) -> int:

@@ -92,6 +92,9 @@ class JournalHeader(msgspec.Struct, frozen=True, kw_only=True):
     """At least so often something is written while the process lives; 0 says nothing."""
 
 
+_decode_header: Final = msgspec.json.Decoder(JournalHeader).decode
+
+
 class Scan(msgspec.Struct, frozen=True):
     """What stands in a stretch of a file.
 
@@ -140,7 +143,7 @@ def parse_header(frame: Frame) -> JournalHeader | None:
     if frame.kind is not FrameKind.HEADER:
         return None
     try:
-        return msgspec.json.decode(frame.content, type=JournalHeader)
+        return _decode_header(frame.content)
     except msgspec.MsgspecError:
         return None
 

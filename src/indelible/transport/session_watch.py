@@ -77,6 +77,9 @@ class Memory(msgspec.Struct, kw_only=True):
         return len(found.countable.difference(self.keys))
 
 
+_decode: Final = msgspec.json.Decoder(Memory).decode
+
+
 class SessionWatch:
     """Looks at most every `every_s`, and writes what it sees to the journal.
 
@@ -215,7 +218,7 @@ class SessionWatch:
 
 def _read(path: Path) -> Memory | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Memory)
+        return _decode(path.read_bytes())
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
 

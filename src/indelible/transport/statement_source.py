@@ -65,6 +65,9 @@ class Memory(msgspec.Struct, kw_only=True):
     said: int = 0
 
 
+_decode: Final = msgspec.json.Decoder(Memory).decode
+
+
 class StatementSource:
     """Implements `indelible.transport.source.Source` for the log of one server."""
 
@@ -153,7 +156,7 @@ class StatementSource:
     def _read_memory(self, sink: Sink) -> Memory:
         memory = Memory()
         with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
-            memory = msgspec.json.decode(self._path.read_bytes(), type=Memory)
+            memory = _decode(self._path.read_bytes())
         epoch = self._held.last_epoch(self.producer_id)
         last_seq = sink.received(self.producer_id, epoch).last
         if (epoch, last_seq) > (memory.epoch, memory.last_seq):
