@@ -42,6 +42,7 @@ _COMMANDS: Final = (
     "verify",
     "export",
     "key",
+    "witness",
     "tee",
     "scan",
     "demo",
