@@ -536,7 +536,9 @@ class Trail(Questions):
         # HTTP and TLS, which a trail without witnesses doesn't need.
         from indelible.integrity.witnessing import Witnessing
 
-        return Witnessing(self._store, self._keys.signing_key, self._trust, settings)
+        return Witnessing(
+            self._store, self._keys.signing_key, self._trust, settings, notice=self.notice
+        )
 
     @property
     def refusal(self) -> ContradictedError | None:

@@ -270,6 +270,10 @@ def test_a_claim_that_nobody_outvotes_stops_the_trail(tmp_path: Path, start: Sta
         trail.flush()
         wait_until_witnessed(trail)
         assert [finding.event.action for finding in trail.events()] == ["invoice.refund"]
+        (noticed,) = trail.notices()
+        assert noticed.action == "trail.contradicted"
+        trail.acknowledge(noticed.index)
+        trail.flush()
     assert "liar" not in run("status", cwd=operated.directory)
 
 
@@ -348,7 +352,9 @@ def test_it_goes_on_as_a_new_one_that_names_the_old(
         trail.flush()
         wait_until_witnessed(trail)
         assert [*trail.events()][-1].event.action == "invoice.waiting"
-        assert "trail.continued" in [notice.action for notice in trail.notices()]
+        noticed = [notice.action for notice in trail.notices()]
+        assert noticed[0] == "trail.continued"
+        assert noticed.count("trail.contradicted") == 2, "one for each witness"
     assert "assurance: witnessed by 2 of 2" in run("verify", cwd=directory)
 
 

@@ -40,6 +40,7 @@ from indelible.tlog import (
 
 _log = logging.getLogger(__name__)
 
+CONTRADICTED: Final = "trail.contradicted"
 _ASK_S: Final = 0.05
 """No witness is asked more often, however fast checkpoints come."""
 _LOOK_S: Final = 0.5
@@ -55,7 +56,7 @@ class Witnessing:
 
     `check` before anything is signed; `start` and `stop` around the time in which this process
     leads, `wake` when a checkpoint was stored. What a witness knows that contradicts this trail
-    is given to `on_contradiction`, from a thread, once.
+    is given to `on_contradiction`, from a thread, once; each witness's first is also a `notice`.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Witnessing:
         trust: TrustPolicy,
         settings: WitnessSettings,
         *,
+        notice: Callable[[str, str], None] = lambda action, message: None,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -75,6 +77,7 @@ class Witnessing:
         self._key = key
         self._trust = trust
         self._settings = settings
+        self._notice = notice
         self._monotonic = monotonic
         self._jitter = jitter
         try:
@@ -251,8 +254,15 @@ class Witnessing:
         each.failed(result, now, self._jitter())
         contradicts = isinstance(result, ContradictedError)
         said = result.why if isinstance(result, ContradictedError) else str(result)
+        name = each.client.witness.key.name
+        if contradicts and not self._is_known_to_contradict(vkey):
+            # An entry of whatever trail goes on from here, once.
+            self._notice(CONTRADICTED, f"witness {name} contradicts {self._store.origin}: {said}")
         self._store.store_witness_fault(vkey, said, contradicts=contradicts)
-        _log.warning("not cosigned by %s: %s", each.client.witness.key.name, said)
+        _log.warning("not cosigned by %s: %s", name, said)
+
+    def _is_known_to_contradict(self, vkey: str) -> bool:
+        return any(row.vkey == vkey and row.contradicts for row in self._store.witnesses())
 
     def _is_behind(self, signed: SignedCheckpoint) -> bool:
         return self._last_signed().checkpoint.size > signed.checkpoint.size
