@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast
 
 from indelible.actions import Declared, Unacknowledged, decorator
 from indelible.capture.recording import context_of, is_async
@@ -23,10 +23,19 @@ from indelible.events.explicit import ExplicitArguments, explicit_event
 from indelible.events.model import Actor, Event, Kind, Outcome, Subject, Target
 from indelible.events.values import Native, Value
 from indelible.integrity.acks import Ack, ack_of
+from indelible.integrity.assurance import (
+    Tree,
+    Witnessed,
+    check_cosignatures,
+    judge,
+    load_trust_policy,
+)
+from indelible.integrity.faults import ContradictedError
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ACKNOWLEDGED, ASKED
 from indelible.integrity.seen import Progress, Seen
+from indelible.integrity.sequencer import add_first_entry
 from indelible.integrity.verifier import Verification, verify_trail
 from indelible.policy import Policy, load_policy
 from indelible.policy.load import policy_for_url
@@ -39,13 +48,17 @@ from indelible.reversal.reversal import (
     database_path,
     server_database,
 )
-from indelible.store.protocol import Notice
+from indelible.store.protocol import Notice, WitnessRow
 from indelible.store.sqlite import SqliteTrail
 from indelible.transport.databases import CapturedDatabases
+from indelible.transport.delivery import Remark
 from indelible.transport.journal import Journal
 from indelible.transport.journal_files import JournalDirectory
 from indelible.transport.outbox import OutboxReader
 from indelible.transport.producer_signing import ProducerSigner
+
+if TYPE_CHECKING:
+    from indelible.integrity.witnessing import Witnessing
 
 F = TypeVar("F", bound=Callable[..., Any])
 _POLL_S: Final = 0.02
@@ -68,6 +81,8 @@ class Trail(Questions):
         self._policy = policy
         self._store = store
         self._keys = keys
+        self._trust = load_trust_policy(policy.witness.policy) if policy.witness else None
+        witnessing = self._witnessing()
         self._journal = Journal(
             policy.journals,
             buffer_events=policy.relay.buffer_events,
@@ -83,6 +98,7 @@ class Trail(Questions):
             keys.signing_key,
             [self._databases, JournalDirectory(policy.journals)],
             policy.relay,
+            witnessing=witnessing,
             holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         )
         self._delivered: dict[str, tuple[float, int]] = {}
@@ -91,20 +107,32 @@ class Trail(Questions):
             self._leader.start()
 
     @classmethod
-    def create(cls, source: str | Path | Policy) -> Self:
+    def create(
+        cls,
+        source: str | Path | Policy,
+        *,
+        first: Remark | None = None,
+        taken_over: TrailKeys | None = None,
+    ) -> Self:
         """Make a trail and its keys where `source` says, and open it.
 
+        One that goes on from another has a `first` entry, and keys that are `taken_over`.
         Raises `TrailExistsError` where there is one, or keys of one.
         """
         policy = policy_of(source)
         origin = policy.origin or f"localhost/{secrets.token_hex(6)}"
-        keys = create_keys(policy.keys, origin)
-        SqliteTrail.create(
+        keys = create_keys(policy.keys, origin, taken_over=taken_over)
+        store = SqliteTrail.create(
             policy.trail,
             origin=origin,
             vkey=str(keys.signing_key.verifier_key),
             source_id=secrets.token_hex(8),
-        ).close()
+        )
+        try:
+            if first is not None:
+                add_first_entry(store, keys.signing_key, first)
+        finally:
+            store.close()
         return cls.open(policy)
 
     @classmethod
@@ -125,14 +153,16 @@ class Trail(Questions):
     def close(self, timeout_s: float = 10.0) -> None:
         """Carry what this process captured, as far as it can in `timeout_s`, and let go.
 
-        What isn't carried stays where it is, for the next process.
+        What isn't carried stays where it is, for the next process. In the same time witnesses may
+        answer; who hasn't is asked by the next process.
         """
+        deadline = time.monotonic() + timeout_s
         if self._relays:
             try:
                 self.flush(timeout_s)
-            except DeliveryError:
+            except (DeliveryError, ContradictedError):
                 _log.warning("not everything was carried before the trail was closed")
-        self._leader.stop()
+        self._leader.stop(max(0.0, deadline - time.monotonic()))
         self._journal.close()
         self._store.close()
 
@@ -403,7 +433,8 @@ class Trail(Questions):
 
         So is what any process had written to the databases, and to its journal beside this one's,
         whether it lives or was killed. Whichever process relays carries it. Raises `DeliveryError`
-        where it takes longer.
+        where it takes longer, and `ContradictedError` where this process would carry it, and a
+        witness forbids that: then all of it stays where it is.
         """
         deadline = time.monotonic() + timeout_s
         self._journal.sync()
@@ -411,6 +442,8 @@ class Trail(Questions):
         with contextlib.closing(JournalDirectory(self.policy.journals)) as journals:
             marks += journals.ends()
         while True:
+            if self._leader.refusal is not None:
+                raise self._leader.refusal
             if self._leader.flush(max(0.1, deadline - time.monotonic())):
                 return
             if not any(self._is_behind(*mark) for mark in marks) and not self._outboxes_behind():
@@ -482,16 +515,54 @@ class Trail(Questions):
     def verify(self, *, seen: Seen | None = None, progress: Progress | None = None) -> Verification:
         """Return only if the trail is whole, what its key signed, and grown from `seen`.
 
-        Raises `VerificationError`. Here the key is this trail's own: a party that trusts nobody
-        here runs `indelible verify` with a key and pins of its own.
+        With `[witness]` its cosignatures are checked, and there must be the quorum that its trust
+        policy asks for. Raises `VerificationError`. Here the key and that policy are this trail's
+        own: a party that trusts nobody here runs `indelible verify` with a key, a policy and pins
+        of its own.
         """
         return verify_trail(
             self._policy.trail,
             self._keys.signing_key.verifier_key,
             seen=seen,
             enrolment=self._keys.enrolment_key.verifier_key,
+            trust=self._trust,
             progress=progress or (lambda done, of: None),
         )
+
+    def witnessed(self) -> Witnessed | None:
+        """By whom, how far and since when the trail is witnessed; None where nobody cosigned.
+
+        Checks every cosignature, and no entry. Raises `VerificationError`.
+        """
+        if self._trust is None:
+            return None
+        rows = self._store.witnesses()
+        state = self._store.state()  # behind the rows, and so not smaller than what they are about
+        key = self._keys.signing_key.verifier_key
+        tree = Tree(key, self._store.origin, state.size, state.root, self._store)
+        return judge(check_cosignatures(rows, self._trust, tree), self._trust)
+
+    def witnesses(self) -> tuple[WitnessRow, ...]:
+        """What each witness of the trust policy said when it was last asked, unchecked."""
+        keys = {str(key) for key in self._trust.witness_keys} if self._trust is not None else ()
+        return tuple(row for row in self._store.witnesses() if row.vkey in keys)
+
+    def _witnessing(self) -> Witnessing | None:
+        """Who asks the witnesses; None where the policy names none. Raises `ConfigurationError`."""
+        settings = self._policy.witness
+        if settings is None or self._trust is None:
+            return None
+        # HTTP and TLS, which a trail without witnesses doesn't need.
+        from indelible.integrity.witnessing import Witnessing
+
+        return Witnessing(
+            self._store, self._keys.signing_key, self._trust, settings, notice=self.notice
+        )
+
+    @property
+    def refusal(self) -> ContradictedError | None:
+        """Why this process signs nothing though it could: a witness knows another tree."""
+        return self._leader.refusal
 
     def notices(self) -> Sequence[Notice]:
         """What was noticed and nobody acknowledged yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,7 +12,13 @@ import pytest
 from indelible import errors
 from indelible.cli.app import group
 from indelible.logs.scrub import DATA_CLASSES, DEFAULT_RULES
-from indelible.policy.load import _DATABASE_KEYS, _LOGS_KEYS, _RELAY_KEYS, _TABLE_KEYS
+from indelible.policy.load import (
+    _DATABASE_KEYS,
+    _LOGS_KEYS,
+    _RELAY_KEYS,
+    _TABLE_KEYS,
+    _WITNESS_KEYS,
+)
 from tests.capture.matrix import reads_page, writes_page
 
 ROOT = Path(__file__).parents[2]
@@ -19,15 +26,20 @@ DOCS = ROOT / "docs"
 
 
 def test_every_command_is_documented_as_it_helps_itself() -> None:
-    """The reference holds each command's --help to the letter."""
+    """The reference holds each command's --help to the letter, and its subcommands'."""
     reference = (DOCS / "reference" / "command-line.md").read_text()
-    for name in group.list_commands(click.Context(group)):
-        command = group.get_command(click.Context(group), name)
-        assert command is not None
-        shown = command.get_help(
-            click.Context(command, info_name=f"indelible {name}", max_content_width=98)
-        )
+    for name, command in commands_of(group, "indelible"):
+        shown = command.get_help(click.Context(command, info_name=name, max_content_width=98))
         assert shown.rstrip() in reference, f"write the help of {name} into the reference again"
+
+
+def commands_of(of: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
+    for each in of.list_commands(click.Context(of)):
+        command = of.get_command(click.Context(of), each)
+        assert command is not None
+        yield f"{name} {each}", command
+        if isinstance(command, click.Group):
+            yield from commands_of(command, f"{name} {each}")
 
 
 def test_every_setting_is_documented() -> None:
@@ -38,6 +50,7 @@ def test_every_setting_is_documented() -> None:
         *_RELAY_KEYS,
         *_DATABASE_KEYS,
         *_LOGS_KEYS,
+        *_WITNESS_KEYS,
         "journals",
         "keys",
         "origin",

@@ -38,6 +38,9 @@ subject = "invoice_id -> invoice.customer_id -> customer"
 
 [relay]
 poll_s = 1
+[witness]
+policy = "trust.policy"
+refresh_s = 30
 """
 
 
@@ -49,6 +52,8 @@ def test_the_whole_file_becomes_one_policy() -> None:
     assert policy.keys == Path("/etc/app/data/trail.db.keys")
     assert policy.database == Path("/srv/app.db")
     assert policy.relay.poll_s == 1.0
+    assert policy.witness is not None
+    assert (policy.witness.policy.name, policy.witness.refresh_s) == ("trust.policy", 30.0)
     customer = policy.table("customer")
     assert customer.subject == SubjectPath("customer")
     assert customer.mask == {"card_no"}
@@ -62,6 +67,11 @@ def test_the_whole_file_becomes_one_policy() -> None:
     )
     assert (line.reads, line.writes, line.baseline) == (False, True, "keys")
     assert policy.table("Genre").kind == "genre"
+
+
+def test_without_the_section_nobody_is_asked() -> None:
+    """No witness, no default one."""
+    assert parse_policy("[trail]\nurl = 'sqlite:///t.db'").witness is None
 
 
 def test_a_url_alone_is_a_policy() -> None:
@@ -93,6 +103,19 @@ def test_a_url_alone_is_a_policy() -> None:
         ),
         ("[trail]\nurl = 'sqlite:///t.db'\n[relay]\npoll_s = 0", "poll_s above zero"),
         ("[trail]\nurl = 'sqlite:///t.db'\n[relay]\nsessions_s = 0", "sessions_s above zero"),
+        ("[trail]\nurl = 'sqlite:///t.db'\n[witness]", "line 3 .*expected `policy`, as in"),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[witness]\npolicies = 'x'",
+            "unknown key 'policies'; allowed here: policy, deadline_s, refresh_s",
+        ),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[witness]\npolicy = 'x'\nrefresh_s = 61",
+            r"line 5 \[witness\]: expected refresh_s above zero and at most 60, got 61",
+        ),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[witness]\npolicy = 'x'\ndeadline_s = nan",
+            "expected deadline_s above zero and at most 60, got nan",
+        ),
         (
             "[trail]\nurl = 'sqlite:///t.db'\n[database]\nurl = 'postgresql://h/d'\nhosts = '::1'",
             r"line 5 \[database\]: expected hosts as a list of addresses",

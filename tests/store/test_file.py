@@ -20,7 +20,7 @@ from indelible.integrity.sequencer import Sequencer
 from indelible.integrity.verifier import verify_trail
 from indelible.store.errors import NoSuchEntryError, StoreReadOnlyError
 from indelible.store.sqlite import SqliteTrail
-from indelible.store.sqlite_file import open_connection
+from indelible.store.sqlite_file import FORMAT, open_connection
 from indelible.tlog import MalformedTileError
 from tests.integrity.trails import EPOCH, SOURCE, Maker, delivery_at
 
@@ -67,13 +67,14 @@ def test_a_database_that_is_no_trail(tmp_path: Path) -> None:
         SqliteTrail(path)
 
 
-def test_a_trail_of_another_format(maker: Maker) -> None:
-    """A file that another version wrote is left alone."""
+@pytest.mark.parametrize("version", [FORMAT - 1, FORMAT + 1])
+def test_a_trail_of_another_format(maker: Maker, version: int) -> None:
+    """A file that another version wrote, older or newer, is left alone."""
     maker.store.close()
     with contextlib.closing(sqlite3.connect(maker.path)) as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute(f"PRAGMA user_version = {version}")
         connection.commit()
-    with pytest.raises(TrailFormatError, match="it has format 3: use the Indelible that made it"):
+    with pytest.raises(TrailFormatError, match=f"has format {version}: use the Indelible that"):
         SqliteTrail(maker.path)
 
 

@@ -43,6 +43,7 @@ _COMMANDS: Final = (
     "serve",
     "export",
     "key",
+    "witness",
     "tee",
     "scan",
     "demo",

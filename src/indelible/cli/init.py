@@ -9,8 +9,12 @@ import click
 
 from indelible.cli.options import CONFIG
 from indelible.errors import ConfigurationError, TrailExistsError
-from indelible.policy import load_policy
+from indelible.integrity.assurance import load_trust_policy
+from indelible.integrity.keys import TrailKeys, load_keys
+from indelible.policy import Policy, load_policy
+from indelible.policy.load import policy_for_url
 from indelible.trail import Trail
+from indelible.transport.delivery import Remark
 
 _TEMPLATE = """\
 # What Indelible captures, and where it keeps it. Unknown keys are errors.
@@ -50,16 +54,42 @@ baseline = "full"                 # full | keys
     help="The application's SQLite database.",
 )
 @click.option(
+    "--continue",
+    "old",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="Go on from this trail, which was restored from a backup or whose key was stolen.",
+)
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    multiple=True,
+    metavar="FILE",
+    help="With --continue: a signed checkpoint of it that somebody kept.",
+)
+@click.option(
     "--origin",
     metavar="NAME",
     help="The trail's name, as its checkpoints state it: a URL without scheme that is yours. "
     "[default: localhost/ and a random text]",
 )
-def command(config: Path, database: str, origin: str | None) -> None:
+def command(
+    config: Path,
+    database: str,
+    old: Path | None,
+    checkpoints: tuple[Path, ...],
+    origin: str | None,
+) -> None:
     """Make a trail and its keys.
 
     Writes the configuration first where there is none yet; an existing one is used as it is.
+
+    With --continue the new trail's first entry is the last checkpoint of the old one that the
+    witnesses know. The configuration names a new file and a new origin.
     """
+    if checkpoints and old is None:
+        raise ConfigurationError("expected --continue FILE beside --checkpoint")
     if not config.exists():
         origin = origin or f"localhost/{secrets.token_hex(6)}"
         text = _TEMPLATE.format(origin=_quoted(origin), database=_quoted(f"sqlite:///{database}"))
@@ -72,11 +102,48 @@ def command(config: Path, database: str, origin: str | None) -> None:
             raise ConfigurationError(f"can't write {config}: {error.strerror}") from None
         click.echo(f"wrote {config}")
     policy = load_policy(config)
-    trail = Trail.create(policy)
+    first = taken_over = None
+    if old is not None:
+        first = _continued(policy, old, checkpoints)
+        taken_over = _keys_of(old)
+    trail = Trail.create(policy, first=first, taken_over=taken_over)
     vkey = trail.reader.vkey
     trail.close()
     click.echo(f"made the trail {policy.trail} and its keys in {policy.keys}")
     click.echo(f"public key (give it to whoever verifies): {vkey}")
+    if first is not None:
+        click.echo(f"entry 0: {first.message}")
+
+
+def _keys_of(old: Path) -> TrailKeys | None:
+    """What signed the contexts and journals that still wait; None where its keys aren't there."""
+    keys = policy_for_url(f"sqlite:///{old}").keys
+    return load_keys(keys) if keys.is_dir() else None
+
+
+def _continued(policy: Policy, old: Path, checkpoints: tuple[Path, ...]) -> Remark:
+    # HTTP and TLS, which a first trail doesn't need.
+    from indelible.integrity.continuing import continuation
+
+    settings = policy.witness
+    trust = load_trust_policy(settings.policy) if settings is not None else None
+    try:
+        given = [path.read_bytes() for path in checkpoints]
+    except OSError as error:
+        raise ConfigurationError(f"can't read {error.filename}: {error.strerror}") from None
+    first = continuation(old, trust, settings, given)
+    if policy.origin in (None, first.details["origin"]):
+        raise ConfigurationError(
+            f"{policy.source}: expected [trail] with an origin other than "
+            f"{first.details['origin']!r}, which nothing may be signed under any more"
+        )
+    journals = policy_for_url(f"sqlite:///{old}").journals
+    if journals.is_dir() and journals.resolve() != policy.journals.resolve():
+        raise ConfigurationError(
+            f'{policy.source}: expected [trail] with journals = "{journals}", where events of '
+            "the old trail may wait"
+        )
+    return first
 
 
 def _quoted(text: str) -> str:

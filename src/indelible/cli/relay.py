@@ -15,6 +15,7 @@ from indelible.cli.options import CONFIG
 from indelible.trail import Trail
 
 _LOOK_S = 0.05
+_REFUSED_S = 0.5
 
 
 @click.command("relay")
@@ -27,7 +28,8 @@ def command(once: bool, timeout_s: float, config: Path) -> None:
     """Carry what applications captured into the trail, until stopped.
 
     An application that has its trail open relays by itself. Any number of relays may run: the one
-    that holds the lease works, the others wait to take over.
+    that holds the lease works, the others wait to take over. Ends with 3 where a witness knows a
+    larger or another tree of this trail: then nothing may be signed.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     trail = Trail.open(policy_of(config))
@@ -43,6 +45,8 @@ def command(once: bool, timeout_s: float, config: Path) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
         click.echo("relaying; stop with Ctrl-C")
-        stopped.wait()
+        while not stopped.wait(_REFUSED_S):
+            if trail.refusal is not None:
+                raise trail.refusal
     finally:
         trail.close()

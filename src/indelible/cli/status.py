@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from indelible.cli.app import ANSWER_IS_NO
 from indelible.cli.opening import open_trail
 from indelible.cli.options import CONFIG, JSON
 from indelible.cli.output import console, local, print_json, print_table
+from indelible.cli.witness_look import WitnessingLook, look_at_witnesses
 from indelible.errors import IndelibleError
 from indelible.policy import Policy, Server
 from indelible.trail import Trail
@@ -25,23 +27,36 @@ from indelible.trail import Trail
 def command(as_json: bool, config: Path) -> None:
     """What is captured, how far it is carried, and what nobody acknowledged yet.
 
-    Exits with 1 when something noticed is unacknowledged or a table isn't seen.
+    Exits with 1 when something noticed is unacknowledged, a table isn't seen, or witnesses don't
+    cosign.
     """
     with open_trail(config) as trail:
         drifts = _drifts(trail.policy)
         notices = trail.notices()
+        witnessing = look_at_witnesses(trail, int(time.time()))
         if as_json:
-            print_json([*trail.reader.sources(), *notices, *({"drift": text} for text in drifts)])
+            print_json(
+                [
+                    *trail.reader.sources(),
+                    *notices,
+                    *({"drift": text} for text in drifts),
+                    *({"witness": fault} for fault in witnessing.faults),
+                    {"assurance": witnessing.assurance, "witnessed": witnessing.witnessed},
+                ]
+            )
         else:
-            _print(trail, drifts)
-        if notices or drifts:
+            _print(trail, drifts, witnessing)
+        if notices or drifts or witnessing.faults:
             raise SystemExit(ANSWER_IS_NO)
 
 
-def _print(trail: Trail, drifts: list[str]) -> None:
+def _print(trail: Trail, drifts: list[str], witnessing: WitnessingLook) -> None:
     out = console()
     state = trail.reader.state()
     out.print(f"trail {trail.policy.trail} ({trail.reader.origin}): {state.size} entries")
+    out.print(f"assurance: {witnessing.assurance}")
+    for fault in witnessing.faults:
+        out.print(f"not witnessed as it should be: {fault}", style="bold")
     print_table(
         out,
         ("source", "epoch", "events", "last event (UTC)", "missing", "lost"),

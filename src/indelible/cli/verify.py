@@ -9,13 +9,13 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 from rich.console import Console
 
 from indelible.cli.options import CONFIG, JSON, VKEY
-from indelible.cli.output import console, print_json, progress_bar
+from indelible.cli.output import assurance_text, console, print_json, progress_bar
 from indelible.events.codec import format_time
 from indelible.integrity.fetching import HttpFetcher
 from indelible.integrity.keys import load_public_key
@@ -29,6 +29,8 @@ from indelible.tlog import VerifierKey
 if TYPE_CHECKING:
     from indelible.integrity.verifier import Verification
     from indelible.policy import Policy
+MAX_AGE_S: Final = 600
+"""How old cosignatures may be: an idle trail is cosigned again every minute."""
 
 
 @click.command("verify")
@@ -66,6 +68,23 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Where to remember what was verified. [default: $XDG_STATE_HOME/indelible]",
 )
+@click.option(
+    "--policy",
+    "trust_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Which witnesses must have cosigned, from whom you trust (a tlog-policy). "
+    "[default: that of the configuration]",
+)
+@click.option(
+    "--max-age",
+    "max_age_s",
+    type=click.IntRange(min=0),
+    default=MAX_AGE_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How old their cosignatures may be; 0 for a copy that was laid aside: any age.",
+)
 @JSON
 @CONFIG
 def command(
@@ -78,13 +97,16 @@ def command(
     token_file: Path | None,
     only_new: bool,
     state: Path | None,
+    trust_file: Path | None,
+    max_age_s: int,
     as_json: bool,
     config: Path,
 ) -> None:
     """Hash everything stored again, build the index again, and hold both against the checkpoint.
 
     Remembers what it verified, outside of the trail, and refuses a trail that went backwards or
-    another history. Exits with 3 and names the first index that is wrong.
+    another history. Exits with 3 and names the first index that is wrong; also where the
+    witnesses' policy asks for a quorum, and that many didn't cosign.
 
     With --url and --key it is a trail on another machine: its checkpoint, tiles and heads, and with
     a token its bodies; the index isn't served.
@@ -93,6 +115,8 @@ def command(
     """
     if file is not None and url is not None:
         raise click.UsageError("expected FILE or --url, got both")
+    if trust_file is not None and (file is not None or url is not None):
+        raise click.UsageError("expected no FILE and no --url with --policy: no cosignatures there")
     if file is not None:
         from indelible.cli.evidence import show_evidence
 
@@ -117,8 +141,10 @@ def command(
         trail = trail or policy.trail
         key = key or load_public_key(policy.keys)
         enrolment = enrolment or load_public_key(policy.keys, "enrolment")
+        trust_file = trust_file or trust_file_of(policy)
+    witnesses = _Witnesses(trust_file, max_age_s)
     with progress_bar("verifying") as progress:
-        found, pin = _verify(trail, key, enrolment, state, only_new, progress)
+        found, pin = _verify(trail, key, enrolment, witnesses, state, only_new, progress)
     if as_json:
         print_json([found])
         return
@@ -135,7 +161,8 @@ def command(
             f"set aside: {found.quarantined} · noticed and not acknowledged: "
             f"{found.unacknowledged} (see `indelible status`)"
         )
-    out.print(f"assurance: {found.assurance}", style="bold")
+    assurance = assurance_text(found.witnessed, found.size, int(time.time()))
+    out.print(f"assurance: {assurance}", style="bold")
 
 
 def _show_remote(
@@ -183,20 +210,36 @@ def verify_and_pin(policy: Policy, progress: Progress) -> Verification:
     """The trail of `policy`, verified as the command does it by default."""
     key = load_public_key(policy.keys)
     enrolment = load_public_key(policy.keys, "enrolment")
-    return _verify(policy.trail, key, enrolment, None, only_new=False, progress=progress)[0]
+    witnesses = _Witnesses(trust_file_of(policy), MAX_AGE_S)
+    return _verify(policy.trail, key, enrolment, witnesses, None, False, progress)[0]
+
+
+class _Witnesses(NamedTuple):
+    """Who must have cosigned, and how old that may be; 0: any age."""
+
+    trust_file: Path | None
+    max_age_s: int
+
+
+def trust_file_of(policy: Policy) -> Path | None:
+    """The trust policy that `[witness]` names."""
+    return policy.witness.policy if policy.witness is not None else None
 
 
 def _verify(
     trail: Path,
     key: VerifierKey,
     enrolment: VerifierKey | None,
+    witnesses: _Witnesses,
     state: Path | None,
     only_new: bool,
     progress: Progress,
 ) -> tuple[Verification, Pin | None]:
     """What was found, and what was remembered before."""
+    from indelible.integrity.assurance import load_trust_policy
     from indelible.integrity.verifier import verify_trail
 
+    trust_file = witnesses.trust_file
     directory = state or state_directory(dict(os.environ))
     pin = load_pin(directory, key.name)
     found = verify_trail(
@@ -205,6 +248,8 @@ def _verify(
         seen=pin.seen if pin else None,
         only_new=only_new,
         enrolment=enrolment,
+        trust=load_trust_policy(trust_file) if trust_file is not None else None,
+        max_age_s=witnesses.max_age_s or None,
         progress=progress,
     )
     store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))

@@ -3,11 +3,14 @@
 ::
 
     VerificationError
+    ├── ContradictedError       a witness knows a larger, or another, tree of this trail
     └── TrailFaultError         has `index`
         ├── CheckpointError         missing, not by the trail's key, or of another size or root
         ├── UncheckpointedError     entries under no signed checkpoint
-        ├── RollbackError           smaller than what was verified before
-        ├── ForkError               not a continuation of what was verified before
+        ├── RollbackError           smaller than what was verified before, or cosigned
+        ├── ForkError               not a continuation of what was verified before, or cosigned
+        ├── CosignatureError        a cosignature that its witness didn't make
+        ├── UnwitnessedError        no quorum cosigned this, or none lately
         ├── TileMismatchError       a tile doesn't lead to the signed root
         ├── MissingEntryError       no such entry, though the checkpoint covers it
         ├── StrayEntryError         more than the checkpoint covers
@@ -21,6 +24,23 @@
 from __future__ import annotations
 
 from indelible.errors import VerificationError
+
+
+class ContradictedError(VerificationError):
+    """A witness knows a larger or another tree: the trail was rolled back, or forked.
+
+    `is_proven` where it shows a checkpoint signed by the trail's own key; else it only says so.
+    """
+
+    def __init__(self, witness: str, why: str, *, is_proven: bool) -> None:
+        super().__init__(
+            f"witness {witness}: {why}. Nothing is signed until that is settled; what is captured "
+            "waits. Was the trail restored from a backup? Then go on as a new one: `indelible init "
+            "--continue`. If the witness is wrong, take it out of the trust policy"
+        )
+        self.witness = witness
+        self.why = why
+        self.is_proven = is_proven
 
 
 class TrailFaultError(VerificationError):
@@ -52,6 +72,14 @@ class RollbackError(TrailFaultError):
 
 class ForkError(TrailFaultError):
     """The trail doesn't begin with what was verified before: its history was rewritten."""
+
+
+class CosignatureError(TrailFaultError):
+    """A cosignature that is kept with the trail isn't by the witness that it claims."""
+
+
+class UnwitnessedError(TrailFaultError):
+    """The trust policy asks for a quorum, which cosigned nothing from `index` on, or not lately."""
 
 
 class TileMismatchError(TrailFaultError):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from indelible.errors import ConfigurationError, TrailExistsError
-from indelible.tlog import MalformedKeyError, SigningKey, VerifierKey
+from indelible.tlog import Algorithm, MalformedKeyError, SigningKey, VerifierKey
 
 _CONTEXT_KEY_BYTES: Final = 32
 
@@ -37,8 +37,11 @@ class TrailKeys:
         return f"<TrailKeys for {self.signing_key.verifier_key}>"
 
 
-def create_keys(directory: Path, origin: str) -> TrailKeys:
+def create_keys(directory: Path, origin: str, *, taken_over: TrailKeys | None = None) -> TrailKeys:
     """Make new keys in `directory` (0700, files 0600); the note key's name is `origin`.
+
+    A trail that goes on from another takes over all of its keys but the one that signs
+    checkpoints, so that contexts and journals that wait stay valid.
 
     Raises `TrailExistsError` where there are keys already, and `ConfigurationError` where nothing
     can be written or `origin` can't name a key.
@@ -47,8 +50,12 @@ def create_keys(directory: Path, origin: str) -> TrailKeys:
         signing_key = SigningKey.generate(origin)
     except MalformedKeyError as error:
         raise ConfigurationError(f"origin: {error}") from None
-    enrolment_key = SigningKey.generate(f"{origin}/producers")
-    keys = TrailKeys(signing_key, secrets.token_bytes(_CONTEXT_KEY_BYTES), enrolment_key)
+    if taken_over is None:
+        enrolment_key = SigningKey.generate(f"{origin}/producers")
+        keys = TrailKeys(signing_key, secrets.token_bytes(_CONTEXT_KEY_BYTES), enrolment_key)
+    else:
+        enrolment_key = taken_over.enrolment_key
+        keys = TrailKeys(signing_key, taken_over.context_key, enrolment_key)
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write_pair(directory, "trail", signing_key)
@@ -77,14 +84,16 @@ def load_keys(directory: Path) -> TrailKeys:
     return TrailKeys(signing_key, context_key, load_signing_key(directory / "enrolment.key"))
 
 
-def create_signing_key(path: Path, name: str) -> SigningKey:
-    """Make a key called `name` at `path` (0600): a verifier's, say.
+def create_signing_key(
+    path: Path, name: str, algorithm: Algorithm = Algorithm.ED25519
+) -> SigningKey:
+    """Make a key called `name` at `path` (0600): a verifier's, say, or a witness's.
 
     Raises `ConfigurationError` where there is a file, nothing can be written, or `name` can't be
     that of a key.
     """
     try:
-        key = SigningKey.generate(name)
+        key = SigningKey.generate(name, algorithm)
         _write_new(path, key.export_private().encode() + b"\n")
     except MalformedKeyError as error:
         raise ConfigurationError(str(error)) from None

@@ -6,20 +6,25 @@ over within `lease_s`; one that slept meanwhile finds itself deposed, and waits 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from indelible.errors import DeliveryError, DeposedError, IndelibleError, VerificationError
+from indelible.integrity.faults import ContradictedError
 from indelible.integrity.sequencer import Sequencer
 from indelible.policy.model import RelaySettings
 from indelible.store.protocol import Lease, TrailStore
 from indelible.tlog import SigningKey
 from indelible.transport.relay import Relay
 from indelible.transport.source import SourceFinder
+
+if TYPE_CHECKING:
+    from indelible.integrity.witnessing import Witnessing
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +35,8 @@ _BEAT_S: Final = 1.0
 class Leader:
     """Waits for the lease, then relays, until `stop`.
 
-    `finders` give the sources; only the holder looks at them. `clock` gives microseconds.
+    `finders` give the sources; only the holder looks at them. `witnessing` is asked before
+    anything is signed, and has what is signed cosigned. `clock` gives microseconds.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class Leader:
         *,
         holder: str,
         lease_s: float = LEASE_S,
+        witnessing: Witnessing | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._store = store
@@ -50,6 +57,8 @@ class Leader:
         self._settings = settings
         self._holder = holder
         self._lease_s = lease_s
+        self._witnessing = witnessing
+        self._refusal: ContradictedError | None = None
         self._clock = clock
         self._is_stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -73,13 +82,22 @@ class Leader:
         leading = self._leading
         return leading[1] if leading else None
 
+    @property
+    def refusal(self) -> ContradictedError | None:
+        """Why this process signs nothing though it could: a witness contradicts the trail."""
+        return self._refusal
+
     def start(self) -> None:
-        """Take the lease at once if it is free, else when it becomes so."""
+        """Take the lease at once if it is free, else when it becomes so.
+
+        Where witnesses are to be asked first, that is done in the thread: nobody waits for them.
+        """
         if self._thread is None:
-            try:
-                self._try_to_lead()
-            except DeliveryError:
-                _log.warning("lease not taken yet, trying again")
+            if self._witnessing is None:
+                try:
+                    self._try_to_lead()
+                except DeliveryError:
+                    _log.warning("lease not taken yet, trying again")
             self._thread = threading.Thread(target=self._run, name="indelible-leader", daemon=True)
             self._thread.start()
 
@@ -97,18 +115,28 @@ class Leader:
             return False
         return True
 
-    def stop(self) -> None:
-        """End after the batch under way and let another take over at once."""
+    def stop(self, linger_s: float = 0.0) -> None:
+        """End after the batch under way and let another take over at once.
+
+        Waits up to `linger_s` for witnesses to cosign what was signed last.
+        """
+        if self._witnessing is not None and self._leading is not None:
+            with contextlib.suppress(IndelibleError):
+                self._witnessing.finish(linger_s)
         self._is_stopping.set()
         self._deposed.set()
+        if self._witnessing is not None:
+            self._witnessing.close()
         if self._thread is not None and self._pid == os.getpid():
             self._thread.join()
             self._thread = None
         self._stop_leading()
 
     def _run(self) -> None:
+        pause_s = _BEAT_S if self._witnessing is None else 0.0
         while not self._is_stopping.is_set():
-            self._deposed.wait(_BEAT_S)
+            self._deposed.wait(pause_s)
+            pause_s = _BEAT_S
             try:
                 if self._deposed.is_set():
                     self._stop_leading()
@@ -119,6 +147,9 @@ class Leader:
                     self._try_to_lead()
             except DeposedError:
                 self._stop_leading()
+            except ContradictedError as error:
+                _log.critical("nothing is signed: %s", error)
+                self._is_stopping.wait(self._lease_s)
             except VerificationError:
                 _log.critical("the trail doesn't verify: nothing is appended", exc_info=True)
                 self._is_stopping.wait(self._lease_s)
@@ -131,7 +162,14 @@ class Leader:
         lease = self._store.acquire_lease(self._holder, now=self._clock(), lease_s=self._lease_s)
         if lease is None:
             return
-        sequencer = Sequencer(self._store, lease, self._key, clock=self._clock)
+        witnessing = self._witnessing
+        if witnessing is None:
+            sequencer = Sequencer(self._store, lease, self._key, clock=self._clock)
+        else:
+            self._check_with(witnessing, lease)
+            sequencer = Sequencer(
+                self._store, lease, self._key, clock=self._clock, on_checkpoint=witnessing.wake
+            )
         relay = Relay(
             self._finders,
             sequencer,
@@ -140,11 +178,35 @@ class Leader:
             clock=self._clock,
         )
         self._led = (lease, sequencer, relay)
+        if witnessing is not None:
+            witnessing.start(self._contradicted)
         relay.start()
+
+    def _check_with(self, witnessing: Witnessing, lease: Lease) -> None:
+        """Return if no witness contradicts what is about to be signed; else let go of the lease."""
+        try:
+            witnessing.check(lambda: self._store.renew_lease(lease, now=self._clock()))
+            self._refusal = None
+        except BaseException as error:
+            if isinstance(error, ContradictedError):
+                self._refusal = error
+            with contextlib.suppress(DeliveryError):
+                self._store.release_lease(lease)
+            raise
+
+    def _contradicted(self, error: ContradictedError) -> None:
+        """From the witnesses' thread: sign nothing more, then step down."""
+        self._refusal = error
+        leading = self._leading
+        if leading is not None:
+            leading[1].refuse(error)
+        self._deposed.set()
 
     def _stop_leading(self) -> None:
         leading, self._led = self._leading, None
         if leading is not None:
+            if self._witnessing is not None:
+                self._witnessing.stop()
             leading[2].stop()
             try:
                 self._store.release_lease(leading[0])

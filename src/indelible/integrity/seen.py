@@ -16,8 +16,7 @@ from indelible.tlog import (
     Hash,
     Size,
     TileReader,
-    consistency_proof,
-    verify_consistency,
+    verify_beginning,
 )
 
 UNWITNESSED: Final = "unwitnessed, one trust domain"
@@ -48,10 +47,10 @@ def check_seen(reader: TileReader, *, origin: str, size: Size, root: Hash, seen:
         )
     if size < seen.size:
         raise RollbackError(last_seen=seen.size, offered=int(size))
-    old = Size(seen.size)
-    proof = consistency_proof(reader, old, size)
     try:
-        verify_consistency(old=old, old_root=Hash(seen.root), new=size, new_root=root, proof=proof)
+        verify_beginning(
+            reader, old=Size(seen.size), old_root=Hash(seen.root), new=size, new_root=root
+        )
     except VerificationError:
         raise ForkError(
             0,

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from indelible.errors import StoreBusyError, VerificationError
 from indelible.events.codec import format_time
 from indelible.events.model import Producer, Timestamp
 from indelible.integrity.numbering import Numbering
@@ -23,7 +24,8 @@ from indelible.transport.delivery import Delivery, Gap, Received, Remark, Void
 class Sequencer:
     """Implements `indelible.transport.delivery.Sink`: see there for what it promises.
 
-    Safe for threads. `clock` gives microseconds since 1970.
+    Safe for threads. `clock` gives microseconds since 1970. `on_checkpoint` is called whenever a
+    checkpoint was stored, and must return at once.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Sequencer:
         key: SigningKey,
         *,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        on_checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
         """Signs a root that a crash left pending.
 
@@ -43,6 +46,8 @@ class Sequencer:
         self._lease = lease
         self._key = key
         self._clock = clock
+        self._on_checkpoint = on_checkpoint
+        self._refusal: VerificationError | None = None
         self._sequencing = threading.Lock()
         with self._sequencing:
             self._known = _Known(store, clock())
@@ -75,6 +80,10 @@ class Sequencer:
     def received(self, producer_id: str, epoch: int) -> Received:
         return self._store.received(producer_id, epoch)
 
+    def refuse(self, why: VerificationError) -> None:
+        """Sign nothing from now on: each delivery raises `why`, and stays where it is."""
+        self._refusal = why
+
     def renew(self) -> None:
         """Say that this sequencer lives; raises `DeposedError`."""
         self._store.renew_lease(self._lease, now=self._clock())
@@ -82,6 +91,8 @@ class Sequencer:
     # -- below, `_sequencing` is held -----------------------------------------------------------
 
     def _commit(self, fill: Callable[[Numbering], object]) -> None:
+        if self._refusal is not None:
+            raise self._refusal
         known = self._known
         numbering = Numbering(known, first=Index(known.edge.size), now=format_time(self._clock()))
         try:
@@ -108,6 +119,16 @@ class Sequencer:
     def _store_checkpoint(self, note: bytes) -> None:
         size = self._known.edge.size
         self._store.store_checkpoint(self._lease, note, size, now=self._clock())
+        self._on_checkpoint()
+
+
+def add_first_entry(store: TrailStore, key: SigningKey, first: Remark) -> None:
+    """Number and sign `first` as entry 0 of an empty trail that nobody uses yet."""
+    lease = store.acquire_lease("init", now=time.time_ns() // 1_000, lease_s=0)
+    if lease is None:
+        raise StoreBusyError("expected a new trail, another process holds its lease")
+    Sequencer(store, lease, key).deliver([], remarks=[first])
+    store.release_lease(lease)
 
 
 class _Known:

@@ -7,6 +7,7 @@ tiles, from the root down; each entry against its leaf; then what is derived fro
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import msgspec
 from indelible.errors import EventError, VerificationError
 from indelible.events.codec import decode_event
 from indelible.events.model import Event
+from indelible.integrity.assurance import Tree, Witnessed, check_cosignatures, require
 from indelible.integrity.derived import Derived
 from indelible.integrity.faults import (
     CheckpointError,
@@ -35,6 +37,7 @@ from indelible.tlog import (
     FULL_WIDTH,
     HASH_BYTES,
     Tile,
+    TrustPolicy,
     VerifierKey,
     open_checkpoint,
     tile_of_tree,
@@ -45,7 +48,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What was verified, and what that is worth.
 
     `checkpoint` is the signed note. `since` is the size from which on entries were hashed again: 0
-    for all of them.
+    for all of them. `witnessed` is None without a trust policy, or where no witness of it cosigned
+    anything.
     """
 
     origin: str
@@ -60,6 +64,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     unacknowledged: int
     signed: Signed
     assurance: str = UNWITNESSED
+    witnessed: Witnessed | None = None
 
     @property
     def seen(self) -> Seen:
@@ -73,6 +78,9 @@ def verify_trail(
     seen: Seen | None = None,
     only_new: bool = False,
     with_index: bool = True,
+    trust: TrustPolicy | None = None,
+    now: int | None = None,
+    max_age_s: int | None = None,
     enrolment: VerifierKey | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Verification:
@@ -80,8 +88,10 @@ def verify_trail(
 
     `only_new` hashes the entries behind `seen` alone, and leaves the derived tables unchecked
     where they tell of the whole trail; `with_index=False` checks the proof only. `enrolment` is the
-    key that enrols the processes whose signatures count; without it any does. Raises a
-    `TrailFaultError`, or another `VerificationError` for bytes that can't be decoded.
+    key that enrols the processes whose signatures count; without it any does. Under `trust` each
+    cosignature of its witnesses is checked, and where it asks for a quorum there must be one, with
+    `max_age_s` no older than that at the POSIX second `now`. Raises a `TrailFaultError`, or another
+    `VerificationError` for bytes that can't be decoded and a tlog that `trust` doesn't list.
     """
     with audit_trail(path) as audit:
         trail = audit.trail()
@@ -91,6 +101,12 @@ def verify_trail(
         size = int(trail.size)
         since = seen.size if seen is not None and only_new else 0
         _check_tiles(audit, trail)
+        witnessed = None
+        if trust is not None:
+            tree = Tree(key, trail.origin, trail.size, trail.root, audit)
+            cosigned = check_cosignatures(audit.witnesses(), trust, tree)
+            at = int(time.time()) if now is None else now
+            witnessed = require(cosigned, trust, tree, now=at, max_age_s=max_age_s)
         derived = Derived(audit, trail, since) if with_index else None
         producers = ProducerCheck(enrolment)
         _check_entries(audit, trail, since, derived, producers, progress)
@@ -109,6 +125,8 @@ def verify_trail(
             quarantined=len(audit.quarantined()),
             unacknowledged=len(open_notices),
             signed=producers.finish(),
+            assurance=UNWITNESSED if witnessed is None else str(witnessed),
+            witnessed=witnessed,
         )
 
 

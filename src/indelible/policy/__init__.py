@@ -1,7 +1,15 @@
 """DECIDED: `indelible.toml` as one frozen `Policy`."""
 
 from indelible.policy.load import load_allowed_in_logs, load_policy, parse_policy
-from indelible.policy.model import Hop, Policy, RelaySettings, Server, SubjectPath, TablePolicy
+from indelible.policy.model import (
+    Hop,
+    Policy,
+    RelaySettings,
+    Server,
+    SubjectPath,
+    TablePolicy,
+    WitnessSettings,
+)
 
 __all__ = [
     "Hop",
@@ -10,6 +18,7 @@ __all__ = [
     "Server",
     "SubjectPath",
     "TablePolicy",
+    "WitnessSettings",
     "load_allowed_in_logs",
     "load_policy",
     "parse_policy",

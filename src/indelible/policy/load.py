@@ -21,6 +21,7 @@ from indelible.policy.model import (
     Server,
     SubjectPath,
     TablePolicy,
+    WitnessSettings,
 )
 
 T = TypeVar("T")
@@ -47,6 +48,9 @@ _RELAY_KEYS: Final = (
     "buffer_events",
     "sessions_s",
 )
+_WITNESS_KEYS: Final = ("policy", "deadline_s", "refresh_s")
+_WITNESS_MAX_S: Final = 60.0
+"""Witnesses raise the alarm over a trail that is silent for some minutes."""
 
 
 def load_policy(path: str | Path) -> Policy:
@@ -86,7 +90,7 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
     """The policy in `text`; `name` stands in errors, `directory` before relative paths."""
     document = _document(text, name)
     top = _Where(name, text, "")
-    _check_keys(document, ("trail", "database", "tables", "relay", "logs"), top)
+    _check_keys(document, ("trail", "database", "tables", "relay", "logs", "witness"), top)
     _logs(document, top)
     trail_at = top.under("trail")
     trail = _section(document, "trail", top)
@@ -130,6 +134,7 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
         default=_of_kind(default, policies),
         tables={name: _of_kind(policy, policies) for name, policy in policies.items()},
         relay=_relay(_section(document, "relay", top), top.under("relay")),
+        witness=_witness(document, top, directory),
         source=name,
     )
 
@@ -356,6 +361,33 @@ def _relay(section: Mapping[str, object], at: _Where) -> RelaySettings:
     for key in _RELAY_KEYS:
         if getattr(settings, key) <= 0:
             raise at.error(f"expected {key} above zero, got {getattr(settings, key)}", key)
+    return settings
+
+
+def _witness(
+    document: Mapping[str, object], top: _Where, directory: Path
+) -> WitnessSettings | None:
+    """None where the section is missing: nobody is asked."""
+    if "witness" not in document:
+        return None
+    section, at = _section(document, "witness", top), top.under("witness")
+    _check_keys(section, _WITNESS_KEYS, at)
+    policy = _take(section, "policy", str, "", at)
+    if not policy:
+        raise at.error('expected `policy`, as in policy = "trust.policy"')
+    base = WitnessSettings(policy=directory / policy)
+    settings = WitnessSettings(
+        policy=base.policy,
+        deadline_s=_take(section, "deadline_s", float, base.deadline_s, at),
+        refresh_s=_take(section, "refresh_s", float, base.refresh_s, at),
+    )
+    for key in ("deadline_s", "refresh_s"):
+        if not 0 < getattr(settings, key) <= _WITNESS_MAX_S:
+            raise at.error(
+                f"expected {key} above zero and at most {_WITNESS_MAX_S:g}, "
+                f"got {getattr(settings, key)}",
+                key,
+            )
     return settings
 
 

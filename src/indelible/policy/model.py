@@ -56,6 +56,18 @@ class RelaySettings(msgspec.Struct, frozen=True):
     sessions_s: float = 5.0
 
 
+class WitnessSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """By whom checkpoints are cosigned: `policy` is a file of c2sp.org/tlog-policy.
+
+    A witness that doesn't answer within `deadline_s` has failed for now; all are asked again after
+    `refresh_s` where nothing new was signed.
+    """
+
+    policy: Path
+    deadline_s: float = 3.0
+    refresh_s: float = 50.0
+
+
 class Server(msgspec.Struct, frozen=True):
     """A database of PostgreSQL, MariaDB or MySQL: `url` may hold a password, so that it is shown
     without.
@@ -111,7 +123,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     `trail` is the trail's SQLite file; `journals` the directory of journals and `keys` that of
     keys, beside it. `origin` is the name that a new trail gets; None: a random one, as verifiers
     tell trails by it. The application's database, where the owner named it, is `database`, an
-    SQLite file, or `server`.
+    SQLite file, or `server`. Without `witness` nobody cosigns.
     """
 
     trail: Path
@@ -123,6 +135,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     default: TablePolicy = TablePolicy("default", "default")
     tables: dict[str, TablePolicy] = {}
     relay: RelaySettings = RelaySettings()
+    witness: WitnessSettings | None = None
     source: str = "(defaults)"
 
     def table(self, name: str) -> TablePolicy:

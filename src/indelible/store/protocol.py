@@ -160,6 +160,23 @@ class TrailState(msgspec.Struct, frozen=True):
     checkpoint: bytes | None
 
 
+class WitnessRow(NamedTuple):
+    """What a witness said when it was asked to cosign; `vkey` is its key.
+
+    `note` is the last checkpoint that it cosigned, with the trail's signature and its own, of
+    `size` entries at the POSIX second `time`; None before the first. `fault` is why it didn't when
+    it was last asked, "" where it did; it `contradicts` when it knows a larger or another tree.
+    Nothing of it may be believed before the signatures are checked.
+    """
+
+    vkey: str
+    size: Size
+    time: int
+    note: bytes | None
+    fault: str = ""
+    contradicts: bool = False
+
+
 class Lease(msgspec.Struct, frozen=True):
     """The right to append, until another epoch is taken. Only the store can tell if it holds."""
 
@@ -239,6 +256,9 @@ class TrailReader(Protocol):
     def notices(self, *, unacknowledged_only: bool = False) -> Iterator[Notice]:
         """What was noticed, in order."""
 
+    def witnesses(self) -> tuple[WitnessRow, ...]:
+        """What each witness that was ever asked said, by key."""
+
     def quarantined(self) -> Iterator[Quarantined]:
         """The deliveries set aside, in order."""
 
@@ -276,6 +296,15 @@ class TrailStore(TrailReader, Protocol):
 
     def store_checkpoint(self, lease: Lease, note: bytes, size: Size, *, now: int) -> None:
         """Keep the signed checkpoint of `size`; raises `DeposedError`."""
+
+    def store_cosignature(self, vkey: str, note: bytes, size: Size, time: int) -> None:
+        """Keep the checkpoint of `size` that this witness cosigned, unless a later one is kept.
+
+        Needs no lease: who was deposed meanwhile still has a true cosignature.
+        """
+
+    def store_witness_fault(self, vkey: str, fault: str, *, contradicts: bool) -> None:
+        """Keep why this witness didn't cosign; its last cosignature stays."""
 
     def received(self, producer_id: str, epoch: int) -> Received:
         """The positions held of this source."""

@@ -21,6 +21,17 @@ UPDATE lease SET holder = '', heard = 0 WHERE epoch = ?
 UPDATE trail SET size = ?, root = ?
 -- name: store_checkpoint
 UPDATE trail SET checkpoint = ?
+-- name: put_cosignature
+INSERT INTO witness (vkey, size, time, note, fault, contradicts) VALUES (?, ?, ?, ?, '', 0)
+ON CONFLICT (vkey) DO UPDATE SET
+  size = excluded.size, time = excluded.time, note = excluded.note, fault = '', contradicts = 0
+  WHERE excluded.size >= witness.size
+-- name: put_witness_fault
+INSERT INTO witness (vkey, size, time, note, fault, contradicts) VALUES (?, 0, 0, NULL, ?, ?)
+ON CONFLICT (vkey) DO UPDATE SET fault = excluded.fault, contradicts = excluded.contradicts
+  WHERE (fault, contradicts) IS NOT (excluded.fault, excluded.contradicts)
+-- name: witnesses
+SELECT vkey, size, time, note, fault, contradicts FROM witness ORDER BY vkey
 -- name: put_block
 INSERT OR REPLACE INTO block
   (n, count, min_time, max_time, doubtful, stems, salts, frame0, frame1, frame2, frame3)

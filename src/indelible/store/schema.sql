@@ -13,6 +13,18 @@ CREATE TABLE trail (
   checkpoint BLOB
 ) STRICT;
 
+-- What each witness that was asked (its vkey) said: the last checkpoint that it cosigned, a signed
+-- note with the trail's signature and its own, `time` the POSIX second that it stated; and why it
+-- didn't cosign when it was last asked ('': it did). Derived from nothing: signatures are checked.
+CREATE TABLE witness (
+  vkey TEXT PRIMARY KEY,
+  size INTEGER NOT NULL,
+  time INTEGER NOT NULL,
+  note BLOB,
+  fault TEXT NOT NULL,
+  contradicts INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- One row: who may append. `epoch` fences; `heard` (microseconds) is for takeover only.
 CREATE TABLE lease (
   only INTEGER PRIMARY KEY CHECK (only = 1),

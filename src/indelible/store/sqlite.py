@@ -95,6 +95,14 @@ class SqliteTrail(SqliteReader):
                 )
             connection.execute(self._sql["store_checkpoint"], (note,))
 
+    def store_cosignature(self, vkey: str, note: bytes, size: Size, time: int) -> None:
+        with self._transaction() as connection:
+            connection.execute(self._sql["put_cosignature"], (vkey, size, time, note))
+
+    def store_witness_fault(self, vkey: str, fault: str, *, contradicts: bool) -> None:
+        with self._transaction() as connection:
+            connection.execute(self._sql["put_witness_fault"], (vkey, fault, int(contradicts)))
+
     def received(self, producer_id: str, epoch: int) -> Received:
         row = self._source(producer_id, epoch)
         if row is None:

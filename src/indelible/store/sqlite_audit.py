@@ -21,9 +21,10 @@ from indelible.store.blocks import (
 )
 from indelible.store.errors import MalformedBlockError
 from indelible.store.index import decode_page
+from indelible.store.protocol import WitnessRow
 from indelible.store.ranges import Range, unpack_ranges
 from indelible.store.sqlite_file import open_connection, statements, store_errors
-from indelible.store.sqlite_reader import find_index, tile_key, unpack_bodies
+from indelible.store.sqlite_reader import find_index, read_witnesses, tile_key, unpack_bodies
 from indelible.tlog import HASH_BYTES, Hash, Index, Size, Tile
 
 
@@ -137,6 +138,9 @@ class SqliteAudit:
     def count_stray_pages(self) -> int:
         """Pages that belong to no run."""
         return self._number("stray_pages")
+
+    def witnesses(self) -> tuple[WitnessRow, ...]:
+        return read_witnesses(self._connection, self._sql["witnesses"])
 
     def batches(self) -> Iterator[tuple[int, int, str]]:
         # Not `yield from`: that would close the cursor after its connection.

@@ -29,6 +29,7 @@ from indelible.store.protocol import (
     Source,
     StoredEntry,
     TrailState,
+    WitnessRow,
 )
 from indelible.store.ranges import unpack_ranges
 from indelible.store.sqlite_file import Connect, ReadConnections, open_connection, statements
@@ -180,6 +181,10 @@ class SqliteReader:
                 acknowledged=acknowledged,
             )
 
+    def witnesses(self) -> tuple[WitnessRow, ...]:
+        with self._connections.snapshot() as connection:
+            return read_witnesses(connection, self._sql["witnesses"])
+
     def quarantined(self) -> Iterator[Quarantined]:
         for idx, producer, epoch, seq, bodies, reason in self._pages(self._sql["quarantined"]):
             yield Quarantined(
@@ -238,6 +243,14 @@ def find_index(connection: sqlite3.Connection, producer: str, epoch: int, seq: i
     if row is None or seq >= row[0] + row[2]:
         return None
     return Index(row[1] + seq - row[0])
+
+
+def read_witnesses(connection: sqlite3.Connection, query: str) -> tuple[WitnessRow, ...]:
+    """The rows of `witnesses`, which `query` is."""
+    return tuple(
+        WitnessRow(vkey, Size(size), time, note, fault, bool(contradicts))
+        for vkey, size, time, note, fault, contradicts in connection.execute(query)
+    )
 
 
 def tile_key(tile: Tile) -> int:

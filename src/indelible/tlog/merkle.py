@@ -142,6 +142,18 @@ def verify_consistency(
         )
 
 
+def verify_beginning(
+    reader: TileReader, *, old: Size, old_root: Hash, new: Size, new_root: Hash
+) -> None:
+    """Return only if the tree (`new`, `new_root`), whose tiles `reader` has, begins with all of
+    (`old`, `old_root`).
+
+    Otherwise raises `ConsistencyProofError`, or what reading a tile that isn't there raises.
+    """
+    proof = consistency_proof(reader, old, new)
+    verify_consistency(old=old, old_root=old_root, new=new, new_root=new_root, proof=proof)
+
+
 def _roots_of_path(path: Sequence[Hash], old: Size, new: Size) -> tuple[Hash, Hash] | None:
     """Both roots that a path leads to (RFC 9162 2.1.4.2), or None if its length is wrong."""
     node, last = old - 1, new - 1

@@ -1,0 +1,114 @@
+"""One HTTP request and its answer, within a deadline and a number of bytes, whatever comes back.
+
+No redirect is followed and no proxy of the environment used: the operator said whom to ask.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from indelible._version import __version__
+from indelible.errors import ConfigurationError, DeliveryError
+
+_AGENT: Final = f"indelible/{__version__}"
+_PLAIN: Final = "text/plain; charset=utf-8"
+
+
+class Exchanged(NamedTuple):
+    """The answer: `content_type` in lower case without parameters."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+def check_url(url: str) -> None:
+    """Raise `ConfigurationError` unless `url` is one that can be asked."""
+    _connection(url, 1.0)
+
+
+def exchange(
+    method: str,
+    url: str,
+    *,
+    deadline_s: float,
+    max_bytes: int,
+    body: bytes | None = None,
+    content_type: str = _PLAIN,
+) -> Exchanged:
+    """Ask once. Raises `DeliveryError` for all that isn't a whole answer of at most `max_bytes`
+    within `deadline_s`, also where it drips in byte by byte; never with what the answer says.
+
+    Looking a host name up isn't cut short: the system's resolver has a time limit of its own.
+    """
+    connection, target = _connection(url, deadline_s)
+    headers: Mapping[str, str] = {"User-Agent": _AGENT, "Connection": "close"}
+    if body is not None:
+        headers = {**headers, "Content-Type": content_type}
+    late = _Late(connection)
+    timer = threading.Timer(deadline_s, late.give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        connection.connect()
+        late.sock = connection.sock
+        connection.request(method, target, body=body, headers=headers)
+        with contextlib.closing(connection.getresponse()) as response:
+            received = response.read(max_bytes + 1)
+            media_type = response.headers.get("Content-Type", "").partition(";")[0]
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        why = f"none within {deadline_s:g} s" if late.is_set else type(error).__name__
+        raise DeliveryError(f"expected an answer of {_shown(url)}: {why}") from None
+    finally:
+        timer.cancel()
+        connection.close()
+    if late.is_set:
+        raise DeliveryError(f"expected an answer of {_shown(url)} within {deadline_s:g} s")
+    if len(received) > max_bytes:
+        raise DeliveryError(f"expected at most {max_bytes} bytes of {_shown(url)}, came more")
+    return Exchanged(response.status, media_type.strip().lower(), received)
+
+
+def _connection(url: str, timeout_s: float) -> tuple[http.client.HTTPConnection, str]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port, parts = None, None, urlsplit("")
+    if parts.scheme not in ("http", "https") or not host or not url.isascii() or " " in url:
+        raise ConfigurationError(f"expected a URL like https://witness.example/, came {url!r}")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if parts.scheme == "http":
+        return http.client.HTTPConnection(host, port, timeout=timeout_s), target
+    context = ssl.create_default_context()
+    return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context), target
+
+
+class _Late:
+    """Cuts a connection off. A socket's own timeout begins again with each byte; this doesn't."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self._connection = connection
+        self.sock: socket.socket | None = None
+        """Kept here once connected: `http.client` lets go of it while the body is read."""
+        self.is_set = False
+
+    def give_up(self) -> None:
+        self.is_set = True
+        sock = self.sock or self._connection.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+def _shown(url: str) -> str:
+    """The URL without what may be secret in it: a password, a token in its path or query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
