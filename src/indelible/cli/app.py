@@ -40,6 +40,7 @@ _COMMANDS: Final = (
     "state",
     "reverse",
     "verify",
+    "reconcile",
     "tee",
     "scan",
     "demo",

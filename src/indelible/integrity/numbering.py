@@ -44,6 +44,7 @@ QUIET: Final = ACTIONS | {
     "table.baseline",
     RESTORED,
     "capture.installed",
+    "reconcile.finished",
 }
 """`system` actions that nobody has to see."""
 

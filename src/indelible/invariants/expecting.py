@@ -1,0 +1,331 @@
+"""From the trail to the rows that should be there: every change in its place, once, as it streams.
+
+Entries of one database stand in the trail in the order in which it made them, so nothing has to be
+sorted; only baselines come from elsewhere, and are put in where they belong. A change that stands
+out of its order leaves its rows to be looked at one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from indelible.errors import MalformedEventError
+from indelible.events.codec import decode_event
+from indelible.events.model import INCARNATION_OPENED, RESTORED, Event
+from indelible.invariants.live import LiveDatabase, LiveTable
+from indelible.invariants.scratch import ExpectedCopies, ExpectedRows, Scratch, encode
+from indelible.questions.fold import BaselineChunk, baseline_of
+from indelible.questions.reading import (
+    glance,
+    is_repeated,
+    read_events,
+    search_window,
+    whole_event,
+)
+from indelible.questions.restores import Restore, is_taken_back, restore_of
+from indelible.questions.row_change import Position, RowChange, row_change_of
+from indelible.questions.window import Window
+from indelible.store.protocol import StoredEntry, TrailReader
+from indelible.store.terms import action_term
+
+FINISHED: Final = "reconcile.finished"
+BASELINE: Final = "table.baseline"
+_A_STEP: Final = 10_000
+_NOWHERE: Final = Position(0, "", 0)
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being read, how much of it is done, and how much there is."""
+
+
+class Chunk(NamedTuple):
+    """Where a baseline belongs (at one position what was restored comes first), and its entry."""
+
+    position: Position
+    rank: int
+    entry: int
+    kind: str
+
+
+class _ChunkView(msgspec.Struct):
+    """Of a baseline's event only where it belongs: there may be a million rows in them."""
+
+    class Rows(msgspec.Struct):
+        incarnation: str
+        position: int
+        epoch: int | None = None
+
+    class Target(msgspec.Struct):
+        kind: str
+
+    kind: str
+    action: str
+    baseline: Rows | None = None
+    targets: tuple[Target, ...] = ()
+    fragment: str | None = None
+
+
+_decode_chunk: Final = msgspec.json.Decoder(_ChunkView).decode
+
+
+class Expectation:
+    """What the trail says of each of `tables`, as far as it was read."""
+
+    def __init__(
+        self,
+        reader: TrailReader,
+        live: LiveDatabase,
+        tables: Iterable[LiveTable],
+        scratch: Scratch,
+        size: int,
+    ) -> None:
+        """Reads where baselines and restores stand among the first `size` entries."""
+        self._reader = reader
+        self._incarnation = live.incarnation
+        self._opened = live.opened
+        self.rows: dict[str, ExpectedRows] = {}
+        self.copies: dict[str, ExpectedCopies] = {}
+        for table in tables:
+            if table.keyless == "values":
+                self.copies[table.kind] = ExpectedCopies(scratch)
+            else:
+                self.rows[table.kind] = ExpectedRows(scratch, table.columns)
+        self._kinds = self.rows.keys() | self.copies.keys()
+        self._restored = self._read_restores(size)
+        self.chunks = self._read_chunks(size)
+        self.written = frozenset(chunk.kind for chunk in self.chunks)
+        """The kinds of which the trail has rows that were there before capture."""
+        self.since = self._read_since(size)
+        """For each kind the entries that an earlier reconciliation has read."""
+        self.settled = {kind: self._settled(kind) for kind in self._kinds}
+        """For each kind the position up to which changes may be of rows not written down yet."""
+        self.emptied: dict[str, Position] = {}
+        """Where a table was emptied and its rows weren't told."""
+        self.inexact: dict[str, int] = {}
+        """How many changes of a kind weren't seen by row."""
+        self._copies_at: dict[str, Position] = {}
+        self._last: dict[str, Position] = {}
+        self._size = size
+
+    @property
+    def restores(self) -> tuple[Restore, ...]:
+        """Each time that the database was put back to a backup."""
+        return tuple(self._restored.values())
+
+    def is_unwritten(self, kind: str) -> bool:
+        """Whether a backup was put back, and what the table held then isn't all in the trail."""
+        latest = max((one.epoch for one in self.restores), default=None)
+        return latest is not None and not any(
+            chunk.kind == kind and chunk.rank == 1 and chunk.position.epoch == latest
+            for chunk in self.chunks
+        )
+
+    def read(self, progress: Progress) -> None:
+        """Take in all entries up to the size that was given."""
+        waiting = list(reversed(self.chunks))
+        for first in range(0, self._size, _A_STEP):
+            last = min(first + _A_STEP, self._size) - 1
+            self._read(first, last, self._kinds, None, waiting)
+            progress("the trail", last + 1, self._size)
+        self._put_until(waiting, None)
+
+    def read_on(self, kind: str, size: int, through: int) -> bool:
+        """Take in what came of `kind` since, up to outbox row `through`; False where a baseline
+        did, which would have had to come before."""
+        for entry in self._reader.entries(self._size, size - 1):
+            if glance(entry.body)[0] == "system":
+                chunk = self._chunk_at(entry)
+                if chunk is not None and chunk.kind == kind:
+                    return False
+        self._read(self._size, size - 1, {kind}, through, [])
+        return True
+
+    def epoch_of(self, chunk: BaselineChunk) -> int:
+        """The epoch that the baseline's position is of."""
+        return self._epoch(chunk.epoch, chunk.index)
+
+    def counts(self, kind: str, position: Position, through: int) -> bool:
+        """Whether what stands there is still so, and in a snapshot of outbox row `through`."""
+        emptied = self.emptied.get(kind)
+        return (
+            position.incarnation == self._incarnation
+            and position.seq <= through
+            and (emptied is None or position > emptied)
+            and not is_taken_back(self.restores, position)
+        )
+
+    def whole_since(self, kind: str) -> list[BaselineChunk]:
+        """The entries that end the baselines of restored tables: what stood before is gone."""
+        return [
+            self._baseline(chunk) for chunk in self.chunks if chunk.kind == kind and chunk.rank == 1
+        ]
+
+    def is_strict(self, kind: str, position: Position, index: int) -> bool:
+        """Whether an entry there should find a row as the trail has left it, and nobody was told
+        yet where it doesn't."""
+        return position > self.settled[kind] and index >= self.since.get(kind, 0)
+
+    # -- where things stand -----------------------------------------------------------------------
+
+    def _read_restores(self, size: int) -> dict[int, Restore]:
+        """By the index of their entries, in order."""
+        terms = [action_term(INCARNATION_OPENED)]
+        found = {}
+        for seen in read_events(self._reader, terms, Window(), size=size, kinds={"system"}):
+            restore = restore_of(seen.event)
+            if restore is not None and restore.incarnation == self._incarnation:
+                found[int(seen.indexes[0])] = restore
+        return found
+
+    def _read_chunks(self, size: int) -> list[Chunk]:
+        terms = [action_term(BASELINE), action_term(RESTORED)]
+        entries = search_window(self._reader, terms, Window(), size=size)
+        found = map(self._chunk_at, entries)
+        return sorted(one for one in found if one is not None and one.kind in self._kinds)
+
+    def _chunk_at(self, entry: StoredEntry) -> Chunk | None:
+        view = _decode_chunk(entry.body)
+        if view.kind != "system" or view.action not in (BASELINE, RESTORED):
+            return None
+        if view.fragment is not None:
+            event = decode_event(entry.body)
+            if is_repeated(event):
+                return None
+            whole = whole_event(self._reader, entry, event).event
+            baseline, kinds = whole.baseline, [target.kind for target in whole.targets]
+            if baseline is None:
+                return None
+            where = (baseline.incarnation, baseline.position, baseline.epoch)
+        elif view.baseline is not None:
+            where = (view.baseline.incarnation, view.baseline.position, view.baseline.epoch)
+            kinds = [target.kind for target in view.targets]
+        else:
+            return None
+        incarnation, seq, epoch = where
+        position = Position(self._epoch(epoch, entry.index), incarnation, seq)
+        is_taken = is_taken_back(self.restores, position)
+        if incarnation != self._incarnation or len(kinds) != 1 or is_taken:
+            return None
+        return Chunk(position, 1 if view.action == RESTORED else 2, entry.index, kinds[0])
+
+    def _epoch(self, epoch: int | None, index: int) -> int:
+        if epoch is not None:
+            return epoch
+        # `install` doesn't know of epochs: it wrote behind the restore that the trail had last.
+        before = [one.epoch for at, one in self._restored.items() if at < index]
+        return max([self._opened, *before])
+
+    def _read_since(self, size: int) -> dict[str, int]:
+        found: dict[str, int] = {}
+        terms = [action_term(FINISHED)]
+        for seen in read_events(self._reader, terms, Window(), size=size, kinds={"system"}):
+            read = (seen.event.details or {}).get("size")
+            if type(read) is int:
+                for target in seen.event.targets:
+                    found[target.kind] = max(read, found.get(target.kind, 0))
+        return found
+
+    def _settled(self, kind: str) -> Position:
+        own = [chunk.position for chunk in self.chunks if chunk.kind == kind]
+        if not own:
+            return _NOWHERE
+        if not self._restored:
+            return own[0]
+        # Pages of a restored table are of moments of their own.
+        latest = max(one.epoch for one in self.restores)
+        return max([at for at in own if at.epoch == latest], default=own[0])
+
+    # -- entries ----------------------------------------------------------------------------------
+
+    def _read(
+        self,
+        first: int,
+        last: int,
+        kinds: Collection[str],
+        through: int | None,
+        waiting: list[Chunk],
+    ) -> None:
+        for entry in self._reader.entries(first, last):
+            if glance(entry.body)[0] != "change":
+                continue
+            event = decode_event(entry.body)
+            if is_repeated(event) or not any(one.kind in kinds for one in event.targets):
+                continue
+            event = whole_event(self._reader, entry, event).event
+            change = row_change_of(event, entry.index)
+            if change is None:
+                self._take_inexact(event, kinds)
+            elif (
+                change.position.incarnation == self._incarnation
+                and (through is None or change.position.seq <= through)
+                and not is_taken_back(self.restores, change.position)
+            ):
+                self._put_until(waiting, change.position)
+                self._take(change)
+
+    def _take_inexact(self, event: Event, kinds: Collection[str]) -> None:
+        producer = event.producer
+        for target in event.targets:
+            if target.kind not in kinds or target.coverage == "exact":
+                continue
+            if producer.id == self._incarnation and event.action == f"{target.kind}.truncate":
+                position = Position(producer.epoch, producer.id, producer.seq)
+                self.emptied[target.kind] = position
+                (self.rows.get(target.kind) or self.copies[target.kind]).clear()
+            else:
+                self.inexact[target.kind] = self.inexact.get(target.kind, 0) + 1
+
+    def _put_until(self, waiting: list[Chunk], position: Position | None) -> None:
+        """Take in the baselines that come before the change there; all, without one."""
+        while waiting and (position is None or waiting[-1].position < position):
+            chunk = waiting.pop()
+            self._take_baseline(chunk, self._baseline(chunk))
+
+    def _baseline(self, chunk: Chunk) -> BaselineChunk:
+        entry = self._reader.entry(chunk.entry)
+        whole = whole_event(self._reader, entry, decode_event(entry.body)).event
+        baseline = baseline_of(whole, entry.index)
+        if baseline is None:
+            raise MalformedEventError(f"expected a baseline at entry {chunk.entry}, it isn't whole")
+        return msgspec.structs.replace(baseline, epoch=chunk.position.epoch)
+
+    def _take_baseline(self, chunk: Chunk, baseline: BaselineChunk) -> None:
+        kind = chunk.kind
+        if kind in self.copies:
+            copies = self.copies[kind]
+            if baseline.is_whole:
+                return  # what stood before is forgotten with the first chunk
+            if self._copies_at.get(kind) != chunk.position:
+                copies.clear()
+                self._copies_at[kind] = chunk.position
+            copies.add(baseline.ids, 1)
+        elif baseline.is_whole:
+            self.rows[kind].clear()
+        else:
+            strict = self.is_strict(kind, chunk.position, chunk.entry)
+            self.rows[kind].put_images(baseline.ids, baseline.columns, baseline.rows, strict=strict)
+
+    def _take(self, change: RowChange) -> None:
+        kind = change.kind
+        if kind in self.copies:
+            copies = self.copies[kind]
+            if change.verb != "insert":
+                copies.add((change.id_before,), -1)
+            if change.verb != "delete":
+                copies.add((change.id,), 1)
+            return
+        rows = self.rows[kind]
+        if change.position <= self._last.get(kind, _NOWHERE):
+            for row_id in {change.id, change.id_before}:
+                rows.suspect(encode(row_id))
+            return
+        self._last[kind] = change.position
+        strict = self.is_strict(kind, change.position, change.index)
+        if change.verb == "insert":
+            rows.insert(change.id, change.columns, strict=strict)
+        elif change.verb == "delete":
+            rows.delete(change.id, change.columns, strict=strict)
+        else:
+            rows.update(change.id_before, change.id, change.columns, strict=strict)
