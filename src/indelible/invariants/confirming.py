@@ -190,21 +190,26 @@ class _Judge:
     def _differing(
         self, said: Mapping[str, Value], found: Mapping[str, Value]
     ) -> dict[str, Change]:
-        return {
-            name: (said[name], value)
-            for name, value in found.items()
-            if name in self._table.columns
-            and name in said
-            and said[name] != value
-            and self._is_comparable(said[name], value)
-        }
+        columns = {}
+        for name in self._table.columns:
+            if name not in said or name not in found or said[name] == found[name]:
+                continue
+            one, other = said[name], found[name]
+            if not (is_told(one) and is_told(other)):
+                continue
+            if self._is_retyped(one, other):
+                self._expectation.retyped[self._table.kind].add(name)
+            else:
+                columns[name] = (one, other)
+        return columns
 
-    def _is_comparable(self, one: Value, other: Value) -> bool:
-        if not (is_told(one) and is_told(other)):
-            return False
-        if not self._table.has_types or one is None or other is None:
-            return True
-        return _form(one) == _form(other)
+    def _is_retyped(self, one: Value, other: Value) -> bool:
+        return (
+            self._table.has_types
+            and one is not None
+            and other is not None
+            and _form(one) != _form(other)
+        )
 
     def _both(self, said: Mapping[str, Value], found: Mapping[str, Value]) -> dict[str, Change]:
         """Columns of a row of which only one side knows: those that may be shown."""

@@ -105,6 +105,8 @@ class Expectation:
         """Where a table was emptied and its rows weren't told."""
         self.inexact: dict[str, int] = {}
         """How many changes of a kind weren't seen by row."""
+        self.retyped: dict[str, set[str]] = {kind: set() for kind in self._kinds}
+        """For each kind the columns that the trail has with values of another type."""
         self._copies_at: dict[str, Position] = {}
         self._last: dict[str, Position] = {}
         self._size = size

@@ -258,6 +258,8 @@ class _TableRun:
         else:
             for name, number in untold.items():
                 yield f"{name}: the trail has no value of {number} of {self._rows} rows"
+        for name in sorted(self._expectation.retyped[kind]):
+            yield f"{name}: of another type than the trail has it: not compared"
         if kind in self._expectation.inexact:
             yield f"changes that weren't seen by row: {self._expectation.inexact[kind]}"
         if kind in self._expectation.emptied:
