@@ -466,7 +466,6 @@ class Trail(Questions):
     def reconcile(
         self,
         *tables: str,
-        database: str | Path | None = None,
         progress: ReconcileProgress = lambda what, done, of: None,
     ) -> Iterator[Difference | TableReport | Summary]:
         """Every row and column that was changed without the trail seeing it, table by table.
@@ -475,12 +474,11 @@ class Trail(Questions):
         changes. Gives each `Difference`, behind those of a table its `TableReport`, which says what
         couldn't be compared, and last a `Summary`. The application may go on meanwhile. What was
         found is an entry of the trail: `reconcile.differs` for each table that differs, noticed,
-        and `reconcile.finished` once all was taken. `database` is the path of an SQLite file;
-        without it that of the configuration. Raises `ConfigurationError` for a table that isn't
-        there, `NotInstalledError`, and `DeliveryError` where the database can't be reached, or what
-        was captured not be carried to the trail.
+        and `reconcile.finished` once all was taken. Raises `ConfigurationError` for a table that
+        isn't there, `NotInstalledError`, and `DeliveryError` where the database can't be reached,
+        or what was captured not be carried to the trail.
         """
-        live = open_live(self._policy, database)
+        live = open_live(self._policy)
         self.flush()
         yield from reconcile(
             self._store,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from indelible import Target, Trail
 from indelible.capture.sqlite_install import check
-from indelible.events.values import ABSENT
+from indelible.events.values import ABSENT, TypedValue
 from indelible.policy import load_policy
 
 from .site import Site
@@ -28,6 +29,10 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     site = Site(tmp_path, SCHEMA, mode=request.param)
     yield site
     site.stop()
+
+
+def real(value: float) -> TypedValue:
+    return TypedValue("real", value.hex())
 
 
 def column_of(trail: Trail, row: int, name: str) -> object:
@@ -181,6 +186,23 @@ def test_a_new_baseline_hides_nothing(site: Site) -> None:
         ("customer:1", "overwritten"),
         ("customer:2", "missing"),
     ]
+
+
+def test_rows_that_came_before_a_new_baseline(site: Site) -> None:
+    """A row inserted unseen, then written down by `install`, is no old one: the trail was whole
+    when it was reconciled before."""
+    assert site.reconcile().said == []
+    site.stop()
+    with contextlib.closing(sqlite3.connect(site.database)) as connection:
+        names = "SELECT name FROM sqlite_schema WHERE type = 'trigger'"
+        for (name,) in connection.execute(names).fetchall():
+            connection.execute(f'DROP TRIGGER "{name}"')
+        connection.execute("INSERT INTO customer VALUES (66, 'Mallory', 1)")
+        connection.commit()
+    site.start()
+
+    assert site.reconcile().names == [("customer:66", "overwritten")]
+    assert site.reconcile().said == []
 
 
 def test_changed_and_changed_back(site: Site) -> None:

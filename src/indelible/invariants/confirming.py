@@ -11,12 +11,12 @@ from typing import Final
 
 import msgspec
 
-from indelible.events.model import Change, Timestamp
+from indelible.events.model import Change
 from indelible.events.values import ABSENT, Id, TypedValue, Value, format_id
 from indelible.invariants.differences import Difference, What
 from indelible.invariants.expecting import Expectation
 from indelible.invariants.live import LiveTable
-from indelible.invariants.scratch import Values, is_told
+from indelible.invariants.scratch import Trust, Values, is_told
 from indelible.questions.events import row_terms
 from indelible.questions.fold import BaselineChunk, RowState, baseline_of, fold
 from indelible.questions.reading import read_events
@@ -106,22 +106,25 @@ class _Judge:
 
     def watch(self, rows: Mapping[Id, RowState], item: RowChange | BaselineChunk) -> None:
         """Note where an entry found another row than the entries before it had left."""
+        is_baseline = isinstance(item, BaselineChunk)
+        position = _position_of(item) if isinstance(item, BaselineChunk) else item.position
+        kind = self._table.kind
+        trust = self._expectation.trust(kind, position, item.index, is_baseline=is_baseline)
+        if not trust.known:
+            return
         if isinstance(item, BaselineChunk):
-            if self._is_strict(_position_of(item), item.index):
-                for n, row_id in enumerate(item.ids):
-                    values = item.rows[n] if item.rows else ()
-                    found = dict(zip(item.columns, values, strict=False))
-                    self._found(rows.get(row_id), row_id, found, item.index, item.time)
-        elif self._is_strict(item.position, item.index):
-            in_the_way = rows.get(item.id) if item.id != item.id_before else None
-            if item.verb == "insert":
-                in_the_way = rows.get(item.id)
+            for n, row_id in enumerate(item.ids):
+                values = item.rows[n] if item.rows else ()
+                found = dict(zip(item.columns, values, strict=False))
+                self._found(rows.get(row_id), row_id, found, item, trust)
+            return
+        if item.verb == "insert" or item.id != item.id_before:
+            in_the_way = rows.get(item.id)
             if in_the_way is not None and in_the_way.present:
-                columns = self._both(in_the_way.columns, {})
-                self._overwritten(item.id, columns, item.index, item.time)
-            if item.verb != "insert":
-                found = {name: before for name, (before, _) in item.columns.items()}
-                self._found(rows.get(item.id_before), item.id, found, item.index, item.time)
+                self._overwritten(item.id, self._both(in_the_way.columns, {}), item)
+        if item.verb != "insert":
+            found = {name: before for name, (before, _) in item.columns.items()}
+            self._found(rows.get(item.id_before), item.id, found, item, trust)
 
     def compare(self, row_id: Id, said: RowState | None, live: Values | None) -> Difference | None:
         """What is wrong with a row; None where it is as it should be."""
@@ -158,17 +161,18 @@ class _Judge:
         said: RowState | None,
         row_id: Id,
         found: Mapping[str, Value],
-        index: int,
-        time: Timestamp,
+        item: RowChange | BaselineChunk,
+        trust: Trust,
     ) -> None:
         """An entry found a row with these values."""
-        if said is None or not said.present:
-            self._overwritten(row_id, self._both({}, found), index, time)
-        elif columns := self._differing(said.columns, found):
-            self._overwritten(row_id, columns, index, time)
+        if said is not None and said.present:
+            if columns := self._differing(said.columns, found):
+                self._overwritten(row_id, columns, item)
+        elif trust.all:
+            self._overwritten(row_id, self._both({}, found), item)
 
     def _overwritten(
-        self, row_id: Id, columns: dict[str, Change], index: int, time: Timestamp
+        self, row_id: Id, columns: dict[str, Change], item: RowChange | BaselineChunk
     ) -> None:
         if row_id in self._ids:
             difference = Difference(
@@ -177,15 +181,12 @@ class _Judge:
                 id=row_id,
                 what="overwritten",
                 columns=columns,
-                index=index,
-                time=time,
+                index=item.index,
+                time=item.time,
                 certain=self._doubt is None,
                 why=self._doubt,
             )
             self.overwritten.setdefault(row_id, []).append(difference)
-
-    def _is_strict(self, position: Position, index: int) -> bool:
-        return self._expectation.is_strict(self._table.kind, position, index)
 
     def _differing(
         self, said: Mapping[str, Value], found: Mapping[str, Value]

@@ -16,7 +16,7 @@ from indelible.errors import MalformedEventError
 from indelible.events.codec import decode_event
 from indelible.events.model import INCARNATION_OPENED, RESTORED, Event
 from indelible.invariants.live import LiveDatabase, LiveTable
-from indelible.invariants.scratch import ExpectedCopies, ExpectedRows, Scratch, encode
+from indelible.invariants.scratch import ExpectedCopies, ExpectedRows, Scratch, Trust, encode
 from indelible.questions.fold import BaselineChunk, baseline_of
 from indelible.questions.reading import (
     glance,
@@ -100,14 +100,15 @@ class Expectation:
         self.since = self._read_since(size)
         """For each kind the entries that an earlier reconciliation has read."""
         self.settled = {kind: self._settled(kind) for kind in self._kinds}
-        """For each kind the position up to which changes may be of rows not written down yet."""
+        """For each kind the position behind which the trail has all of its rows."""
         self.emptied: dict[str, Position] = {}
         """Where a table was emptied and its rows weren't told."""
         self.inexact: dict[str, int] = {}
         """How many changes of a kind weren't seen by row."""
         self.retyped: dict[str, set[str]] = {kind: set() for kind in self._kinds}
         """For each kind the columns that the trail has with values of another type."""
-        self._copies_at: dict[str, Position] = {}
+        self._copies_of: dict[str, tuple[Position, str]] = {}
+        """Which baseline the copies of a kind are counted from."""
         self._last: dict[str, Position] = {}
         self._size = size
 
@@ -164,10 +165,18 @@ class Expectation:
             self._baseline(chunk) for chunk in self.chunks if chunk.kind == kind and chunk.rank == 1
         ]
 
-    def is_strict(self, kind: str, position: Position, index: int) -> bool:
-        """Whether an entry there should find a row as the trail has left it, and nobody was told
-        yet where it doesn't."""
-        return position > self.settled[kind] and index >= self.since.get(kind, 0)
+    def trust(self, kind: str, position: Position, index: int, *, is_baseline: bool) -> Trust:
+        """What an entry there contradicts, if it finds other rows than the trail has left.
+
+        Nothing that an earlier reconciliation has read. A row that the trail hasn't is news only
+        where it had them all: a first baseline may have been begun twice.
+        """
+        if index < self.since.get(kind, 0):
+            return Trust(known=False, all=False)
+        settled = self.settled[kind]
+        if is_baseline:
+            return Trust(known=True, all=kind in self.since and position >= settled)
+        return Trust(known=True, all=position > settled)
 
     # -- where things stand -----------------------------------------------------------------------
 
@@ -230,14 +239,17 @@ class Expectation:
         return found
 
     def _settled(self, kind: str) -> Position:
-        own = [chunk.position for chunk in self.chunks if chunk.kind == kind]
-        if not own:
-            return _NOWHERE
-        if not self._restored:
-            return own[0]
-        # Pages of a restored table are of moments of their own.
-        latest = max(one.epoch for one in self.restores)
-        return max([at for at in own if at.epoch == latest], default=own[0])
+        own = [chunk for chunk in self.chunks if chunk.kind == kind]
+        since = self.since.get(kind)
+        latest = max((one.epoch for one in self.restores), default=self._opened)
+        known = [
+            chunk.position
+            for chunk in own
+            if since is None
+            or chunk.entry < since
+            or (latest > self._opened and chunk.position.epoch == latest)
+        ]
+        return max(known, default=_NOWHERE)
 
     # -- entries ----------------------------------------------------------------------------------
 
@@ -299,15 +311,17 @@ class Expectation:
             copies = self.copies[kind]
             if baseline.is_whole:
                 return  # what stood before is forgotten with the first chunk
-            if self._copies_at.get(kind) != chunk.position:
+            # One that was interrupted, and written by another process at the same position.
+            run = (chunk.position, baseline.event.rpartition(".")[0])
+            if self._copies_of.get(kind) != run:
                 copies.clear()
-                self._copies_at[kind] = chunk.position
+                self._copies_of[kind] = run
             copies.add(baseline.ids, 1)
         elif baseline.is_whole:
             self.rows[kind].clear()
         else:
-            strict = self.is_strict(kind, chunk.position, chunk.entry)
-            self.rows[kind].put_images(baseline.ids, baseline.columns, baseline.rows, strict=strict)
+            trust = self.trust(kind, chunk.position, chunk.entry, is_baseline=True)
+            self.rows[kind].put_images(baseline.ids, baseline.columns, baseline.rows, trust)
 
     def _take(self, change: RowChange) -> None:
         kind = change.kind
@@ -324,10 +338,10 @@ class Expectation:
                 rows.suspect(encode(row_id))
             return
         self._last[kind] = change.position
-        strict = self.is_strict(kind, change.position, change.index)
+        trust = self.trust(kind, change.position, change.index, is_baseline=False)
         if change.verb == "insert":
-            rows.insert(change.id, change.columns, strict=strict)
+            rows.insert(change.id, change.columns, trust)
         elif change.verb == "delete":
-            rows.delete(change.id, change.columns, strict=strict)
+            rows.delete(change.id, change.columns, trust)
         else:
-            rows.update(change.id_before, change.id, change.columns, strict=strict)
+            rows.update(change.id_before, change.id, change.columns, trust)

@@ -19,9 +19,13 @@ from indelible.invariants.differences import Counts, Difference, Summary, TableR
 from indelible.invariants.expecting import FINISHED, Expectation, Progress
 from indelible.invariants.live import LiveDatabase, LiveTable, Snapshot
 from indelible.invariants.scratch import Scratch
+from indelible.questions.reading import read_events
+from indelible.questions.window import Window
 from indelible.store.protocol import Source, TrailReader
+from indelible.store.terms import action_term
 
 DIFFERS: Final = "reconcile.differs"
+UNREADABLE: Final = "outbox.unreadable"
 ROWS_A_SEARCH: Final = 500
 _NAMED: Final = 100
 """So many rows the entry about a table's differences names."""
@@ -30,6 +34,8 @@ _SHARED: Final = "another table has its kind, and the trail doesn't tell their r
 _UNWRITTEN: Final = (
     "the database was restored from a backup, and what it held then isn't all written down yet"
 )
+
+_GONE: Final = "dropped since it was captured"
 
 Found = Difference | TableReport | Summary
 Carry = Callable[[str, int, int], None]
@@ -104,9 +110,10 @@ def _choose(live: LiveDatabase, names: Sequence[str]) -> tuple[list[LiveTable], 
             left_out.append(TableReport(table=table.name, kind=table.kind, not_compared=_SHARED))
         else:
             chosen.append(table)
+    gone = {name.lower() for name, _ in live.drifts} - known
     left_out += [
         TableReport(table=name, kind="", not_compared=why)
-        for name, why in live.not_captured
+        for name, why in (*live.not_captured, *((name, _GONE) for name in sorted(gone)))
         if not wanted or name.lower() in wanted
     ]
     return chosen, left_out
@@ -278,6 +285,11 @@ def _holes(reader: TrailReader, live: LiveDatabase) -> Iterator[str]:
     aside = sum(one.producer_id == live.incarnation for one in reader.quarantined())
     if aside:
         yield f"deliveries of this database that were no events and were set aside: {aside}"
+    terms = [action_term(UNREADABLE)]
+    found = read_events(reader, terms, Window(), size=reader.size, kinds={"system"})
+    unread = sum(each.event.producer.id == live.incarnation for each in found)
+    if unread:
+        yield f"outbox rows that couldn't be read: {unread}"
 
 
 def _holes_of(source: Source) -> Iterator[str]:

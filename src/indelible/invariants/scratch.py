@@ -12,7 +12,7 @@ import hashlib
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -36,6 +36,13 @@ _decode_places: Final = msgspec.json.Decoder(list[int]).decode
 def is_told(value: Value) -> bool:
     """Whether this is a value, and not a mark in the place of one."""
     return type(value) is not TypedValue or (value.v is not None and value.t != "sealed")
+
+
+class Trust(NamedTuple):
+    """What an entry can contradict: what is `known` of a row, and that `all` rows are known."""
+
+    known: bool
+    all: bool
 
 
 class Scratch:
@@ -90,12 +97,9 @@ class ExpectedRows:
         self._connection.execute(f"DELETE FROM {self._rows}")
 
     def put_images(
-        self, ids: Sequence[Id], columns: Sequence[str], rows: Sequence[Values], *, strict: bool
+        self, ids: Sequence[Id], columns: Sequence[str], rows: Sequence[Values], trust: Trust
     ) -> None:
-        """These rows were there, with these values (`rows` is empty where only keys are known).
-
-        With `strict` those are suspect that weren't expected so.
-        """
+        """These rows were there, with these values (`rows` is empty where only keys are known)."""
         keys = [encode(row_id) for row_id in ids]
         # Column names come as the trail has them; values in the order of ours.
         at = {name: n for n, name in enumerate(columns)}
@@ -107,37 +111,35 @@ class ExpectedRows:
             images.append(
                 row if is_same else tuple([row[m] if m >= 0 and rows else ABSENT for m in order])
             )
-        if strict:
+        if trust.known:
             found = self._fetch(keys)
             for key, image in zip(keys, images, strict=True):
                 before = found.get(key)
-                if before is None or not self._agrees(before, image):
+                if trust.all if before is None else not self._agrees(before, image):
                     self.suspect(key)
         self._connection.executemany(
             f"INSERT OR REPLACE INTO {self._rows} VALUES (?, ?, ?, NULL)",
             [(key, *self._image(image)) for key, image in zip(keys, images, strict=True)],
         )
 
-    def insert(self, row_id: Id, columns: dict[str, Change], *, strict: bool) -> None:
+    def insert(self, row_id: Id, columns: dict[str, Change], trust: Trust) -> None:
         """The row was inserted."""
         key = encode(row_id)
-        if strict and self._get(key) is not None:
+        if trust.known and self._get(key) is not None:
             self.suspect(key)
         image = tuple([columns[n][1] if n in columns else ABSENT for n in self._columns])
         self._put(key, (*self._image(image), None))
 
-    def update(
-        self, before_id: Id, row_id: Id, columns: dict[str, Change], *, strict: bool
-    ) -> None:
+    def update(self, before_id: Id, row_id: Id, columns: dict[str, Change], trust: Trust) -> None:
         """The row had these columns changed, perhaps its key too."""
         before, key = encode(before_id), encode(row_id)
         stored = self._get(before)
         if stored is None:
             stored = (None, None, None)
-            if strict:
+            if trust.all:
                 self.suspect(key)
         if before != key:
-            if strict and self._get(key) is not None:
+            if trust.known and self._get(key) is not None:
                 self.suspect(key)
             self._remove([before])
         patch: Patch = _decode_patch(stored[2]) if stored[2] is not None else {}
@@ -146,18 +148,18 @@ class ExpectedRows:
             if place is None:
                 continue
             known = patch.get(place)
-            if known is not None and strict and _differ(known[1], was):
+            if known is not None and trust.known and _differ(known[1], was):
                 self.suspect(key)
             patch[place] = (known[0] if known is not None else was, now)
         self._put(key, (stored[0], stored[1], encode(patch)))
 
-    def delete(self, row_id: Id, columns: dict[str, Change], *, strict: bool) -> None:
+    def delete(self, row_id: Id, columns: dict[str, Change], trust: Trust) -> None:
         """The row was deleted; these were its values."""
         key = encode(row_id)
-        if strict:
+        if trust.known:
             stored = self._get(key)
             image = tuple([columns[n][0] if n in columns else ABSENT for n in self._columns])
-            if stored is None or not self._agrees(stored, image):
+            if trust.all if stored is None else not self._agrees(stored, image):
                 self.suspect(key)
         self._remove([key])
 
