@@ -11,7 +11,6 @@ from typing import Literal
 import msgspec
 
 from indelible.capture.outbox_layout import Layout
-from indelible.capture.schema import Schema, Table
 from indelible.capture.sqlite_baseline import native_text, select_rows
 from indelible.capture.sqlite_install import check
 from indelible.capture.sqlite_names import quote_name
@@ -42,8 +41,9 @@ _BUSY_S = 10.0
 class SqliteLive:
     """`live.LiveDatabase` of the file at `path`.
 
-    In rollback-journal mode the application's commits wait while the rows of a table are read, as
-    they do in `install`; in WAL mode nobody waits.
+    In WAL mode nobody waits for a snapshot. In rollback-journal mode commits do, and the relay
+    behind them: so there a table is first copied, into a file that is gone with the connection, and
+    they wait for no longer than that takes.
     """
 
     def __init__(self, path: Path, policy: Policy) -> None:
@@ -66,6 +66,9 @@ class SqliteLive:
     def snapshot(self, table: LiveTable) -> Iterator[Snapshot]:
         """See `LiveDatabase.snapshot`."""
         with self._opened() as connection:
+            is_wal = connection.execute("PRAGMA main.journal_mode").fetchone() == ("wal",)
+            if not is_wal:
+                connection.execute("ATTACH '' AS copied")
             connection.execute("BEGIN")
             # The first read fixes the snapshot; position and rows are of the same moment.
             state = outbox_state(connection)
@@ -77,21 +80,11 @@ class SqliteLive:
                 )
             name = quote_name(found.name)
             ((total,),) = connection.execute(f"SELECT count(*) FROM main.{name}").fetchall()
-            yield Snapshot(state.newest, total, self._pages(connection, schema, found))
-
-    def _pages(
-        self, connection: sqlite3.Connection, schema: Schema, table: Table
-    ) -> Iterator[Sequence[LiveRow]]:
-        layout = self._layouts[table.name.lower()]
-        values = [place for place, slot in enumerate(layout.slots) if slot.mode == "value"]
-        index = {place: n for n, place in enumerate(values)}
-        key = [index[place] for place in layout.key]
-        rowid = index[layout.rowid] if layout.rowid is not None else None
-        named = len(values) - (rowid is not None)
-        connection.text_factory = native_text
-        cursor = connection.execute(select_rows(schema, table, layout, self._policy))
-        while found := cursor.fetchmany(PAGE_ROWS):
-            yield [_live_row(native, key, rowid, named) for native in found]
+            layout = self._layouts[found.name.lower()]
+            rows = select_rows(schema, found, layout, self._policy)
+            if not is_wal:
+                rows = _copied(connection, rows)
+            yield Snapshot(state.newest, total, _pages(connection, layout, rows))
 
     def _read_tables(self, connection: sqlite3.Connection) -> None:
         schema, meta = read_schema_of(connection), read_meta(connection)
@@ -125,6 +118,31 @@ class SqliteLive:
                 yield connection
         except sqlite3.Error as error:
             raise DeliveryError(f"{self._path}: {error}") from None
+
+
+def _copied(connection: sqlite3.Connection, rows: str) -> str:
+    """Copy what the query `rows` gives, and end the transaction; the query that gives it again."""
+    width = len(connection.execute(f"{rows} LIMIT 0").description)
+    # Without types: each value stays what it is.
+    columns = ", ".join(f"c{n}" for n in range(width))
+    connection.execute(f"CREATE TABLE copied.rows ({columns})")
+    connection.execute(f"INSERT INTO copied.rows {rows}")
+    connection.execute("COMMIT")
+    return "SELECT * FROM copied.rows"
+
+
+def _pages(
+    connection: sqlite3.Connection, layout: Layout, rows: str
+) -> Iterator[Sequence[LiveRow]]:
+    values = [place for place, slot in enumerate(layout.slots) if slot.mode == "value"]
+    index = {place: n for n, place in enumerate(values)}
+    key = [index[place] for place in layout.key]
+    rowid = index[layout.rowid] if layout.rowid is not None else None
+    named = len(values) - (rowid is not None)
+    connection.text_factory = native_text
+    cursor = connection.execute(rows)
+    while found := cursor.fetchmany(PAGE_ROWS):
+        yield [_live_row(native, key, rowid, named) for native in found]
 
 
 def _live_row(
