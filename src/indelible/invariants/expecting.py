@@ -8,6 +8,7 @@ out of its order leaves its rows to be looked at one by one.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from itertools import groupby
 from typing import Final, NamedTuple
 
 import msgspec
@@ -28,6 +29,7 @@ from indelible.questions.reading import (
 from indelible.questions.restores import Restore, is_taken_back, restore_of
 from indelible.questions.row_change import Position, RowChange, row_change_of
 from indelible.questions.window import Window
+from indelible.store.blocks import FRAME_ENTRIES
 from indelible.store.protocol import StoredEntry, TrailReader
 from indelible.store.terms import action_term
 
@@ -162,7 +164,9 @@ class Expectation:
     def whole_since(self, kind: str) -> list[BaselineChunk]:
         """The entries that end the baselines of restored tables: what stood before is gone."""
         return [
-            self._baseline(chunk) for chunk in self.chunks if chunk.kind == kind and chunk.rank == 1
+            self._baseline(chunk, self._reader.entry(chunk.entry))
+            for chunk in self.chunks
+            if chunk.kind == kind and chunk.rank == 1
         ]
 
     def trust(self, kind: str, position: Position, index: int, *, is_baseline: bool) -> Trust:
@@ -293,12 +297,19 @@ class Expectation:
 
     def _put_until(self, waiting: list[Chunk], position: Position | None) -> None:
         """Take in the baselines that come before the change there; all, without one."""
+        due = []
         while waiting and (position is None or waiting[-1].position < position):
-            chunk = waiting.pop()
-            self._take_baseline(chunk, self._baseline(chunk))
+            due.append(waiting.pop())
+        # Entries are kept by frames: one that is read and taken apart gives many baselines.
+        for _, group in groupby(due, lambda chunk: chunk.entry // FRAME_ENTRIES):
+            chunks = list(group)
+            wanted = {chunk.entry for chunk in chunks}
+            entries = self._reader.entries(min(wanted), max(wanted))
+            found = {int(entry.index): entry for entry in entries if entry.index in wanted}
+            for chunk in chunks:
+                self._take_baseline(chunk, self._baseline(chunk, found[chunk.entry]))
 
-    def _baseline(self, chunk: Chunk) -> BaselineChunk:
-        entry = self._reader.entry(chunk.entry)
+    def _baseline(self, chunk: Chunk, entry: StoredEntry) -> BaselineChunk:
         whole = whole_event(self._reader, entry, decode_event(entry.body)).event
         baseline = baseline_of(whole, entry.index)
         if baseline is None:
