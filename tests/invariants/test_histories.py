@@ -104,7 +104,7 @@ def same(one: object, other: object) -> bool:
 
 
 @settings(
-    max_examples=30,
+    max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

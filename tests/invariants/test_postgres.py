@@ -205,7 +205,7 @@ def test_while_the_application_writes(site: Site, trail: Trail) -> None:
     for worker in workers:
         worker.start()
     try:
-        for _ in range(4):
+        for _ in range(2):
             assert reconcile(trail, "part").said == []
         site.database.execute(
             "ALTER TABLE part_high DISABLE TRIGGER USER",
@@ -237,14 +237,16 @@ def test_read_from_the_log(logged: Database, tmp_path: Path) -> None:
         )
 
 
-def test_out_of_reach(site: Site, trail: Trail, database: Database) -> None:
+def test_out_of_reach(site: Site, database: Database) -> None:
     """A server that doesn't answer, or one without an outbox, is said so."""
     assert site.run("reconcile").count("rows compared") == 4
     with contextlib.closing(site.database.connect("postgres")) as superuser:
         superuser.execute("DROP SCHEMA indelible CASCADE")
-    with pytest.raises(NotInstalledError, match="indelible install"):
-        reconcile(trail)
     config = site.config.read_text()
-    site.config.write_text(config.replace(f":{database.server.port}/", ":1/"))
-    with Trail.open(site.config) as unreachable, pytest.raises(DeliveryError):
-        reconcile(unreachable)
+    unreachable = config.replace(f":{database.server.port}/", ":1/")
+    for text, error in ((config, NotInstalledError), (unreachable, DeliveryError)):
+        site.config.write_text(text)
+        trail = Trail.open(site.config)
+        with pytest.raises(error):
+            reconcile(trail)
+        trail.close(timeout_s=0.1)

@@ -17,7 +17,7 @@ from indelible import Trail, acting_as
 
 from .site import ALICE, Found, Site
 
-ROWS = 3_000
+ROWS = 2_000
 SCHEMA = f"""
 CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, n INTEGER);
 INSERT INTO t WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < {ROWS})
@@ -57,7 +57,7 @@ def test_while_the_application_writes(tmp_path: Path, mode: str) -> None:
     for worker in workers:
         worker.start()
     try:
-        for _ in range(3):
+        for _ in range(2):
             assert site.reconcile().said == []
         site.unseen("UPDATE other SET v = 'unseen' WHERE id = 1")
         assert site.reconcile().said == [("other:1", "differs", {"v": ("one", "unseen")})]

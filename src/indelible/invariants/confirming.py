@@ -62,30 +62,32 @@ def _gather(
     through: int,
 ) -> tuple[list[BaselineChunk], list[RowChange]]:
     """Everything of these rows, and of those that they got their keys from."""
-    chunks: dict[int, BaselineChunk] = {}
+    chunks: list[BaselineChunk] = []
     changes: dict[int, RowChange] = {}
     asked: set[str] = set()
     waiting = {format_id(row_id): row_id for row_id, _ in suspects}
     while waiting:
         terms = [term for row_id in waiting.values() for term in row_terms(kind, row_id)]
-        asked |= waiting.keys()
+        names = frozenset(waiting)
+        asked |= names
         waiting = {}
         for seen in read_events(reader, terms, Window(), size=size, kinds={"change", "system"}):
             index = int(seen.indexes[0])
             chunk, change = baseline_of(seen.event, index), row_change_of(seen.event, index)
             if chunk is not None and chunk.kind == kind:
-                chunks[index] = msgspec.structs.replace(chunk, epoch=expectation.epoch_of(chunk))
+                chunk = msgspec.structs.replace(chunk, epoch=expectation.epoch_of(chunk))
+                if expectation.counts(kind, _position_of(chunk), through):
+                    # Without the other hundreds of rows at once: they add up.
+                    chunks.append(only_rows(chunk, names))
             elif change is not None and change.kind == kind:
-                changes[index] = change
-                waiting[format_id(change.id_before)] = change.id_before
+                # The index gives candidates, among which are others' changes.
+                before = format_id(change.id_before)
+                if before in asked or format_id(change.id) in asked:
+                    changes[index] = change
+                    waiting[before] = change.id_before
         waiting = {name: row_id for name, row_id in waiting.items() if name not in asked}
-    kept = [
-        only_rows(chunk, asked)
-        for chunk in chunks.values()
-        if expectation.counts(kind, _position_of(chunk), through)
-    ]
     return (
-        [*kept, *expectation.whole_since(kind)],
+        [*chunks, *expectation.whole_since(kind)],
         [one for one in changes.values() if expectation.counts(kind, one.position, through)],
     )
 
