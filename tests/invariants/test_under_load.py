@@ -79,10 +79,17 @@ def test_another_process_relays(tmp_path: Path) -> None:
         assert not beside.is_relaying
         site.run("UPDATE t SET v = 'seen' WHERE id < 500")
         site.unseen("UPDATE t SET v = 'unseen' WHERE id = 1000")
+        assert Found(beside.reconcile("t")).said == [
+            ("t:1000", "differs", {"v": ("row 1000", "unseen")})
+        ]
 
+        # What will never come isn't waited for.
+        site.direct(
+            "BEGIN; UPDATE t SET v = 'hidden' WHERE id = 1500; DELETE FROM indelible_outbox "
+            "WHERE id = (SELECT max(id) FROM indelible_outbox); COMMIT"
+        )
         found = Found(beside.reconcile("t"))
-
-    assert found.said == [("t:1000", "differs", {"v": ("row 1000", "unseen")})]
+    assert found.names == [("t:1000", "differs"), ("t:1500", "differs")]
     site.stop()
 
 
