@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, text
@@ -80,16 +80,28 @@ class Site:
         with contextlib.closing(sqlite3.connect(self.database, timeout=10)) as connection:
             connection.executescript(script)
 
-    def unseen(self, script: str, *, tables: Sequence[str] | None = None) -> None:
+    def unseen(self, script: str) -> None:
         """Another client drops our triggers, writes, and puts them back as they were."""
-        with contextlib.closing(sqlite3.connect(self.database, timeout=10)) as connection:
-            # In the order in which they were made, which is that in which they fire.
-            triggers = connection.execute(
-                "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY rowid"
-            ).fetchall()
-            drops = ";".join(f'DROP TRIGGER "{name}"' for name, _ in triggers)
-            creates = ";".join(sql for _, sql in triggers)
-            connection.executescript(f"BEGIN;{drops};{script};{creates};COMMIT")
+        with without_triggers(self.database) as connection:
+            for statement in script.split(";"):
+                connection.execute(statement)
 
     def reconcile(self, *tables: str) -> Found:
         return Found(self.trail.reconcile(*tables))
+
+
+@contextlib.contextmanager
+def without_triggers(database: Path) -> Iterator[sqlite3.Connection]:
+    """A transaction in which no trigger is there; afterwards they are what they were."""
+    with contextlib.closing(sqlite3.connect(database, timeout=10, isolation_level=None)) as client:
+        client.execute("BEGIN IMMEDIATE")
+        # In the order in which they were made, which is that in which they fire.
+        triggers = client.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY rowid"
+        ).fetchall()
+        for name, _ in triggers:
+            client.execute(f'DROP TRIGGER "{name}"')
+        yield client
+        for _, sql in triggers:
+            client.execute(sql)
+        client.execute("COMMIT")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from .site import Site
+from .site import Site, without_triggers
 
 SCHEMA = """
 CREATE TABLE customer (id INTEGER PRIMARY KEY, name TEXT, card TEXT);
@@ -45,19 +43,6 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def unseen(directory: Path, script: str) -> None:
-    with contextlib.closing(sqlite3.connect(directory / "app.db")) as connection:
-        triggers = connection.execute(
-            "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY rowid"
-        ).fetchall()
-        for name, _ in triggers:
-            connection.execute(f'DROP TRIGGER "{name}"')
-        connection.executescript(script)
-        for _, sql in triggers:
-            connection.execute(sql)
-        connection.commit()
-
-
 def test_what_a_person_sees(directory: Path) -> None:
     """Nothing: 0. Something: a line a column, what wasn't compared, 1; and `status` says it."""
     said = indelible(directory, "reconcile", code=0)
@@ -66,11 +51,9 @@ def test_what_a_person_sees(directory: Path) -> None:
     assert "cache: not compared: writes = false in the policy" in said
     assert "masked, never captured: card" in said
 
-    unseen(
-        directory,
-        "UPDATE customer SET name = '\x1b[31mred', card = 'stolen' WHERE id = 1;"
-        "DELETE FROM customer WHERE id = 2",
-    )
+    with without_triggers(directory / "app.db") as client:
+        client.execute("UPDATE customer SET name = '\x1b[31mred', card = 'stolen' WHERE id = 1")
+        client.execute("DELETE FROM customer WHERE id = 2")
     said = indelible(directory, "reconcile", "customer", code=1)
     lines = [" ".join(line.split()) for line in said.splitlines()]
     assert any(line.startswith('customer:1 differs name "Zoe"') for line in lines)
@@ -89,7 +72,8 @@ def test_what_a_person_sees(directory: Path) -> None:
 
 def test_as_json(directory: Path) -> None:
     """One object a difference, one a table, and one at the end."""
-    unseen(directory, "INSERT INTO customer VALUES (3, 'Mallory', 'stolen')")
+    with without_triggers(directory / "app.db") as client:
+        client.execute("INSERT INTO customer VALUES (3, 'Mallory', 'stolen')")
 
     objects = [
         json.loads(line)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from .site import Site
+from .site import Site, without_triggers
 
 SCHEMA = """
 CREATE TABLE t (id INTEGER PRIMARY KEY, a, b);
@@ -152,19 +152,13 @@ def write(site: Site, step: Step) -> None:
         "update": f"UPDATE t SET {' ab'[step.column]} = :value WHERE id = :key",
     }[step.verb]
     parameters = {"key": step.key, "value": step.value}
-    with contextlib.closing(sqlite3.connect(site.database, timeout=10)) as connection:
-        triggers = []
-        if not step.seen:
-            triggers = connection.execute(
-                "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY rowid"
-            ).fetchall()
-        connection.execute("BEGIN")
-        for name, _ in triggers:
-            connection.execute(f'DROP TRIGGER "{name}"')
-        connection.execute(script, parameters)
-        for _, sql in triggers:
-            connection.execute(sql)
-        connection.commit()
+    if not step.seen:
+        with without_triggers(site.database) as client:
+            client.execute(script, parameters)
+        return
+    with contextlib.closing(sqlite3.connect(site.database, timeout=10)) as client:
+        client.execute(script, parameters)
+        client.commit()
 
 
 def read(site: Site) -> Rows:

@@ -13,6 +13,8 @@ import pytest
 from indelible import Trail
 from indelible.capture.sqlite_install import suspend
 from indelible.errors import ConfigurationError, DeliveryError
+from indelible.events.codec import encode_draft
+from indelible.events.model import Event, TargetRows
 
 from .site import Site
 
@@ -136,6 +138,48 @@ def test_two_tables_of_one_kind(tmp_path: Path) -> None:
     site.stop()
 
     assert "another table has its kind" in (found.reports["customer"].not_compared or "")
+
+
+def test_a_kind_that_was_renamed(tmp_path: Path) -> None:
+    """Rows that the trail knows by another kind aren't taken for new ones."""
+    site = Site(tmp_path, SCHEMA)
+    site.stop()
+    text = site.configuration.read_text()
+    site.configuration.write_text(f'{text}[tables.customer]\nkind = "client"\n')
+    site.trail = Trail.open(site.configuration)  # and nobody installs
+
+    found = site.reconcile("customer")
+    site.trail.close()
+
+    assert found.said == []
+    assert "another kind" in (found.reports["customer"].not_compared or "")
+
+
+def test_changes_that_werent_seen_by_row(tmp_path: Path) -> None:
+    """Where an entry says that it can't tell the rows, nothing about the table is certain."""
+    site = Site(tmp_path, SCHEMA)
+    rows = TargetRows("customer", coverage="statement", why="only its text was seen")
+    event = Event(action="customer.update", kind="change", targets=(rows,))
+    site.trail.journal.append(encode_draft(event))
+    site.unseen("UPDATE customer SET name = 'unseen' WHERE id = 1")
+
+    found = site.reconcile("customer")
+    site.stop()
+
+    (difference,) = found.differences
+    assert not difference.certain
+    assert difference.why == "not all changes of the table were seen by row"
+    assert "changes that weren't seen by row: 1" in found.reports["customer"].notes
+
+
+def test_long_values(tmp_path: Path) -> None:
+    """Rows of megabytes are compared a few at a time."""
+    site = Site(tmp_path, "CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)")
+    site.run("INSERT INTO t VALUES (1, zeroblob(40000)), (2, randomblob(3000000))")
+    site.unseen("UPDATE t SET v = zeroblob(5000000) WHERE id = 1; INSERT INTO t VALUES (3, 'x')")
+
+    assert site.reconcile().names == [("t:1", "differs"), ("t:3", "extra")]
+    site.stop()
 
 
 def test_a_migration_while_capture_is_suspended(tmp_path: Path) -> None:

@@ -43,12 +43,16 @@ Progress = Callable[[str, int, int], None]
 
 
 class Chunk(NamedTuple):
-    """Where a baseline belongs (at one position what was restored comes first), and its entry."""
+    """Where a baseline belongs (at one position what was restored comes first), and its entry.
+
+    `is_installs`: `install` wrote it, whole in itself, and not a restore.
+    """
 
     position: Position
     rank: int
     entry: int
     kind: str
+    is_installs: bool
 
 
 class _ChunkView(msgspec.Struct):
@@ -123,7 +127,9 @@ class Expectation:
         """Whether a backup was put back, and what the table held then isn't all in the trail."""
         latest = max((one.epoch for one in self.restores), default=None)
         return latest is not None and not any(
-            chunk.kind == kind and chunk.rank == 1 and chunk.position.epoch == latest
+            chunk.kind == kind
+            and chunk.position.epoch == latest
+            and (chunk.rank == 1 or chunk.is_installs)
             for chunk in self.chunks
         )
 
@@ -172,10 +178,11 @@ class Expectation:
     def trust(self, kind: str, position: Position, index: int, *, is_baseline: bool) -> Trust:
         """What an entry there contradicts, if it finds other rows than the trail has left.
 
-        Nothing that an earlier reconciliation has read. A row that the trail hasn't is news only
-        where it had them all: a first baseline may have been begun twice.
+        Nothing that an earlier reconciliation has read, or that the next one will have to: each
+        entry is judged once. A row that the trail hasn't is news only where it had them all: a
+        first baseline may have been begun twice.
         """
-        if index < self.since.get(kind, 0):
+        if not self.since.get(kind, 0) <= index < self._size:
             return Trust(known=False, all=False)
         settled = self.settled[kind]
         if is_baseline:
@@ -223,7 +230,8 @@ class Expectation:
         is_taken = is_taken_back(self.restores, position)
         if incarnation != self._incarnation or len(kinds) != 1 or is_taken:
             return None
-        return Chunk(position, 1 if view.action == RESTORED else 2, entry.index, kinds[0])
+        rank = 1 if view.action == RESTORED else 2
+        return Chunk(position, rank, entry.index, kinds[0], epoch is None)
 
     def _epoch(self, epoch: int | None, index: int) -> int:
         if epoch is not None:

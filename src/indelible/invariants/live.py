@@ -13,7 +13,6 @@ from indelible.events.values import Id, Value
 
 LiveRow = tuple[Id, tuple[Value, ...]]
 """A row's id, and its values in the order of `LiveTable.columns`."""
-PAGE_ROWS: Final = 500
 
 
 class LiveTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +72,7 @@ class LiveDatabase(Protocol):
 
 
 NOT_INSTALLED: Final = "not captured: run `indelible install`"
+RENAMED: Final = "the policy calls its rows another kind than `indelible install` did: run it again"
 BASELINE_UNWRITTEN: Final = "its baseline isn't all written down: run `indelible install`"
 
 

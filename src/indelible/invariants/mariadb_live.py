@@ -47,15 +47,12 @@ class MariadbLive:
         due = {work.table: work.layout for work in plan.works}
         for name in plan.tables:
             row = installed.captured.get(name)
-            layout = due.get(name)
-            if layout is None and row is not None:
-                layout = installed.layouts[row.layout]
+            before = installed.layouts.get(row.layout) if row is not None else None
+            layout = due.get(name, before)
             if layout is not None:
                 self._layouts[name] = layout
                 baseline = row.baseline if row is not None else None
-                self.tables.append(
-                    server_table(layout, is_captured=row is not None, baseline=baseline)
-                )
+                self.tables.append(server_table(layout, before, baseline))
 
     @contextlib.contextmanager
     def snapshot(self, table: LiveTable) -> Iterator[Snapshot]:

@@ -43,15 +43,15 @@ class PostgresLive:
         self.drifts = [(drift.table, drift.what) for drift in plan.drifts]
         due = {work.root.oid: work.layout for work in plan.works}
         for relation in schema.relations.values():
-            row = installed.captured.get(relation.oid)
-            layout = due.get(relation.oid)
-            if layout is None and row is not None and row.relation == row.root:
-                layout = installed.layouts[row.layout]
-            if layout is None or layout.table not in plan.tables:
+            if relation.root != relation.oid:
                 continue
-            self._layouts[layout.table] = (relation.oid, layout)
-            baseline = row.baseline if row is not None else None
-            self.tables.append(server_table(layout, is_captured=row is not None, baseline=baseline))
+            row = installed.captured.get(relation.oid)
+            before = installed.layouts.get(row.layout) if row is not None else None
+            layout = due.get(relation.oid, before)
+            if layout is not None and layout.table in plan.tables:
+                self._layouts[layout.table] = (relation.oid, layout)
+                baseline = row.baseline if row is not None else None
+                self.tables.append(server_table(layout, before, baseline))
 
     @contextlib.contextmanager
     def snapshot(self, table: LiveTable) -> Iterator[Snapshot]:

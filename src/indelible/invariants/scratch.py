@@ -22,6 +22,7 @@ from indelible.events.values import ABSENT, Id, TypedValue, Value
 
 _CACHE_KB: Final = 64_000
 _DIGEST_BYTES: Final = 16
+_SUSPECTS_BYTES: Final = 4 << 20
 
 Values = tuple[Value, ...]
 Patch = dict[int, Change]
@@ -29,7 +30,7 @@ Stored = tuple[bytes | None, bytes | None, bytes | None]
 """Digest, places that aren't told, and patch, as they stand in the file."""
 
 encode: Final = msgspec.json.Encoder().encode
-_decode_id: Final = msgspec.json.Decoder(tuple[Value, ...]).decode
+_decode_values: Final = msgspec.json.Decoder(tuple[Value, ...]).decode
 _decode_patch: Final = msgspec.json.Decoder(dict[int, tuple[Value, Value]]).decode
 _decode_places: Final = msgspec.json.Decoder(list[int]).decode
 
@@ -201,19 +202,20 @@ class ExpectedRows:
         self.clear()
 
     def suspects(self, many: int) -> Iterator[list[tuple[Id, Values | None]]]:
-        """The suspect rows, `many` at a time, with what is there (None: nothing)."""
-        last = b""
-        while True:
-            rows = self._connection.execute(
-                f"SELECT key, live FROM {self._suspects} WHERE key > ? ORDER BY key LIMIT ?",
-                (last, many),
-            ).fetchall()
-            if not rows:
-                return
-            last = rows[-1][0]
-            yield [
-                (_decode_id(key), None if live is None else _decode_id(live)) for key, live in rows
-            ]
+        """The suspect rows, `many` at a time or fewer long ones, with what is there (None:
+        nothing)."""
+        some: list[tuple[Id, Values | None]] = []
+        size = 0
+        for key, live in self._connection.execute(
+            f"SELECT key, live FROM {self._suspects} ORDER BY key"
+        ):
+            some.append((_decode_values(key), None if live is None else _decode_values(live)))
+            size += len(live or b"")
+            if len(some) >= many or size > _SUSPECTS_BYTES:
+                yield some
+                some, size = [], 0
+        if some:
+            yield some
 
     def drop(self) -> None:
         """The table is done with."""
@@ -329,7 +331,7 @@ class ExpectedCopies:
             if row is None:
                 return
             last = row[0]
-            yield _decode_id(last), int(row[1])
+            yield _decode_values(last), int(row[1])
 
     def drop(self) -> None:
         """The table is done with."""

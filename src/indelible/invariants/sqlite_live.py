@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from indelible.capture.outbox_layout import Layout
-from indelible.capture.sqlite_baseline import native_text, select_rows
+from indelible.capture.sqlite_baseline import chunks_of, native_text, select_rows
 from indelible.capture.sqlite_install import check
 from indelible.capture.sqlite_names import quote_name
 from indelible.capture.sqlite_outbox import outbox_state, read_meta
@@ -27,7 +27,7 @@ from indelible.events.values import Native, Value, to_value
 from indelible.invariants.live import (
     BASELINE_UNWRITTEN,
     NOT_INSTALLED,
-    PAGE_ROWS,
+    RENAMED,
     LiveRow,
     LiveTable,
     Snapshot,
@@ -94,8 +94,12 @@ class SqliteLive:
         for layout in plan.layouts.values():
             name = layout.table.lower()
             why = None
-            if name not in installed.numbers():
+            number = installed.numbers().get(name)
+            before = installed.layouts().get(number) if number is not None else None
+            if before is None:
                 why = NOT_INSTALLED
+            elif before.kind != layout.kind:
+                why = RENAMED
             elif meta.get(baseline_key(name)) == BASELINE_DUE:
                 why = BASELINE_UNWRITTEN
             keyless: Literal["rowid"] | None = None if layout.key else "rowid"
@@ -140,9 +144,8 @@ def _pages(
     rowid = index[layout.rowid] if layout.rowid is not None else None
     named = len(values) - (rowid is not None)
     connection.text_factory = native_text
-    cursor = connection.execute(rows)
-    while found := cursor.fetchmany(PAGE_ROWS):
-        yield [_live_row(native, key, rowid, named) for native in found]
+    for some in chunks_of(connection.execute(rows)):
+        yield [_live_row(native, key, rowid, named) for native in some]
 
 
 def _live_row(
