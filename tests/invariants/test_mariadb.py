@@ -130,6 +130,22 @@ def test_triggers_dropped_and_put_back(site: Site, trail: Trail) -> None:
     ]
 
 
+def test_waiting_rows_deleted_from_the_outbox(site: Site) -> None:
+    """A waiting row that the owner deletes looks rolled back to the relay; reconciliation names
+    what it told."""
+    site.database.execute(
+        "UPDATE line SET text = 'hidden' WHERE invoice_id = 2",
+        f"DELETE FROM {site.database.name}_indelible.outbox",
+    )
+    with site.trail() as trail:
+        trail.flush()
+        assert list(trail.events(action="source.gap", system=True)) == []
+
+        assert reconcile(trail, "line").said == [
+            ("line:[2,1]", "differs", {"text": ("three", "hidden")})
+        ]
+
+
 def test_while_the_application_writes(site: Site, trail: Trail) -> None:
     """Rows that change while they are read are no findings."""
     stop = threading.Event()

@@ -225,6 +225,8 @@ def test_read_from_the_log(logged: Database, tmp_path: Path) -> None:
     site = Site(logged, tmp_path, POLICY, profile="log")
     site.run("install")
     with site.trail() as trail:
+        logged.execute("TRUNCATE bare")
+        assert reconcile(trail).said == []
         logged.execute(*SEEN, role="app")
         assert reconcile(trail).said == []
         logged.execute("TRUNCATE line; INSERT INTO line VALUES (8, 8, 'after')")

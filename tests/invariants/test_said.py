@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import sqlite3
 import time
@@ -233,6 +234,27 @@ def test_after_a_restored_backup(tmp_path: Path) -> None:
     site.unseen("UPDATE customer SET name = 'unseen' WHERE id = 2")
     assert site.reconcile().said == [("customer:2", "differs", {"name": ("Yan", "unseen")})]
     site.stop()
+
+
+def test_before_a_restored_backup_is_written_down(tmp_path: Path) -> None:
+    """Until the trail has what a restored database held, nothing of it can be compared."""
+    site = Site(tmp_path, SCHEMA)
+    site.trail.flush()
+    with contextlib.closing(sqlite3.connect(site.database)) as connection:
+        (meta,) = connection.execute(
+            "SELECT json_group_object(key, value) FROM indelible_meta"
+        ).fetchone()
+    known = json.loads(meta)
+    epoch = str(int(known["epoch"]) + 1)
+    site.trail.notice(
+        "incarnation.opened", "restored", incarnation=known["incarnation"], epoch=epoch, after="0"
+    )
+
+    found = site.reconcile("customer")
+    site.stop()
+
+    assert found.said == []
+    assert "restored from a backup" in (found.reports["customer"].not_compared or "")
 
 
 def settle(site: Site) -> None:

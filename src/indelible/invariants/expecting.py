@@ -280,28 +280,38 @@ class Expectation:
             if is_repeated(event) or not any(one.kind in kinds for one in event.targets):
                 continue
             event = whole_event(self._reader, entry, event).event
+            producer = event.producer
+            position = Position(producer.epoch, producer.id, producer.seq)
+            is_own = producer.id == self._incarnation
+            if is_own and (
+                (through is not None and position.seq > through)
+                or is_taken_back(self.restores, position)
+            ):
+                continue
             change = row_change_of(event, entry.index)
             if change is None:
-                self._take_inexact(event, kinds)
-            elif (
-                change.position.incarnation == self._incarnation
-                and (through is None or change.position.seq <= through)
-                and not is_taken_back(self.restores, change.position)
-            ):
-                self._put_until(waiting, change.position)
+                self._take_inexact(event, position if is_own else None, kinds, waiting)
+            elif is_own:
+                self._put_until(waiting, position)
                 self._take(change)
 
-    def _take_inexact(self, event: Event, kinds: Collection[str]) -> None:
-        producer = event.producer
+    def _take_inexact(
+        self,
+        event: Event,
+        position: Position | None,
+        kinds: Collection[str],
+        waiting: list[Chunk],
+    ) -> None:
         for target in event.targets:
-            if target.kind not in kinds or target.coverage == "exact":
+            kind = target.kind
+            if kind not in kinds or target.coverage == "exact":
                 continue
-            if producer.id == self._incarnation and event.action == f"{target.kind}.truncate":
-                position = Position(producer.epoch, producer.id, producer.seq)
-                self.emptied[target.kind] = position
-                (self.rows.get(target.kind) or self.copies[target.kind]).clear()
+            if position is not None and event.action == f"{kind}.truncate":
+                self._put_until(waiting, position)
+                self.emptied[kind] = position
+                (self.rows.get(kind) or self.copies[kind]).clear()
             else:
-                self.inexact[target.kind] = self.inexact.get(target.kind, 0) + 1
+                self.inexact[kind] = self.inexact.get(kind, 0) + 1
 
     def _put_until(self, waiting: list[Chunk], position: Position | None) -> None:
         """Take in the baselines that come before the change there; all, without one."""
@@ -344,7 +354,12 @@ class Expectation:
 
     def _take(self, change: RowChange) -> None:
         kind = change.kind
+        is_late = change.position <= self._last.get(kind, _NOWHERE)
+        self._last[kind] = max(change.position, self._last.get(kind, _NOWHERE))
         if kind in self.copies:
+            if is_late:  # what came twice, with other bytes
+                self.inexact[kind] = self.inexact.get(kind, 0) + 1
+                return
             copies = self.copies[kind]
             if change.verb != "insert":
                 copies.add((change.id_before,), -1)
@@ -352,11 +367,10 @@ class Expectation:
                 copies.add((change.id,), 1)
             return
         rows = self.rows[kind]
-        if change.position <= self._last.get(kind, _NOWHERE):
+        if is_late:
             for row_id in {change.id, change.id_before}:
                 rows.suspect(encode(row_id))
             return
-        self._last[kind] = change.position
         trust = self.trust(kind, change.position, change.index, is_baseline=False)
         if change.verb == "insert":
             rows.insert(change.id, change.columns, trust)

@@ -110,7 +110,7 @@ def _choose(live: LiveDatabase, names: Sequence[str]) -> tuple[list[LiveTable], 
             left_out.append(TableReport(table=table.name, kind=table.kind, not_compared=_SHARED))
         else:
             chosen.append(table)
-    gone = {name.lower() for name, _ in live.drifts} - known
+    gone = {name.lower() for name, what in live.drifts if what == "dropped"} - known
     left_out += [
         TableReport(table=name, kind="", not_compared=why)
         for name, why in (*live.not_captured, *((name, _GONE) for name in sorted(gone)))
@@ -278,7 +278,11 @@ class _TableRun:
 
 
 def _holes(reader: TrailReader, live: LiveDatabase) -> Iterator[str]:
-    """What the trail knows that it hasn't of this database."""
+    """What the trail knows that it hasn't of this database, and what else is wrong with capture."""
+    names = {table.name.lower() for table in live.tables}
+    for name, what in live.drifts:
+        if name.lower() not in names and what != "dropped":  # a partition, for example
+            yield f"{name} isn't captured as it should be: {what}"
     for source in reader.sources():
         if source.producer_id == live.incarnation:
             yield from _holes_of(source)
