@@ -34,7 +34,6 @@ _SHARED: Final = "another table has its kind, and the trail doesn't tell their r
 _UNWRITTEN: Final = (
     "the database was restored from a backup, and what it held then isn't all written down yet"
 )
-
 _GONE: Final = "dropped since it was captured"
 
 Found = Difference | TableReport | Summary
@@ -150,22 +149,24 @@ class _TableRun:
             self._end(0, not_compared=why)
             return
         with self._live.snapshot(self._table) as snapshot:
-            carry(self._live.incarnation, self._live.opened, snapshot.position)
+            position = snapshot.position
+            carry(self._live.incarnation, self._live.opened, position)
             size = self._reader.size
-            if not self._expectation.read_on(kind, size, snapshot.position):
+            if not self._expectation.read_on(kind, size, position):
                 self._end(0, not_compared=_MEANWHILE)
                 return
-            if kind in self._expectation.copies:
-                found = self._compare_copies(snapshot, progress)
-            else:
-                found = self._compare_rows(snapshot, progress, size)
-            for difference in found:
-                self._note(difference)
-                yield difference
-        self._end(snapshot.position)
+            self._take(snapshot, progress)
+        # The snapshot isn't held while whoever asked looks at what was found.
+        for difference in self._found(size, position):
+            self._counts.add(difference.what, difference.copies)
+            if len(self._named) < _NAMED:
+                self._named[difference.id] = None
+            self._columns |= dict.fromkeys(difference.columns)
+            yield difference
+        self._end(position)
 
     def entry(self) -> Event:
-        """What the trail is told of a table that differs: which rows, and never a value."""
+        """What the trail is told of a table that differs: which rows and columns."""
         report = self.report
         message = f"{report.table}: changed without the trail seeing it: {report.differences}"
         target = TargetRows(report.kind, ids=tuple(self._named), columns=tuple(self._columns))
@@ -178,48 +179,39 @@ class _TableRun:
         }
         return Event(action=DIFFERS, kind="system", targets=(target,), details=details)
 
-    def _compare_rows(
-        self, snapshot: Snapshot, progress: Progress, size: int
-    ) -> Iterator[Difference]:
-        expected = self._expectation.rows[self._table.kind]
+    def _take(self, snapshot: Snapshot, progress: Progress) -> None:
+        """Hold each live row against what is expected."""
+        kind = self._table.kind
         for page in snapshot.pages:
-            expected.take(page)
+            if kind in self._expectation.rows:
+                self._expectation.rows[kind].take(page)
+            else:
+                self._expectation.copies[kind].add([row_id for row_id, _ in page], -1)
             self._rows += len(page)
             progress(self._table.name, self._rows, max(snapshot.estimate, self._rows))
+
+    def _found(self, size: int, position: int) -> Iterator[Difference]:
+        kind = self._table.kind
+        if kind in self._expectation.copies:
+            copies = self._expectation.copies[kind]
+            for row_id, number in copies.left():
+                yield Difference(
+                    table=self._table.name,
+                    kind=kind,
+                    id=row_id,
+                    what="missing" if number > 0 else "extra",
+                    columns={},
+                    copies=abs(number),
+                )
+            copies.drop()
+            return
+        expected = self._expectation.rows[kind]
         expected.finish()
         for suspects in expected.suspects(ROWS_A_SEARCH):
             yield from confirm(
-                self._reader,
-                self._expectation,
-                self._table,
-                suspects,
-                size=size,
-                through=snapshot.position,
+                self._reader, self._expectation, self._table, suspects, size=size, through=position
             )
         expected.drop()
-
-    def _compare_copies(self, snapshot: Snapshot, progress: Progress) -> Iterator[Difference]:
-        expected = self._expectation.copies[self._table.kind]
-        for page in snapshot.pages:
-            expected.add([row_id for row_id, _ in page], -1)
-            self._rows += len(page)
-            progress(self._table.name, self._rows, max(snapshot.estimate, self._rows))
-        for row_id, number in expected.left():
-            yield Difference(
-                table=self._table.name,
-                kind=self._table.kind,
-                id=row_id,
-                what="missing" if number > 0 else "extra",
-                columns={},
-                copies=abs(number),
-            )
-        expected.drop()
-
-    def _note(self, difference: Difference) -> None:
-        self._counts.add(difference.what, difference.copies)
-        if len(self._named) < _NAMED:
-            self._named[difference.id] = None
-        self._columns |= dict.fromkeys(difference.columns)
 
     def _end(self, position: int, not_compared: str | None = None) -> None:
         self.report = TableReport(
