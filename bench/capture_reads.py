@@ -4,6 +4,10 @@ Three engines on the same file: one as it is, one captured into a real journal, 
 journal that drops what it is given. Blocks of the same work in turn (A B C C B A …), CPU time of
 the process, median of the ratios of neighbouring blocks. The microseconds are those ratios times
 what a statement takes without capture: for finding its keys, and for the journal.
+
+Of lists that don't select their key it is measured beside, on a fourth engine without capture, what
+it costs to have the keys selected as one more column ("selected"), which nobody looks at: nothing
+that knows which rows were read can cost less.
 """
 
 from __future__ import annotations
@@ -169,6 +173,10 @@ def core(engine: Engine, sql: str, times: int) -> Callable[[], None]:
     return work
 
 
+def keys_selected(engine: Engine, sql: str, key: str, times: int) -> Callable[[], None]:
+    return core(engine, sql.replace(" FROM", f", {key} FROM", 1), times)
+
+
 def plain(connection: sqlite3.Connection, sql: str, times: int) -> Callable[[], None]:
     def work() -> None:
         for n in range(times):
@@ -182,29 +190,39 @@ class Cost(NamedTuple):
 
     ratio: float
     ratio_without_journal: float
+    ratio_selected: float | None
     without_us: float
     keys_us: float
     journal_us: float
 
 
 def compare(works: Sequence[Callable[[], None]], statements: int, blocks: int) -> Cost:
-    """`works` are the same without capture, with it, and with it but for the journal."""
+    """`works` are the same without capture, with it, and with it but for the journal; then perhaps
+    with the keys merely selected, too."""
     for _ in range(2):
         for work in works:
             _as_someone(work, 1)
-    taken: list[list[float]] = [[], [], []]
+    taken: list[list[float]] = [[] for _ in works]
+    turn = list(range(len(works)))
     for block in range(blocks):
-        for which in (2, 1, 0) if block % 2 else (0, 1, 2):
+        for which in reversed(turn) if block % 2 else turn:
             begin = time.process_time()
             _as_someone(works[which], WORKS_A_BLOCK)
             taken[which].append(time.process_time() - begin)
-    without, captured, unwritten = taken
+    without, captured, unwritten, *with_keys = taken
     each = WORKS_A_BLOCK * statements / 1e6
     plain_us = statistics.median(without) / each
-    ratio = statistics.median(b / a for a, b in zip(without, captured, strict=True))
-    unjournaled = statistics.median(b / a for a, b in zip(without, unwritten, strict=True))
+    ratio, unjournaled, *selected = [
+        statistics.median(b / a for a, b in zip(without, others, strict=True))
+        for others in (captured, unwritten, *with_keys)
+    ]
     return Cost(
-        ratio, unjournaled, plain_us, plain_us * (unjournaled - 1), plain_us * (ratio - unjournaled)
+        ratio,
+        unjournaled,
+        selected[0] if selected else None,
+        plain_us,
+        plain_us * (unjournaled - 1),
+        plain_us * (ratio - unjournaled),
     )
 
 
@@ -234,19 +252,28 @@ def measure(directory: Path, blocks: int) -> dict[str, Cost]:
         "SQLAlchemy, 1,000 entities": ([orm_entities(engine) for engine in engines], 2),
         "SQLAlchemy, one name": ([core(e, one.format(":n"), 60) for e in engines], 60),
         "SQLAlchemy, 1,000 names": (
-            [core(e, narrow.format("item", ":n"), 10) for e in engines],
+            [
+                *(core(e, narrow.format("item", ":n"), 10) for e in engines),
+                keys_selected(engines[0], narrow.format("item", ":n"), "id", 10),
+            ],
             10,
         ),
         "SQLAlchemy, 1,000 rows of 4 columns, no key": (
-            [core(e, four, 10) for e in engines],
+            [*(core(e, four, 10) for e in engines), keys_selected(engines[0], four, "id", 10)],
             10,
         ),
         "SQLAlchemy, 1,000 names, each its own subject": (
-            [core(e, narrow.format("person", ":n"), 10) for e in engines],
+            [
+                *(core(e, narrow.format("person", ":n"), 10) for e in engines),
+                keys_selected(engines[0], narrow.format("person", ":n"), "id", 10),
+            ],
             10,
         ),
         "SQLAlchemy, GROUP BY over 1,000": (
-            [core(e, grouped.format(":n"), 20) for e in engines],
+            [
+                *(core(e, grouped.format(":n"), 20) for e in engines),
+                keys_selected(engines[0], grouped.format(":n"), "group_concat(id)", 20),
+            ],
             20,
         ),
         "sqlite3, one name": ([plain(c, one.format("?"), 200) for c in connections], 200),
@@ -281,10 +308,14 @@ def main() -> None:
     if arguments.json:
         print(json.dumps({name: cost._asdict() for name, cost in results.items()}))
         return
-    print(f"{'':46}{'capture':>8}{'no journal':>12}{'plain':>11}{'keys':>10}{'journal':>10}")
+    print(
+        f"{'':46}{'capture':>8}{'no journal':>12}{'selected':>10}"
+        f"{'plain':>11}{'keys':>10}{'journal':>10}"
+    )
     for name, cost in results.items():
         print(
             f"{name:46}{cost.ratio:>7.2f}x{cost.ratio_without_journal:>11.2f}x"
+            f"{'' if cost.ratio_selected is None else f'{cost.ratio_selected:.2f}x':>10}"
             f"{cost.without_us:>8.0f} us{cost.keys_us:>+7.0f} us{cost.journal_us:>+7.0f} us"
         )
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from indelible.events.codec import encode_draft
 from indelible.events.model import Actor, Event, Statement, Subject, TargetRows
+from indelible.tlog import SigningKey
 from indelible.transport.journal import Journal
+from indelible.transport.producer_signing import ProducerSigner
 
 ROUNDS = 5
 EVENT = encode_draft(
@@ -70,6 +72,17 @@ def measure(directory: Path) -> None:
         ("append", microseconds(lambda: void(journal.append(EVENT)), 100_000)),
         ("append, 8 threads", microseconds(lambda: void(journal.append(EVENT)), 80_000, threads=8)),
     ]
+    signing = Journal(
+        directory / "signing",
+        max_file_bytes=1 << 40,
+        new_signer=lambda producer_id, epoch: ProducerSigner(
+            producer_id, epoch, SigningKey.generate("bench")
+        ),
+    )
+    results.append(
+        ("append, signed", microseconds(lambda: void(signing.append(EVENT)), 100_000)),
+    )
+    signing.close()
     os.close(fd)
     for per_commit, count in ((1, 5_000), (100, 500)):
         results.append(

@@ -57,6 +57,7 @@ SECTIONS = (
         (
             "plain",
             "indelible",
+            "keys_selected",
             "auditlog",
             "simple_history",
             "pghistory_row",

@@ -21,6 +21,7 @@
     │   ├── StoreBusyError          locked by another process for too long
     │   ├── StoreFullError          no space left; nothing was lost, make room
     │   ├── DeposedError            another sequencer took the lease: stop
+    │   ├── UnacknowledgedError     not as safe in time as a critical action has to be
     │   └── UnreadableLogError      a log that couldn't be read to its end
     ├── QueryError              the caller: a question that can't be asked
     │   └── WindowError             it ends before it starts, or a time can't be read
@@ -108,6 +109,10 @@ class StoreFullError(DeliveryError):
 
 class DeposedError(DeliveryError):
     """Another sequencer holds the lease now; what this one was about to commit wasn't."""
+
+
+class UnacknowledgedError(DeliveryError):
+    """An event wasn't as safe within its deadline as its owner asked; it may be so later."""
 
 
 class UnreadableLogError(DeliveryError):

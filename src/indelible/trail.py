@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import logging
 import os
 import secrets
@@ -15,14 +13,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack, cast
 
+from indelible.actions import Declared, Unacknowledged, decorator
 from indelible.capture.recording import context_of, is_async
-from indelible.errors import CaptureError, DeliveryError, ReversalError
+from indelible.errors import CaptureError, DeliveryError, ReversalError, UnacknowledgedError
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
 from indelible.events.decisions import Decision, DecisionTarget, decision_event
 from indelible.events.explicit import ExplicitArguments, explicit_event
 from indelible.events.model import Actor, Event, Kind, Outcome, Subject, Target
 from indelible.events.values import Native, Value
+from indelible.integrity.acks import Ack, ack_of
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ACKNOWLEDGED
@@ -48,6 +48,7 @@ from indelible.transport.databases import CapturedDatabases
 from indelible.transport.journal import Journal
 from indelible.transport.journal_files import JournalDirectory
 from indelible.transport.outbox import OutboxReader
+from indelible.transport.producer_signing import ProducerSigner
 
 F = TypeVar("F", bound=Callable[..., Any])
 _POLL_S: Final = 0.02
@@ -70,7 +71,13 @@ class Trail(Questions):
         self._policy = policy
         self._store = store
         self._keys = keys
-        self._journal = Journal(policy.journals, buffer_events=policy.relay.buffer_events)
+        self._journal = Journal(
+            policy.journals,
+            buffer_events=policy.relay.buffer_events,
+            new_signer=lambda producer_id, epoch: ProducerSigner(
+                producer_id, epoch, keys.enrolment_key
+            ),
+        )
         self._databases = CapturedDatabases(
             policy, store, self._journal, keys.context_key, self.notice
         )
@@ -189,6 +196,16 @@ class Trail(Questions):
         said: dict[str, Value] = {"message": message, **details}
         self._journal.append(encode_draft(Event(action=action, kind="system", details=said)))
 
+    def notice_later(self, action: str, message: str, **details: str) -> None:
+        """`notice`, as soon as something can be written; never raises."""
+        said: dict[str, Value] = {"message": message, **details}
+        try:
+            self._journal.append_later(
+                encode_draft(Event(action=action, kind="system", details=said))
+            )
+        except DeliveryError:
+            _log.critical("a notice was lost", extra={"action": action})
+
     # -- explicit events ------------------------------------------------------------------------
 
     def record(
@@ -256,6 +273,9 @@ class Trail(Questions):
         target: Callable[..., Target | None] | None = None,
         subject: Callable[..., Subject | None] | None = None,
         kind: Kind = "event",
+        ack: Ack | None = None,
+        deadline_s: float = 1.0,
+        unacknowledged: Unacknowledged = "refuse",
     ) -> Callable[[F], F]:
         """Decorate a function (or coroutine function): each call is an event of its outcome.
 
@@ -263,56 +283,42 @@ class Trail(Questions):
         exception goes on its way, and only its type is kept. `target` and `subject` get the call's
         arguments and say what it was about. With `kind="access"` or `"change"` what succeeded is an
         access to, or a change of, state that no driver sees.
+
+        With `ack` the action is critical: first an event `…_begun` is written, and the function is
+        called when the trail has that as safe (`await_ack`). Where it hasn't after `deadline_s`
+        seconds, `"refuse"` raises `UnacknowledgedError` (or another `DeliveryError`) and nothing is
+        done; `"proceed"` calls the function all the same, and that is noticed as `ack.missed`.
         """
+        return decorator(
+            self,
+            Declared(action, kind, target, subject, ack, deadline_s, unacknowledged),
+        )
 
-        def describe(args: Any, kwargs: Any) -> dict[str, Any]:
-            return {
-                "target": target(*args, **kwargs) if target else None,
-                "subject": subject(*args, **kwargs) if subject else None,
-            }
+    def ack_of(self, event_id: str) -> Ack:
+        """How far the trail has come with the event that `record` gave this id of."""
+        return ack_of(self._store, event_id)
 
-        def ended(about: dict[str, Any], error: BaseException | None) -> None:
-            if error is None:
-                self.record(action, kind=kind, **about)
-                return
-            denied = isinstance(error, PermissionError)
-            self.record(
-                action,
-                outcome=Outcome.DENIED if denied else Outcome.FAILURE,
-                details={"error": type(error).__qualname__},
-                **about,
-            )
+    def await_ack(self, event_id: str, ack: Ack, *, timeout_s: float = 1.0) -> None:
+        """Return when the event that `record` gave this id of is as safe as `ack`.
 
-        def decorate(function: F) -> F:
-            if inspect.iscoroutinefunction(function):
-
-                @functools.wraps(function)
-                async def call_async(*args: Any, **kwargs: Any) -> Any:
-                    about = describe(args, kwargs)
-                    try:
-                        result = await function(*args, **kwargs)
-                    except BaseException as error:
-                        ended(about, error)
-                        raise
-                    ended(about, None)
-                    return result
-
-                return cast("F", call_async)
-
-            @functools.wraps(function)
-            def call(*args: Any, **kwargs: Any) -> Any:
-                about = describe(args, kwargs)
-                try:
-                    result = function(*args, **kwargs)
-                except BaseException as error:
-                    ended(about, error)
-                    raise
-                ended(about, None)
-                return result
-
-            return cast("F", call)
-
-        return decorate
+        Whichever process relays brings it there. Raises `UnacknowledgedError` where it isn't within
+        `timeout_s`, and `DeliveryError` where it can't even be written to disk. A disk that hangs
+        is waited for.
+        """
+        deadline = time.monotonic() + timeout_s
+        self._journal.sync()
+        reached = Ack.RECEIVED
+        while ack > reached and (reached := ack_of(self._store, event_id)) < ack:
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0:
+                raise UnacknowledgedError(
+                    f"expected {event_id} to be {ack.name.lower()} within {timeout_s:g} s, it is "
+                    f"{reached.name.lower()}: is the application or `indelible relay` running?"
+                )
+            with contextlib.suppress(DeliveryError):
+                if self._leader.flush(remaining_s):
+                    continue
+            time.sleep(_POLL_S)
 
     def decide(
         self,
@@ -517,9 +523,12 @@ class Trail(Questions):
         Raises `VerificationError`. Here the key is this trail's own: a party that trusts nobody
         here runs `indelible verify` with a key and pins of its own.
         """
-        key = self._keys.signing_key.verifier_key
         return verify_trail(
-            self._policy.trail, key, seen=seen, progress=progress or (lambda done, of: None)
+            self._policy.trail,
+            self._keys.signing_key.verifier_key,
+            seen=seen,
+            enrolment=self._keys.enrolment_key.verifier_key,
+            progress=progress or (lambda done, of: None),
         )
 
     def notices(self) -> Sequence[Notice]:

@@ -256,3 +256,48 @@ def test_hostile_text_never_reaches_the_terminal(shell: Shell) -> None:
     assert "\u202e" not in shown
     assert "\r" not in shown
     assert "[red]x[/red]" in shown
+
+
+def test_evidence_is_checked_where_there_is_no_trail(shell: Shell, tmp_path: Path) -> None:
+    """Each question exports; another machine verifies; a verifier's signature makes it complete."""
+    shell.run("-c", APPLICATION)
+    trusted = (tmp_path / "trail.db.keys" / "trail.pub").read_text().strip()
+    vkey = shell.indelible("key", "audit.example/verifier", "verifier.key").strip()
+    assert (tmp_path / "verifier.key").stat().st_mode & 0o777 == 0o600
+    elsewhere = Shell(tmp_path / "elsewhere")
+    elsewhere.directory.mkdir()
+    since = ("--since", "1 hour ago")
+    for question, found in {
+        ("changes", "--by", "staff:bob", *since): "total: 120 → 1",
+        ("accesses", "--by", "staff:trudy"): "invoice:93",
+        ("accessors", "--of", "customer:zara", "--also-as"): "staff:trudy",
+        ("events", "--action", "user.*"): "user.logged_in",
+        ("history", "invoice:94"): "staff:carol",
+    }.items():
+        name = f"elsewhere/{question[0]}.evidence"
+        shell.indelible("export", *question, "--to", name, "--attest", "verifier.key")
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+        file = f"{question[0]}.evidence"
+        believed = elsewhere.indelible("verify", file)
+        assert found in believed
+        assert "the file's own word" in believed
+        assert "nobody you named says so" in believed
+        said = elsewhere.indelible("verify", file, "--key", trusted, "--verifier", vkey)
+        assert found in said
+        assert f"complete: {vkey}" in said
+        *entries, last = elsewhere.indelible("verify", file, "--json").splitlines()
+        assert json.loads(last)["included"] == len(entries) > 0
+    name = "elsewhere/changes.evidence"
+    assert "found one" in shell.indelible(
+        "export", "changes", "--by", "staff:bob", "--to", name, exit_code=2
+    )
+    raw = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(raw.replace(b"ticket 4411", b"ticket 4412"))
+    assert "it was edited" in elsewhere.indelible("verify", "changes.evidence", exit_code=3)
+    nothing = shell.indelible("export", "changes", "--by", "staff:nobody", "--to", "nothing")
+    assert "0 entries" in nothing
+    assert "no entries" in shell.indelible("verify", "nothing")
+    full = shell.indelible(
+        "export", "changes", "--by", "staff:bob", "--to", "/dev/full/file", exit_code=4
+    )
+    assert "nothing is there" in full

@@ -146,6 +146,17 @@ def test_a_branch_on_a_full_disk(site: Site) -> None:
     assert int(site.noticed()["log.shed"]["count"]) >= 40
 
 
+def wait_for_the_first(site: Site) -> None:
+    """What the application said is kept, before there is no more room."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        kept = site.directory.glob("**/*.journal")
+        if any(b'"user.seen"' in path.read_bytes() for path in kept):
+            return
+        time.sleep(0.02)
+    raise AssertionError("expected the first event to be in the journal within a minute")
+
+
 FILLED = """
     logs.audit("user.seen", details={"n": 0})
     print("one", flush=True)
@@ -170,6 +181,7 @@ def test_a_trail_on_a_full_disk_is_waited_for(site: Site) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdout.readline()
+    wait_for_the_first(site)
     _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, hard))
     process.stdin.write(b"\n")
@@ -192,6 +204,7 @@ def test_a_trail_on_a_full_disk_may_end_the_tee(site: Site) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdout.readline()
+    wait_for_the_first(site)
     _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, hard))
     told, errors = process.communicate(b"\n", timeout=120)

@@ -10,6 +10,7 @@ from indelible.tlog import (
     ConsistencyProofError,
     Hash,
     InclusionProofError,
+    InclusionProver,
     Index,
     MalformedTileError,
     Size,
@@ -214,3 +215,11 @@ def is_consistent(
     except ConsistencyProofError:
         return False
     return True
+
+
+def test_proofs_of_many_entries_are_those_of_each() -> None:
+    """What one prover keeps from one proof to the next changes none, in whatever order."""
+    prover = InclusionProver(TREES[LARGEST], Size(LARGEST))
+    for index in (*range(LARGEST), 3, 69, 0, 42):
+        alone = inclusion_proof(TREES[LARGEST], Index(index), Size(LARGEST))
+        assert prover.prove(Index(index)) == alone

@@ -41,6 +41,8 @@ _COMMANDS: Final = (
     "reverse",
     "verify",
     "reconcile",
+    "export",
+    "key",
     "tee",
     "scan",
     "demo",

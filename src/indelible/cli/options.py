@@ -93,6 +93,23 @@ def parse_id(text: str) -> str | Id:
     return tuple(values)
 
 
+class _Vkey(click.ParamType[Any]):
+    """A public key, as `trail.pub` has it."""
+
+    name = "vkey"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> object:
+        from indelible.tlog import MalformedKeyError, VerifierKey
+
+        try:
+            return VerifierKey.parse(value) if isinstance(value, str) else value
+        except MalformedKeyError as error:
+            self.fail(str(error), param, ctx)
+
+
+VKEY: Final = _Vkey()
 ACTOR: Final = _Name("staff:alice", Actor)
 SUBJECT: Final = _Name("customer:zara", Subject)
 TARGET: Final = _Name("invoice:42", _target)

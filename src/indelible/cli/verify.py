@@ -8,19 +8,38 @@ from pathlib import Path
 
 import click
 
+from indelible.cli.evidence import show_evidence
 from indelible.cli.opening import policy_of
-from indelible.cli.options import CONFIG, JSON
+from indelible.cli.options import CONFIG, JSON, VKEY
 from indelible.cli.output import console, print_json, progress_bar
-from indelible.errors import ConfigurationError
 from indelible.events.codec import format_time
 from indelible.integrity.keys import load_public_key
 from indelible.integrity.pins import Pin, load_pin, state_directory, store_pin
-from indelible.integrity.verifier import verify_trail
-from indelible.tlog import MalformedKeyError, VerifierKey
+from indelible.integrity.producers import Signed
+from indelible.integrity.verifier import Progress, Verification, verify_trail
+from indelible.policy import Policy
+from indelible.tlog import VerifierKey
 
 
 @click.command("verify")
-@click.option("--key", metavar="VKEY", help="The trail's public key, from whom you trust.")
+@click.argument(
+    "file", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True)
+)
+@click.option(
+    "--key", type=VKEY, metavar="VKEY", help="The trail's public key, from whom you trust."
+)
+@click.option(
+    "--verifier",
+    type=VKEY,
+    metavar="VKEY",
+    help="Of FILE: whose signature is to say that it is complete.",
+)
+@click.option(
+    "--enrolment",
+    type=VKEY,
+    metavar="VKEY",
+    help="The key that enrols processes, from whom you trust.",
+)
 @click.option(
     "--trail", type=click.Path(path_type=Path, dir_okay=False), help="Another copy of the trail."
 )
@@ -33,7 +52,10 @@ from indelible.tlog import MalformedKeyError, VerifierKey
 @JSON
 @CONFIG
 def command(
-    key: str | None,
+    file: Path | None,
+    key: VerifierKey | None,
+    verifier: VerifierKey | None,
+    enrolment: VerifierKey | None,
     trail: Path | None,
     only_new: bool,
     state: Path | None,
@@ -44,24 +66,21 @@ def command(
 
     Remembers what it verified, outside of the trail, and refuses a trail that went backwards or
     another history. Exits with 3 and names the first index that is wrong.
+
+    With FILE, which `indelible export` wrote, that is verified instead; no trail is needed.
     """
+    if file is not None:
+        show_evidence(file, key, verifier, as_json=as_json)
+        return
+    if verifier is not None:
+        raise click.UsageError("expected a FILE with --verifier")
     if trail is None or key is None:
         policy = policy_of(config)
         trail = trail or policy.trail
-        verifier_key = load_public_key(policy.keys) if key is None else _parse(key)
-    else:
-        verifier_key = _parse(key)
-    directory = state or state_directory(dict(os.environ))
-    pin = load_pin(directory, verifier_key.name)
+        key = key or load_public_key(policy.keys)
+        enrolment = enrolment or load_public_key(policy.keys, "enrolment")
     with progress_bar("verifying") as progress:
-        found = verify_trail(
-            trail,
-            verifier_key,
-            seen=pin.seen if pin else None,
-            only_new=only_new,
-            progress=progress,
-        )
-    store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))
+        found, pin = _verify(trail, key, enrolment, state, only_new, progress)
     if as_json:
         print_json([found])
         return
@@ -72,6 +91,7 @@ def command(
         f"hashed again: {found.size - found.since} entries · index, {found.batches} batches and "
         f"{found.sources} sources built again and equal"
     )
+    out.print(_signed_text(found.signed))
     out.print(_remembered(pin))
     if found.quarantined or found.unacknowledged:
         out.print(
@@ -81,11 +101,49 @@ def command(
     out.print(f"assurance: {found.assurance}", style="bold")
 
 
-def _parse(key: str) -> VerifierKey:
-    try:
-        return VerifierKey.parse(key)
-    except MalformedKeyError as error:
-        raise ConfigurationError(f"--key: {error}") from None
+def verify_and_pin(policy: Policy, progress: Progress) -> Verification:
+    """The trail of `policy`, verified as the command does it by default."""
+    key = load_public_key(policy.keys)
+    enrolment = load_public_key(policy.keys, "enrolment")
+    return _verify(policy.trail, key, enrolment, None, only_new=False, progress=progress)[0]
+
+
+def _verify(
+    trail: Path,
+    key: VerifierKey,
+    enrolment: VerifierKey | None,
+    state: Path | None,
+    only_new: bool,
+    progress: Progress,
+) -> tuple[Verification, Pin | None]:
+    """What was found, and what was remembered before."""
+    directory = state or state_directory(dict(os.environ))
+    pin = load_pin(directory, key.name)
+    found = verify_trail(
+        trail,
+        key,
+        seen=pin.seen if pin else None,
+        only_new=only_new,
+        enrolment=enrolment,
+        progress=progress,
+    )
+    store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))
+    return found, pin
+
+
+def _signed_text(signed: Signed) -> str:
+    by = signed.enrolment or "whoever enrolled them (--enrolment would say)"
+    text = (
+        f"signed by the processes that made them: {signed.entries} entries of {signed.producers} "
+        f"processes, of which {signed.ended} ended in order · enrolled by {by}"
+    )
+    if signed.open:
+        text += f" · not yet, or killed before: {signed.open} entries"
+    if signed.holes or signed.broken:
+        text += (
+            f" · beside gaps: {signed.holes} statements, {signed.broken} processes from there on"
+        )
+    return text
 
 
 def _remembered(pin: Pin | None) -> str:

@@ -13,6 +13,7 @@
         ├── StrayEntryError         more than the checkpoint covers
         ├── EntryMismatchError      body, salt or head isn't what was committed to
         ├── HeadMismatchError       head and body tell of different events
+        ├── ProducerSignatureError  a process's events aren't those that it signed
         ├── NumberingError          positions, batches or their index don't agree with the entries
         └── IndexMismatchError      the index leaves an entry out, or finds one wrongly
 """
@@ -71,6 +72,10 @@ class EntryMismatchError(TrailFaultError):
 
 class HeadMismatchError(TrailFaultError):
     """Head and body tell of different events; or the body is no event."""
+
+
+class ProducerSignatureError(TrailFaultError):
+    """A process's events aren't those that it signed, or it was enrolled by nobody known."""
 
 
 class NumberingError(TrailFaultError):

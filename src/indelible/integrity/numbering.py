@@ -30,6 +30,7 @@ from indelible.store.ranges import RangeSet
 from indelible.store.terms import term_hashes_of
 from indelible.tlog import Growth, Hash, Index, Size
 from indelible.transport.delivery import Delivery, Gap, Void
+from indelible.transport.producer_signing import BEGAN, ENDED, SIGNED, VANISHED
 
 ACKNOWLEDGED: Final = "notice.acknowledged"
 BATCH: Final = "batch.sequenced"
@@ -43,6 +44,10 @@ QUIET: Final = ACTIONS | {
     SKIPPED,
     "table.baseline",
     RESTORED,
+    BEGAN,
+    SIGNED,
+    ENDED,
+    VANISHED,
     "capture.installed",
     "reconcile.finished",
 }

@@ -28,6 +28,7 @@ from indelible.integrity.faults import (
     TileMismatchError,
     UncheckpointedError,
 )
+from indelible.integrity.producers import ProducerCheck, Signed
 from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.store.entry import format_stem, leaf_of
 from indelible.store.sqlite_audit import BlockRow, SqliteAudit, TrailRow, audit_trail
@@ -64,18 +65,21 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What was verified, and what that is worth.
 
-    `since` is the size from which on entries were hashed again: 0 for all of them.
+    `checkpoint` is the signed note. `since` is the size from which on entries were hashed again: 0
+    for all of them.
     """
 
     origin: str
     size: int
     root: bytes
     vkey: str
+    checkpoint: str
     since: int
     batches: int
     sources: int
     quarantined: int
     unacknowledged: int
+    signed: Signed
     assurance: str = UNWITNESSED
 
     @property
@@ -90,12 +94,14 @@ def verify_trail(
     seen: Seen | None = None,
     only_new: bool = False,
     with_index: bool = True,
+    enrolment: VerifierKey | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Verification:
     """Return only if the trail at `path` is what `key` signed, whole, and grown from `seen`.
 
     `only_new` hashes the entries behind `seen` alone, and leaves the derived tables unchecked
-    where they tell of the whole trail; `with_index=False` checks the proof only. Raises a
+    where they tell of the whole trail; `with_index=False` checks the proof only. `enrolment` is the
+    key that enrols the processes whose signatures count; without it any does. Raises a
     `TrailFaultError`, or another `VerificationError` for bytes that can't be decoded.
     """
     with audit_trail(path) as audit:
@@ -107,7 +113,8 @@ def verify_trail(
         since = seen.size if seen is not None and only_new else 0
         _check_tiles(audit, trail)
         derived = Derived(audit, trail, since) if with_index else None
-        _check_entries(audit, trail, since, derived, progress)
+        producers = ProducerCheck(enrolment)
+        _check_entries(audit, trail, since, derived, producers, progress)
         if derived is not None:
             derived.finish()
         open_notices = [index for index, by in audit.notices().items() if by is None]
@@ -116,11 +123,13 @@ def verify_trail(
             size=size,
             root=trail.root,
             vkey=str(key),
+            checkpoint=(trail.checkpoint or b"").decode(),
             since=since,
             batches=sum(1 for _ in audit.batches()),
             sources=len(audit.sources()),
             quarantined=len(audit.quarantined()),
             unacknowledged=len(open_notices),
+            signed=producers.finish(),
         )
 
 
@@ -213,7 +222,12 @@ def _first_of_right_edge(size: int) -> int:
 
 
 def _check_entries(
-    audit: SqliteAudit, trail: TrailRow, since: int, derived: Derived | None, progress: Progress
+    audit: SqliteAudit,
+    trail: TrailRow,
+    since: int,
+    derived: Derived | None,
+    producers: ProducerCheck,
+    progress: Progress,
 ) -> None:
     size = int(trail.size)
     n = since // BLOCK_ENTRIES
@@ -234,7 +248,7 @@ def _check_entries(
                 first + len(block.bodies), f"the checkpoint covers {size} entries"
             )
         if derived is not None:
-            derived.add(block, _events(block))
+            derived.add(block, _signed_events(block, since, producers))
         n += 1
         progress(first + count, size)
     if n * BLOCK_ENTRIES < size:
@@ -268,6 +282,14 @@ def _events(block: BlockRow) -> Iterator[Event]:
             raise HeadMismatchError(index, f"the body is no event: {error}") from None
         if format_stem(event.producer, event.kind) != block.stems[place]:
             raise HeadMismatchError(index, "head and body tell of different events")
+        yield event
+
+
+def _signed_events(block: BlockRow, since: int, producers: ProducerCheck) -> Iterator[Event]:
+    first = block.n * BLOCK_ENTRIES
+    for place, event in enumerate(_events(block)):
+        if first + place >= since:
+            producers.add(first + place, event, block.bodies[place])
         yield event
 
 

@@ -47,20 +47,23 @@ def accesses(
     size = reader.size
     terms = actor_terms(by, ACCESSES, also_as=also_as)
 
+    def found() -> Iterator[tuple[StoredEntry, RecordsView]]:
+        for entry in search_window(reader, terms, window, size=size):
+            view = view_records(entry.body)
+            if (
+                view.kind in ("access", "change")
+                and is_in_window(entry, view.time, window)
+                and is_by(view.actor, by, also_as=also_as)
+                and is_done(view.outcome)
+            ):
+                yield entry, view
+
     def find() -> Iterator[AccessFinding]:
         commits = Commits(reader)
         with Tally(_decoder, max_keys) as tally:
-            for entry in search_window(reader, terms, window, size=size):
-                view = view_records(entry.body)
-                if (
-                    view.kind in ("access", "change")
-                    and is_in_window(entry, view.time, window)
-                    and is_by(view.actor, by, also_as=also_as)
-                    and is_done(view.outcome)
-                    and not is_repeated(view)
-                ):
-                    doubt = doubt_of_view(entry, view, commits)
-                    _count(tally, entry, view, doubt)
+            for entry, view in found():
+                if not is_repeated(view):
+                    _count(tally, entry, view, doubt_of_view(entry, view, commits))
             for line in tally.lines():
                 yield _finding(line)
 
@@ -70,6 +73,7 @@ def accesses(
         size=size,
         find=find,
         is_known=knower(reader, by, also_as=also_as),
+        find_entries=lambda: (entry.index for entry, _ in found()),
     )
 
 

@@ -23,7 +23,7 @@ from indelible.questions.reading import (
 )
 from indelible.questions.tally import MAX_KEYS, Line, Tally
 from indelible.questions.window import Window
-from indelible.store.protocol import TrailReader
+from indelible.store.protocol import StoredEntry, TrailReader
 from indelible.store.terms import inexact_term, subject_term
 
 
@@ -74,24 +74,28 @@ def accessors(
                     return True, coverage_doubt((rows,))
         return found, why
 
+    def found() -> Iterator[tuple[StoredEntry, SubjectsView, str | None]]:
+        for entry in search_window(reader, terms, window, size=size):
+            view = view_subjects(entry.body)
+            if (
+                view.kind in ("access", "change")
+                and is_in_window(entry, view.time, window)
+                and is_done(view.outcome)
+            ):
+                is_of, why = judge(view, entry.body)
+                if is_of:
+                    yield entry, view, why
+
     def find() -> Iterator[AccessorFinding]:
         commits = Commits(reader)
         with Tally(_decoder, max_keys) as tally:
-            for entry in search_window(reader, terms, window, size=size):
-                view = view_subjects(entry.body)
-                if (
-                    view.kind not in ("access", "change")
-                    or not is_in_window(entry, view.time, window)
-                    or not is_done(view.outcome)
-                    or is_repeated(view)
-                ):
+            for entry, view, doubt in found():
+                if is_repeated(view):
                     continue
-                found, why = judge(view, entry.body)
-                if found:
-                    why = doubt_of_view(entry, view, commits) or why
-                    keys = _keys(view.actor, view.database_role, why is None, also_as)
-                    changed = view.kind == "change"
-                    tally.add(keys, view.time, entry.index, changed=changed, why=why)
+                why = doubt_of_view(entry, view, commits) or doubt
+                keys = _keys(view.actor, view.database_role, why is None, also_as)
+                changed = view.kind == "change"
+                tally.add(keys, view.time, entry.index, changed=changed, why=why)
             for line in tally.lines():
                 yield _finding(line)
 
@@ -101,7 +105,14 @@ def accessors(
             for entry in search_window(reader, sure, Window(), size=size)
         )
 
-    return Answer(reader, searched=window, size=size, find=find, is_known=is_known)
+    return Answer(
+        reader,
+        searched=window,
+        size=size,
+        find=find,
+        is_known=is_known,
+        find_entries=lambda: (entry.index for entry, _, _ in found()),
+    )
 
 
 def _keys(

@@ -57,6 +57,7 @@ class Answer(Generic[F]):
         size: Size,
         find: Callable[[], Iterator[F]],
         is_known: Callable[[], bool],
+        find_entries: Callable[[], Iterator[Index]] | None = None,
         find_sessions: Callable[[], Iterator[SessionFinding]] = lambda: iter(()),
     ) -> None:
         self.searched = searched
@@ -64,6 +65,7 @@ class Answer(Generic[F]):
         self._reader = reader
         self._find = find
         self._is_known = is_known
+        self._find_entries = find_entries
         self._find_sessions = find_sessions
 
     def __iter__(self) -> Iterator[F]:
@@ -76,6 +78,19 @@ class Answer(Generic[F]):
     def possible(self) -> Iterator[F]:
         """What may have been so; each finding's `why` says what couldn't be seen."""
         return (finding for finding in self if not finding.certain)
+
+    def entries(self) -> Iterator[Index]:
+        """Every entry that the answer stands on, in no order, perhaps more than once.
+
+        A finding's `indexes` are all of its own, but where many events are told in one finding.
+        """
+        if self._find_entries is not None:
+            yield from self._find_entries()
+        else:
+            for finding in self:
+                yield from finding.indexes
+        for session in self.sessions():
+            yield from session.indexes
 
     def sessions(self) -> Iterator[SessionFinding]:
         """Who else may have read it: other clients of the server, whose reads aren't seen by row.
@@ -92,6 +107,7 @@ class Answer(Generic[F]):
             size=self.size,
             find=self._find,
             is_known=self._is_known,
+            find_entries=self._find_entries,
             find_sessions=find,
         )
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import msgspec
 
 from indelible.errors import QueryError
+from indelible.events.model import Timestamp
+from indelible.integrity.evidence import FORMAT, Header, ProvenEntry
+from indelible.integrity.verifier import Progress, Verification
+from indelible.questions.answer import Answer
 from indelible.store.protocol import TrailReader
 from indelible.tlog import (
+    InclusionProver,
     Index,
     Size,
     TlogProof,
-    inclusion_proof,
     parse_checkpoint,
     parse_note,
 )
@@ -39,24 +47,80 @@ def prove(reader: TrailReader, indexes: tuple[Index, ...]) -> tuple[Evidence, ..
     Nothing is verified here: whoever gets it verifies it (`tlog.verify_proof`) with a key of their
     own. Raises `NotCheckpointedError` for an entry that no checkpoint covers yet.
     """
+    note, size = _checkpoint(reader)
+    _check_covered(max(indexes), size)
+    prover = InclusionProver(reader, size)
+    return tuple(_evidence(reader, prover, index, note) for index in indexes)
+
+
+def gather(
+    reader: TrailReader,
+    answer: Answer[Any],
+    question: Sequence[str],
+    *,
+    made: Timestamp,
+    verified: Verification | None = None,
+    progress: Progress = lambda done, of: None,
+) -> tuple[Header, Iterator[ProvenEntry]]:
+    """What a file of evidence for `answer` holds (`indelible.integrity.evidence`).
+
+    `question` is how it is asked for. Under the trail's last checkpoint, or under that which was
+    `verified`, and then of the entries that it covers. Only their indexes are held at once. Raises
+    `NotCheckpointedError`.
+    """
+    entries = sorted(set(answer.entries()))
+    if verified is None:
+        note, size = _checkpoint(reader)
+        if entries:
+            _check_covered(entries[-1], size)
+    else:
+        note, size = verified.checkpoint.encode(), Size(verified.size)
+    header = Header(
+        format=FORMAT,
+        question=tuple(question),
+        made=made,
+        checkpoint=note.decode(),
+        key=verified.vkey if verified is not None else reader.vkey,
+    )
+    covered = [index for index in entries if index < size]
+
+    def proven() -> Iterator[ProvenEntry]:
+        prover = InclusionProver(reader, size)
+        for done, index in enumerate(covered):
+            progress(done, len(covered))
+            yield _as_line(_evidence(reader, prover, index, note))
+
+    return header, proven()
+
+
+def _checkpoint(reader: TrailReader) -> tuple[bytes, Size]:
     note = reader.state().checkpoint
-    size = Size(0) if note is None else parse_checkpoint(parse_note(note).text).size
-    if note is None or max(indexes) >= size:
+    return note or b"", Size(0) if note is None else parse_checkpoint(parse_note(note).text).size
+
+
+def _check_covered(last: Index, size: Size) -> None:
+    if last >= size:
         raise NotCheckpointedError(
-            f"expected a checkpoint that covers entry {max(indexes)}, the last one covers {size}: "
+            f"expected a checkpoint that covers entry {last}, the last one covers {size}: "
             "ask again when the sequencer has signed"
         )
-    return tuple(
-        Evidence(
-            index=index,
-            head=reader.head(index),
-            salt=reader.salt(index),
-            body=reader.entry(index).body,
-            proof=TlogProof(
-                index=index,
-                hashes=inclusion_proof(reader, index, size),
-                signed_checkpoint=note,
-            ),
-        )
-        for index in indexes
+
+
+def _evidence(reader: TrailReader, prover: InclusionProver, index: Index, note: bytes) -> Evidence:
+    return Evidence(
+        index=index,
+        head=reader.head(index),
+        salt=reader.salt(index),
+        body=reader.entry(index).body,
+        proof=TlogProof(index=index, hashes=prover.prove(index), signed_checkpoint=note),
+    )
+
+
+def _as_line(evidence: Evidence) -> ProvenEntry:
+    return ProvenEntry(
+        index=evidence.index,
+        head=evidence.head.decode(),
+        salt=b64encode(evidence.salt).decode(),
+        body=evidence.body.decode(),
+        proof=tuple(b64encode(each).decode() for each in evidence.proof.hashes),
     )

@@ -7,13 +7,16 @@ one signed checkpoint.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from indelible.errors import VerificationError
 from indelible.tlog.frontier import fold_peaks, root_of
 from indelible.tlog.hashing import EMPTY_ROOT, HASH_BYTES, MAX_SIZE, Hash, Index, Size, node_hash
-from indelible.tlog.tiles import FULL_WIDTH, TILE_HEIGHT, Tile, TileReader, read_exact, tile_of_tree
+from indelible.tlog.tiles import FULL_WIDTH, TILE_HEIGHT, TileReader, read_exact, tile_of_tree
 
 MAX_PROOF_HASHES = 63
+_KEPT_TILES = 16
+_KEPT_ROOTS = 1_024
 
 
 class InclusionProofError(VerificationError):
@@ -30,19 +33,31 @@ def inclusion_proof(reader: TileReader, index: Index, size: Size) -> tuple[Hash,
     From the leaf's sibling up to the root's child. Reads at most two tiles a level. Raises
     `InclusionProofError` when the tree has no such index.
     """
-    _check_index(index, size)
-    subtrees = _SubtreeReader(reader, size)
-    siblings: list[Hash] = []
-    start, end = 0, int(size)
-    while end - start > 1:
-        middle = start + _split(end - start)
-        if index < middle:
-            siblings.append(subtrees.root(middle, end))
-            end = middle
-        else:
-            siblings.append(subtrees.root(start, middle))
-            start = middle
-    return tuple(reversed(siblings))
+    return InclusionProver(reader, size).prove(index)
+
+
+class InclusionProver:
+    """Inclusion proofs in the tree of `size`: of indexes in order, what they share is worked out
+    once. Memory is bounded."""
+
+    def __init__(self, reader: TileReader, size: Size) -> None:
+        self._size = size
+        self._subtrees = _SubtreeReader(reader, size)
+
+    def prove(self, index: Index) -> tuple[Hash, ...]:
+        """See `inclusion_proof`."""
+        _check_index(index, self._size)
+        siblings: list[Hash] = []
+        start, end = 0, int(self._size)
+        while end - start > 1:
+            middle = start + _split(end - start)
+            if index < middle:
+                siblings.append(self._subtrees.root(middle, end))
+                end = middle
+            else:
+                siblings.append(self._subtrees.root(start, middle))
+                start = middle
+        return tuple(reversed(siblings))
 
 
 def consistency_proof(reader: TileReader, old: Size, new: Size) -> tuple[Hash, ...]:
@@ -148,12 +163,13 @@ def _roots_of_path(path: Sequence[Hash], old: Size, new: Size) -> tuple[Hash, Ha
 
 
 class _SubtreeReader:
-    """The roots of parts of one tree, from its tiles; each tile is read once a proof."""
+    """The roots of parts of one tree, from its tiles; what was found last is kept."""
 
     def __init__(self, reader: TileReader, size: Size) -> None:
         self._reader = reader
         self._size = size
-        self._rows: dict[Tile, bytes] = {}
+        self._row = lru_cache(_KEPT_TILES)(self._read_row)
+        self._complete_root = lru_cache(_KEPT_ROOTS)(self._find_complete_root)
 
     def root(self, start: int, end: int) -> Hash:
         """The root over the leaves from `start` to before `end`, as RFC 6962 splits them off."""
@@ -164,15 +180,15 @@ class _SubtreeReader:
             start += 1 << height
         return fold_peaks(peaks)
 
-    def _complete_root(self, height: int, place: int) -> Hash:
+    def _find_complete_root(self, height: int, place: int) -> Hash:
         level, rise = divmod(height, TILE_HEIGHT)
         n, first = divmod(place << rise, FULL_WIDTH)
-        tile = tile_of_tree(level, n, self._size)
-        if tile not in self._rows:
-            self._rows[tile] = read_exact(self._reader, tile)
-        row = self._rows[tile]
+        row = self._row(level, n)
         ends = range(first * HASH_BYTES, (first + (1 << rise)) * HASH_BYTES, HASH_BYTES)
         return root_of([Hash(row[at : at + HASH_BYTES]) for at in ends])
+
+    def _read_row(self, level: int, n: int) -> bytes:
+        return read_exact(self._reader, tile_of_tree(level, n, self._size))
 
 
 def _split(width: int) -> int:

@@ -43,6 +43,7 @@ from indelible.transport.journal_writing import (
     ProducerFiles,
     make_private_directory,
 )
+from indelible.transport.producer_signing import HEARTBEAT_S, SIGN_S, ProducerSigner
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,9 @@ class Journal:
     _sync_changed: threading.Condition
     _is_syncing: bool
     _has_buffered: threading.Event
+    _is_ending: threading.Event
     _writer: threading.Thread | None
+    _signing: threading.Thread | None
     _buffered: deque[_Timed]
 
     def __init__(
@@ -98,9 +101,14 @@ class Journal:
         max_file_bytes: int = MAX_FILE_BYTES,
         clock: Callable[[], int] = real_clock,
         new_producer: Callable[[], str] = random_producer,
+        new_signer: Callable[[str, int], ProducerSigner] | None = None,
+        sign_s: float = SIGN_S,
+        heartbeat_s: float = HEARTBEAT_S,
         calls: FileCalls | None = None,
     ) -> None:
-        """Raises `ConfigurationError` where `directory` can't be made, is open to others, or isn't
+        """`new_signer` makes what signs for a producer and its epoch; without it nothing is signed.
+
+        Raises `ConfigurationError` where `directory` can't be made, is open to others, or isn't
         ours to write to."""
         self._directory = directory
         self._service = service
@@ -108,6 +116,9 @@ class Journal:
         self._max_file_bytes = max_file_bytes
         self._clock = clock
         self._new_producer = new_producer
+        self._new_signer = new_signer
+        self._sign_s = sign_s
+        self._heartbeat_s = heartbeat_s
         self._calls = calls or FileCalls()
         self._closing = False
         self._closed = False
@@ -209,14 +220,18 @@ class Journal:
             if self._closing:
                 return
             self._closing = True
-            writer = self._writer
-        if writer is not None:
-            self._has_buffered.set()
-            writer.join()
+            threads = [self._writer, self._signing]
+        self._has_buffered.set()
+        self._is_ending.set()
+        for thread in threads:
+            if thread is not None:
+                thread.join()
         with self._writing:
             try:
                 self._write_buffered()
                 if self._files.seq:
+                    if self._signer is not None:
+                        self._sign(self._signer, is_end=True)
                     self._files.make_ready()
                     end = format_frame(FrameKind.CLOSED, self._files.seq, b"")
                     self._files.write(end, counted=0)
@@ -234,7 +249,9 @@ class Journal:
         self._sync_changed = threading.Condition()
         self._is_syncing = False
         self._has_buffered = threading.Event()
+        self._is_ending = threading.Event()
         self._writer = None
+        self._signing = None
         self._buffered = deque()
         self._dropped = 0
         self._producer_id = self._new_producer()
@@ -247,7 +264,10 @@ class Journal:
             self._service,
             self._calls,
             self._max_file_bytes,
+            self._heartbeat_s if self._new_signer else 0.0,
         )
+        self._signer = self._new_signer and self._new_signer(self._producer_id, self._epoch)
+        self._is_stating = False
         self._last_time = 0
         self._second = -1
         self._header_format = b""
@@ -290,7 +310,9 @@ class Journal:
     def _write_event(self, now: int, draft: bytes) -> int:
         """Seal and write one event, after what the journal itself has to say; its seq."""
         second, micros = divmod(now, 1_000_000)
-        files = self._files
+        files, signer = self._files, self._signer
+        if signer is not None and signer.unwritten is not None:
+            self._write_statement(signer, now)
         if second != self._second or not files.is_ready:
             self._prepare(now)
         if now < self._last_time:
@@ -302,10 +324,17 @@ class Journal:
         seq = files.seq + 1
         if len(draft) <= _SURELY_FITS:
             header = self._header_format % (seq, micros, seq)
-            files.write(format_whole_event_frame(seq, header, memoryview(draft)[1:]))
+            rest = memoryview(draft)[1:]
+            files.write(format_whole_event_frame(seq, header, rest))
+            if signer is not None:
+                signer.add(header, rest)
         else:
             producer = Producer(self._producer_id, self._epoch, seq)
-            files.write(format_event_frame(seq, seal_parts(draft, format_time(now), producer)))
+            bodies = seal_parts(draft, format_time(now), producer)
+            files.write(format_event_frame(seq, bodies))
+            if signer is not None:
+                for body in bodies:
+                    signer.add(body)
         self._last_time = now
         return seq
 
@@ -318,6 +347,8 @@ class Journal:
         self._header_format = header_format(self._producer_id, self._epoch, second_text)
         if not self._files.make_ready():
             self._write_own(now, "journal.file_removed", number=self._files.number - 1)
+        if self._signer is not None and not self._signer.has_begun:
+            self._begin_signing(now, self._signer)
 
     def _write_own(self, now: int, action: str, **details: Value) -> None:
         self._write_event(now, _system_draft(action, **details))
@@ -325,6 +356,56 @@ class Journal:
     def _check_size(self, draft: bytes) -> None:
         # A dry run, before the event has a place in the sequence or others wait behind it.
         seal_parts(draft, format_time(0), Producer(self._producer_id, self._epoch, 2**63))
+
+    # -- what is signed -------------------------------------------------------------------------
+
+    def _begin_signing(self, now: int, signer: ProducerSigner) -> None:
+        signer.has_begun = True
+        try:
+            self._write_event(now, signer.began())
+        except DeliveryError:
+            signer.has_begun = False
+            raise
+        self._signing = threading.Thread(
+            target=self._sign_now_and_then, args=(signer,), name="indelible-signing", daemon=True
+        )
+        try:
+            self._signing.start()
+        except RuntimeError:  # the interpreter ends: `close` signs what there is
+            self._signing = None
+
+    def _sign(self, signer: ProducerSigner, *, is_end: bool = False) -> None:
+        now = self._clock()
+        self._write_statement(signer, now)
+        signer.state(self._files.seq, is_end=is_end)
+        self._write_statement(signer, now)
+
+    def _write_statement(self, signer: ProducerSigner, now: int) -> None:
+        """Nothing but the journal's own entries comes between a statement and its last event."""
+        if signer.unwritten is None or self._is_stating:
+            return
+        self._is_stating = True
+        try:
+            self._write_event(now, signer.unwritten)
+            signer.unwritten = None
+        finally:
+            self._is_stating = False
+
+    def _sign_now_and_then(self, signer: ProducerSigner) -> None:
+        since_last_s = 0.0
+        while not self._is_ending.wait(self._sign_s):
+            since_last_s += self._sign_s
+            try:
+                with self._writing:
+                    # The last statement is an event, too, which alone needs no other yet.
+                    is_new = self._files.seq > signer.stated_through + 1
+                    if is_new or since_last_s >= self._heartbeat_s:
+                        self._sign(signer)
+                        since_last_s = 0.0
+            except DeliveryError:
+                _log.warning("the journal's events not signed, trying again")
+            except Exception:  # noqa: BLE001 - the outermost frame of a thread
+                _log.exception("the journal's signing thread")
 
     # -- the writing thread -------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ from indelible.transport.journal_frames import (
     scan_frames,
 )
 from indelible.transport.journal_owner import has_ended, take_lock
+from indelible.transport.producer_signing import SILENT, VANISHED
 from indelible.transport.source import Fetched, Mark
 
 _NAME: Final = re.compile(r"([0-9a-f]{1,64})\.([0-9]{1,18})\.([0-9]{1,9})\.journal")
@@ -57,6 +59,8 @@ class JournalFile:
         self._header: JournalHeader | None = None
         self._is_adopted = False
         self._ranges: list[tuple[int, int]] = []
+        self._is_closed = False
+        self._grew: tuple[int, float] = (-1, 0.0)
         self.unreadable_bytes = 0
 
     def close(self) -> None:
@@ -107,6 +111,27 @@ class JournalFile:
             for first, last in self._ranges
         )
 
+    @property
+    def has_vanished(self) -> bool:
+        """Whether its writer, which says so when it ends, has ended without: it was killed."""
+        return self._expects_word and not self._is_closed
+
+    @property
+    def _expects_word(self) -> bool:
+        return self._header is not None and self._header.heartbeat_s > 0
+
+    def silent_s(self, now_s: float) -> float:
+        """For how long it hasn't grown although its writer would have seen to that; 0 for less
+        than three times what it says. `now_s` is of a clock that stands while the machine sleeps.
+        """
+        size = os.fstat(self._fd).st_size
+        if size != self._grew[0]:
+            self._grew = (size, now_s)
+        silent_s = now_s - self._grew[1]
+        if self._header is None or not self._expects_word:
+            return 0.0
+        return silent_s if silent_s > 3 * self._header.heartbeat_s else 0.0
+
     def last_seq(self) -> int:
         """The number of its last whole frame; 0 where the end holds none."""
         size = os.fstat(self._fd).st_size
@@ -129,6 +154,7 @@ class JournalFile:
 
     def _note(self, frames: Sequence[Frame]) -> None:
         for frame in frames:
+            self._is_closed = frame.kind is FrameKind.CLOSED
             if frame.kind is FrameKind.HEADER:
                 self._header = self._header or parse_header(frame)
             elif frame.kind is FrameKind.EVENT:
@@ -161,6 +187,7 @@ class JournalStream:
         self._confirmed = self._fetched = _Place(0, 0, 1)
         self._read_out: dict[int, int] = {}
         self._to_retire: dict[int, int] = {}
+        self._is_silent = self._is_told_silent = False
 
     def fetch(self, sink: Sink, *, limit: int, max_bytes: int) -> Fetched:
         """See `Source.fetch`."""
@@ -173,6 +200,7 @@ class JournalStream:
         remarks: list[Remark] = []
         size = 0
         more = False
+        self._is_silent = False
         for number in self.numbers:
             if number < place.number:
                 continue
@@ -208,6 +236,8 @@ class JournalStream:
                 break
             if is_final:
                 self._read_out[number] = place.offset
+            if number == self.numbers[-1]:
+                remarks += self._word_of(file, is_final=is_final)
         self._fetched = place
         return Fetched(
             deliveries=tuple(deliveries),
@@ -220,6 +250,7 @@ class JournalStream:
     def confirm(self, sink: Sink) -> None:
         """See `Source.confirm`; deletes the files that were read to their end."""
         self._confirmed = self._fetched
+        self._is_told_silent = self._is_silent
         self._to_retire |= self._read_out
         self._read_out.clear()
         if not self._to_retire:
@@ -291,6 +322,22 @@ class JournalStream:
             gaps.append((first, last))
         why = "not in the journal's files: removed, or damaged"
         return [Gap(self.producer_id, self.epoch, low, high, why) for low, high in gaps]
+
+    def _word_of(self, file: JournalFile, *, is_final: bool) -> list[Remark]:
+        """What its process, which says when it lives and ends, doesn't say."""
+        name = {"producer": self.producer_id, "epoch": str(self.epoch)}
+        if is_final and file.has_vanished:
+            message = f"process {self.producer_id} ended without saying so: it was killed"
+            return [Remark(VANISHED, message, name)]
+        silent_s = 0.0 if is_final else file.silent_s(time.monotonic())
+        self._is_silent = silent_s > 0
+        if not self._is_silent or self._is_told_silent:
+            return []
+        message = (
+            f"process {self.producer_id} lives, and has written nothing for {silent_s:.0f} s, "
+            "though it should: it is stopped, or something keeps its journal from growing"
+        )
+        return [Remark(SILENT, message, name)]
 
     def _remarks(self, number: int, piece: Piece) -> list[Remark]:
         remarks = []

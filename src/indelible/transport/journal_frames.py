@@ -88,6 +88,8 @@ class JournalHeader(msgspec.Struct, frozen=True, kw_only=True):
     pid_space: str
     pid: int
     started: int
+    heartbeat_s: float = 0.0
+    """At least so often something is written while the process lives; 0 says nothing."""
 
 
 class Scan(msgspec.Struct, frozen=True):

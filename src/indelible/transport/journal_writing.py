@@ -45,6 +45,7 @@ class ProducerFiles:
         service: str,
         calls: FileCalls,
         max_file_bytes: int,
+        heartbeat_s: float = 0.0,
     ) -> None:
         self._directory = directory
         self._producer_id = producer_id
@@ -52,6 +53,7 @@ class ProducerFiles:
         self._service = service
         self._calls = calls
         self._max_file_bytes = max_file_bytes
+        self._heartbeat_s = heartbeat_s
         self._fd = -1
         self._torn = False
         self._sync_failed = False
@@ -164,6 +166,7 @@ class ProducerFiles:
                     pid_space=space,
                     pid=pid,
                     started=since,
+                    heartbeat_s=self._heartbeat_s,
                 ),
                 seq_before,
             )

@@ -1,0 +1,197 @@
+"""`indelible export`: the answer to a question as evidence, in one file that proves itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from indelible.cli.opening import open_trail
+from indelible.cli.options import ACTOR, CONFIG, SUBJECT, TARGET, window
+from indelible.cli.output import progress_bar
+from indelible.cli.verify import verify_and_pin
+from indelible.errors import ConfigurationError, DeliveryError
+from indelible.events.codec import format_time
+from indelible.events.model import Actor, Subject, Target
+from indelible.events.values import format_id
+from indelible.integrity.evidence import write_evidence
+from indelible.integrity.keys import load_signing_key
+from indelible.questions.answer import Answer
+from indelible.questions.proofs import gather
+from indelible.trail import Trail
+
+F = TypeVar("F", bound=Callable[..., Any])
+Ask = Callable[[Trail], Answer[Any]]
+_ALSO_AS: Final = click.option(
+    "--also-as", is_flag=True, help="Also what others did on somebody's behalf."
+)
+
+
+@click.group("export")
+def command() -> None:
+    """Write the entries that an answer stands on, with their proofs, to one file.
+
+    `indelible verify FILE` checks it without the trail, on any machine. What the question is about
+    is captured data: the file holds it openly.
+    """
+
+
+def _file(command: F) -> F:
+    to = click.option(
+        "--to",
+        "file",
+        required=True,
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="The file to write; there must be none yet.",
+    )
+    attest = click.option(
+        "--attest",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="KEY",
+        help="Verify the whole trail first, and sign with this key that the answer is complete.",
+    )
+    return to(attest(CONFIG(command)))
+
+
+@command.command("events")
+@click.option("--by", type=ACTOR, help="The actor.", metavar="KIND:ID")
+@click.option("--action", help='One action, or all of a noun: "user.*".')
+@click.option("--system", is_flag=True, help="The trail's own entries too.")
+@_ALSO_AS
+@window
+@_file
+def events(
+    by: Actor | None,
+    action: str | None,
+    system: bool,
+    also_as: bool,
+    since: str | None,
+    until: str | None,
+    **where: Any,
+) -> None:
+    """Explicit events, of any outcome."""
+    named = [*_option("by", by), *_option("action", action), *_flag("system", system)]
+    _export(
+        ["events", *named, *_flag("also-as", also_as)],
+        lambda trail: trail.events(
+            by=by, action=action, since=since, until=until, also_as=also_as, system=system
+        ),
+        **where,
+    )
+
+
+@command.command("changes")
+@click.option("--by", type=ACTOR, required=True, help="The actor.", metavar="KIND:ID")
+@_ALSO_AS
+@window
+@_file
+def changes(by: Actor, also_as: bool, since: str | None, until: str | None, **where: Any) -> None:
+    """Every change that an actor made."""
+    _export(
+        ["changes", *_option("by", by), *_flag("also-as", also_as)],
+        lambda trail: trail.changes(by=by, since=since, until=until, also_as=also_as),
+        **where,
+    )
+
+
+@command.command("accesses")
+@click.option("--by", type=ACTOR, required=True, help="The actor.", metavar="KIND:ID")
+@_ALSO_AS
+@window
+@_file
+def accesses(by: Actor, also_as: bool, since: str | None, until: str | None, **where: Any) -> None:
+    """All by which an actor read or changed records."""
+    _export(
+        ["accesses", *_option("by", by), *_flag("also-as", also_as)],
+        lambda trail: trail.accesses(by=by, since=since, until=until, also_as=also_as),
+        **where,
+    )
+
+
+@command.command("accessors")
+@click.option("--of", type=SUBJECT, required=True, help="Whose data.", metavar="KIND:ID")
+@_ALSO_AS
+@window
+@_file
+def accessors(
+    of: Subject, also_as: bool, since: str | None, until: str | None, **where: Any
+) -> None:
+    """All by which a subject's data was read or changed."""
+    _export(
+        ["accessors", *_option("of", of), *_flag("also-as", also_as)],
+        lambda trail: trail.accessors(of=of, since=since, until=until, also_as=also_as),
+        **where,
+    )
+
+
+@command.command("history")
+@click.argument("target", type=TARGET, metavar="KIND:ID")
+@window
+@_file
+def history(target: Target, since: str | None, until: str | None, **where: Any) -> None:
+    """Everything that was done to one record, reads included."""
+    _export(
+        ["history", f"{target.kind}:{format_id(target.row_id)}"],
+        lambda trail: trail.history(target, since=since, until=until),
+        **where,
+    )
+
+
+def _export(
+    question: Sequence[str], ask: Ask, *, file: Path, attest: Path | None, config: Path
+) -> None:
+    if file.exists():
+        raise ConfigurationError(f"{file}: expected no file there yet, found one")
+    key = None if attest is None else load_signing_key(attest)
+    with open_trail(config) as trail:
+        verified = None
+        if key is not None:
+            with progress_bar("verifying") as progress:
+                verified = verify_and_pin(trail.policy, progress)
+        answer = ask(trail)
+        searched = answer.searched
+        asked = [*question, *_option("since", searched.since), *_option("until", searched.until)]
+        made = format_time(time.time_ns() // 1_000)
+        with progress_bar("proving") as progress:
+            header, entries = gather(
+                trail.reader, answer, asked, made=made, verified=verified, progress=progress
+            )
+            lines = _write(file, write_evidence(header, entries, attest=key))
+    click.echo(f"{file}: {lines - 2} entries; `indelible verify {file}` checks them anywhere")
+
+
+def _write(file: Path, lines: Iterable[bytes]) -> int:
+    """Write them for their owner alone; nothing is there until all are. How many there were."""
+    new = file.with_name(file.name + ".new")
+    count = 0
+    try:
+        fd = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as out:
+            for line in lines:
+                out.write(line)
+                count += 1
+            out.flush()
+            os.fsync(fd)
+        new.rename(file)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        if isinstance(error, OSError):
+            said = f"can't write {file}: {error.strerror}; nothing is there"
+            raise DeliveryError(said) from None
+        raise
+    return count
+
+
+def _option(name: str, value: object) -> list[str]:
+    return [] if value is None else [f"--{name}", str(value)]
+
+
+def _flag(name: str, is_set: bool) -> list[str]:
+    return [f"--{name}"] if is_set else []

@@ -1,0 +1,264 @@
+"""Evidence: the entries that an answer stands on, in one file that is checked without the trail.
+
+Lines of JSON: what was asked, and the signed checkpoint; each entry in the order of the trail,
+openly, with its inclusion proof; the end. `docs/reference/evidence.md` has them field by field.
+
+The file proves that each entry is in the trail: *included*. That there are no others, only somebody
+can say who had all of them: the end may hold a verifier's signature over the file, which says that
+they built the index of the trail again from its entries, and that the question finds these.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from typing import BinaryIO, Final, TypeVar
+
+import msgspec
+
+from indelible.errors import EventError, VerificationError
+from indelible.events.codec import MAX_EVENT_BYTES, decode_event
+from indelible.events.model import Event, Timestamp
+from indelible.store.entry import format_head, format_stem
+from indelible.tlog import (
+    MAX_PROOF_HASHES,
+    Index,
+    Note,
+    SigningKey,
+    VerifierKey,
+    format_note,
+    leaf_hash,
+    open_checkpoint,
+    parse_note,
+    sign_note,
+    verify_inclusion,
+    verify_note,
+)
+from indelible.tlog.strict_text import parse_base64, parse_hash
+
+T = TypeVar("T")
+FORMAT: Final = "indelible-evidence/1"
+MAX_LINE_BYTES: Final = 8 * MAX_EVENT_BYTES
+"""A body of control characters takes six bytes for one."""
+_STATEMENT: Final = "indelible-evidence-complete/1"
+
+
+class MalformedEvidenceError(VerificationError):
+    """Not a file of evidence, or not a whole one."""
+
+
+class EvidenceMismatchError(VerificationError):
+    """An entry isn't what the checkpoint was signed over, or the file isn't what was attested."""
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The first line. `question` is the command that asks it, with the instants searched; `key` is
+    what the checkpoint claims to be signed with; `made` is the exporter's clock."""
+
+    format: str
+    question: tuple[str, ...]
+    made: Timestamp
+    checkpoint: str
+    key: str
+
+
+class ProvenEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry: `head` was hashed into the tree, and commits to `salt` (base64) and `body`.
+
+    `proof` are the hashes (base64) of RFC 6962 section 2.1.1, from the leaf to the signed root.
+    """
+
+    index: Index
+    head: str
+    salt: str
+    body: str
+    proof: tuple[str, ...]
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The last line: how many entries there are, and perhaps a verifier's signed note."""
+
+    entries: int
+    attestation: str | None = None
+
+
+def write_evidence(
+    header: Header, entries: Iterable[ProvenEntry], *, attest: SigningKey | None = None
+) -> Iterator[bytes]:
+    """The lines of the file.
+
+    `attest` is the key of whoever verified the trail up to this checkpoint, its index built again
+    and compared, and had these entries found by the question.
+    """
+    digest = sha256()
+    count = 0
+
+    def line(item: msgspec.Struct) -> bytes:
+        encoded = msgspec.json.encode(item) + b"\n"
+        digest.update(encoded)
+        return encoded
+
+    yield line(header)
+    for entry in entries:
+        yield line(entry)
+        count += 1
+    signed = None
+    if attest is not None:
+        text = _statement(digest.digest())
+        signed = format_note(Note(text, (sign_note(text, attest),))).decode()
+    yield line(End(entries=count, attestation=signed))
+
+
+class Included(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of which the file proves that it is in the trail."""
+
+    index: Index
+    event: Event
+
+
+class EvidenceReader:
+    """One pass over a file of evidence, which verifies what it hands out.
+
+    Iterating gives the entries; when it ends without an error the file is whole. Raises
+    `MalformedEvidenceError`, `EvidenceMismatchError`, and what `open_checkpoint` and
+    `verify_inclusion` raise. Memory is bounded by one line.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        *,
+        key: VerifierKey | None = None,
+        verifier: VerifierKey | None = None,
+    ) -> None:
+        """`key` is the trail's, from whom you trust: without it the file's own is believed.
+        `verifier` is the key of somebody whose word on completeness counts."""
+        self._file = file
+        self._number = 0
+        self._digest = sha256()
+        self._verifier = verifier
+        self.header = self._header()
+        self.key = key or VerifierKey.parse(self.header.key)
+        self.checkpoint = open_checkpoint(
+            _utf8(self.header.checkpoint, "line 1"), origin=self.key.name, log_key=self.key
+        ).checkpoint
+        self.count = 0
+        self.is_attested = False
+        """After the last entry: whether `verifier` signed that there are no others."""
+
+    def __iter__(self) -> Iterator[Included]:
+        last = -1
+        while True:
+            above = self._digest.digest()
+            line = self._line()
+            if line.startswith(b'{"entries":'):
+                break
+            entry = self._decoded(line, ProvenEntry)
+            if entry.index <= last:
+                raise MalformedEvidenceError(
+                    f"line {self._number}: expected entries by index, each once, came entry "
+                    f"{entry.index} behind entry {last}"
+                )
+            last = entry.index
+            self.count += 1
+            yield self._verified(entry)
+        end = self._decoded(line, End)
+        if end.entries != self.count:
+            raise MalformedEvidenceError(
+                f"line {self._number}: expected {end.entries} entries above, came {self.count}"
+            )
+        if self._file.read(1):
+            raise MalformedEvidenceError(
+                f"expected nothing behind the end in line {self._number}, came more"
+            )
+        self._check_attestation(end, above)
+
+    def _header(self) -> Header:
+        line = self._line()
+        if not line.startswith(f'{{"format":"{FORMAT}",'.encode()):
+            raise MalformedEvidenceError(
+                f"line 1: expected a file of evidence ({FORMAT}), came something else"
+            )
+        return self._decoded(line, Header)
+
+    def _line(self) -> bytes:
+        self._number += 1
+        line = self._file.readline(MAX_LINE_BYTES + 1)
+        if not line.endswith(b"\n") or len(line) > MAX_LINE_BYTES:
+            came = "a longer one" if len(line) > MAX_LINE_BYTES else "the end of the file"
+            raise MalformedEvidenceError(
+                f"line {self._number}: expected a line of at most {MAX_LINE_BYTES} bytes, came "
+                f"{came}: the file was cut, or is another"
+            )
+        self._digest.update(line)
+        return line
+
+    def _decoded(self, line: bytes, type_: type[T]) -> T:
+        try:
+            return msgspec.json.decode(line, type=type_)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            # Its message may quote what was captured.
+            raise MalformedEvidenceError(
+                f"line {self._number}: expected the JSON of {type_.__name__}, came other JSON or "
+                "none"
+            ) from None
+
+    def _verified(self, entry: ProvenEntry) -> Included:
+        where = f"entry {entry.index}"
+        salt = parse_base64(entry.salt, what=f"{where}, salt", error=MalformedEvidenceError)
+        proof = [
+            parse_hash(each, what=f"{where}, proof", error=MalformedEvidenceError)
+            for each in entry.proof[: MAX_PROOF_HASHES + 1]
+        ]
+        head, body = _utf8(entry.head, where), _utf8(entry.body, where)
+        try:
+            event = decode_event(body)
+        except EventError:
+            raise MalformedEvidenceError(
+                f"{where}: expected a body that is an event, came another"
+            ) from None
+        if head != format_head(format_stem(event.producer, event.kind), salt, body):
+            raise EvidenceMismatchError(
+                f"{where}: expected the body that its head commits to, came another: it was edited"
+            )
+        verify_inclusion(
+            leaf=leaf_hash(head),
+            index=entry.index,
+            size=self.checkpoint.size,
+            root=self.checkpoint.root,
+            proof=proof,
+        )
+        return Included(index=entry.index, event=event)
+
+    def _check_attestation(self, end: End, above: bytes) -> None:
+        verifier = self._verifier
+        if verifier is None:
+            return
+        if end.attestation is None:
+            raise EvidenceMismatchError(
+                f"expected the signature of {verifier} on completeness, the file has none"
+            )
+        note = parse_note(_utf8(end.attestation, "the end"))
+        if not verify_note(note, (verifier,)):
+            raise EvidenceMismatchError(
+                f"expected the signature of {verifier} on completeness, came others"
+            )
+        if note.text != _statement(above):
+            raise EvidenceMismatchError(
+                "expected a statement on completeness that is about this file, came one about "
+                "another: entries were taken out, put in or exchanged"
+            )
+        self.is_attested = True
+
+
+def _utf8(text: str, where: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise MalformedEvidenceError(f"{where}: expected UTF-8, came a lone surrogate") from None
+
+
+def _statement(above: bytes) -> str:
+    """Two lines, so that no one can take it for a checkpoint, which has three or more."""
+    return f"{_STATEMENT}\n{b64encode(above).decode()}\n"

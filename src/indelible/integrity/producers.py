@@ -1,0 +1,206 @@
+"""What processes signed of their own events, held against the events that the trail has.
+
+The statements are in `indelible.transport.producer_signing`. Sources that sign nothing (databases,
+whose triggers have no key; the trail itself) are left out.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections import deque
+from typing import Final
+
+import msgspec
+
+from indelible.errors import VerificationError
+from indelible.events.model import Event
+from indelible.events.values import Value
+from indelible.integrity.faults import ProducerSignatureError
+from indelible.tlog import MalformedKeyError, VerifierKey
+from indelible.transport.producer_signing import (
+    BEGAN,
+    ENDED,
+    SIGNED,
+    Digest,
+    began_text,
+    statement_text,
+)
+
+_OWN: Final = (BEGAN, SIGNED, ENDED)
+_WAITING: Final = 8
+"""More parts than a journal's own entries between a statement and its last event ever are."""
+
+
+class Signed(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a trail is under signatures of who made it.
+
+    `producers` began with a key that the enrolment key signed, or that nobody was asked about
+    (`enrolment` is None); `ended` of them in order. `entries` are under their statements, `open`
+    are behind the last: of processes that still run, or were killed. `holes` are statements about
+    events of which some never came, `broken` are processes of which a statement never came, so that
+    nothing behind it is proven: the gaps are entries themselves.
+    """
+
+    enrolment: str | None
+    producers: int = 0
+    ended: int = 0
+    entries: int = 0
+    open: int = 0
+    holes: int = 0
+    broken: int = 0
+
+
+class _Producer:
+    """One process's stream, as far as it was read."""
+
+    def __init__(self, key: VerifierKey) -> None:
+        self.key = key
+        self.digest = Digest()
+        self.first = 1
+        """The first event that no statement is about yet."""
+        self.last = 0
+        """The last event that came."""
+        self.waiting: deque[tuple[int, bytes]] = deque()
+        """The last few parts of events, not in the digest yet: those behind what the next statement
+        is about aren't for this one."""
+        self.is_whole = True
+        """Whether every event since `first` came."""
+
+    def digest_through(self, last: int) -> Digest:
+        while self.waiting and self.waiting[0][0] <= last:
+            self.digest.add(self.waiting.popleft()[1])
+        return self.digest
+
+
+class ProducerCheck:
+    """Takes the events of a trail in order; raises at the first that isn't what was signed.
+
+    Of a trail whose first entries aren't given, only producers that began behind them are checked.
+    Memory is a few hundred bytes for each process that hasn't ended.
+    """
+
+    def __init__(self, enrolment: VerifierKey | None) -> None:
+        self._enrolment = enrolment
+        self._producers: dict[tuple[str, int], _Producer] = {}
+        self._begun = self._ended = self._entries = self._holes = self._broken = 0
+
+    def add(self, index: int, event: Event, body: bytes) -> None:
+        """The entry at `index`."""
+        source = (event.producer.id, event.producer.epoch)
+        is_own = event.kind == "system" and event.action in _OWN
+        producer = self._producers.get(source)
+        if producer is None and is_own and event.action == BEGAN and event.producer.seq == 1:
+            producer = self._producers[source] = self._began(index, event)
+        if producer is None:
+            return
+        seq = event.producer.seq
+        is_later_part = seq == producer.last and event.part is not None and event.part.n > 1
+        if seq <= producer.last and not is_later_part:
+            return  # it came late, or contradicts what came first: both are noticed as such
+        if seq > producer.last + 1:
+            producer.is_whole = False
+        producer.last = seq
+        if is_own and event.action != BEGAN:
+            is_chained = self._check_statement(index, event, producer)
+            if event.action == ENDED or not is_chained:
+                del self._producers[source]
+                return
+        producer.waiting.append((seq, body))
+        if len(producer.waiting) > _WAITING:
+            producer.digest.add(producer.waiting.popleft()[1])
+
+    def finish(self) -> Signed:
+        """What all of it comes to."""
+        return Signed(
+            enrolment=None if self._enrolment is None else str(self._enrolment),
+            producers=self._begun,
+            ended=self._ended,
+            entries=self._entries,
+            open=sum(one.last - one.first + 1 for one in self._producers.values()),
+            holes=self._holes,
+            broken=self._broken,
+        )
+
+    def _began(self, index: int, event: Event) -> _Producer:
+        key = _key(index, event, "key")
+        enrolled_by = _key(index, event, "enrolled_by")
+        if self._enrolment is not None and enrolled_by != self._enrolment:
+            raise ProducerSignatureError(
+                index, f"a process was enrolled by {enrolled_by}, expected {self._enrolment}"
+            )
+        text = began_text(event.producer.id, event.producer.epoch, str(key))
+        _verify(index, event, enrolled_by, text)
+        self._begun += 1
+        return _Producer(key)
+
+    def _check_statement(self, index: int, event: Event, producer: _Producer) -> bool:
+        """False where a statement before it is missing: that alone named the key of this one."""
+        first, last = _number(index, event, "first"), _number(index, event, "last")
+        is_end = event.action == ENDED
+        following = None if is_end else _key(index, event, "next")
+        digest = _text(index, event, "digest")
+        text = statement_text(
+            event.producer.id,
+            event.producer.epoch,
+            first,
+            last,
+            digest,
+            "" if following is None else str(following),
+        )
+        if first != producer.first:
+            if producer.is_whole:
+                raise ProducerSignatureError(
+                    index, f"a statement about events from {first} on, expected {producer.first}"
+                )
+            self._broken += 1
+            return False
+        _verify(index, event, producer.key, text)
+        if not first <= last < event.producer.seq:
+            raise ProducerSignatureError(index, "a statement about events that aren't before it")
+        found = producer.digest_through(last).text()
+        if not producer.is_whole:
+            self._holes += 1
+        elif found != digest:
+            raise ProducerSignatureError(
+                index,
+                f"events {first} to {last} of process {event.producer.id} aren't those that it "
+                "signed: one was changed or exchanged before it was delivered",
+            )
+        self._entries += last - first + 1
+        producer.digest = Digest()
+        producer.first, producer.is_whole = last + 1, True
+        if following is not None:
+            producer.key = following
+        self._ended += is_end
+        return True
+
+
+def _verify(index: int, event: Event, key: VerifierKey, text: bytes) -> None:
+    try:
+        signature = b64decode(_text(index, event, "signature"), validate=True)
+        key.verify(signature, text)
+    except (VerificationError, ValueError):
+        raise ProducerSignatureError(
+            index, f"expected a signature by {key}, came one that this key did not make"
+        ) from None
+
+
+def _text(index: int, event: Event, name: str) -> str:
+    value: Value = (event.details or {}).get(name)
+    if not isinstance(value, str):
+        raise ProducerSignatureError(index, f"expected `{name}` in {event.action}, there is none")
+    return value
+
+
+def _number(index: int, event: Event, name: str) -> int:
+    value: Value = (event.details or {}).get(name)
+    if type(value) is not int:
+        raise ProducerSignatureError(index, f"expected `{name}` in {event.action}, there is none")
+    return value
+
+
+def _key(index: int, event: Event, name: str) -> VerifierKey:
+    try:
+        return VerifierKey.parse(_text(index, event, name))
+    except MalformedKeyError as error:
+        raise ProducerSignatureError(index, f"`{name}` of {event.action}: {error}") from None
