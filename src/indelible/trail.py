@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast
@@ -37,6 +37,10 @@ from indelible.integrity.numbering import ACKNOWLEDGED, ASKED
 from indelible.integrity.seen import Progress, Seen
 from indelible.integrity.sequencer import add_first_entry
 from indelible.integrity.verifier import Verification, verify_trail
+from indelible.invariants.differences import Difference, Summary, TableReport
+from indelible.invariants.expecting import Progress as ReconcileProgress
+from indelible.invariants.opening import open_live
+from indelible.invariants.reconcile import reconcile
 from indelible.policy import Policy, load_policy
 from indelible.policy.load import policy_for_url
 from indelible.questions.asking import Questions, When
@@ -64,6 +68,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _POLL_S: Final = 0.02
 _DELIVERED_S: Final = 0.5
 _MAX_QUESTION: Final = 2_000
+_CARRIED_S: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -456,7 +461,11 @@ class Trail(Questions):
             time.sleep(_POLL_S)
 
     def _is_behind(self, producer_id: str, epoch: int, seq: int) -> bool:
-        return seq > 0 and seq not in self._store.received(producer_id, epoch)
+        if seq <= 0 or seq in self._store.received(producer_id, epoch):
+            return False
+        # What was reported as gone won't come any more.
+        lost = self._store.lost(producer_id, epoch)
+        return not any(first <= seq <= last for first, last in lost)
 
     def _outboxes_behind(self) -> bool:
         return any(
@@ -509,6 +518,54 @@ class Trail(Questions):
 
     def _kind_of(self, table: str) -> str:
         return self._policy.table(table).kind
+
+    # -- reconciliation -------------------------------------------------------------------------
+
+    def reconcile(
+        self,
+        *tables: str,
+        progress: ReconcileProgress = lambda what, done, of: None,
+    ) -> Iterator[Difference | TableReport | Summary]:
+        """Every row and column that was changed without the trail seeing it, table by table.
+
+        The rows that are there are held against those that the trail says there are: baseline and
+        changes. Gives each `Difference`, behind those of a table its `TableReport`, which says what
+        couldn't be compared, and last a `Summary`. The application may go on meanwhile. What was
+        found is an entry of the trail: `reconcile.differs` for each table that differs, noticed,
+        and `reconcile.finished` once all was taken. Raises `ConfigurationError` for a table that
+        isn't there, `NotInstalledError`, and `DeliveryError` where the database can't be reached,
+        or what was captured not be carried to the trail.
+        """
+        live = open_live(self._policy)
+        self.flush()
+        yield from reconcile(
+            self._store,
+            live,
+            carry=self._await,
+            say=self._say,
+            tables=tables,
+            progress=progress,
+        )
+        self.flush()
+
+    def _say(self, event: Event) -> None:
+        self._journal.append(encode_draft(event))
+
+    def _await(self, incarnation: str, opened: int, seq: int) -> None:
+        """Return when outbox row `seq`, and all before it, are in the trail. Raises
+        `DeliveryError`."""
+        deadline = time.monotonic() + _CARRIED_S
+        while True:
+            epoch = max(opened, self._store.last_epoch(incarnation))
+            if not self._is_behind(incarnation, epoch, seq):
+                return
+            if time.monotonic() > deadline:
+                raise DeliveryError(
+                    f"expected outbox row {seq} to be in the trail within {_CARRIED_S:g} s; does "
+                    "a process relay, and is there no transaction that stays open? (`indelible "
+                    "status`)"
+                )
+            time.sleep(_POLL_S)
 
     # -- trust ----------------------------------------------------------------------------------
 

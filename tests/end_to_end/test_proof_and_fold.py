@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from indelible import Trail
+from indelible.invariants.differences import Difference, Summary
+
 from .answers import fold_trail
 from .conftest import Day
 from .withheld import veil
@@ -22,6 +27,17 @@ def test_folding_the_trail_gives_the_live_database(day: Day) -> None:
 
     for table, rows in veil(day.oracle.now).items():
         assert folded[table] == rows, table
+
+
+def test_reconciling_finds_nothing(day: Day, tmp_path: Path) -> None:
+    """Nor was any row changed in the day without the trail seeing it, as the command finds."""
+    with Trail.open(day.copy(tmp_path) / "indelible.toml") as trail:
+        *found, summary = trail.reconcile()
+
+    assert [one for one in found if isinstance(one, Difference)] == []
+    assert isinstance(summary, Summary)
+    assert summary.rows == sum(map(len, day.oracle.now.values()))
+    assert summary.notes == ()
 
 
 def test_nothing_is_missing_from_any_source(day: Day) -> None:

@@ -41,6 +41,7 @@ _COMMANDS: Final = (
     "reverse",
     "verify",
     "serve",
+    "reconcile",
     "export",
     "key",
     "witness",

@@ -51,6 +51,7 @@ QUIET: Final = ACTIONS | {
     ENDED,
     VANISHED,
     "capture.installed",
+    "reconcile.finished",
 }
 """`system` actions that nobody has to see."""
 

@@ -7,7 +7,7 @@ Values that policy or law withholds stay the markers that the trail has in their
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -80,11 +80,16 @@ def baseline_of(event: Event, index: int) -> BaselineChunk | None:
     )
 
 
+Watch = Callable[[Mapping[Id, RowState], RowChange | BaselineChunk], None]
+"""Called before each step is taken, with the rows as they are then."""
+
+
 def fold(
     baselines: Iterable[BaselineChunk],
     changes: Iterable[RowChange],
     *,
     at: Timestamp | None = None,
+    watch: Watch | None = None,
 ) -> dict[Id, RowState]:
     """Every row of one kind as it was at `at` (after all that happened before that instant).
 
@@ -107,6 +112,8 @@ def fold(
     """As they were before the last restore."""
     incarnation = None
     for step in steps:
+        if watch is not None:
+            watch(rows, step.item)
         if isinstance(step.item, RowChange):
             _apply_change(rows, step.item)
             continue

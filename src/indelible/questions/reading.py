@@ -98,7 +98,7 @@ def view_records(body: bytes) -> RecordsView:
         raise MalformedEventError(f"expected the JSON of an event: {error}") from None
 
 
-def _glance(body: bytes) -> tuple[Kind, Timestamp]:
+def glance(body: bytes) -> tuple[Kind, Timestamp]:
     """Kind and time: most candidates need no more to be passed over."""
     try:
         glance = _glance_decoder.decode(body)
@@ -169,7 +169,7 @@ def read_events(
     for entry in search_window(
         reader, any_of, window, size=size, newest_first=newest_first, known=known
     ):
-        kind, time = _glance(entry.body)
+        kind, time = glance(entry.body)
         if kind in kinds and is_in_window(entry, time, window):
             event = decode_event(entry.body)
             if not is_repeated(event):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import msgspec
@@ -13,7 +13,7 @@ from indelible.questions.answer import Answer
 from indelible.questions.events import row_terms
 from indelible.questions.findings import StateFinding
 from indelible.questions.fold import BaselineChunk, baseline_of, fold
-from indelible.questions.judging import concerns_target, has_row
+from indelible.questions.judging import concerns_target
 from indelible.questions.reading import read_events
 from indelible.questions.restores import Restore, read_restores
 from indelible.questions.row_change import RowChange, row_change_of
@@ -103,7 +103,7 @@ def _gather(
             if not found:
                 continue
             if chunk is not None:
-                history.baselines[chunk.event, name] = _only(chunk, name)
+                history.baselines[chunk.event, name] = only_rows(chunk, {name})
             elif change is not None:
                 history.changes[change.event] = change
                 waiting.append(change.id_before)
@@ -119,9 +119,9 @@ def _gather(
     return history
 
 
-def _only(chunk: BaselineChunk, name: str) -> BaselineChunk:
-    """The chunk with no other rows than those of this name."""
-    kept = [n for n, row_id in enumerate(chunk.ids) if has_row((row_id,), name)]
+def only_rows(chunk: BaselineChunk, names: Collection[str]) -> BaselineChunk:
+    """The chunk with no other rows than those of these names (`format_id`)."""
+    kept = [n for n, row_id in enumerate(chunk.ids) if format_id(row_id) in names]
     return msgspec.structs.replace(
         chunk,
         ids=tuple(chunk.ids[n] for n in kept),

@@ -46,15 +46,16 @@ class Baseline:
     ) -> Iterator[int]:
         """Append every row to `journal`; how many there were in each chunk."""
         writer = BaselineWriter(policy, journal, self._incarnation, self.position, epoch)
-        found = self._rows(baseline_sql(schema, layout, policy))
+        found = self.rows(schema, layout, policy)
         return writer.write(TableRows(layout, ROWS), found)
+
+    def rows(self, schema: MariadbSchema, layout: Layout, policy: Policy) -> Iterator[Stored]:
+        """Every row, as triggers would write it."""
+        cursor: Any = self._connection.cursor(load_driver().cursors.SSCursor)
+        cursor.execute(baseline_sql(schema, layout, policy))
+        while rows := cursor.fetchmany(CHUNK_ROWS):
+            yield from rows
 
     def close(self) -> None:
         """End the transaction, with its connection: rows may be on their way."""
         self._connection.close()
-
-    def _rows(self, sql: str) -> Iterator[Stored]:
-        cursor: Any = self._connection.cursor(load_driver().cursors.SSCursor)
-        cursor.execute(sql)
-        while rows := cursor.fetchmany(CHUNK_ROWS):
-            yield from rows

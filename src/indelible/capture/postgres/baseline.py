@@ -50,8 +50,19 @@ class Baseline:
     ) -> Iterator[int]:
         """Append every row to `journal`; how many there were in each chunk."""
         writer = BaselineWriter(policy, journal, self._incarnation, self.position, epoch)
-        found = self._rows(baseline_sql(schema, root, layout, policy))
+        found = self.rows(schema, root, layout, policy)
         return writer.write(TableRows(layout, ROWS), found)
+
+    def rows(
+        self, schema: PostgresSchema, root: Relation, layout: Layout, policy: Policy
+    ) -> Iterator[Stored]:
+        """Every row, as triggers would write it."""
+        sql = baseline_sql(schema, root, layout, policy)
+        self._cursor.execute(f"DECLARE indelible_baseline NO SCROLL CURSOR FOR {sql}")
+        while rows := self._cursor.execute(
+            f"FETCH {CHUNK_ROWS} FROM indelible_baseline"
+        ).fetchall():
+            yield from rows
 
     def estimate(self, schema: PostgresSchema, root: Relation) -> int:
         """How many rows there are, about."""
@@ -68,10 +79,3 @@ class Baseline:
         """End the transaction."""
         self._cursor.execute("ROLLBACK")
         self._cursor.close()
-
-    def _rows(self, sql: str) -> Iterator[Stored]:
-        self._cursor.execute(f"DECLARE indelible_baseline NO SCROLL CURSOR FOR {sql}")
-        while rows := self._cursor.execute(
-            f"FETCH {CHUNK_ROWS} FROM indelible_baseline"
-        ).fetchall():
-            yield from rows

@@ -1,0 +1,1 @@
+"""PROMISED: whether the database is what the trail says it should be."""
