@@ -1,7 +1,7 @@
 """For the standard library's `logging`: a handler, and the class of loggers that can audit.
 
-Redaction is done in the handler, where every record passes: a filter on a logger never sees the
-records of its children.
+Redaction is done in the handler (or the formatter), where every record passes: a filter on a logger
+never sees the records of its children.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any, Final, Protocol, Unpack
 
 from indelible.errors import DeliveryError, EventError
@@ -30,7 +31,8 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     _FIELDS,
 }
 _NOTHING: Final[Mapping[str, object]] = {}
-_caller: Final = CallerFinder("logging")
+_HANDLE: Final = logging.Logger.handle.__code__
+_outside: Final = CallerFinder("logging")
 _INTERNAL: Final = frozenset(
     (
         logging.Logger.log.__code__.co_filename,
@@ -73,34 +75,47 @@ class SafeHandler(logging.Handler):
         if record.levelno == AUDIT:
             audit_record(self._auditor, record)
             return
-        try:
-            body = self._body(record)
-        except Exception as problem:  # noqa: BLE001 - a record that can't be shown is still one
-            frame = sys._getframe()
-            body = self._lines.body(
-                "error",
-                "indelible",
-                "a record that couldn't be shown",
-                caller=lambda: frame,
-                fields={"module": type(problem).__name__},
-            )
-        self._stream.write("L", body)
+        self._stream.write("L", record_body(self._lines, record))
 
-    def _body(self, record: logging.LogRecord) -> str:
-        fields: Mapping[str, object] | None = record.__dict__.get(_FIELDS)
-        if fields is None:
-            fields = _extra(record)
-        info = record.exc_info
-        return self._lines.body(
-            record.levelname if type(record.levelname) is str else "notset",
-            record.name if type(record.name) is str else "?",
-            record.msg,
-            at=record.created,
-            caller=_caller,
-            arguments=record.args or (),
-            fields=fields,
-            error=info[1] if isinstance(info, tuple) else None,
+
+def record_body(lines: LineMaker, record: logging.LogRecord) -> str:
+    """What is shown of a record: its line without the closing brace. Never raises."""
+    try:
+        return _body(lines, record)
+    except Exception as problem:  # noqa: BLE001 - a record that can't be shown is still one
+        frame = sys._getframe()
+        return lines.body(
+            "error",
+            "indelible",
+            "a record that couldn't be shown",
+            caller=lambda: frame,
+            fields={"module": type(problem).__name__},
         )
+
+
+def _body(lines: LineMaker, record: logging.LogRecord) -> str:
+    fields: Mapping[str, object] | None = record.__dict__.get(_FIELDS)
+    if fields is None:
+        fields = _extra(record)
+    info = record.exc_info
+    return lines.body(
+        record.levelname if type(record.levelname) is str else "notset",
+        record.name if type(record.name) is str else "?",
+        record.msg,
+        at=record.created,
+        caller=_caller,
+        arguments=record.args or (),
+        fields=fields,
+        error=info[1] if isinstance(info, tuple) else None,
+    )
+
+
+def _caller() -> FrameType | None:
+    """Who called the logger: between it and us may be handlers of anybody's."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not _HANDLE:
+        frame = frame.f_back
+    return _outside(frame)
 
 
 def audit_record(auditor: Auditing, record: logging.LogRecord) -> None:

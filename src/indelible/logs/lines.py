@@ -106,8 +106,12 @@ class LineMaker:
         if fields:
             line = f'{line},"f":{self._fields(fields, caller)}'
         if error is not None:
-            line = f'{line},"x":{ascii_json(self._shower.shown(error))}'
+            line = f'{line},"x":{self.exception(error)}'
         return line
+
+    def exception(self, error: BaseException) -> str:
+        """What is shown of an exception, as a JSON object."""
+        return ascii_json(self._shower.shown(error))
 
     def _message(self, message: object, caller: FindCaller) -> tuple[object, str, bool]:
         """The message, what is shown of it, and whether its arguments are shown beside it."""
@@ -175,8 +179,10 @@ class CallerFinder:
         self._packages = packages
         self._is_inside: dict[str, bool] = {}
 
-    def __call__(self) -> FrameType | None:
-        frame: FrameType | None = sys._getframe(1)
+    def __call__(self, frame: FrameType | None = None) -> FrameType | None:
+        """From `frame` on outwards; without, from whoever asks."""
+        if frame is None:
+            frame = sys._getframe(1)
         known = self._is_inside
         while frame is not None:
             name = frame.f_globals.get("__name__")

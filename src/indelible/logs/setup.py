@@ -36,6 +36,11 @@ class Logging(msgspec.Struct, frozen=True, weakref=True):
     hooks: Hooks
 
 
+_lock = threading.RLock()
+_running: Logging | None = None
+_keys: LogKeys | None = None
+
+
 def make_logging(
     *,
     fd: int = STDERR,
@@ -50,14 +55,10 @@ def make_logging(
     scrub: Callable[[str], str] | None = None,
 ) -> Logging:
     """The parts, wired. Raises `ConfigurationError`."""
-    keys = _handed_keys() if key_file is None else read_key_file(Path(key_file))
+    keys = _keys_of(key_file)
     if keys is not None and key_file is None and fd == STDERR:
         _check_that_the_tee_reads(keys.pipe, fd)
-    if undeclared not in ("withhold", "scrub"):
-        raise ConfigurationError(f"expected undeclared as withhold or scrub, got {undeclared!r}")
-    scrubbed = scrub or default_scrub()
-    pseudonyms = Pseudonyms(*_pseudonym_key(keys))
-    literals = Literals()
+    lines = _lines(keys, fields, undeclared, seal_to, scrub)
     stream = LogStream(
         fd,
         keys.master if keys is not None else None,
@@ -65,19 +66,42 @@ def make_logging(
         application=application,
         audit=audit,
     )
+    return Logging(stream, lines, Auditor(stream, keeper), Hooks(lines, stream))
+
+
+def make_lines(
+    *,
+    fields: Mapping[str, str] | None = None,
+    undeclared: Literal["withhold", "scrub"] = "withhold",
+    seal_to: str | None = None,
+    key_file: str | Path | None = None,
+    scrub: Callable[[str], str] | None = None,
+) -> LineMaker:
+    """What makes lines, without a stream. Raises `ConfigurationError`."""
+    with _lock:
+        return _lines(_keys_of(key_file), fields, undeclared, seal_to, scrub)
+
+
+def _lines(
+    keys: LogKeys | None,
+    fields: Mapping[str, str] | None,
+    undeclared: str,
+    seal_to: str | None,
+    scrub: Callable[[str], str] | None,
+) -> LineMaker:
+    if undeclared not in ("withhold", "scrub"):
+        raise ConfigurationError(f"expected undeclared as withhold or scrub, got {undeclared!r}")
+    scrubbed = scrub or default_scrub()
+    made = keys or LogKeys.new()
+    pseudonyms = Pseudonyms(made.pseudonym, made.pseudonym_id)
+    literals = Literals()
     judge = Judge(
         FieldRules.of(fields or {}),
         pseudonyms,
         sealing=SealingKey(seal_to) if seal_to is not None else None,
         scrub=scrubbed if undeclared == "scrub" else None,
     )
-    lines = LineMaker(judge, pseudonyms, ExceptionShower(literals, scrubbed), literals, scrubbed)
-    return Logging(stream, lines, Auditor(stream, keeper), Hooks(lines, stream))
-
-
-_lock = threading.RLock()
-_running: Logging | None = None
-_keys: LogKeys | None = None
+    return LineMaker(judge, pseudonyms, ExceptionShower(literals, scrubbed), literals, scrubbed)
 
 
 def configure(
@@ -175,6 +199,10 @@ def _let_loggers_audit() -> None:
             logger.__class__ = SafeRootLogger
 
 
+def _keys_of(key_file: str | Path | None) -> LogKeys | None:
+    return _handed_keys() if key_file is None else read_key_file(Path(key_file))
+
+
 def _handed_keys() -> LogKeys | None:
     """The tee's keys; read once, as the descriptor is closed then."""
     global _keys
@@ -191,11 +219,6 @@ def _check_that_the_tee_reads(pipe: str, fd: int) -> None:
             "expected stderr to be the tee's pipe, got something else: gunicorn's capture_output "
             "or daemon, or `2>` turned it; `indelible tee --to-file` is for that"
         )
-
-
-def _pseudonym_key(keys: LogKeys | None) -> tuple[bytes, str]:
-    made = keys or LogKeys.new()
-    return made.pseudonym, made.pseudonym_id
 
 
 def default_scrub() -> Callable[[str], str]:
