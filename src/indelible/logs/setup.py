@@ -98,10 +98,23 @@ def _lines(
     judge = Judge(
         FieldRules.of(fields or {}),
         pseudonyms,
-        sealing=SealingKey(seal_to) if seal_to is not None else None,
+        sealing=_sealing(fields or {}, seal_to),
         scrub=scrubbed if undeclared == "scrub" else None,
     )
     return LineMaker(judge, pseudonyms, ExceptionShower(literals, scrubbed), literals, scrubbed)
+
+
+def _sealing(fields: Mapping[str, str], seal_to: str | None) -> SealingKey | None:
+    if seal_to is not None:
+        return SealingKey(seal_to)
+    for name, kind in fields.items():
+        if kind == "sealed":
+            raise ConfigurationError(
+                f"expected seal_to, the public key that seals, as the field {name!r} is sealed, "
+                "got none: indelible.logs.sealing.new_sealing_key() makes a private and a public "
+                "key; the private one stays away from the application"
+            )
+    return None
 
 
 def configure(
