@@ -59,7 +59,7 @@ class ExceptionShower:
         arguments = BaseException.args.__get__(error)  # type: ignore[attr-defined]
         for argument in arguments[:1]:
             if type(argument) is str:
-                return self._scrub(self._literals.visible(argument[:_MAX_MESSAGE], codes))
+                return self._scrub(self._literals.by(codes).visible(argument[:_MAX_MESSAGE]))
         return ""
 
 

@@ -93,7 +93,7 @@ class StreamKeys:
         if len(master) != KEY_BYTES:
             raise LogFrameError(f"expected a key of {KEY_BYTES} bytes, got {len(master)}")
         self.stream = stream
-        self._name = f',"_m":"{stream}.'
+        self._name = f',"_m":"{stream}.'.encode()
         self._keys: dict[LineClass, Mac] = {
             each: Mac(hmac.digest(master, f"indelible log v1|{each}|{stream}".encode(), "sha256"))
             for each in _CLASSES.values()
@@ -102,8 +102,8 @@ class StreamKeys:
     def seal(self, line_class: LineClass, body: str, seq: int) -> bytes:
         """The whole line: `body` is a JSON object in ASCII that begins with `{"v":1,"c":`, without
         its closing brace."""
-        signed = f"{body}{self._name}{seq:012d}.".encode()
-        return b'%b%b"}\n' % (signed, self._keys[line_class].of(signed).encode())
+        signed = b"%b%b%012d." % (body.encode(), self._name, seq)
+        return signed + self._keys[line_class].of(signed).encode() + b'"}\n'
 
     def holds(self, line_class: LineClass, signed: bytes, mac: bytes) -> bool:
         """Whether `mac` is that of what stands before it."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Final, NamedTuple
 
 _MIN_PIECE: Final = 3
 _MAX_CONSTANTS: Final = 512
 _MAX_CODES: Final = 1_024
+_CALLERS: Final = range(4)
 _HOLE: Final = "<..>"
 _PLACEHOLDER: Final = re.compile(
     r"%(?:\([^)]*\))?[#0\- +]*(?:\*|\d+)?(?:\.(?:\*|\d+))?[hlL]?[diouxXeEfFgGcrsa%]|\{[^{}]*\}"
@@ -30,55 +31,105 @@ class _Constants(NamedTuple):
     pieces: tuple[str, ...]
 
 
+class Written(NamedTuple):
+    """What the authors of some code wrote: its texts."""
+
+    codes: list[CodeType]
+    by_id: dict[int, str]
+    names: frozenset[str]
+    pieces: dict[str, tuple[bool, bool]]
+    """The longest first; whether each begins and ends with what may be part of a word."""
+
+    def is_literal(self, text: str) -> bool:
+        """Whether this very object is a constant: what was put together never is."""
+        return self.by_id.get(id(text)) is text
+
+    def has(self, text: str) -> bool:
+        """Whether a constant is equal to `text`: a name is one that its author wrote."""
+        return text in self.names
+
+    def visible(self, text: str) -> str:
+        """`text` with all that isn't a piece of a constant withheld.
+
+        Pieces are looked for longest first. One counts only where it stands by itself: not inside
+        of a longer word.
+        """
+        size = len(text)
+        taken: list[tuple[int, int]] = []
+        pieces = self.pieces
+        for piece in [piece for piece in pieces if piece in text]:
+            begins_word, ends_word = pieces[piece]
+            start = text.find(piece)
+            while start >= 0:
+                end = start + len(piece)
+                for begin, stop in taken:
+                    if begin < end and start < stop:
+                        break
+                else:
+                    if not (
+                        (begins_word and start and _is_word(text[start - 1]))
+                        or (ends_word and end < size and _is_word(text[end]))
+                    ):
+                        taken.append((start, end))
+                start = text.find(piece, end)
+        taken.sort()
+        shown = ""
+        at = 0
+        for start, end in taken:
+            if at < start:
+                shown += _HOLE
+            shown += text[start:end]
+            at = end
+        return shown + _HOLE if at < size else shown
+
+
 class Literals:
-    """The texts in code objects, by code object: a program has few that log. Safe for threads."""
+    """The texts in code objects: a program has few that log. Safe for threads."""
 
     def __init__(self) -> None:
         # By id, and each with its code, so that no other gets its id: a code's own hash and
         # equality look at all that it holds, and equal ones may hold other objects.
         self._of: dict[int, tuple[CodeType, _Constants]] = {}
-        self._pieces_of: dict[tuple[int, ...], tuple[list[CodeType], list[str]]] = {}
+        self._written: dict[tuple[int, ...], Written] = {}
 
-    def is_literal(self, text: str, codes: list[CodeType]) -> bool:
-        """Whether this very object is a constant of one of `codes`: what was put together never
-        is."""
-        known = self._of
-        place = id(text)
-        for code in codes:
-            found = known.get(id(code))
-            constants = self._constants(code) if found is None else found[1]
-            if constants.by_id.get(place) is text:
-                return True
-        return False
-
-    def has(self, text: str, code: CodeType) -> bool:
-        """Whether a constant of `code` is equal to `text`: a name is one that its author wrote."""
-        return text in self._constants(code).names
-
-    def visible(self, text: str, codes: list[CodeType]) -> str:
-        """`text` with all that isn't a piece of a constant of `codes` withheld."""
-        pieces = [piece for piece in self._pieces(codes) if piece in text]
-        shown = []
-        end = 0
-        for start, stop in _covered(text, pieces):
-            if start > end:
-                shown.append(_HOLE)
-            shown.append(text[start:stop])
-            end = stop
-        if end < len(text):
-            shown.append(_HOLE)
-        return "".join(shown)
-
-    def _pieces(self, codes: list[CodeType]) -> list[str]:
-        """Those of all `codes`, the longest first."""
-        found = self._pieces_of.get(tuple(map(id, codes)))
+    def of_caller(self, caller: FrameType | None) -> Written:
+        """What is written in the code of a frame and of some that called it: a wrapper passes its
+        caller's message."""
+        places = []
+        frame = caller
+        for _ in _CALLERS:
+            if frame is None:
+                break
+            places.append(id(frame.f_code))
+            frame = frame.f_back
+        found = self._written.get(tuple(places))
         if found is None:
-            if len(self._pieces_of) >= _MAX_CODES:
-                self._pieces_of.clear()
-            pieces = {piece: None for code in codes for piece in self._constants(code).pieces}
-            found = (codes, sorted(pieces, key=len, reverse=True))
-            self._pieces_of[tuple(map(id, codes))] = found
-        return found[1]
+            codes: list[CodeType] = []
+            while caller is not None and len(codes) < len(_CALLERS):
+                codes.append(caller.f_code)
+                caller = caller.f_back
+            found = self.by(codes)
+        return found
+
+    def by(self, codes: list[CodeType]) -> Written:
+        """What is written in `codes`."""
+        return self._written.get(tuple(map(id, codes))) or self._learn(codes)
+
+    def _learn(self, codes: list[CodeType]) -> Written:
+        if len(self._written) >= _MAX_CODES:
+            self._written.clear()
+        each_of = [self._constants(code) for code in codes]
+        pieces = dict.fromkeys(piece for each in each_of for piece in each.pieces)
+        made = self._written[tuple(map(id, codes))] = Written(
+            codes,
+            {place: text for each in each_of for place, text in each.by_id.items()},
+            frozenset().union(*(each.names for each in each_of)),
+            {
+                piece: (_is_word(piece[0]), _is_word(piece[-1]))
+                for piece in sorted(pieces, key=len, reverse=True)
+            },
+        )
+        return made
 
     def _constants(self, code: CodeType) -> _Constants:
         found = self._of.get(id(code))
@@ -108,32 +159,6 @@ def _pieces(text: str) -> Iterator[str]:
     for piece in _PLACEHOLDER.split(text):
         if len(piece) >= _MIN_PIECE and _LETTERS.search(piece):
             yield piece
-
-
-def _covered(text: str, pieces: list[str]) -> list[tuple[int, int]]:
-    """Stretches of `text` that are pieces, longest first, apart from each other, in order.
-
-    A piece counts only where it stands by itself: not inside of a longer word.
-    """
-    taken: list[tuple[int, int]] = []
-    for piece in pieces:
-        start = text.find(piece)
-        while start >= 0:
-            end = start + len(piece)
-            for begin, stop in taken:
-                if begin < end and start < stop:
-                    break
-            else:
-                if _stands_alone(text, start, end):
-                    taken.append((start, end))
-            start = text.find(piece, end)
-    return sorted(taken)
-
-
-def _stands_alone(text: str, start: int, end: int) -> bool:
-    return not (start and _is_word(text[start - 1]) and _is_word(text[start])) and not (
-        end < len(text) and _is_word(text[end]) and _is_word(text[end - 1])
-    )
 
 
 def _is_word(character: str) -> bool:
