@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -52,13 +52,14 @@ def started(
     configured: str = CONFIGURED,
     signed: bool = True,
     environment: Mapping[str, str] | None = None,
+    command: Sequence[str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """A process that runs `code` with the keys on a descriptor, and `stderr`."""
+    """A process that runs `code` (or `command`) with the keys on a descriptor, and `stderr`."""
     fd = hand_over(KEYS)
     told = {FD_VARIABLE: str(fd)} if signed else {}
     try:
         return subprocess.Popen(
-            [sys.executable, "-c", configured + textwrap.dedent(code)],
+            command or [sys.executable, "-c", configured + textwrap.dedent(code)],
             stderr=stderr,
             stdout=subprocess.PIPE,
             pass_fds=(fd,) if signed else (),
@@ -68,7 +69,7 @@ def started(
         os.close(fd)
 
 
-def run(code: str, *, is_text: bool = False, **options: Any) -> Said:
+def run(code: str = "", *, is_text: bool = False, **options: Any) -> Said:
     """Run `code` to its end, its stderr read all the while. With `is_text` a formatter's text is
     looked for in it, instead of frames."""
     process = started(code, stderr=subprocess.PIPE, **options)

@@ -2,15 +2,15 @@
 
 A message that is a literal can hold nothing of anybody's. Of one that was put together (an
 f-string, `"%s" % x`, an exception's) only the pieces that stand in the code that made it are
-shown; all else in it is data: `otp for <..> is <..>`. Pure.
+shown; all else in it is data: `otp for <..> is <..>`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import CodeType, FrameType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 _MIN_PIECE: Final = 3
 _MAX_CONSTANTS: Final = 512
@@ -86,11 +86,16 @@ class Written(NamedTuple):
 class Literals:
     """The texts in code objects: a program has few that log. Safe for threads."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, named_by: Callable[[CodeType, dict[str, Any]], Iterable[str]] | None = None
+    ) -> None:
+        """`named_by` says which texts at the top of modules a code names, by its globals: these are
+        literals, too, but no pieces of what was put together."""
         # By id, and each with its code, so that no other gets its id: a code's own hash and
         # equality look at all that it holds, and equal ones may hold other objects.
         self._of: dict[int, tuple[CodeType, _Constants]] = {}
         self._written: dict[tuple[int, ...], Written] = {}
+        self._named_by = named_by
 
     def of_caller(self, caller: FrameType | None) -> Written:
         """What is written in the code of a frame and of some that called it: a wrapper passes its
@@ -102,24 +107,19 @@ class Literals:
                 break
             places.append(id(frame.f_code))
             frame = frame.f_back
-        found = self._written.get(tuple(places))
-        if found is None:
-            codes: list[CodeType] = []
-            while caller is not None and len(codes) < len(_CALLERS):
-                codes.append(caller.f_code)
-                caller = caller.f_back
-            found = self.by(codes)
-        return found
+        return self._written.get(tuple(places)) or self._learn(_callers(caller))
 
-    def by(self, codes: list[CodeType]) -> Written:
-        """What is written in `codes`."""
-        return self._written.get(tuple(map(id, codes))) or self._learn(codes)
+    def of(self, frames: Sequence[FrameType]) -> Written:
+        """What is written in the code of `frames`."""
+        places = tuple(id(frame.f_code) for frame in frames)
+        return self._written.get(places) or self._learn(frames)
 
-    def _learn(self, codes: list[CodeType]) -> Written:
+    def _learn(self, frames: Sequence[FrameType]) -> Written:
         if len(self._written) >= _MAX_CODES:
             self._written.clear()
-        each_of = [self._constants(code) for code in codes]
+        each_of = [self._constants(frame) for frame in frames]
         pieces = dict.fromkeys(piece for each in each_of for piece in each.pieces)
+        codes = [frame.f_code for frame in frames]
         made = self._written[tuple(map(id, codes))] = Written(
             codes,
             {place: text for each in each_of for place, text in each.by_id.items()},
@@ -131,18 +131,28 @@ class Literals:
         )
         return made
 
-    def _constants(self, code: CodeType) -> _Constants:
+    def _constants(self, frame: FrameType) -> _Constants:
+        code = frame.f_code
         found = self._of.get(id(code))
         if found is None:
             if len(self._of) >= _MAX_CODES:
                 self._of.clear()
             texts = list(_texts(code))[:_MAX_CONSTANTS]
+            by_id = {id(text): text for text in texts}
+            if self._named_by is not None:
+                by_id.update((id(text), text) for text in self._named_by(code, frame.f_globals))
             pieces = {piece: None for text in texts for piece in _pieces(text)}
-            constants = _Constants(
-                {id(text): text for text in texts}, frozenset(texts), tuple(pieces)
-            )
+            constants = _Constants(by_id, frozenset(texts), tuple(pieces))
             found = self._of[id(code)] = (code, constants)
         return found[1]
+
+
+def _callers(frame: FrameType | None) -> list[FrameType]:
+    frames: list[FrameType] = []
+    while frame is not None and len(frames) < len(_CALLERS):
+        frames.append(frame)
+        frame = frame.f_back
+    return frames
 
 
 def _texts(code: CodeType) -> Iterator[str]:

@@ -14,6 +14,7 @@ import msgspec
 
 from indelible.errors import ConfigurationError
 from indelible.logs.auditing import Auditor, Keeper
+from indelible.logs.constants import ModuleConstants
 from indelible.logs.exceptions import ExceptionShower
 from indelible.logs.fields import FieldRules, Judge, Pseudonyms
 from indelible.logs.handler import AUDIT, SafeHandler, SafeLogger, SafeRootLogger
@@ -94,7 +95,7 @@ def _lines(
     scrubbed = scrub or default_scrub()
     made = keys or LogKeys.new()
     pseudonyms = Pseudonyms(made.pseudonym, made.pseudonym_id)
-    literals = Literals()
+    literals = Literals(ModuleConstants(scrubbed).named_by)
     judge = Judge(
         FieldRules.of(fields or {}),
         pseudonyms,
