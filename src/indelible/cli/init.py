@@ -12,14 +12,15 @@ from indelible.errors import ConfigurationError, TrailExistsError
 from indelible.policy import load_policy
 from indelible.trail import Trail
 
-_TEMPLATE = """\
+_TRAIL = """\
 # What Indelible captures, and where it keeps it. Unknown keys are errors.
 # Every key: docs/reference/configuration.md
 
 [trail]
 url = "sqlite:///trail.db"        # a file of its own, never the application's database
 origin = {origin}
-
+"""
+_DATABASE = """
 [database]
 url = {database}
 
@@ -38,6 +39,14 @@ baseline = "full"                 # full | keys
 # subject = "customer_id -> customer"
 # without_values = ["notes"]       # only that it changed
 """
+_LOGS = """
+[logs]
+allowed = []                      # classes and kinds that `indelible scan` may find: ["ip"]
+
+# No database is captured. One is where it is named:
+# [database]
+# url = "sqlite:///app.db"
+"""
 
 
 @click.command("init")
@@ -45,24 +54,28 @@ baseline = "full"                 # full | keys
 @click.option(
     "--database",
     metavar="FILE",
-    default="app.db",
-    show_default=True,
-    help="The application's SQLite database.",
+    help="The application's SQLite database.  [default: app.db]",
 )
+@click.option("--logs", is_flag=True, help="No database: for who only logs.")
 @click.option(
     "--origin",
     metavar="NAME",
     help="The trail's name, as its checkpoints state it: a URL without scheme that is yours. "
     "[default: localhost/ and a random text]",
 )
-def command(config: Path, database: str, origin: str | None) -> None:
+def command(config: Path, database: str | None, logs: bool, origin: str | None) -> None:
     """Make a trail and its keys.
 
     Writes the configuration first where there is none yet; an existing one is used as it is.
     """
+    if logs and database is not None:
+        raise click.UsageError("expected either --logs or --database")
     if not config.exists():
-        origin = origin or f"localhost/{secrets.token_hex(6)}"
-        text = _TEMPLATE.format(origin=_quoted(origin), database=_quoted(f"sqlite:///{database}"))
+        text = _TRAIL.format(origin=_quoted(origin or f"localhost/{secrets.token_hex(6)}"))
+        if logs:
+            text += _LOGS
+        else:
+            text += _DATABASE.format(database=_quoted(f"sqlite:///{database or 'app.db'}"))
         try:
             with config.open("x", encoding="utf-8") as file:
                 file.write(text)
