@@ -19,7 +19,13 @@ from indelible.logs.exceptions import ExceptionShower
 from indelible.logs.fields import FieldRules, Judge, Pseudonyms
 from indelible.logs.handler import AUDIT, SafeHandler, SafeLogger, SafeRootLogger
 from indelible.logs.hooks import Hooks
-from indelible.logs.keys import LogKeys, keys_from_environment, name_of_pipe, read_key_file
+from indelible.logs.keys import (
+    LogKeys,
+    close_handed_keys,
+    keys_from_environment,
+    name_of_pipe,
+    read_key_file,
+)
 from indelible.logs.lines import LineMaker
 from indelible.logs.literals import Literals
 from indelible.logs.sealing import SealingKey
@@ -214,7 +220,10 @@ def _let_loggers_audit() -> None:
 
 
 def _keys_of(key_file: str | Path | None) -> LogKeys | None:
-    return _handed_keys() if key_file is None else read_key_file(Path(key_file))
+    if key_file is None:
+        return _handed_keys()
+    close_handed_keys()
+    return read_key_file(Path(key_file))
 
 
 def _handed_keys() -> LogKeys | None:
