@@ -107,8 +107,9 @@ def close_handed_keys(environment: Mapping[str, str] = os.environ) -> None:
     """For who has keys of its own: close the descriptor with those that a tee handed over, so that
     what this process starts doesn't inherit it. Another file under its number is left alone."""
     number = environment.get(FD_VARIABLE, "")
-    with contextlib.suppress(OSError):
-        if os.readlink(f"/proc/self/fd/{number}").startswith(f"/memfd:{_NAME} "):
+    with contextlib.suppress(OSError, ValueError):
+        file = Path(f"/proc/self/fd/{int(number)}").readlink()
+        if str(file).startswith(f"/memfd:{_NAME} "):
             os.close(int(number))
 
 
