@@ -32,6 +32,7 @@ TRAILER_BYTES: Final = len(',"_m":"') + 16 + 1 + 12 + 1 + 32 + len('"}\n')
 KEY_BYTES: Final = 32
 
 _TRAILER_LENGTH: Final = TRAILER_BYTES - len("\n")
+_MAX_KEYS: Final = 8_192
 _MAC_LENGTH: Final = 32 + len('"}')
 _START: Final = b'{"v":1,"c":"'
 _CLASS_AT: Final = len(_START)
@@ -152,6 +153,9 @@ class LineReader:
             keys = StreamKeys(self._master, StreamId(name.decode()))
         if not keys.holds(line_class, line[:-_MAC_LENGTH], mac):
             return None
-        # Only now: a stranger's lines make us keep nothing.
+        # Only now: a stranger's lines make us keep nothing. What is played again may be of any
+        # number of streams; whose keys are gone, they are worked out anew.
+        if len(self._streams) >= _MAX_KEYS:
+            self._streams.clear()
         self._streams[name] = keys
         return Frame(line_class, keys.stream, int(seq), line[:-_TRAILER_LENGTH])
