@@ -17,7 +17,7 @@ def here() -> FrameType:
 
 def test_a_literal_is_told_from_what_was_put_together() -> None:
     """The very object that stands in the code is a literal; one that equals it isn't."""
-    literals = Literals().of([here()])
+    literals = Literals().of_caller(here())
     name = "zara"
 
     assert literals.is_literal("order placed")
@@ -28,7 +28,7 @@ def test_a_literal_is_told_from_what_was_put_together() -> None:
 
 def test_of_an_f_string_only_its_own_words_are_shown() -> None:
     """What was put in is withheld, however it was put in."""
-    literals = Literals().of([here()])
+    literals = Literals().of_caller(here())
     token = "".join(["s3", "cr3t"])
 
     for text in (
@@ -42,7 +42,7 @@ def test_of_an_f_string_only_its_own_words_are_shown() -> None:
 
 def test_a_piece_inside_of_a_word_is_not_shown() -> None:
     """`admin` in the code doesn't show a part of the password `admin123`."""
-    literals = Literals().of([here()])
+    literals = Literals().of_caller(here())
     known = "admin"
     password = "".join(["admin", "123"])
 
@@ -52,7 +52,7 @@ def test_a_piece_inside_of_a_word_is_not_shown() -> None:
 
 def test_digits_in_the_code_show_no_digits() -> None:
     """A constant without letters covers nothing: an OTP may equal a number that the code names."""
-    literals = Literals().of([here()])
+    literals = Literals().of_caller(here())
     known = "123456"
     otp = "".join(["123", "456"])
 
@@ -62,13 +62,13 @@ def test_digits_in_the_code_show_no_digits() -> None:
 
 def test_nothing_is_shown_without_the_code() -> None:
     """A record that another thread writes has no caller: its text is withheld."""
-    assert Literals().of([]).visible("anything") == "<..>"
+    assert Literals().of_caller(None).visible("anything") == "<..>"
 
 
 @given(st.text(alphabet="0123456789abcdefXYZ+/=_-.", min_size=4))
 def test_no_secret_is_shown(secret: str) -> None:
     """Whatever stands in an f-string's hole is withheld."""
-    literals = Literals().of([here()])
+    literals = Literals().of_caller(here())
     text = f"the code {secret} of {secret} was sent"
 
     assert literals.visible(text) == "the code <..> of <..> was sent"

@@ -256,6 +256,13 @@ from indelible import logs
 logs.configure()
 assert type(log).__name__ == "SafeLogger"
 """,
+    "a kind of logger": """
+class Own(logging.getLoggerClass()):
+    def handle(self, record):
+        seen.append(record.msg)
+        super().handle(record)
+log.__class__ = Own
+""",
     "a kind of safe handler": """
 class Own(logs.Handler):
     def emit(self, record):

@@ -31,7 +31,7 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     _FIELDS,
 }
 _NOTHING: Final[Mapping[str, object]] = {}
-_HANDLE: Final = logging.Logger.handle.__code__
+_LOG: Final = logging.Logger._log.__code__
 _outside: Final = CallerFinder("logging")
 _LOGGING: Final = logging.Logger.log.__code__.co_filename
 _INTERNAL: Final = frozenset(
@@ -155,14 +155,15 @@ def _body(lines: LineMaker, record: logging.LogRecord) -> str:
 
 
 def _direct_caller() -> FrameType | None:
-    """The same, where there is no record: at least `body`, `say` and `_log` are between."""
+    """Who called the logger, where there is no record: `_message` (or what is deeper), `body`,
+    `say` and `_log` are between, and what called `_log`."""
     return _outside(sys._getframe(5))
 
 
 def _caller() -> FrameType | None:
-    """Who called the logger: between it and us may be handlers of anybody's."""
+    """Who called the logger: between it and us may be loggers and handlers of anybody's."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code is not _HANDLE:
+    while frame is not None and frame.f_code is not _LOG:
         frame = frame.f_back
     return _outside(frame)
 
@@ -259,7 +260,8 @@ class SafeLogger(logging.Logger):
         """The safe handler to which a record would go, if it would go nowhere else."""
         kind = logging.Logger
         if (
-            self.filters
+            type(self) not in _OURS
+            or self.filters
             or self.disabled
             or level == AUDIT
             or (kind._log, kind.handle, kind.callHandlers) != _UNPATCHED
@@ -311,3 +313,7 @@ class SafeLogger(logging.Logger):
 
 class SafeRootLogger(SafeLogger, logging.RootLogger):
     """The root, likewise."""
+
+
+_OURS: Final = (SafeLogger, SafeRootLogger)
+"""Somebody's kind of them may have a `handle` or `makeRecord` of its own."""

@@ -94,7 +94,8 @@ class Literals:
         # By id, and each with its code, so that no other gets its id: a code's own hash and
         # equality look at all that it holds, and equal ones may hold other objects.
         self._of: dict[int, tuple[CodeType, _Constants]] = {}
-        self._written: dict[tuple[int, ...], Written] = {}
+        self._of_callers: dict[tuple[int, ...], Written] = {}
+        self._of_raised: dict[tuple[int, ...], Written] = {}
         self._named_by = named_by
 
     def of_caller(self, caller: FrameType | None) -> Written:
@@ -107,22 +108,42 @@ class Literals:
                 break
             places.append(id(frame.f_code))
             frame = frame.f_back
-        return self._written.get(tuple(places)) or self._learn(_callers(caller))
+        found = self._of_callers.get(tuple(places))
+        if found is None:
+            frames = _callers(caller)
+            found = self._learn(self._of_callers, frames, self._named(frames))
+        return found
 
     def of(self, frames: Sequence[FrameType]) -> Written:
-        """What is written in the code of `frames`."""
+        """What is written in the code of `frames`, through which an exception went. Texts at the
+        top of modules aren't looked for: nothing of it is shown as a whole."""
         places = tuple(id(frame.f_code) for frame in frames)
-        return self._written.get(places) or self._learn(frames)
+        return self._of_raised.get(places) or self._learn(self._of_raised, frames, {})
 
-    def _learn(self, frames: Sequence[FrameType]) -> Written:
-        if len(self._written) >= _MAX_CODES:
-            self._written.clear()
-        each_of = [self._constants(frame) for frame in frames]
-        pieces = dict.fromkeys(piece for each in each_of for piece in each.pieces)
+    def _named(self, frames: Sequence[FrameType]) -> dict[int, str]:
+        if self._named_by is None:
+            return {}
+        return {
+            id(text): text
+            for frame in frames
+            for text in self._named_by(frame.f_code, frame.f_globals)
+        }
+
+    def _learn(
+        self,
+        known: dict[tuple[int, ...], Written],
+        frames: Sequence[FrameType],
+        named: dict[int, str],
+    ) -> Written:
+        if len(known) >= _MAX_CODES:
+            known.clear()
         codes = [frame.f_code for frame in frames]
-        made = self._written[tuple(map(id, codes))] = Written(
+        each_of = [self._constants(code) for code in codes]
+        pieces = dict.fromkeys(piece for each in each_of for piece in each.pieces)
+        by_id = {place: text for each in each_of for place, text in each.by_id.items()}
+        made = known[tuple(map(id, codes))] = Written(
             codes,
-            {place: text for each in each_of for place, text in each.by_id.items()},
+            named | by_id,
             frozenset().union(*(each.names for each in each_of)),
             {
                 piece: (_is_word(piece[0]), _is_word(piece[-1]))
@@ -131,18 +152,16 @@ class Literals:
         )
         return made
 
-    def _constants(self, frame: FrameType) -> _Constants:
-        code = frame.f_code
+    def _constants(self, code: CodeType) -> _Constants:
         found = self._of.get(id(code))
         if found is None:
             if len(self._of) >= _MAX_CODES:
                 self._of.clear()
             texts = list(_texts(code))[:_MAX_CONSTANTS]
-            by_id = {id(text): text for text in texts}
-            if self._named_by is not None:
-                by_id.update((id(text), text) for text in self._named_by(code, frame.f_globals))
             pieces = {piece: None for text in texts for piece in _pieces(text)}
-            constants = _Constants(by_id, frozenset(texts), tuple(pieces))
+            constants = _Constants(
+                {id(text): text for text in texts}, frozenset(texts), tuple(pieces)
+            )
             found = self._of[id(code)] = (code, constants)
         return found[1]
 
