@@ -176,6 +176,9 @@ def test_its_settings_are_those_of_the_handler(record: logging.LogRecord) -> Non
 
     assert json.loads(made(fields={"order": "public"}).format(record))["f"] == {"order": "A-1"}
     assert json.loads(made(fields={"order": "secret"}).format(record))["f"] == {"order": "<secret>"}
+    config = logging.config.DictConfigurator({"version": 1})
+    by_class = config.configure_formatter({"class": "indelible.logs.Formatter"})
+    assert json.loads(by_class.format(record))["f"] == {"order": "<str:3>"}
     with pytest.raises(ConfigurationError, match=r"'order' as one of public, .*got 'open'"):
         made(fields={"order": "open"})
 

@@ -50,6 +50,15 @@ def test_a_piece_inside_of_a_word_is_not_shown() -> None:
     assert literals.visible(known) == "admin"
 
 
+def test_a_text_of_many_pieces_shows_some() -> None:
+    """Whoever sends the code's own words a thousand times gets them shown 64 times: each is
+    compared with those before it."""
+    literals = Literals().of_caller(here())
+    word = "order"
+
+    assert literals.visible(f"{word} " * 1_000) == "order<..>" * 64
+
+
 def test_digits_in_the_code_show_no_digits() -> None:
     """A constant without letters covers nothing: an OTP may equal a number that the code names."""
     literals = Literals().of_caller(here())

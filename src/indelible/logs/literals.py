@@ -15,12 +15,16 @@ from typing import Any, Final, NamedTuple
 _MIN_PIECE: Final = 3
 _MAX_CONSTANTS: Final = 512
 _MAX_CODES: Final = 1_024
-_CALLERS: Final = range(4)
+_MAX_SHOWN: Final = 64
 _HOLE: Final = "<..>"
 _PLACEHOLDER: Final = re.compile(
     r"%(?:\([^)]*\))?[#0\- +]*(?:\*|\d+)?(?:\.(?:\*|\d+))?[hlL]?[diouxXeEfFgGcrsa%]|\{[^{}]*\}"
 )
 _LETTERS: Final = re.compile(r"[^\W\d_]{2}")
+
+
+_Places = tuple[object, ...]
+"""The ids of codes."""
 
 
 class _Constants(NamedTuple):
@@ -51,8 +55,8 @@ class Written(NamedTuple):
     def visible(self, text: str) -> str:
         """`text` with all that isn't a piece of a constant withheld.
 
-        Pieces are looked for longest first. One counts only where it stands by itself: not inside
-        of a longer word.
+        Pieces are looked for longest first, up to 64 of them. One counts only where it stands by
+        itself: not inside of a longer word.
         """
         size = len(text)
         taken: list[tuple[int, int]] = []
@@ -60,7 +64,7 @@ class Written(NamedTuple):
         for piece in [piece for piece in pieces if piece in text]:
             begins_word, ends_word = pieces[piece]
             start = text.find(piece)
-            while start >= 0:
+            while start >= 0 and len(taken) < _MAX_SHOWN:
                 end = start + len(piece)
                 for begin, stop in taken:
                     if begin < end and start < stop:
@@ -94,31 +98,35 @@ class Literals:
         # By id, and each with its code, so that no other gets its id: a code's own hash and
         # equality look at all that it holds, and equal ones may hold other objects.
         self._of: dict[int, tuple[CodeType, _Constants]] = {}
-        self._of_callers: dict[tuple[int, ...], Written] = {}
-        self._of_raised: dict[tuple[int, ...], Written] = {}
+        self._of_callers: dict[_Places, Written] = {}
+        self._of_raised: dict[_Places, Written] = {}
         self._named_by = named_by
 
     def of_caller(self, caller: FrameType | None) -> Written:
         """What is written in the code of a frame and of some that called it: a wrapper passes its
         caller's message."""
-        places = []
-        frame = caller
-        for _ in _CALLERS:
-            if frame is None:
-                break
-            places.append(id(frame.f_code))
-            frame = frame.f_back
-        found = self._of_callers.get(tuple(places))
+        # Without a loop: this is asked for each text that was put together.
+        second = caller and caller.f_back
+        third = second and second.f_back
+        fourth = third and third.f_back
+        places = (
+            caller and id(caller.f_code),
+            second and id(second.f_code),
+            third and id(third.f_code),
+            fourth and id(fourth.f_code),
+        )
+        found = self._of_callers.get(places)
         if found is None:
-            frames = _callers(caller)
-            found = self._learn(self._of_callers, frames, self._named(frames))
+            frames = [frame for frame in (caller, second, third, fourth) if frame is not None]
+            found = self._learn(self._of_callers, places, frames, self._named(frames))
         return found
 
     def of(self, frames: Sequence[FrameType]) -> Written:
         """What is written in the code of `frames`, through which an exception went. Texts at the
         top of modules aren't looked for: nothing of it is shown as a whole."""
         places = tuple(id(frame.f_code) for frame in frames)
-        return self._of_raised.get(places) or self._learn(self._of_raised, frames, {})
+        found = self._of_raised.get(places)
+        return found or self._learn(self._of_raised, places, frames, {})
 
     def _named(self, frames: Sequence[FrameType]) -> dict[int, str]:
         if self._named_by is None:
@@ -131,7 +139,8 @@ class Literals:
 
     def _learn(
         self,
-        known: dict[tuple[int, ...], Written],
+        known: dict[_Places, Written],
+        places: _Places,
         frames: Sequence[FrameType],
         named: dict[int, str],
     ) -> Written:
@@ -141,7 +150,7 @@ class Literals:
         each_of = [self._constants(code) for code in codes]
         pieces = dict.fromkeys(piece for each in each_of for piece in each.pieces)
         by_id = {place: text for each in each_of for place, text in each.by_id.items()}
-        made = known[tuple(map(id, codes))] = Written(
+        made = known[places] = Written(
             codes,
             named | by_id,
             frozenset().union(*(each.names for each in each_of)),
@@ -164,14 +173,6 @@ class Literals:
             )
             found = self._of[id(code)] = (code, constants)
         return found[1]
-
-
-def _callers(frame: FrameType | None) -> list[FrameType]:
-    frames: list[FrameType] = []
-    while frame is not None and len(frames) < len(_CALLERS):
-        frames.append(frame)
-        frame = frame.f_back
-    return frames
 
 
 def _texts(code: CodeType) -> Iterator[str]:

@@ -105,6 +105,8 @@ class LogStream:
                 return True
             self._is_writing = True
             try:
+                if self._has_begun and len(body) <= _MAX_BODY:  # as nearly all
+                    return self._write_line(line_class, body)
                 return self._write_record(line_class, body)
             finally:
                 try:
