@@ -221,6 +221,7 @@ def test_uninstall_leaves_the_database_as_it_was(shell: Shell, tmp_path: Path) -
         (["changes", "--by", "staff:a", "--config", "other.toml"], 2, "`indelible init` writes"),
         (["ack", "7"], 2, "expected the index of something noticed"),
         (["init"], 2, "expected no key at"),
+        (["init", "--logs", "--database", "a.db"], 2, "expected either --logs or --database"),
         (["nonsense"], 2, "No such command"),
     ],
 )
@@ -229,6 +230,25 @@ def test_what_is_wrong_is_said(
 ) -> None:
     """Expected, came, what to do; never a traceback."""
     assert message in unchanged.indelible(*arguments, exit_code=exit_code)
+
+
+def test_a_site_that_only_logs(tmp_path: Path) -> None:
+    """`init --logs` names no database: nothing is said to be captured, or not to be, and all that
+    was logged is in the trail."""
+    shell = Shell(tmp_path)
+    shell.indelible("init", "--logs")
+    code = 'from indelible import logs; logs.configure(); logs.audit("user.logged_in")'
+    shell.indelible("tee", "--", sys.executable, "-c", code)
+    shell.indelible("relay", "--once")
+
+    status = shell.indelible("status")
+    assert "no database is watched" in status
+    assert "nothing noticed is unacknowledged" in status
+    assert "SQLite" not in status
+    assert "drift" not in shell.indelible("status", "--json")
+    assert "user.logged_in" in shell.indelible("events", "--action", "user.*")
+    assert "expected [database] with url" in shell.indelible("install", exit_code=2)
+    assert not (tmp_path / "app.db").exists()
 
 
 def test_no_trail_and_an_unknown_key(tmp_path: Path) -> None:

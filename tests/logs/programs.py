@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from indelible.logs.following import Following, Irregular
-from indelible.logs.frames import Frame, LineReader, Unsigned
+from indelible.logs.frames import Frame, LineReader, StreamId, Unsigned
 from indelible.logs.keys import FD_VARIABLE, LogKeys, hand_over
 
 KEYS = LogKeys.new()
@@ -52,13 +52,14 @@ def started(
     configured: str = CONFIGURED,
     signed: bool = True,
     environment: Mapping[str, str] | None = None,
+    command: Sequence[str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """A process that runs `code` with the keys on a descriptor, and `stderr`."""
+    """A process that runs `code` (or `command`) with the keys on a descriptor, and `stderr`."""
     fd = hand_over(KEYS)
     told = {FD_VARIABLE: str(fd)} if signed else {}
     try:
         return subprocess.Popen(
-            [sys.executable, "-c", configured + textwrap.dedent(code)],
+            command or [sys.executable, "-c", configured + textwrap.dedent(code)],
             stderr=stderr,
             stdout=subprocess.PIPE,
             pass_fds=(fd,) if signed else (),
@@ -68,11 +69,12 @@ def started(
         os.close(fd)
 
 
-def run(code: str, **options: Any) -> Said:
-    """Run `code` to its end, its stderr read all the while."""
+def run(code: str = "", *, is_text: bool = False, **options: Any) -> Said:
+    """Run `code` to its end, its stderr read all the while. With `is_text` a formatter's text is
+    looked for in it, instead of frames."""
     process = started(code, stderr=subprocess.PIPE, **options)
     _, written = process.communicate(timeout=60)
-    return said(written, process.returncode)
+    return (said_as_text if is_text else said)(written, process.returncode)
 
 
 def said(written: bytes, status: int = 0) -> Said:
@@ -92,4 +94,18 @@ def said(written: bytes, status: int = 0) -> Said:
             if part.line_class == "C" and json.loads(part.json)["is"] == "end":
                 following.end(part.stream)
     found.irregular += following.unended()
+    return found
+
+
+def said_as_text(written: bytes, status: int = 0) -> Said:
+    """What `written` holds, where nothing is signed: whole lines of ours are taken for frames."""
+    found = Said([], [], [], status)
+    for number, padded in enumerate(written.split(b"\n")[:-1], 1):
+        line = padded.rstrip(b" ")  # as rich pads it
+        try:
+            line_class = json.loads(line)["c"]
+        except (ValueError, TypeError, KeyError):
+            found.unsigned.append(Unsigned(line))
+        else:
+            found.frames.append(Frame(line_class, StreamId("0" * 16), number, line[:-1]))
     return found

@@ -167,3 +167,87 @@ def test_nothing_comes_behind_the_end() -> None:
         False,
     )
     assert following.unended() == []
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("begin"), st.integers(0, 2)),
+        st.tuples(st.sampled_from(("line", "end", "replay")), st.integers(0, 40)),
+        st.tuples(st.sampled_from(("silence", "restart")), st.just(0)),
+    ),
+    max_size=120,
+)
+
+
+@given(STEPS)
+def test_no_line_is_taken_twice_whatever_was_forgotten(steps: list[tuple[str, int]]) -> None:
+    """Streams that begin, go on, end and fall silent, a tee that starts again at any time, and old
+    lines played at any time, while of those that are over only four are remembered."""
+    following = Following(max_remembered=4)
+    last_of: dict[StreamId, int] = {}
+    played: list[Frame] = []
+    taken: list[tuple[StreamId, int]] = []
+    second = 0x6B0D7D90
+    for what, number in steps:
+        if what == "begin":
+            second += number  # several in one second, too
+            last_of[StreamId(f"{second:08x}{len(last_of):08x}")] = 0
+        elif what == "restart":
+            following = Following(following.positions(), following.forgotten, max_remembered=4)
+        elif what == "silence":
+            following.silent()
+        elif what == "replay" and played:
+            frame = played[number % len(played)]
+            taken += [(frame.stream, frame.seq)] if following.take(frame)[1] else []
+        elif what in ("line", "end") and last_of:
+            stream = list(last_of)[number % len(last_of)]
+            last_of[stream] += 1
+            frame = Frame("L", stream, last_of[stream], b"x")
+            played.append(frame)
+            if following.take(frame)[1]:
+                taken.append((stream, frame.seq))
+                if what == "end":
+                    following.end(stream)
+        following.forget()
+        over = [at for at in following.positions().values() if at.has_ended or at.is_silent]
+        assert len(over) <= 4
+
+    assert len(taken) == len(set(taken))
+
+
+@given(st.lists(st.sampled_from(("end", "kill", "go on")), min_size=1, max_size=60))
+def test_what_began_later_is_never_refused(fates: list[str]) -> None:
+    """Streams that begin one after the other, of which some end, some break off and some go on for
+    ever: every line is new, however many were forgotten."""
+    following = Following(max_remembered=2)
+    living: list[StreamId] = []
+    for number, fate in enumerate(fates):
+        stream = StreamId(f"{0x6B0D7D90 + number:08x}00000000")
+        assert following.take(Frame("L", stream, 1, b"x")) == (None, True)
+        if fate == "end":
+            following.end(stream)
+        elif fate == "go on":
+            living.append(stream)
+        for turn in (1, 2):
+            for each in living:
+                seq = following.positions()[each].seq + 1
+                assert following.take(Frame("L", each, seq, b"%d" % turn)) == (None, True)
+            following.silent()
+        following.forget()
+
+
+def test_one_that_was_forgotten_is_not_begun_again() -> None:
+    """Neither by a line that it never had, nor under another name of that second; younger ones
+    are new."""
+    following = Following(max_remembered=1)
+    first, same = StreamId("6b0d7d90bbbbbbbb"), StreamId("6b0d7d90aaaaaaaa")
+    second, third = StreamId("6b0d7d91aaaaaaaa"), StreamId("6b0d7d92aaaaaaaa")
+    for name in (first, second):
+        following.take(Frame("L", name, 1, b"x"))
+        following.end(name)
+    following.forget()
+
+    for name in (first, same, second):
+        refused = Irregular("replayed", name, 7, 7)
+        assert following.take(Frame("L", name, 7, b"y")) == (refused, False)
+    assert following.take(Frame("L", third, 1, b"z")) == (None, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -28,11 +29,33 @@ logging.config.dictConfig({
 })
 log = logging.getLogger("shop")
 """
-SET_UPS = {"logging": CONFIGURED, "dictConfig": DICT_CONFIG, "structlog": STRUCTLOG}
+FORMATTER = """
+import logging, logging.config, os, signal, sys, threading, time
+from indelible import logs
+logging.config.dictConfig({
+    "version": 1,
+    "formatters": {"safe": {"()": "indelible.logs.Formatter"}},
+    "handlers": {"kept": {"class": "logging.StreamHandler", "formatter": "safe"}},
+    "root": {"level": "INFO", "handlers": ["kept"]},
+})
+log = logging.getLogger("shop")
+"""
+SET_UPS: dict[str, dict[str, Any]] = {
+    "logging": {"configured": CONFIGURED},
+    "dictConfig": {"configured": DICT_CONFIG},
+    "structlog": {"configured": STRUCTLOG},
+    "formatter": {"configured": FORMATTER, "signed": False, "is_text": True},
+}
+FIELDS = """
+def FIELDS(given):
+    if type(log).__module__.startswith("structlog"): return given
+    if type(log) is logging.Logger: given.pop("name", None)  # a KeyError of its own
+    return {"extra": given}
+"""
 
 
 @pytest.fixture(params=SET_UPS)
-def set_up(request: pytest.FixtureRequest) -> str:
+def set_up(request: pytest.FixtureRequest) -> dict[str, Any]:
     return SET_UPS[request.param]
 
 
@@ -53,11 +76,10 @@ NASTY = "x\\n" + FORGED.replace('"', '\\"') + "\\n\\r\\x1b[31m\\x00\\x9b\\u202e\
         f'log.info("message", **FIELDS({{"user": {{"level": "AUDIT", "{NASTY}": 1}}}}))',
     ],
 )
-def test_no_text_forges_a_line(set_up: str, call: str) -> None:
+def test_no_text_forges_a_line(set_up: dict[str, Any], call: str) -> None:
     """Line breaks, control characters, lone surrogates and names of ours: one line each, printable
     ASCII, in which our own names are ours."""
-    code = 'FIELDS = lambda given: given if "structlog" in sys.modules else {"extra": given}\n'
-    found = run(code + call, configured=set_up)
+    found = run(FIELDS + call, **set_up)
 
     assert found.status == 0
     assert found.unsigned == []
@@ -79,8 +101,8 @@ def test_no_text_forges_a_line(set_up: str, call: str) -> None:
         'log.info("%(a)s", {"a": "secret"})',
     ],
 )
-@pytest.mark.parametrize("configured", [CONFIGURED, DICT_CONFIG], ids=["logging", "dictConfig"])
-def test_no_call_raises_or_is_lost(configured: str, call: str) -> None:
+@pytest.mark.parametrize("by", ["logging", "dictConfig", "formatter"])
+def test_no_call_raises_or_is_lost(by: str, call: str) -> None:
     """Arguments that don't fit, or whose `__str__` raises: a line all the same, and no more."""
     found = run(
         f"""
@@ -89,7 +111,7 @@ def test_no_call_raises_or_is_lost(configured: str, call: str) -> None:
             __repr__ = __format__ = __str__
         {call}
         """,
-        configured=configured,
+        **SET_UPS[by],
     )
 
     assert found.status == 0
@@ -129,9 +151,10 @@ def fail(token):
     ],
     ids=["logged", "uncaught", "thread", "callback", "task", "unraisable"],
 )
-def test_an_exception_shows_neither_message_nor_locals(set_up: str, raised: str) -> None:
+@pytest.mark.parametrize("by", ["logging", "dictConfig", "structlog"])
+def test_an_exception_shows_neither_message_nor_locals(by: str, raised: str) -> None:
     """Caught or not, wherever it is raised: type, place, an id, of the message its own words."""
-    found = run(FAILS + 'token = "".join(["s3", "cr3t"])\n' + raised, configured=set_up)
+    found = run(FAILS + 'token = "".join(["s3", "cr3t"])\n' + raised, **SET_UPS[by])
 
     assert found.unsigned == []
     shown = [line["x"] for line in found.lines() if "x" in line]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from indelible.logs.handler import SafeLogger
+from tests.logs.programs import run
 
 CHANGING = ("created", "msecs", "relativeCreated")
 
@@ -150,8 +151,6 @@ def test_a_level_that_is_named_later_has_its_name() -> None:
 
 def test_filters_of_the_handler_are_asked() -> None:
     """A filter that somebody adds to the safe handler keeps records out."""
-    from tests.logs.programs import run
-
     found = run(
         """
         logging.root.handlers[0].addFilter(lambda record: record.msg != "left out")
@@ -161,3 +160,155 @@ def test_filters_of_the_handler_are_asked() -> None:
     )
 
     assert found.messages == ["kept"]
+
+
+DIRECT = """
+import io, json, logging, os, sys
+from indelible import logs
+logs.configure(fields={"order": "public"})
+log = logging.getLogger("shop.orders")
+def raised():
+    try:
+        raise ValueError("no stock")
+    except ValueError:
+        return sys.exc_info()
+def say():
+    log.info("order placed", extra={"order": 7, "status": 200, "name": "x"})
+    log.warning("order %s placed", 7)
+    log.info(f"order {7} placed", extra={})
+    log.error("order %(order)s placed", {"order": 7})
+    log.error("order %s placed", {})
+    log.error("failed", exc_info=True)
+    log.error("failed", exc_info=raised())
+    log.error("failed", exc_info=raised()[1])
+    log.error("failed", exc_info=(None, None, None))
+    log.log(25, "levels have numbers")
+    log.critical(7, stack_info=True, stacklevel=3)
+    try:
+        raise KeyError("order")
+    except KeyError:
+        log.exception("failed")
+"""
+
+
+def test_a_line_is_the_same_with_and_without_a_record() -> None:
+    """Where somebody else looks on, a record is made; what the safe handler writes of it doesn't
+    hang on that."""
+    found = run(
+        """
+        say()
+        logging.root.addHandler(logging.NullHandler())
+        say()
+        """,
+        configured=DIRECT,
+    )
+
+    lines = found.lines()
+    for line in lines:
+        del line["t"]
+        if "x" in line:
+            del line["x"]["id"]
+            line["x"]["frames"] = [each.rpartition(":")[0] for each in line["x"]["frames"]]
+    assert len(lines) == 24
+    assert lines[:12] == lines[12:]
+    assert [line["m"] for line in lines[:3]] == [
+        "order placed",
+        "order %s placed",
+        "order <..> placed",
+    ]
+    assert sum("x" in line for line in lines) == 6
+
+
+ONLOOKERS = {
+    "a handler": "log.addHandler(Kept())",
+    "a handler of the parent": "logging.getLogger('shop').addHandler(Kept())",
+    "a handler of the root": "logging.root.addHandler(Kept())",
+    "a filter of the logger": "log.addFilter(lambda record: seen.append(record.msg) or True)",
+    "a filter of the handler": "logging.root.handlers[0].addFilter(\n"
+    "    lambda record: seen.append(record.msg) or True)",
+    "a factory": """
+class Own(logging.LogRecord):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        seen.append(self.msg)
+logging.setLogRecordFactory(Own)
+""",
+    "who replaced callHandlers": """
+before = logging.Logger.callHandlers
+def watched(self, record):
+    seen.append(record.msg)
+    return before(self, record)
+logging.Logger.callHandlers = watched
+""",
+    "who replaced callHandlers before us": """
+import importlib
+before = logging.Logger.callHandlers
+def watched(self, record):
+    seen.append(record.msg)
+    return before(self, record)
+logging.Logger.callHandlers = watched
+for name in [name for name in sys.modules if name.startswith("indelible.logs")]:
+    del sys.modules[name]
+log.__class__ = logging.Logger
+logging.root.__class__ = logging.RootLogger
+logging.setLoggerClass(logging.Logger)
+from indelible import logs
+logs.configure()
+assert type(log).__name__ == "SafeLogger"
+""",
+    "a kind of logger": """
+class Own(logging.getLoggerClass()):
+    def handle(self, record):
+        seen.append(record.msg)
+        super().handle(record)
+log.__class__ = Own
+""",
+    "a kind of safe handler": """
+class Own(logs.Handler):
+    def emit(self, record):
+        seen.append(record.msg)
+        super().emit(record)
+logging.root.handlers[:] = [Own()]
+""",
+}
+
+
+@pytest.mark.parametrize("who", ONLOOKERS)
+def test_nobody_who_looks_on_misses_a_record(who: str) -> None:
+    """Handlers and filters wherever they are, factories, and who replaced a part of `logging`."""
+    found = run(
+        f"""
+seen = []
+class Kept(logging.Handler):
+    def emit(self, record):
+        seen.append(record.msg)
+log.info("before")
+seen.clear()
+{ONLOOKERS[who]}
+log.info("order placed")
+print(seen)
+assert seen == ["order placed"], seen
+""",
+        configured=DIRECT,
+    )
+
+    assert found.status == 0
+    assert found.messages == ["before", "order placed"]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "logging.root.handlers[0].setLevel(logging.ERROR)",
+        "log.setLevel(logging.ERROR)",
+        "logging.disable(logging.INFO)",
+        "log.disabled = True",
+        "log.propagate = False; log.addHandler(logging.NullHandler())",
+        "logging.getLogger('shop').propagate = False; log.addHandler(logging.NullHandler())",
+    ],
+)
+def test_what_is_switched_off_is_off(how: str) -> None:
+    """Levels, `disable`, `disabled` and `propagate` hold as ever."""
+    found = run(f"log.info('before')\n{how}\nlog.info('not said')", configured=DIRECT)
+
+    assert (found.status, found.messages) == (0, ["before"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from indelible.logs.frames import MAX_LINE_BYTES
-from tests.logs.programs import CONFIGURED, run, said, started
+from tests.logs.programs import CONFIGURED, KEYS, run, said, started
 
 COUNT = 1990
 LOG_THEM = f"""
@@ -340,3 +340,28 @@ def test_the_keys_are_nowhere_to_be_found() -> None:
     )
 
     assert found.messages == ["ok"]
+
+
+def test_a_key_file_closes_what_the_tee_handed_over(tmp_path: Path) -> None:
+    """Where the owner names a key file, the descriptor that a tee left open is closed; a file that
+    something else opened under its number isn't."""
+    key = tmp_path / "log.key"
+    key.write_bytes(KEYS.encode())
+    key.chmod(0o600)
+    code = f"""
+import os
+from indelible import logs
+fd = int(os.environ["INDELIBLE_LOG_KEY_FD"])
+os.fstat(fd)
+logs.configure(key_file={str(key)!r})
+try:
+    os.fstat(fd)
+except OSError:
+    logs.audit("log.checked")
+os.dup2(os.open({str(key)!r}, os.O_RDONLY), fd)
+logs.configure(key_file={str(key)!r})
+os.fstat(fd)
+"""
+    found = run(code, configured="")
+
+    assert (found.status, [event["action"] for event in found.events]) == (0, ["log.checked"])

@@ -19,9 +19,10 @@ import pytest
 
 from indelible.errors import DeliveryError
 from indelible.events.model import Event
+from indelible.logs.following import MAX_REMEMBERED
 from indelible.logs.frames import LineReader, StreamId, StreamKeys
 from indelible.logs.insisting import Insisting
-from indelible.logs.keys import LogKeys
+from indelible.logs.keys import LogKeys, read_key_file
 from indelible.logs.teeing import Tee
 from indelible.trail import Trail
 
@@ -486,3 +487,40 @@ def test_a_trail_may_keep_events_without_a_tee(site: Site) -> None:
 
     assert [event.action for event in site.events("user.*")] == ["user.logged_in"]
     assert b"user" not in result.stderr
+
+
+def test_a_replay_after_forgetting(site: Site) -> None:
+    """A key that thousands of processes wrote with: how far each was read is kept for so many only,
+    and what the oldest of them said is a replay all the same, to this tee and to a later one."""
+    key = site.directory / "log.key"
+    subprocess.run([INDELIBLE, "tee", "--make-key", str(key)], check=True, capture_output=True)
+    master = read_key_file(key).master
+    event = '{"v":1,"c":"A","e":{"action":"user.came","kind":"event"}'
+
+    def stream(number: int) -> bytes:
+        keys = StreamKeys(master, StreamId(f"{0x6B0D7D90 + number // 2:08x}{number:08x}"))
+        said = ("A", event) if number < 20 else ("L", '{"v":1,"c":"L","m":"came"')
+        return keys.seal(*said, 1) + keys.seal("C", '{"v":1,"c":"C","is":"end"', 2)
+
+    def tee(written: bytes) -> None:
+        command = [INDELIBLE, "tee", "--stdin", "--key-file", str(key)]
+        subprocess.run(
+            command, input=written, cwd=site.directory, check=True, capture_output=True, timeout=120
+        )
+
+    def replayed() -> int:
+        found = site.events("log.replayed", system=True)
+        return sum(int(str((event.details or {})["count"])) for event in found)
+
+    oldest = b"".join(stream(number) for number in range(20))
+    count = MAX_REMEMBERED + 100
+    tee(oldest + b"".join(stream(number) for number in range(20, count)) + oldest)
+    tee(oldest)
+
+    (seen,) = site.directory.glob("*.journals/log-*.seen")
+    assert seen.stat().st_size < 64 * MAX_REMEMBERED
+    assert len(site.events("user.came")) == 20
+    assert replayed() == 80
+    tee(b"".join(stream(number) for number in range(count, count + 20)) + stream(count - 1))
+    assert len(json.loads(seen.read_bytes())["read"]["streams"]) <= MAX_REMEMBERED
+    assert replayed() == 82

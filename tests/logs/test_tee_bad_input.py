@@ -61,10 +61,11 @@ def test_keys_that_something_closed(site: Site, set_up: str) -> None:
         ("fields={'a': 'pseudonim'}", "expected the field 'a' as one of public, pseudonym, sealed"),
         ("undeclared='show'", "expected undeclared as withhold or scrub, got 'show'"),
         ("seal_to='no key'", "expected the sealing key as 32 bytes in base64"),
+        ("fields={'a': 'sealed'}", "expected seal_to, the public key that seals, as the field 'a'"),
         ("key_file='none.key'", "expected log keys in none.key, got No such file"),
         ("key_file='indelible.toml'", "expected indelible.toml to be readable by its owner only"),
     ],
-    ids=["type", "undeclared", "key", "no-file", "mode"],
+    ids=["type", "undeclared", "key", "no-key", "no-file", "mode"],
 )
 def test_a_setting_that_is_none(site: Site, settings: str, told: str) -> None:
     """An unknown type of a field, or a choice there isn't: an error at set-up that names it."""

@@ -16,14 +16,15 @@ from indelible.policy.load import policy_for_url
 from indelible.trail import Trail
 from indelible.transport.delivery import Remark
 
-_TEMPLATE = """\
+_TRAIL = """\
 # What Indelible captures, and where it keeps it. Unknown keys are errors.
 # Every key: docs/reference/configuration.md
 
 [trail]
 url = "sqlite:///trail.db"        # a file of its own, never the application's database
 origin = {origin}
-
+"""
+_DATABASE = """
 [database]
 url = {database}
 
@@ -42,6 +43,14 @@ baseline = "full"                 # full | keys
 # subject = "customer_id -> customer"
 # without_values = ["notes"]       # only that it changed
 """
+_LOGS = """
+[logs]
+allowed = []                      # classes and kinds that `indelible scan` may find: ["ip"]
+
+# No database is captured. One is where it is named:
+# [database]
+# url = "sqlite:///app.db"
+"""
 
 
 @click.command("init")
@@ -49,10 +58,9 @@ baseline = "full"                 # full | keys
 @click.option(
     "--database",
     metavar="FILE",
-    default="app.db",
-    show_default=True,
-    help="The application's SQLite database.",
+    help="The application's SQLite database.  [default: app.db]",
 )
+@click.option("--logs", is_flag=True, help="No database: for who only logs.")
 @click.option(
     "--continue",
     "old",
@@ -76,7 +84,8 @@ baseline = "full"                 # full | keys
 )
 def command(
     config: Path,
-    database: str,
+    database: str | None,
+    logs: bool,
     old: Path | None,
     checkpoints: tuple[Path, ...],
     origin: str | None,
@@ -90,9 +99,14 @@ def command(
     """
     if checkpoints and old is None:
         raise ConfigurationError("expected --continue FILE beside --checkpoint")
+    if logs and database is not None:
+        raise click.UsageError("expected either --logs or --database")
     if not config.exists():
-        origin = origin or f"localhost/{secrets.token_hex(6)}"
-        text = _TEMPLATE.format(origin=_quoted(origin), database=_quoted(f"sqlite:///{database}"))
+        text = _TRAIL.format(origin=_quoted(origin or f"localhost/{secrets.token_hex(6)}"))
+        if logs:
+            text += _LOGS
+        else:
+            text += _DATABASE.format(database=_quoted(f"sqlite:///{database or 'app.db'}"))
         try:
             with config.open("x", encoding="utf-8") as file:
                 file.write(text)

@@ -75,12 +75,17 @@ def _print(trail: Trail, drifts: list[str], witnessing: WitnessingLook) -> None:
     )
     for text in drifts:
         out.print(f"not captured as it should be: {text}: run `indelible install`", style="bold")
-    if trail.policy.server is None:
+    if trail.policy.server is not None:
+        _print_server(trail, trail.policy.server, out)
+    elif trail.policy.database is not None:
         out.print(
             "unseen on SQLite: blobopen, virtual tables, direct edits of the file", style="dim"
         )
     else:
-        _print_server(trail, trail.policy.server, out)
+        out.print(
+            "no database is watched, as [database] names none: here is what was logged or recorded",
+            style="dim",
+        )
     print_table(
         out,
         ("index", "time (UTC)", "noticed", ""),

@@ -58,6 +58,9 @@ class Position(msgspec.Struct):
     asked_at: float = 0.0
 
 
+_decode: Final = msgspec.json.Decoder(Position).decode
+
+
 class PositionFile:
     """The position of all streams of one key, held by one tee at a time."""
 
@@ -69,7 +72,7 @@ class PositionFile:
         self._path = directory / f"log-{name}.seen"
         self._lock = _locked(self._path.with_suffix(".lock"))
         try:
-            self.position = msgspec.json.decode(self._path.read_bytes(), type=Position)
+            self.position = _decode(self._path.read_bytes())
         except FileNotFoundError:
             self.position = Position(asked_at=time.time())
         except (OSError, msgspec.MsgspecError):

@@ -14,12 +14,14 @@ from typing import Any, Unpack
 
 from indelible.events.explicit import ExplicitArguments
 from indelible.logs.fields import Pseudonym, Public, Sealed, Secret
+from indelible.logs.formatter import SafeFormatter, check_layout
 from indelible.logs.handler import AUDIT, SafeHandler
-from indelible.logs.setup import configure, current, dict_config, is_configured
+from indelible.logs.setup import configure, current, dict_config, is_configured, make_lines
 from indelible.logs.stream import Stuck
 
 __all__ = [
     "AUDIT",
+    "Formatter",
     "Handler",
     "Pseudonym",
     "Public",
@@ -55,3 +57,21 @@ class Handler(SafeHandler):
             configure(root=False, **settings)
         running = current()
         super().__init__(running.lines, running.stream, running.auditor)
+
+
+class Formatter(SafeFormatter):
+    """The formatter for `logging.config.dictConfig`: `{"()": "indelible.logs.Formatter"}`.
+
+    For handlers of any kind that write text. Beside `()` may stand `fields`, `undeclared`,
+    `seal_to`, `key_file` and `scrub`, as `configure` takes them; without any, what `configure` was
+    given holds here, too. Nothing else is configured: loggers stay as they are, uncaught exceptions
+    have no hook, and `audit` has no way out. `fmt` and `datefmt` are for who calls it as a
+    `logging.Formatter`: they must be None. Raises `ConfigurationError`.
+    """
+
+    def __init__(
+        self, fmt: None = None, datefmt: None = None, style: str = "%", **settings: Any
+    ) -> None:
+        check_layout(fmt, datefmt)
+        shares = not settings and is_configured()
+        super().__init__(current().lines if shares else make_lines(**settings))

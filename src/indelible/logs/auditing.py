@@ -34,8 +34,13 @@ class Auditor:
         elif self._stream.is_signed:
             self._stream.write("A", f'{{"v":1,"c":"A","e":{_ascii(draft)}')
         else:
-            # A stream that nobody tees is an application log: no more than that it happened.
-            self._stream.write("A", f'{{"v":1,"c":"A","unkept":{ascii_json(action)}')
+            self._stream.write("A", unkept_body(action))
+
+
+def unkept_body(action: str) -> str:
+    """What a stream that nobody tees has of an event, without the closing brace: it is an
+    application log, so no more than that it happened."""
+    return f'{{"v":1,"c":"A","unkept":{ascii_json(action)}'
 
 
 def _ascii(draft: bytes) -> str:

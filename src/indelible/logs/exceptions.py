@@ -9,7 +9,7 @@ import functools
 import re
 import secrets
 from collections.abc import Callable
-from types import CodeType, TracebackType
+from types import FrameType, TracebackType
 from typing import Final
 
 from indelible.logs.encoding import Json, letters
@@ -39,11 +39,11 @@ class ExceptionShower:
     def shown(self, error: BaseException, depth: int = _MAX_CHAIN) -> dict[str, Json]:
         """`{"type", "id", "frames": ["module:function:line", …], "message", "cause"}`; the frame
         where it was raised comes last."""
-        frames, codes = _frames(error.__traceback__)
+        shown, frames = _frames(error.__traceback__)
         said: dict[str, Json] = {"type": _type_name(type(error)), "id": self._new_id()}
-        if frames:
-            said["frames"] = frames
-        message = self._message(error, codes)
+        if shown:
+            said["frames"] = shown
+        message = self._message(error, frames)
         if message:
             said["message"] = message
         if depth:
@@ -55,25 +55,25 @@ class ExceptionShower:
                 said["exceptions"] = [self.shown(each, depth - 1) for each in grouped]
         return said
 
-    def _message(self, error: BaseException, codes: list[CodeType]) -> str:
+    def _message(self, error: BaseException, frames: list[FrameType]) -> str:
         arguments = BaseException.args.__get__(error)  # type: ignore[attr-defined]
         for argument in arguments[:1]:
             if type(argument) is str:
-                return self._scrub(self._literals.visible(argument[:_MAX_MESSAGE], codes))
+                return self._scrub(self._literals.of(frames).visible(argument[:_MAX_MESSAGE]))
         return ""
 
 
-def _frames(traceback: TracebackType | None) -> tuple[list[Json], list[CodeType]]:
-    frames: list[Json] = []
-    codes: list[CodeType] = []
+def _frames(traceback: TracebackType | None) -> tuple[list[Json], list[FrameType]]:
+    shown: list[Json] = []
+    frames: list[FrameType] = []
     while traceback is not None:
         frame = traceback.tb_frame
-        codes.append(frame.f_code)
-        frames.append(
+        frames.append(frame)
+        shown.append(
             f"{module_of(frame.f_globals)}:{_name(frame.f_code.co_name)}:{traceback.tb_lineno}"
         )
         traceback = traceback.tb_next
-    return frames[-MAX_FRAMES:], codes[-MAX_FRAMES:]
+    return shown[-MAX_FRAMES:], frames[-MAX_FRAMES:]
 
 
 def module_of(scope: dict[str, object]) -> str:

@@ -185,25 +185,29 @@ class Judge:
         parts: list[str] = []
         known = self._known
         withholds = self._scrub is None
-        for name, value in given.items():
+        items = given.items()
+        for name, value in items if len(given) <= MAX_ITEMS else itertools.islice(items, MAX_ITEMS):
             rule = known.get(name) if type(name) is str else _Rule(name, self._rules)
             if rule is None:
                 rule = self._rule(name, is_name)
             # First what nearly every field is.
-            if type(value) is str and rule.is_withheld and withholds:
-                size = len(value)
-                parts.append(rule.json + _STRINGS[size if size < _LONG else _LONG])
-            elif type(value) is int and rule.is_number and -_LARGE < value < _LARGE:
-                parts.append(f"{rule.json}{value}")
-            elif type(value) is str and len(value) <= 64 and (shown := rule.words.get(value)):
-                parts.append(shown)
-            elif type(value) is float and rule.is_number and -math.inf < value < math.inf:
+            if type(value) is str:
+                if rule.is_withheld and withholds:
+                    size = len(value)
+                    parts.append(rule.json + _STRINGS[size if size < _LONG else _LONG])
+                elif len(value) <= 64 and (shown := rule.words.get(value)):
+                    parts.append(shown)
+                else:
+                    parts.append(self._named(rule, value))
+            elif rule.is_number and (
+                (type(value) is int and -_LARGE < value < _LARGE)
+                or (type(value) is float and -math.inf < value < math.inf)
+            ):
                 parts.append(f"{rule.json}{value}")
             else:
                 parts.append(self._named(rule, value))
-            if len(parts) >= MAX_ITEMS:
-                parts.append(f'"_more":"{size_text(len(given) - MAX_ITEMS)}"')
-                break
+        if len(given) > MAX_ITEMS:
+            parts.append(f'"_more":"{size_text(len(given) - MAX_ITEMS)}"')
         return f"{{{','.join(parts)}}}"
 
     def arguments(self, given: Sequence[object]) -> str:

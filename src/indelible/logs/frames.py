@@ -32,6 +32,7 @@ TRAILER_BYTES: Final = len(',"_m":"') + 16 + 1 + 12 + 1 + 32 + len('"}\n')
 KEY_BYTES: Final = 32
 
 _TRAILER_LENGTH: Final = TRAILER_BYTES - len("\n")
+_MAX_KEYS: Final = 8_192
 _MAC_LENGTH: Final = 32 + len('"}')
 _START: Final = b'{"v":1,"c":"'
 _CLASS_AT: Final = len(_START)
@@ -93,7 +94,7 @@ class StreamKeys:
         if len(master) != KEY_BYTES:
             raise LogFrameError(f"expected a key of {KEY_BYTES} bytes, got {len(master)}")
         self.stream = stream
-        self._name = f',"_m":"{stream}.'
+        self._name = f',"_m":"{stream}.'.encode()
         self._keys: dict[LineClass, Mac] = {
             each: Mac(hmac.digest(master, f"indelible log v1|{each}|{stream}".encode(), "sha256"))
             for each in _CLASSES.values()
@@ -102,8 +103,8 @@ class StreamKeys:
     def seal(self, line_class: LineClass, body: str, seq: int) -> bytes:
         """The whole line: `body` is a JSON object in ASCII that begins with `{"v":1,"c":`, without
         its closing brace."""
-        signed = f"{body}{self._name}{seq:012d}.".encode()
-        return b'%b%b"}\n' % (signed, self._keys[line_class].of(signed).encode())
+        signed = b"%b%b%012d." % (body.encode(), self._name, seq)
+        return signed + self._keys[line_class].of(signed).encode() + b'"}\n'
 
     def holds(self, line_class: LineClass, signed: bytes, mac: bytes) -> bool:
         """Whether `mac` is that of what stands before it."""
@@ -152,6 +153,9 @@ class LineReader:
             keys = StreamKeys(self._master, StreamId(name.decode()))
         if not keys.holds(line_class, line[:-_MAC_LENGTH], mac):
             return None
-        # Only now: a stranger's lines make us keep nothing.
+        # Only now: a stranger's lines make us keep nothing. What is played again may be of any
+        # number of streams; whose keys are gone, they are worked out anew.
+        if len(self._streams) >= _MAX_KEYS:
+            self._streams.clear()
         self._streams[name] = keys
         return Frame(line_class, keys.stream, int(seq), line[:-_TRAILER_LENGTH])

@@ -23,6 +23,7 @@ from indelible.logs.frames import KEY_BYTES
 
 FD_VARIABLE: Final = "INDELIBLE_LOG_KEY_FD"
 _MAX_BYTES: Final = 4_096
+_NAME: Final = "indelible-log-keys"
 
 
 class LogKeys(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -70,7 +71,7 @@ _decode: Final = msgspec.json.Decoder(LogKeys).decode
 
 def hand_over(keys: LogKeys) -> int:
     """A descriptor from which a child that inherits it can read the keys, in memory only."""
-    fd = os.memfd_create("indelible-log-keys", os.MFD_CLOEXEC)
+    fd = os.memfd_create(_NAME, os.MFD_CLOEXEC)
     os.write(fd, keys.encode())
     return fd
 
@@ -103,6 +104,16 @@ def keys_from_environment(environment: Mapping[str, str] = os.environ) -> LogKey
     keys = LogKeys.decode(text, f"descriptor {fd}")
     os.close(fd)
     return keys
+
+
+def close_handed_keys(environment: Mapping[str, str] = os.environ) -> None:
+    """For who has keys of its own: close the descriptor with those that a tee handed over, so that
+    what this process starts doesn't inherit it. Another file under its number is left alone."""
+    number = environment.get(FD_VARIABLE, "")
+    with contextlib.suppress(OSError, ValueError):
+        file = Path(f"/proc/self/fd/{int(number)}").readlink()
+        if str(file).startswith(f"/memfd:{_NAME} "):
+            os.close(int(number))
 
 
 def read_key_file(path: Path) -> LogKeys:

@@ -17,7 +17,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Final
 
 from indelible.events.codec import format_time
@@ -33,7 +33,6 @@ _MAX_MODULES: Final = 4_096
 _OURS: Final = "indelible.logs."
 _MILLIS: Final = tuple(f"{millis:03d}Z" for millis in range(1_000))
 """More digits of a second would be some code's in a long log."""
-_CALLERS: Final = 4
 _CORRELATION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CORRELATED: Final = ("request", "trace_id", "span_id")
 _ARGUMENTS: Final = {
@@ -106,22 +105,26 @@ class LineMaker:
         if fields:
             line = f'{line},"f":{self._fields(fields, caller)}'
         if error is not None:
-            line = f'{line},"x":{ascii_json(self._shower.shown(error))}'
+            line = f'{line},"x":{self.exception(error)}'
         return line
+
+    def exception(self, error: BaseException) -> str:
+        """What is shown of an exception, as a JSON object."""
+        return ascii_json(self._shower.shown(error))
 
     def _message(self, message: object, caller: FindCaller) -> tuple[object, str, bool]:
         """The message, what is shown of it, and whether its arguments are shown beside it."""
         if type(message) is not str:
             return message, '"m":"<object>"', True
-        codes = _codes(caller())
+        written = self._literals.of_caller(caller())
         text = message[:_MAX_MESSAGE]
-        if self._literals.is_literal(message, codes):
+        if written.is_literal(message):
             if len(self._templates) >= _MAX_TEMPLATES:
                 self._templates.clear()
             # Kept with what it is of, so that no other object gets its id.
             made = self._templates[id(message)] = (message, f'"m":{ascii_json(text)}', True)
             return made
-        return message, self._dynamic(self._literals.visible(text, codes)), False
+        return message, self._dynamic(written.visible(text)), False
 
     def _shown_dynamic(self, visible: str) -> str:
         return f'"m":{ascii_json(self._scrub(visible))},"dyn":true'
@@ -138,7 +141,7 @@ class LineMaker:
 
     def _fields(self, given: Mapping[str, object], caller: FindCaller) -> str:
         def is_name(name: str) -> bool:
-            return any(self._literals.has(name, code) for code in _codes(caller()))
+            return self._literals.of_caller(caller()).has(name)
 
         return self._judge.fields(given, is_name)
 
@@ -175,8 +178,10 @@ class CallerFinder:
         self._packages = packages
         self._is_inside: dict[str, bool] = {}
 
-    def __call__(self) -> FrameType | None:
-        frame: FrameType | None = sys._getframe(1)
+    def __call__(self, frame: FrameType | None = None) -> FrameType | None:
+        """From `frame` on outwards; without, from whoever asks."""
+        if frame is None:
+            frame = sys._getframe(1)
         known = self._is_inside
         while frame is not None:
             name = frame.f_globals.get("__name__")
@@ -197,12 +202,3 @@ class CallerFinder:
         found = package in self._packages or module.startswith(_OURS)
         self._is_inside[module] = found
         return found
-
-
-def _codes(caller: FrameType | None) -> list[CodeType]:
-    """The code of the caller and of some that called it: a wrapper passes its caller's message."""
-    codes: list[CodeType] = []
-    while caller is not None and len(codes) < _CALLERS:
-        codes.append(caller.f_code)
-        caller = caller.f_back
-    return codes

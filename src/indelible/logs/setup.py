@@ -14,11 +14,18 @@ import msgspec
 
 from indelible.errors import ConfigurationError
 from indelible.logs.auditing import Auditor, Keeper
+from indelible.logs.constants import ModuleConstants
 from indelible.logs.exceptions import ExceptionShower
 from indelible.logs.fields import FieldRules, Judge, Pseudonyms
 from indelible.logs.handler import AUDIT, SafeHandler, SafeLogger, SafeRootLogger
 from indelible.logs.hooks import Hooks
-from indelible.logs.keys import LogKeys, keys_from_environment, name_of_pipe, read_key_file
+from indelible.logs.keys import (
+    LogKeys,
+    close_handed_keys,
+    keys_from_environment,
+    name_of_pipe,
+    read_key_file,
+)
 from indelible.logs.lines import LineMaker
 from indelible.logs.literals import Literals
 from indelible.logs.sealing import SealingKey
@@ -36,6 +43,11 @@ class Logging(msgspec.Struct, frozen=True, weakref=True):
     hooks: Hooks
 
 
+_lock = threading.RLock()
+_running: Logging | None = None
+_keys: LogKeys | None = None
+
+
 def make_logging(
     *,
     fd: int = STDERR,
@@ -50,14 +62,10 @@ def make_logging(
     scrub: Callable[[str], str] | None = None,
 ) -> Logging:
     """The parts, wired. Raises `ConfigurationError`."""
-    keys = _handed_keys() if key_file is None else read_key_file(Path(key_file))
+    keys = _keys_of(key_file)
     if keys is not None and key_file is None and fd == STDERR:
         _check_that_the_tee_reads(keys.pipe, fd)
-    if undeclared not in ("withhold", "scrub"):
-        raise ConfigurationError(f"expected undeclared as withhold or scrub, got {undeclared!r}")
-    scrubbed = scrub or default_scrub()
-    pseudonyms = Pseudonyms(*_pseudonym_key(keys))
-    literals = Literals()
+    lines = _lines(keys, fields, undeclared, seal_to, scrub)
     stream = LogStream(
         fd,
         keys.master if keys is not None else None,
@@ -65,19 +73,55 @@ def make_logging(
         application=application,
         audit=audit,
     )
-    judge = Judge(
-        FieldRules.of(fields or {}),
-        pseudonyms,
-        sealing=SealingKey(seal_to) if seal_to is not None else None,
-        scrub=scrubbed if undeclared == "scrub" else None,
-    )
-    lines = LineMaker(judge, pseudonyms, ExceptionShower(literals, scrubbed), literals, scrubbed)
     return Logging(stream, lines, Auditor(stream, keeper), Hooks(lines, stream))
 
 
-_lock = threading.RLock()
-_running: Logging | None = None
-_keys: LogKeys | None = None
+def make_lines(
+    *,
+    fields: Mapping[str, str] | None = None,
+    undeclared: Literal["withhold", "scrub"] = "withhold",
+    seal_to: str | None = None,
+    key_file: str | Path | None = None,
+    scrub: Callable[[str], str] | None = None,
+) -> LineMaker:
+    """What makes lines, without a stream. Raises `ConfigurationError`."""
+    with _lock:
+        return _lines(_keys_of(key_file), fields, undeclared, seal_to, scrub)
+
+
+def _lines(
+    keys: LogKeys | None,
+    fields: Mapping[str, str] | None,
+    undeclared: str,
+    seal_to: str | None,
+    scrub: Callable[[str], str] | None,
+) -> LineMaker:
+    if undeclared not in ("withhold", "scrub"):
+        raise ConfigurationError(f"expected undeclared as withhold or scrub, got {undeclared!r}")
+    scrubbed = scrub or default_scrub()
+    made = keys or LogKeys.new()
+    pseudonyms = Pseudonyms(made.pseudonym, made.pseudonym_id)
+    literals = Literals(ModuleConstants(scrubbed).named_by)
+    judge = Judge(
+        FieldRules.of(fields or {}),
+        pseudonyms,
+        sealing=_sealing(fields or {}, seal_to),
+        scrub=scrubbed if undeclared == "scrub" else None,
+    )
+    return LineMaker(judge, pseudonyms, ExceptionShower(literals, scrubbed), literals, scrubbed)
+
+
+def _sealing(fields: Mapping[str, str], seal_to: str | None) -> SealingKey | None:
+    if seal_to is not None:
+        return SealingKey(seal_to)
+    for name, kind in fields.items():
+        if kind == "sealed":
+            raise ConfigurationError(
+                f"expected seal_to, the public key that seals, as the field {name!r} is sealed, "
+                "got none: indelible.logs.sealing.new_sealing_key() makes a private and a public "
+                "key; the private one stays away from the application"
+            )
+    return None
 
 
 def configure(
@@ -175,6 +219,13 @@ def _let_loggers_audit() -> None:
             logger.__class__ = SafeRootLogger
 
 
+def _keys_of(key_file: str | Path | None) -> LogKeys | None:
+    if key_file is None:
+        return _handed_keys()
+    close_handed_keys()
+    return read_key_file(Path(key_file))
+
+
 def _handed_keys() -> LogKeys | None:
     """The tee's keys; read once, as the descriptor is closed then."""
     global _keys
@@ -191,11 +242,6 @@ def _check_that_the_tee_reads(pipe: str, fd: int) -> None:
             "expected stderr to be the tee's pipe, got something else: gunicorn's capture_output "
             "or daemon, or `2>` turned it; `indelible tee --to-file` is for that"
         )
-
-
-def _pseudonym_key(keys: LogKeys | None) -> tuple[bytes, str]:
-    made = keys or LogKeys.new()
-    return made.pseudonym, made.pseudonym_id
 
 
 def default_scrub() -> Callable[[str], str]:

@@ -61,7 +61,6 @@ class LogStream:
     _closing: threading.Event
     _is_writing: bool
     _deferred: deque[tuple[LineClass, str]]
-    _stream: StreamId
     _keys: StreamKeys | None
     _seq: int
     _lost: int
@@ -94,11 +93,6 @@ class LogStream:
     def is_signed(self) -> bool:
         return self._master is not None
 
-    @property
-    def stream(self) -> StreamId:
-        """The name of this process's stream."""
-        return self._stream
-
     def write(self, line_class: LineClass, body: str) -> bool:
         """Write one record: `body` is its JSON object without the closing brace. Whether it was
         written; raises `DeliveryError` only where the owner chose `raise`, or for an audit event
@@ -111,6 +105,8 @@ class LogStream:
                 return True
             self._is_writing = True
             try:
+                if self._has_begun and len(body) <= _MAX_BODY:  # as nearly all
+                    return self._write_line(line_class, body)
                 return self._write_record(line_class, body)
             finally:
                 try:
@@ -126,18 +122,17 @@ class LogStream:
             if self._has_begun:
                 self.write("C", _said("end"))
             self._closing.set()
-            self._name()
+            self._renew()
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
         self._closing = threading.Event()
         self._is_writing = False
         self._deferred = deque()
-        self._name()
+        self._renew()
 
-    def _name(self) -> None:
-        self._stream = StreamId(f"{int(self._clock()):08x}{secrets.token_hex(4)}")
-        self._keys = StreamKeys(self._master, self._stream) if self._master else None
+    def _renew(self) -> None:
+        self._keys = None
         self._seq = 0
         self._lost = 0
         self._has_begun = False
@@ -145,7 +140,11 @@ class LogStream:
     # -- lines; below, `_lock` is held ----------------------------------------------------------
 
     def _write_record(self, line_class: LineClass, body: str) -> bool:
-        if not self._has_begun and self._keys is not None:
+        if not self._has_begun and self._master is not None:
+            # Named now, not when the process began: a name that is older than many streams that are
+            # over is taken for one of theirs.
+            name = StreamId(f"{int(self._clock()):08x}{secrets.token_hex(4)}")
+            self._keys = StreamKeys(self._master, name)
             self._has_begun = True
             self._write_line("C", _said("begin", pid=os.getpid(), service=self._service))
             self._start_heart()

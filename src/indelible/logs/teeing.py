@@ -74,12 +74,14 @@ class Counts(msgspec.Struct):
 class ReadSoFar(msgspec.Struct):
     """What a tee has to know of what was read before it, to go on at that place.
 
-    `pieces` are those of records that weren't whole yet. `kept` names the lines behind this place
+    Streams that began no later than `forgotten` and aren't among `streams` were forgotten. `pieces`
+    are those of records that weren't whole yet. `kept` names the lines behind this place
     whose events are in the trail all the same, with their ids: a tee was killed before it could say
     how far it had come. They will come again, and aren't kept again.
     """
 
     streams: dict[StreamId, StreamPosition] = msgspec.field(default_factory=dict)
+    forgotten: str = ""
     pieces: dict[StreamId, list[str]] = msgspec.field(default_factory=dict)
     kept: dict[str, str] = msgspec.field(default_factory=dict)
 
@@ -101,7 +103,7 @@ class Tee:
         tee stopped."""
         before = before or ReadSoFar()
         self._reader = reader
-        self._following = Following(before.streams)
+        self._following = Following(before.streams, before.forgotten)
         self._kept_before = before.kept
         self._kept = kept
         self._notice = notice
@@ -147,6 +149,7 @@ class Tee:
         self._pieces.clear()
         for each in self._following.unended():
             self._irregular_in(each)
+        self._forget()
         self._say_noticed()
         self._kept.sync()
 
@@ -154,6 +157,7 @@ class Tee:
         """Notice streams of which nothing came since this was last called."""
         for each in self._following.silent():
             self._irregular_in(each)
+        self._forget()
 
     @property
     def unread(self) -> int:
@@ -173,10 +177,11 @@ class Tee:
         for line, log_id in self._kept_before.items():
             name, _, seq = line.partition(".")
             stream = streams.get(StreamId(name))
-            if stream is None or stream.seq < int(seq):
+            is_unread = stream is None or stream.seq < int(seq)
+            if is_unread and not self._following.is_forgotten(StreamId(name)):
                 kept[line] = log_id
         self._kept_before = kept
-        return ReadSoFar(streams, self._pieces, kept)
+        return ReadSoFar(streams, self._following.forgotten, self._pieces, kept)
 
     def _take(self, line: bytes) -> None:
         for found in self._pieced(line):
@@ -223,6 +228,13 @@ class Tee:
             self._reader.forget(frame.stream)
             if self._pieces.pop(frame.stream, None) is not None:
                 self._irregular("torn", stream=frame.stream)
+            self._forget()
+
+    def _forget(self) -> None:
+        for stream in self._following.forget():
+            self._reader.forget(stream)
+            if self._pieces.pop(stream, None) is not None:
+                self._irregular("torn", stream=stream)
 
     def _part(self, frame: Frame, said: _Parted) -> None:
         number, of, first = said.part or (0, 0, 0)
