@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast
 
 from indelible.actions import Declared, Unacknowledged, decorator
 from indelible.capture.recording import context_of, is_async
-from indelible.errors import CaptureError, DeliveryError, ReversalError, UnacknowledgedError
+from indelible.errors import (
+    CaptureError,
+    ConfigurationError,
+    DeliveryError,
+    ReversalError,
+    UnacknowledgedError,
+)
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
 from indelible.events.decisions import Decision, DecisionTarget, decision_event
@@ -66,6 +72,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _POLL_S: Final = 0.02
+_ACK_POLL_S: Final = 0.005
 _DELIVERED_S: Final = 0.5
 _MAX_QUESTION: Final = 2_000
 _CARRIED_S: Final = 60.0
@@ -345,29 +352,35 @@ class Trail(Questions):
 
     def ack_of(self, event_id: str) -> Ack:
         """How far the trail has come with the event that `record` gave this id of."""
-        return ack_of(self._store, event_id)
+        return ack_of(self._store, event_id, self._trust)
 
     def await_ack(self, event_id: str, ack: Ack, *, timeout_s: float = 1.0) -> None:
         """Return when the event that `record` gave this id of is as safe as `ack`.
 
         Whichever process relays brings it there. Raises `UnacknowledgedError` where it isn't within
-        `timeout_s`, and `DeliveryError` where it can't even be written to disk. A disk that hangs
-        is waited for.
+        `timeout_s`, `ConfigurationError` for `WITNESSED` where the trust policy has no quorum, and
+        `DeliveryError` where it can't even be written to disk. A disk that hangs is waited for.
         """
+        if ack is Ack.WITNESSED and (self._trust is None or self._trust.quorum is None):
+            raise ConfigurationError(
+                "expected [witness] policy to name a file with a quorum: without one nothing is "
+                "ever witnessed"
+            )
         deadline = time.monotonic() + timeout_s
         self._journal.sync()
         reached = Ack.RECEIVED
-        while ack > reached and (reached := ack_of(self._store, event_id)) < ack:
+        while ack > reached and (reached := self.ack_of(event_id)) < ack:
             remaining_s = deadline - time.monotonic()
             if remaining_s <= 0:
                 raise UnacknowledgedError(
                     f"expected {event_id} to be {ack.name.lower()} within {timeout_s:g} s, it is "
                     f"{reached.name.lower()}: is the application or `indelible relay` running?"
                 )
-            with contextlib.suppress(DeliveryError):
-                if self._leader.flush(remaining_s):
-                    continue
-            time.sleep(_POLL_S)
+            if reached < Ack.CHECKPOINTED:
+                with contextlib.suppress(DeliveryError):
+                    if self._leader.flush(remaining_s) and self.ack_of(event_id) > reached:
+                        continue
+            time.sleep(_ACK_POLL_S)
 
     def decide(
         self,

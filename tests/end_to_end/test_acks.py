@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from indelible import Actor, Target, Trail, acting_as
-from indelible.errors import DeliveryError, UnacknowledgedError
+from indelible.errors import ConfigurationError, DeliveryError, UnacknowledgedError
 from indelible.integrity.acks import Ack
 from indelible.testing import in_memory_trail
 
@@ -44,12 +44,19 @@ def told(trail: Trail) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("ack", Ack)
+@pytest.mark.parametrize("ack", [Ack.RECEIVED, Ack.SEQUENCED, Ack.CHECKPOINTED])
 def test_an_event_is_as_safe_as_was_waited_for(trail: Trail, ack: Ack) -> None:
     event_id = trail.record("payment.sent")
     assert event_id is not None
     trail.await_ack(event_id, ack, timeout_s=30.0)
     assert trail.ack_of(event_id) >= ack
+
+
+def test_without_witnesses_nothing_is_ever_witnessed(trail: Trail) -> None:
+    event_id = trail.record("payment.sent")
+    assert event_id is not None
+    with pytest.raises(ConfigurationError, match=r"expected \[witness\] policy"):
+        trail.await_ack(event_id, Ack.WITNESSED)
 
 
 def test_acks_only_rise(trail: Trail) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from indelible import Trail
-from indelible.errors import ConfigurationError, DeliveryError
+from indelible.errors import ConfigurationError, DeliveryError, UnacknowledgedError
+from indelible.integrity.acks import Ack
 from indelible.integrity.assurance import load_trust_policy
 from indelible.integrity.faults import (
     CheckpointError,
@@ -120,6 +121,24 @@ def test_an_operator_has_a_trail_witnessed(operated: Operated, two: list[Witness
     assert told["assurance"] == "witnessed by 2 of 2"
     said = checked(two[0])
     assert f"{ORIGIN}   {found.size} " in said
+
+
+def test_an_event_is_witnessed_when_a_quorum_has_cosigned_it(
+    operated: Operated, two: list[WitnessProcess]
+) -> None:
+    """A critical action may wait for that; with one of two dead it isn't done."""
+    done: list[int] = []
+    with operated.open() as trail:
+        event_id = trail.record("payment.sent")
+        assert event_id is not None
+        trail.await_ack(event_id, Ack.WITNESSED, timeout_s=60.0)
+        assert trail.ack_of(event_id) is Ack.WITNESSED
+        assert all(row.size > 0 for row in trail.witnesses())
+        two[1].kill()
+        send = trail.action("payment.send", ack=Ack.WITNESSED, deadline_s=1.0)(done.append)
+        with pytest.raises(UnacknowledgedError, match="it is checkpointed"):
+            send(1)
+    assert done == []
 
 
 def test_a_dead_and_a_silent_witness_hold_nothing_up(tmp_path: Path, start: Start) -> None:

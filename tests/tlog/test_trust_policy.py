@@ -157,6 +157,7 @@ TWO = f"witness a {X1}\nwitness b {Y1}\n"
         ("# a\x00\nquorum none", "line 1: expected no control character"),
         ("sigstore x", "line 1: expected «log"),
     ],
+    ids=lambda value: "with a key" if "+" in value else None,  # keys are new in each process
 )
 def test_what_isn_t_a_policy_is_refused_by_line(text: str, said: str) -> None:
     """Each mistake is named with its line; nothing is guessed."""

@@ -107,7 +107,7 @@ def judge(cosigned: dict[VerifierKey, tuple[Size, int]], trust: TrustPolicy) -> 
     sizes = sorted({size for size, _ in cosigned.values()}, reverse=True)
     for size in sizes:
         keys = [key for key, (least, _) in cosigned.items() if least >= size]
-        if _is_quorum(trust, keys):
+        if is_quorum(trust, keys):
             return _witnessed(cosigned, trust, size, keys, is_quorum=True)
     return _witnessed(cosigned, trust, sizes[-1], list(cosigned), is_quorum=False)
 
@@ -182,7 +182,8 @@ def _check_continued(opened: OpenedCheckpoint, tree: Tree) -> None:
         ) from None
 
 
-def _is_quorum(trust: TrustPolicy, keys: Sequence[VerifierKey]) -> bool:
+def is_quorum(trust: TrustPolicy, keys: Sequence[VerifierKey]) -> bool:
+    """Whether they are as many as the policy asks for."""
     try:
         trust.check_quorum(keys)
     except QuorumError:
