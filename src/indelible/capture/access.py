@@ -15,13 +15,14 @@ from typing import Final, Protocol, TypeVar
 
 from indelible.capture.access_event import AccessStatement, Who, encode_access
 from indelible.capture.access_targets import Named, named_targets, sliced, unnamed_targets
-from indelible.capture.extraction import Row
+from indelible.capture.extraction import Row, rows_beside
 from indelible.capture.hidden_columns import is_as_planned, only_at, visible_places, without_last
 from indelible.capture.integer_access import MAX_IDS, integer_access
 from indelible.capture.statement_parameters import (
     Parameters,
     shown_parameters,
 )
+from indelible.capture.statements.beside import MAX_ROWS_BESIDE
 from indelible.capture.statements.plan import Plan, UnreadableKeyError
 from indelible.events.context import Frame, Scope
 from indelible.events.model import Part
@@ -34,6 +35,7 @@ MAX_BYTES: Final = 48 * 1024
 _MAX_PENDING_ROWS: Final = 512
 _SCHEMA_CHANGED: Final = "the schema changed"
 _NOT_ALL: Final = "rows that hold what others said, of which not all were fetched"
+_TOO_MANY: Final = f"more than {MAX_ROWS_BESIDE:,} rows stand behind it"
 _CONVERTED: Final = "the driver gives something else for its keys"
 
 
@@ -179,6 +181,8 @@ class Access:
         """
         if self.is_over:
             return
+        if self.plan.beside and rows and not self._handed and self._why is None:
+            self._take_beside(rows[0])
         self._handed += len(rows)
         if exhausted and not self._pending:
             # Nearly every result: all of its rows at once.
@@ -225,6 +229,16 @@ class Access:
             self.is_over = True
             self.flush()
             self._writer.open_accesses.pop(self, None)
+
+    def _take_beside(self, first: Row) -> None:
+        """The keys that stand beside the rows: all of them in the `first` one."""
+        try:
+            self.companion_rows = rows_beside(self.plan, first)
+        except UnreadableKeyError:
+            self.give_up_keys(_CONVERTED)
+        else:
+            if any(len(rows) > MAX_ROWS_BESIDE for rows in self.companion_rows):
+                self.give_up_keys(_TOO_MANY)
 
     def _part_only(self) -> None:
         """What is written now isn't all that is handed over."""

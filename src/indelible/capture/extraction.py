@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from indelible.capture.statements import keys
-from indelible.capture.statements.plan import Taken, UnreadableKeyError
+from indelible.capture.statements.plan import Plan, Taken, UnreadableKeyError
 from indelible.events.values import MAX_PLAIN_INT, Id, Native, Value, format_id, to_value
 
 Row = Sequence[Native]
+
+_several: Final = msgspec.json.Decoder(list[list[Any]])
 
 
 class Extracted:
@@ -112,6 +116,28 @@ class Extracted:
         if is_self:
             return list(map(format_id, self.ids))
         return [format_id((value,)) for value in self.subjects if value is not None]
+
+
+def rows_beside(plan: Plan, row: Row) -> list[list[Row]]:
+    """What the first row holds of the plan's companions: the rows of each.
+
+    Raises `UnreadableKeyError`.
+    """
+    end = len(row) - plan.is_stamped
+    return [_rows(found) for found in row[end - plan.beside : end]]
+
+
+def _rows(found: object) -> list[Row]:
+    """The rows that a companion's column holds; none where it is NULL."""
+    if found is None:
+        return []
+    if not isinstance(found, str):
+        raise UnreadableKeyError("expected rows of keys")
+    try:
+        rows: list[Row] = [*_several.decode(found)]
+    except msgspec.DecodeError:
+        raise UnreadableKeyError("expected rows of keys") from None
+    return rows
 
 
 def _raw_keys(taken: Taken, rows: Sequence[Row]) -> Iterable[tuple[Any, ...]]:

@@ -99,7 +99,7 @@ class Rewriting:
                 release = self._runner.hold_snapshot()
             for companion in plan.companions:
                 chosen = parameters
-                if companion.parameters is not None and not isinstance(parameters, Mapping):
+                if plan.goes_by_place and not isinstance(parameters, Mapping):
                     chosen = chosen_parameters(plan, text, parameters, companion.parameters)
                 own = expand(companion.text, [originals[run] for run in companion.runs])
                 found.append(self._runner.query(own, chosen))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Final
 
@@ -15,7 +16,13 @@ _TRIES: Final = 3
 def rewritten(plan: Plan, text: str, in_lists: InLists) -> str:
     """What `plan` makes of `text`."""
     own = plan.text or ""
-    return expand(own, in_lists.runs(text)) if plan.has_runs else own
+    if not plan.has_runs:
+        return own
+    runs = in_lists.runs(text)
+    if plan.placeholders is not None:
+        in_order = list(itertools.accumulate(plan.collapsed, initial=0))
+        runs = tuple(runs[in_order[each]] for each in plan.placeholders if plan.collapsed[each])
+    return expand(own, runs)
 
 
 def settle(

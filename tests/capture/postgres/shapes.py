@@ -307,8 +307,8 @@ SHAPES = [
     Shape(
         "distinct of aggregates",
         "SELECT DISTINCT count(*) FROM invoice GROUP BY billing_country",
-        {"invoice": ""},
-        {"invoice": "statement"},
+        {"invoice": _INVOICES},
+        subjects="SELECT customer_id FROM invoice",
     ),
     Shape(
         "distinct that leaves rows out",
@@ -328,8 +328,94 @@ SHAPES = [
         "union",
         "SELECT last_name FROM customer WHERE customer_id < 4 UNION "
         "SELECT last_name FROM employee WHERE employee_id > 6 ORDER BY 1",
+        {"customer": "VALUES (1), (2), (3)", "employee": "VALUES (7), (8)"},
+        subjects="VALUES (1), (2), (3)",
+    ),
+    Shape(
+        "union over parameters, IN-lists, types, NULLs and a row that is no table's",
+        "SELECT customer_id, country FROM customer WHERE country = :c AND customer_id IN (:a, :b) "
+        "UNION SELECT employee_id, NULL FROM employee WHERE employee_id IN (:d, :e) "
+        "UNION SELECT 1.5, 'x' UNION SELECT invoice_id, billing_country FROM invoice "
+        "WHERE invoice_id = :a ORDER BY 1, 2",
+        {
+            "customer": "VALUES (3), (14)",
+            "employee": "VALUES (1), (2)",
+            "invoice": "SELECT 3",
+        },
+        subjects="SELECT customer_id FROM invoice WHERE invoice_id = 3 UNION VALUES (3), (14)",
+        parameters={"c": "Canada", "a": 3, "b": 14, "d": 1, "e": 2},
+    ),
+    Shape(
+        "union with the same column twice, in another order, with a limit",
+        "SELECT country, country FROM customer UNION SELECT billing_country, 'x' FROM invoice "
+        "WHERE invoice_id < 4 ORDER BY 1 DESC, 2 LIMIT 3",
+        {"customer": _CUSTOMERS, "invoice": f"{_INVOICES} WHERE invoice_id < 4"},
+        {"customer": "superset", "invoice": "superset"},
+    ),
+    Shape(
+        "union that finds nothing",
+        "SELECT last_name FROM customer WHERE customer_id < 0 UNION "
+        "SELECT last_name FROM employee WHERE employee_id < 0",
         {"customer": "", "employee": ""},
-        {"customer": "statement", "employee": "statement"},
+        subjects="",
+    ),
+    Shape(
+        "union of groups and a view, behind a named query, out of a derived table",
+        "WITH c AS (SELECT country AS x, customer_id AS k FROM customer WHERE customer_id < 9) "
+        "SELECT u.x FROM (SELECT x FROM c GROUP BY x HAVING count(*) > 1 UNION "
+        "SELECT first_name FROM canadian WHERE customer_id = 3) AS u ORDER BY 1",
+        {
+            "customer": f"{_CUSTOMERS} WHERE customer_id < 9 AND country IN (SELECT country "
+            "FROM customer WHERE customer_id < 9 GROUP BY 1 HAVING count(*) > 1) UNION SELECT 3"
+        },
+    ),
+    Shape(
+        "except",
+        "SELECT country FROM customer WHERE customer_id < 9 EXCEPT SELECT country FROM employee",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 9 AND country <> 'Canada'"},
+        consulted=("employee",),
+    ),
+    Shape(
+        "except with NULLs and rows of several tables, of text and of uuid",
+        "SELECT DISTINCT state, country FROM customer WHERE customer_id < 20 UNION ALL "
+        "SELECT v, NULL FROM doc WHERE v < 'v2' EXCEPT SELECT v, NULL FROM doc WHERE owner = 1 "
+        "EXCEPT SELECT state, country FROM customer WHERE country = 'USA' ORDER BY 1",
+        {
+            "customer": f"{_CUSTOMERS} WHERE customer_id < 20 AND country <> 'USA'",
+            "doc": "SELECT id FROM doc WHERE v < 'v2' AND owner <> 1",
+        },
+    ),
+    Shape(
+        "except, then union with what was taken out",
+        "SELECT country FROM customer WHERE customer_id < 9 EXCEPT SELECT country FROM employee "
+        "UNION SELECT billing_country FROM invoice WHERE invoice_id = 4 ORDER BY 1",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 9", "invoice": "SELECT 4"},
+        {"customer": "superset", "invoice": "superset"},
+        consulted=("employee",),
+    ),
+    Shape(
+        "intersect",
+        "SELECT country, city FROM customer INTERSECT SELECT country, city FROM employee "
+        "INTERSECT SELECT billing_country, billing_city FROM invoice WHERE total > :t",
+        {
+            "customer": f"{_CUSTOMERS} WHERE city = 'Edmonton'",
+            "employee": "SELECT employee_id FROM employee WHERE city = 'Edmonton'",
+            "invoice": f"{_INVOICES} WHERE billing_city = 'Edmonton' AND total > 1",
+        },
+        parameters={"t": 1},
+    ),
+    Shape(
+        "except that leaves as many rows as there are more",
+        "SELECT country FROM customer WHERE customer_id < 9 EXCEPT ALL "
+        "SELECT country FROM employee ORDER BY 1",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 9"},
+        {"customer": "superset"},
+    ),
+    Shape(
+        "union of what can't be asked again",
+        "SELECT last_name FROM customer WHERE random() < 2 UNION SELECT 'x' ORDER BY 1",
+        {"customer": ""},
+        {"customer": "statement"},
     ),
     Shape(
         "union all",
@@ -364,8 +450,7 @@ SHAPES = [
         "union all of groups",
         "SELECT count(*) FROM customer WHERE customer_id < 4 UNION ALL "
         "SELECT employee_id FROM employee WHERE employee_id = 6 ORDER BY 1",
-        {"customer": "", "employee": ""},
-        {"customer": "statement", "employee": "statement"},
+        {"customer": "VALUES (1), (2), (3)", "employee": "SELECT 6"},
     ),
     Shape(
         "union all that is counted",
@@ -377,8 +462,7 @@ SHAPES = [
         "distinct rows of a named query, in a derived table",
         "WITH c AS (SELECT country AS x FROM customer WHERE customer_id < 4) "
         "SELECT d.x FROM (SELECT DISTINCT x FROM c) AS d ORDER BY 1",
-        {"customer": ""},
-        {"customer": "statement"},
+        {"customer": "VALUES (1), (2), (3)"},
     ),
     Shape(
         "CTE",
@@ -437,8 +521,38 @@ SHAPES = [
     Shape(
         "count over distinct rows",
         "SELECT count(*) FROM (SELECT DISTINCT country FROM customer WHERE customer_id < 9) AS d",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 9"},
+    ),
+    Shape(
+        "distinct inside, filtered outside",
+        "SELECT n FROM (SELECT DISTINCT country AS n FROM customer WHERE customer_id < :n) AS d "
+        "WHERE n > 'C' ORDER BY n",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 9"},
+        {"customer": "superset"},
+        parameters={"n": 9},
+    ),
+    Shape(
+        "distinct rows of a few that may be others",
+        "SELECT count(*) FROM (SELECT DISTINCT d.country FROM (SELECT country FROM customer "
+        "WHERE customer_id < 9 ORDER BY country LIMIT 4) AS d) AS e",
         {"customer": ""},
         {"customer": "statement"},
+    ),
+    Shape(
+        "distinct rows of a lateral query",
+        "SELECT c.last_name, x.billing_city FROM customer c CROSS JOIN LATERAL "
+        "(SELECT DISTINCT billing_city FROM invoice WHERE invoice.customer_id = c.customer_id) x "
+        "WHERE c.customer_id < 3 ORDER BY 1, 2",
+        {"customer": "VALUES (1), (2)", "invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "distinct rows of a lateral query that says a column's name alone",
+        "SELECT x.phone, x.city FROM customer c CROSS JOIN LATERAL "
+        "(SELECT DISTINCT phone, billing_city AS city FROM invoice WHERE invoice_id < 3) x "
+        "WHERE c.customer_id = 2",
+        {"customer": "", "invoice": ""},
+        {"customer": "statement", "invoice": "statement"},
     ),
     Shape(
         "entities over a limited derived table",
@@ -508,7 +622,7 @@ SHAPES = [
         "SELECT DISTINCT country, (SELECT max(total) FROM invoice) FROM customer "
         "WHERE customer_id < 5 ORDER BY 1",
         {"customer": f"{_CUSTOMERS} WHERE customer_id < 5", "invoice": ""},
-        {"invoice": "statement"},
+        {"invoice": "superset"},
     ),
     Shape(
         "an array from a subquery",
@@ -540,8 +654,30 @@ SHAPES = [
         "running total",
         "SELECT total, sum(total) OVER w FROM invoice WHERE customer_id = 2 "
         "WINDOW w AS (ORDER BY invoice_id) ORDER BY invoice_id",
-        {"invoice": ""},
-        {"invoice": "statement"},
+        {"invoice": f"{_INVOICES} WHERE customer_id = 2"},
+        subjects="SELECT 2",
+    ),
+    Shape(
+        "running total with a limit",
+        "SELECT total, sum(total) OVER (ORDER BY invoice_id) FROM invoice "
+        "WHERE customer_id = :c ORDER BY invoice_id LIMIT 2",
+        {"invoice": f"{_INVOICES} WHERE customer_id = 2"},
+        {"invoice": "superset"},
+        parameters={"c": 2},
+    ),
+    Shape(
+        "running total in a derived table, filtered",
+        "SELECT d.s FROM (SELECT sum(total) OVER (ORDER BY invoice_id) AS s FROM invoice "
+        "WHERE customer_id = 2) AS d WHERE d.s > 5 ORDER BY 1",
+        {"invoice": f"{_INVOICES} WHERE customer_id = 2"},
+        {"invoice": "superset"},
+    ),
+    Shape(
+        "the value of the row before, of a group, from a named query",
+        "WITH t AS (SELECT billing_country AS c, sum(total) AS s FROM invoice "
+        "WHERE invoice_id < 40 GROUP BY 1) SELECT c, s - lag(s) OVER (ORDER BY c) FROM t "
+        "ORDER BY 1",
+        {"invoice": f"{_INVOICES} WHERE invoice_id < 40"},
     ),
     Shape(
         "limit and offset",

@@ -27,15 +27,15 @@ from indelible.capture.statements.carried import Carried
 from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.keys import read_integer
 from indelible.capture.statements.plan import Reader, Taken, UnreadableKeyError, Verb
+from indelible.capture.statements.settled import has_total_order
 from indelible.capture.statements.shown import tables_behind
-from indelible.capture.statements.sources import Names, Source, resolve_scope
+from indelible.capture.statements.sources import Source, resolve_scope
 from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.syntax import (
     NotUnderstoodError,
     UnknownReadError,
     has_bare_columns,
-    is_aggregated,
     words,
 )
 from indelible.capture.statements.tokens import Kind, Token, unquote
@@ -348,31 +348,12 @@ def _is_ordered(statement: Statement) -> bool:
     ]
     try:
         return bool(limited) and all(
-            isinstance(query, exp.Select) and _has_total_order(query, statement.names(ctes))
+            isinstance(query, exp.Select)
+            and has_total_order(query, resolve_scope(query, statement.names(ctes)))
             for query in limited
         )
     except NotUnderstoodError:
         return False
-
-
-def _has_total_order(select: exp.Select, names: Names) -> bool:
-    """Whether its rows are ordered by the keys of all tables that they come from."""
-    scope = resolve_scope(select, names)
-    aliases = {item.alias.lower() for item in select.expressions if isinstance(item, exp.Alias)}
-    by: set[tuple[str, str]] = set()
-    order = select.args.get("order")
-    for term in order.expressions if order is not None else ():
-        column = term.this
-        if isinstance(column, exp.Column) and (column.table or column.name.lower() not in aliases):
-            owner = scope.owner(column)
-            if owner is not None:
-                by.add((owner[0].alias, owner[1]))
-    return not is_aggregated(select) and all(
-        source.table is not None
-        and bool(source.table.key)
-        and all((source.alias, column) in by for column in source.table.key)
-        for source in scope.sources
-    )
 
 
 def _count(text: str, tokens: tuple[Token, ...], name: str) -> int:

@@ -6,10 +6,11 @@ beside an aggregate grouped. What could go wrong silently isn't understood.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from msgspec.structs import replace
@@ -17,6 +18,7 @@ from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.parsers.postgres import PostgresParser
 
+from indelible.capture.postgres.beside import rows_as_json, with_values_beside
 from indelible.capture.postgres.names import quote_name, quote_text
 from indelible.capture.postgres.readable import Definition, Named, Readable, Session
 from indelible.capture.postgres.tokens import IN_LISTS, tokenize
@@ -27,6 +29,7 @@ from indelible.capture.statements.carried import Carried
 from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.keys import read_integer
 from indelible.capture.statements.plan import Reader, Taken, UnreadableKeyError, Verb
+from indelible.capture.statements.settled import check_settled
 from indelible.capture.statements.sources import Source
 from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.statement import Statement
@@ -54,7 +57,6 @@ _READERS: Final = re.compile(r".*_to_xml.*|ts_stat|ts_rewrite|dblink.*|lo_.*|lor
 """Functions of PostgreSQL's that hand out rows of tables, or what is no table's."""
 _READS: Final = re.compile(r"\b(?:select|table)\b|\bcopy\b.*\bto\b", re.IGNORECASE | re.DOTALL)
 _FRAGILE_WORDS: Final = frozenset({"FETCH", "FOR", "LIMIT", "OFFSET", "OVER", "TABLESAMPLE"})
-_ORDERLESS: Final = words("bit_and bit_or bool_and bool_or count every max min")
 _SYSTEM: Final = ("pg_catalog", "information_schema", "pg_toast")
 _CAST_AS_WRITTEN: Final = INTEGERS | TEXTS - {"bpchar"} | {"numeric", "uuid"}
 _NAMED: Final = frozenset("(0123456789")
@@ -92,6 +94,8 @@ class PostgresDialect(Dialect):
     limits = frozenset({"LIMIT", "OFFSET", "FETCH"})
     groups_distinct = True
     has_companions = False
+    orderless = words("bit_and bit_or bool_and bool_or count every max min")
+    exact_types = INTEGERS | {"numeric"}
 
     def __init__(self, readable: Readable, session: Session, policy: Policy) -> None:
         self._readable = readable
@@ -162,19 +166,20 @@ class PostgresDialect(Dialect):
         """Which keys the view hands out; None where that can't be told."""
         oid = definition.oid
         if oid not in self._views:
-            dialect = PostgresDialect(self._readable, _AS_DEFINED, self._policy)
-            dialect._views = self._views
-            text = definition.text
-            try:
-                statement = Statement(
-                    text, tokenize(text), self._readable.schema, self._policy, dialect
-                )
+            view = None
+            with contextlib.suppress(NotAQueryError, NotUnderstoodError, RecursionError):
                 version = ViewVersion(str(oid), definition.version)
+                statement = self._view_statement(definition)
                 view = read_view(statement, definition.name, version, definition.columns)
-            except (NotAQueryError, NotUnderstoodError, RecursionError):
-                view = None
             self._views[oid] = view
         return self._views[oid]
+
+    def _view_statement(self, definition: Definition) -> Statement:
+        """Its definition. Raises `NotAQueryError` and `NotUnderstoodError`."""
+        dialect = PostgresDialect(self._readable, _AS_DEFINED, self._policy)
+        dialect._views = self._views
+        text = definition.text
+        return Statement(text, tokenize(text), self._readable.schema, self._policy, dialect)
 
     def tables_behind(self, node: exp.Table, schema: Schema) -> list[Table]:
         try:
@@ -222,7 +227,44 @@ class PostgresDialect(Dialect):
         return any(functions[name].is_users and not functions[name].is_fixed for name in called)
 
     def check_repeatable(self, statement: Statement) -> None:
-        raise NotUnderstoodError("rows that stand for several, which a second query can't ask for")
+        self._check_repeatable(statement, is_nested=False)
+
+    def _check_repeatable(self, statement: Statement, *, is_nested: bool) -> None:
+        functions = self._readable.functions
+        if any(functions[name].is_volatile for name in statement.functions & functions.keys()):
+            raise NotUnderstoodError("a function that can't be called twice")
+        if any(True for _ in statement.root.find_all(exp.Lock, exp.TableSample)):
+            raise NotUnderstoodError("rows that may be others when they are asked for again")
+        check_settled(statement, is_nested=is_nested)
+        for view in self._views_in(statement):
+            try:
+                within = self._view_statement(view)
+            except NotAQueryError as problem:
+                raise NotUnderstoodError(str(problem)) from None
+            self._check_repeatable(within, is_nested=True)
+
+    def _views_in(self, statement: Statement) -> Iterator[Definition]:
+        """Views that the statement names. Raises `NotUnderstoodError` for what isn't known."""
+        ctes = {cte.alias.lower() for cte in statement.root.find_all(exp.CTE)}
+        for table in statement.root.find_all(exp.Table):
+            if isinstance(table.this, exp.Identifier) and (
+                table.args.get("db") is not None or self.fold(table.this).lower() not in ctes
+            ):
+                found = self._find(table)
+                if found is not None and found.table is None and found.behind:
+                    if found.view is None:
+                        raise NotUnderstoodError(found.why or "read through a view")
+                    yield found.view
+
+    def companion(self, statement: Statement, query: str, names: Sequence[str]) -> str:
+        return rows_as_json(query, names, quote_name(f"{statement.prefix}q"))
+
+    def beside(
+        self, statement: Statement, query: str, companions: Sequence[str], stamp: str | None
+    ) -> str:
+        return with_values_beside(
+            query, companions, stamp, lambda name: quote_name(statement.prefix + name)
+        )
 
     def check_written_twice(self, statement: Statement, start: int, end: int) -> None:
         for token in statement.parameters:
@@ -236,7 +278,7 @@ class PostgresDialect(Dialect):
         return bool(
             statement.words & _FRAGILE_WORDS
             or any(found.args.get("on") for found in statement.root.find_all(exp.Distinct))
-            or statement.functions_beside_keys() & (self._aggregates - _ORDERLESS)
+            or statement.functions_beside_keys() & (self._aggregates - self.orderless)
             or any(self._is_fragile_view(table) for table in statement.root.find_all(exp.Table))
         )
 

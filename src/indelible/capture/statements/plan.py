@@ -76,17 +76,16 @@ class TargetPlan(msgspec.Struct, frozen=True):
 
 
 class Companion(msgspec.Struct, frozen=True):
-    """A query of keys, run in the same snapshot as the statement.
+    """A query of keys, run in the same snapshot as the statement, or within it (`Plan.beside`).
 
-    `parameters` are the ordinals of the statement's placeholders that `text` repeats; None to
-    hand over the same mapping. `runs` are its collapsed runs. `taken` pairs the number of a
-    target with where its keys stand. `whole`: the keys are those of all rows, so exact only once
-    the statement's rows were all handed over. `single`: the keys are exact only if there is no
-    more than one row.
+    `parameters` are the ordinals of the statement's placeholders that `text` repeats, `runs` its
+    collapsed runs. `taken` pairs the number of a target with where its keys stand. `whole`: the
+    keys are those of all rows, so exact only once the statement's rows were all handed over.
+    `single`: the keys are exact only if there is no more than one row.
     """
 
     text: str
-    parameters: tuple[int, ...] | None
+    parameters: tuple[int, ...]
     runs: tuple[int, ...]
     taken: tuple[tuple[int, Taken], ...]
     whole: bool
@@ -102,10 +101,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     or the schema is another than the plan was made for. `fragile`: another query plan than the
     original's could change the result, not only its order. `parameters` say of each placeholder
     (a collapsed run is one) whether its values may be written down (None: of none), `collapsed`
-    which of them are runs. `inlines_views`: it has definitions of views for their names, and is
-    right only while they are the same. `is_stamped`: the last hidden column is 1 while keys are
-    what they are taken for. `needs_all`: a row may hold what is named with another, so that keys
-    are those of all rows or none. `unknown`: not even the tables could be found out.
+    which of them are runs. `placeholders` are those that stand in `text`, in its order (None: each
+    once, in its turn); with `goes_by_place` values go to them by their place. `beside`: so many
+    hidden columns, before the stamp, hold in the first row what the companions found.
+    `inlines_views`: it has definitions of views for their names, and is right only while they are
+    the same. `is_stamped`: the last hidden column is 1 while keys are what they are taken for.
+    `needs_all`: a row may hold what is named with another, so that keys are those of all rows or
+    none. `unknown`: not even the tables could be found out.
     """
 
     verb: Verb
@@ -121,6 +123,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     tables: tuple[str, ...] = ()
     parameters: tuple[bool, ...] | None = None
     collapsed: tuple[bool, ...] = ()
+    placeholders: tuple[int, ...] | None = None
+    goes_by_place: bool = False
+    beside: int = 0
     inlines_views: bool = False
     is_stamped: bool = False
     needs_all: bool = False

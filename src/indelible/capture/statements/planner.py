@@ -178,9 +178,15 @@ class Planner:
                             statement, converted=converted, with_subjects=True, with_values=False
                         )
                     )
-                if can_go_beside(statement):
+                if self._dialect.has_companions and can_go_beside(statement):
                     candidates.append(
                         plan_query(statement, converted=True, with_subjects=True, beside=True)
+                    )
+                if full.beside:
+                    candidates.append(
+                        plan_query(
+                            statement, converted=converted, with_subjects=True, may_add=False
+                        )
                     )
             if inlined is not None:
                 shown = shown_text(text, tokens, self.schema, self._dialect)
