@@ -13,7 +13,7 @@ from indelible.events.values import MAX_PLAIN_INT, Id, Native, Value, format_id,
 
 Row = Sequence[Native]
 
-_several: Final = msgspec.json.Decoder(list[list[Any]])
+_several: Final = msgspec.json.Decoder(list[list[Any] | None])
 
 
 class Extracted:
@@ -124,20 +124,19 @@ def rows_beside(plan: Plan, row: Row) -> list[list[Row]]:
     Raises `UnreadableKeyError`.
     """
     end = len(row) - plan.is_stamped
-    return [_rows(found) for found in row[end - plan.beside : end]]
+    return [_decoded(found) for found in row[end - plan.beside : end]]
 
 
-def _rows(found: object) -> list[Row]:
-    """The rows that a companion's column holds; none where it is NULL."""
-    if found is None:
+def _decoded(several: object) -> list[Any]:
+    """What a list of lists holds that came as JSON; NULL of no rows."""
+    if several is None:
         return []
-    if not isinstance(found, str):
-        raise UnreadableKeyError("expected rows of keys")
+    if not isinstance(several, str):
+        raise UnreadableKeyError("expected a list as JSON")
     try:
-        rows: list[Row] = [*_several.decode(found)]
+        return [*_several.decode(several)]
     except msgspec.DecodeError:
-        raise UnreadableKeyError("expected rows of keys") from None
-    return rows
+        raise UnreadableKeyError("expected a list as JSON") from None
 
 
 def _raw_keys(taken: Taken, rows: Sequence[Row]) -> Iterable[tuple[Any, ...]]:
@@ -145,7 +144,10 @@ def _raw_keys(taken: Taken, rows: Sequence[Row]) -> Iterable[tuple[Any, ...]]:
     if not taken.array:
         places = taken.key if taken.subject is None else (*taken.key, taken.subject)
         return [tuple([row[place] for place in places]) for row in rows]
-    elements = [element for row in rows for element in _list(row[taken.key[0]])]
+    arrays = [row[taken.key[0]] for row in rows]
+    if taken.nested:
+        arrays = [array for several in arrays for array in _decoded(several)]
+    elements = [element for array in arrays for element in _list(array)]
     return [tuple(element) if isinstance(element, list) else (element,) for element in elements]
 
 

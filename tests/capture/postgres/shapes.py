@@ -74,6 +74,10 @@ CREATE VIEW spent AS SELECT customer_id, sum(total) AS s FROM invoice GROUP BY 1
 CREATE VIEW dearest AS SELECT invoice_id, billing_city FROM invoice
   ORDER BY total DESC, invoice_id LIMIT 4;
 CREATE VIEW crm.far AS SELECT first_name FROM canadian UNION SELECT name FROM crm.lead;
+CREATE VIEW nations AS SELECT DISTINCT country FROM customer;
+CREATE VIEW running AS SELECT customer_id, sum(total) OVER (PARTITION BY customer_id
+  ORDER BY invoice_date) AS upto FROM invoice;
+CREATE VIEW lucky AS SELECT name FROM genre WHERE random() < 2;
 CREATE MATERIALIZED VIEW totals AS SELECT customer_id, sum(total) FROM invoice GROUP BY 1;
 CREATE FUNCTION peek() RETURNS text LANGUAGE sql STABLE AS 'SELECT v FROM vault WHERE id = 1';
 CREATE VIEW peeking AS SELECT genre_id, peek() AS p FROM genre;
@@ -551,8 +555,32 @@ SHAPES = [
         "SELECT x.phone, x.city FROM customer c CROSS JOIN LATERAL "
         "(SELECT DISTINCT phone, billing_city AS city FROM invoice WHERE invoice_id < 3) x "
         "WHERE c.customer_id = 2",
-        {"customer": "", "invoice": ""},
-        {"customer": "statement", "invoice": "statement"},
+        {"customer": "SELECT 2", "invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "aggregates of aggregates",
+        "SELECT max(n), count(*) FROM (SELECT country, count(*) AS n FROM customer "
+        "WHERE customer_id < 9 GROUP BY country) AS d WHERE n > 1",
+        {
+            "customer": f"{_CUSTOMERS} WHERE customer_id < 9 AND country IN (SELECT country "
+            "FROM customer WHERE customer_id < 9 GROUP BY 1 HAVING count(*) > 1)"
+        },
+    ),
+    Shape(
+        "aggregates of aggregates of rows with subjects, some of them missing",
+        "SELECT a.n, sum(d.n) FROM (VALUES (1), (2)) AS a (n) LEFT JOIN "
+        "(SELECT customer_id % 2 AS p, count(*) AS n FROM invoice WHERE invoice_id < 9 "
+        "GROUP BY customer_id) AS d ON d.p = a.n GROUP BY a.n ORDER BY 1",
+        {"invoice": f"{_INVOICES} WHERE invoice_id < 9 AND customer_id % 2 = 1"},
+        subjects="SELECT customer_id FROM invoice WHERE invoice_id < 9 AND customer_id % 2 = 1",
+    ),
+    Shape(
+        "aggregates of aggregates of aggregates",
+        "SELECT count(*) FROM (SELECT n FROM (SELECT country, count(*) AS n FROM customer "
+        "WHERE customer_id < 9 GROUP BY country) AS d GROUP BY n) AS e WHERE n > 0",
+        {"customer": ""},
+        {"customer": "statement"},
     ),
     Shape(
         "entities over a limited derived table",
@@ -931,14 +959,12 @@ SHAPES = [
     Shape(
         "view that doesn't hand out every key",
         "SELECT last_name FROM invoiced WHERE invoice_id = 9",
-        {"customer": ""},
-        {"customer": "statement"},
+        {"customer": "SELECT customer_id FROM invoice WHERE invoice_id = 9", "invoice": "SELECT 9"},
     ),
     Shape(
         "view that doesn't hand out every key, of which that isn't asked",
         "SELECT invoice_id FROM invoiced WHERE invoice_id = 9",
-        {"invoice": "SELECT 9", "customer": ""},
-        {"customer": "statement"},
+        {"invoice": "SELECT 9", "customer": "SELECT customer_id FROM invoice WHERE invoice_id = 9"},
     ),
     Shape(
         "view with names that may be taken for others",
@@ -948,7 +974,56 @@ SHAPES = [
     ),
     Shape(
         "view of groups",
-        "SELECT s FROM spent WHERE customer_id = 2",
+        "SELECT s FROM spent WHERE customer_id = :c",
+        {"invoice": f"{_INVOICES} WHERE customer_id = 2"},
+        subjects="SELECT 2",
+        parameters={"c": 2},
+    ),
+    Shape(
+        "view of groups, counted",
+        "SELECT count(*), max(s) FROM spent WHERE customer_id IN (:a, :b)",
+        {"invoice": f"{_INVOICES} WHERE customer_id IN (2, 3)"},
+        parameters={"a": 2, "b": 3},
+    ),
+    Shape(
+        "view of groups joined to a table, with a limit",
+        "SELECT last_name, s FROM customer JOIN spent USING (customer_id) "
+        "ORDER BY s DESC, 1 LIMIT 2",
+        {"customer": _CUSTOMERS, "invoice": _INVOICES},
+        {"customer": "superset", "invoice": "superset"},
+    ),
+    Shape(
+        "view of distinct rows, under another name, beside a view with its key",
+        "SELECT a.n, b.first_name FROM nations AS a (n) LEFT JOIN canadian b ON b.first_name = a.n "
+        "WHERE a.n < 'B' ORDER BY 1",
+        {"customer": _CUSTOMERS},
+        {"customer": "superset"},
+    ),
+    Shape(
+        "view of distinct rows, all of it",
+        "SELECT count(*) FROM nations",
+        {"customer": _CUSTOMERS},
+    ),
+    Shape(
+        "view of running totals",
+        "SELECT upto FROM running WHERE customer_id = 2 ORDER BY 1",
+        {"invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "view of what a function that differs each time leaves",
+        "SELECT name FROM lucky ORDER BY 1",
+        {"genre": ""},
+        {"genre": "statement"},
+    ),
+    Shape(
+        "a named query of a view's name",
+        "WITH spent(s) AS (SELECT total FROM invoice WHERE invoice_id = 9) SELECT s FROM spent",
+        {"invoice": "SELECT 9"},
+    ),
+    Shape(
+        "a view that reads what the statement calls something else",
+        "WITH invoice AS (SELECT 1 AS x) SELECT s, x FROM spent, invoice WHERE customer_id = 2",
         {"invoice": ""},
         {"invoice": "statement"},
     ),
@@ -995,8 +1070,7 @@ SHAPES = [
     Shape(
         "view over views, in another schema",
         "SELECT first_name FROM crm.far ORDER BY 1",
-        {"customer": "", "crm.lead": ""},
-        {"customer": "statement", "crm.lead": "statement"},
+        {"customer": f"{_CUSTOMERS} WHERE country = 'Canada'", "crm.lead": "SELECT 1"},
     ),
     Shape(
         "materialized view",

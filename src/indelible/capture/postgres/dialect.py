@@ -24,6 +24,7 @@ from indelible.capture.postgres.readable import Definition, Named, Readable, Ses
 from indelible.capture.postgres.tokens import IN_LISTS, tokenize
 from indelible.capture.postgres.values import INTEGERS, TEXTS, is_settled, value_of
 from indelible.capture.postgres.verbs import verb_of
+from indelible.capture.postgres.views import FoundDefinitions
 from indelible.capture.schema import Schema, Table
 from indelible.capture.statements.carried import Carried
 from indelible.capture.statements.dialect import Dialect
@@ -41,6 +42,7 @@ from indelible.capture.statements.syntax import (
 )
 from indelible.capture.statements.tokens import Token
 from indelible.capture.statements.view_keys import View, ViewVersion, read_view
+from indelible.capture.statements.views import SeenThrough, with_views_inlined
 from indelible.events.values import Value
 from indelible.policy.model import Policy
 
@@ -256,6 +258,16 @@ class PostgresDialect(Dialect):
                         raise NotUnderstoodError(found.why or "read through a view")
                     yield found.view
 
+    def seen_through(self, statement: Statement) -> SeenThrough | None:
+        # What a definition calls without a schema is of the server's own.
+        path = [name for name in self._session.path if not name.startswith("pg_temp")]
+        if path[:1] != ["pg_catalog"]:
+            return None
+        found = FoundDefinitions(self._readable.bare, self._find)
+        text, tokens = statement.text, statement.tokens
+        inlined = with_views_inlined(text, tokens, statement.schema, self, found)
+        return None if inlined is None else SeenThrough(inlined, found.views())
+
     def companion(self, statement: Statement, query: str, names: Sequence[str]) -> str:
         return rows_as_json(query, names, quote_name(f"{statement.prefix}q"))
 
@@ -309,9 +321,13 @@ class PostgresDialect(Dialect):
 
     def hidden_columns(self, one: Carried, *, aggregated: bool) -> tuple[list[str], Taken]:
         if one.array is not None:
-            if aggregated:
-                raise NotUnderstoodError("an aggregate of an aggregate")
-            return [one.key[0]], one.array
+            if not aggregated:
+                return [one.key[0]], one.array
+            if one.array.nested:
+                raise NotUnderstoodError("an aggregate of aggregates of aggregates")
+            # Arrays of arrays would all have to be as long.
+            json = f"CAST(pg_catalog.json_agg({one.key[0]}) AS pg_catalog.text)"
+            return [json], replace(one.array, integers=False, nested=True)
         types = [_type_of(one.table, name) for name in one.table.key]
         integers = len(types) == 1 and types[0] in INTEGERS
         taken = Taken((), integers=integers, optional=one.optional)
@@ -381,13 +397,20 @@ class PostgresDialect(Dialect):
             for place, column in enumerate(view.shape.names)
         )
         columns = sum(len(view.shape.names) for view in views)
+        tables = sorted({oid for view in views for oid in view.unfiltered}, key=int)
+        unfiltered = "".join(
+            "AND EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE "
+            f"c.oid OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid "
+            f"AND NOT c.relrowsecurity AND {settled.format('c')}) "
+            for oid in tables
+        )
         return (
             "CASE WHEN (SELECT pg_catalog.count(*) FROM pg_catalog.pg_rewrite AS r WHERE "
             f"r.rulename OPERATOR(pg_catalog.=) '_RETURN' AND ({rules}) AND {settled.format('r')}"
             f") OPERATOR(pg_catalog.=) {len(versions)} AND "
             "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute AS a WHERE "
             f"({names}) AND {settled.format('a')}) OPERATOR(pg_catalog.=) {columns} "
-            "THEN 1 ELSE 0 END"
+            f"{unfiltered}THEN 1 ELSE 0 END"
         )
 
     def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:

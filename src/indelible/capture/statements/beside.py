@@ -16,18 +16,21 @@ MAX_ROWS_BESIDE: Final = 100_000
 """Of a companion; what stands for more rows than these isn't told by row."""
 
 
-def beside_rows(plan: Plan, statement: Statement, views: Mapping[str, View]) -> Plan:
-    """`plan` with the text that has its companions inside.
+def beside_rows(
+    plan: Plan, statement: Statement, shown: Statement, views: Mapping[str, View]
+) -> Plan:
+    """`plan` of `statement` with the text of `shown`, which is that or finds the same, and has its
+    companions inside.
 
     What the application sees comes from its own text, as a query by itself: its plan, its order
     and which of equal values it hands out are what they were.
     """
     dialect = statement.dialect
-    query = statement.spans.query
+    query = shown.spans.query
     if plan.text is None:
-        text = statement.text[query.start : query.end]
+        text = shown.text[query.start : query.end]
     else:  # what stands behind the query's end, a semicolon perhaps, is as it was
-        text = plan.text[: len(plan.text) - len(statement.text) + query.end]
+        text = plan.text[: len(plan.text) - len(shown.text) + query.end]
     companions = plan.companions
     stamp = dialect.stamp(views.values()) if views else None
     added = len(companions) + (stamp is not None)

@@ -69,7 +69,9 @@ class Companions:
             number = query.arms.index(self._statement.arm(select))
             if number and query.operators[number - 1].startswith("EXCEPT"):
                 continue
-            self._add_arm(select, named, why=why, end=self._statement.arm(select).end)
+            self._add_arm(
+                select, named, why=why, end=self._statement.arm(select).end, is_whole=is_whole
+            )
 
     def may_take(self, value: exp.Subquery | exp.Query, named: Mapping[str, NamedQuery]) -> bool:
         """Whether the rows behind a value can be asked for in a query by itself."""
@@ -95,6 +97,7 @@ class Companions:
                 select,
                 named,
                 end=self._statement.query(select).end,
+                is_whole=False,
                 is_value=True,
             )
         except NotUnderstoodError as problem:
@@ -114,14 +117,13 @@ class Companions:
         named: Mapping[str, NamedQuery],
         *,
         end: int,
+        is_whole: bool,
         why: str | None = None,
         is_value: bool = False,
     ) -> None:
         statement = self._statement
         arm, query = statement.arm(select), statement.query(select)
-        exposing = Exposing(
-            statement, with_subjects=self._with_subjects, add_companion=_no_companion
-        )
+        exposing = self._exposing(is_whole=is_whole and why is None)
         if query is not statement.spans.query:
             named = statement.named_queries(select, query, named)
         taken = exposing.take(select, named, converted=True)
@@ -145,6 +147,14 @@ class Companions:
             whole=not is_value and not _is_one_row(select),
             single=is_value and not is_aggregated(select),
         )
+
+    def _exposing(self, *, is_whole: bool) -> Exposing:
+        """For a part of the statement; `is_whole`: all of its rows are handed out in the end."""
+
+        def add(tree: exp.Expr, named: Mapping[str, NamedQuery], is_only: bool) -> None:
+            self.add(tree, named, is_whole and is_only)
+
+        return Exposing(self._statement, with_subjects=self._with_subjects, add_companion=add)
 
     def _add(
         self,
@@ -178,9 +188,7 @@ class Companions:
         query = statement.query(arms[0])
         if dialect.has_companions or [statement.arm(select) for select in arms] != query.arms:
             return False
-        exposing = Exposing(
-            statement, with_subjects=self._with_subjects, add_companion=_no_companion
-        )
+        exposing = self._exposing(is_whole=False)
         try:
             keyed = keyed_arms(query.operators)
             carried = exposing.take_numbered(tree, arms, named, keyed)
@@ -255,7 +263,3 @@ class Companions:
 def _is_one_row(select: exp.Select) -> bool:
     """Whether its one row stands for everything, so that handing it out hands out all."""
     return is_aggregated(select) and select.args.get("group") is None
-
-
-def _no_companion(tree: exp.Expr, named: Mapping[str, NamedQuery], is_whole: bool) -> None:
-    raise NotUnderstoodError("a derived table in a query that needs a second one")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from indelible.capture.statements.sources import Source
     from indelible.capture.statements.statement import Statement
     from indelible.capture.statements.view_keys import View
+    from indelible.capture.statements.views import SeenThrough
 
 
 class Dialect(abc.ABC):
@@ -105,6 +106,11 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def check_repeatable(self, statement: Statement) -> None:
         """Raises `NotUnderstoodError` where running a part twice could differ or do harm."""
+
+    def seen_through(self, statement: Statement) -> SeenThrough | None:
+        """The statement with the tables of views in their place, to ask for keys beside it; None
+        where that finds no others. Raises `NotUnderstoodError`."""
+        return None
 
     def companion(self, statement: Statement, query: str, names: Sequence[str]) -> str:
         """A query of the columns `names` of `query`, which is a part of the statement's text."""

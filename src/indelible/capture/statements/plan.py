@@ -41,10 +41,11 @@ class Taken(msgspec.Struct, frozen=True):
     `key` are row positions, from the end where negative; `subject` that of the column which
     names the subject. Guarded values came through `keys.guarded_column`. `array`: the one
     position in `key` holds an array of keys instead (with the subject as last piece, where
-    `array_subject`). `integers`: the key is the rowid, so always an integer (in an array: and
-    nothing else is in it). `optional`: a key of NULLs means that an outer join found no row.
-    `unique`: no key stands in two rows. `readers` of the key's columns and `subject_reader` read
-    what stands there, where it isn't the value itself; then arrays are lists.
+    `array_subject`), or where `nested` a list of such arrays, as JSON. `integers`: the key is the
+    rowid, so always an integer (in an array: and nothing else is in it). `optional`: a key of
+    NULLs means that an outer join found no row. `unique`: no key stands in two rows. `readers` of
+    the key's columns and `subject_reader` read what stands there, where it isn't the value itself;
+    then arrays are lists.
     """
 
     key: tuple[int, ...]
@@ -56,6 +57,7 @@ class Taken(msgspec.Struct, frozen=True):
     integers: bool = False
     optional: bool = False
     unique: bool = False
+    nested: bool = False
     readers: tuple[Reader, ...] = ()
     subject_reader: Reader | None = None
 

@@ -13,14 +13,15 @@ from msgspec.structs import replace
 from indelible.capture.schema import Schema, Table
 from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.plan import Plan, TargetPlan, Verb
-from indelible.capture.statements.queries import can_go_beside, has_values, plan_query
+from indelible.capture.statements.queries import can_go_beside, has_values, plan_beside, plan_query
 from indelible.capture.statements.shown import mentioned_tables, shown_text, tables_behind
 from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.sqlite import SQLITE
 from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.syntax import NotUnderstoodError, UnknownReadError
+from indelible.capture.statements.targets import worst_coverage
 from indelible.capture.statements.tokens import Kind, Token
-from indelible.capture.statements.views import with_views_inlined
+from indelible.capture.statements.views import SchemaDefinitions, with_views_inlined
 from indelible.policy.model import Policy
 
 _log = logging.getLogger(__name__)
@@ -158,7 +159,9 @@ class Planner:
         try:
             if why:
                 raise NotUnderstoodError(why)
-            inlined = with_views_inlined(text, tokens, self.schema, self._dialect)
+            inlined = with_views_inlined(
+                text, tokens, self.schema, self._dialect, SchemaDefinitions(self.schema)
+            )
             statement = Statement(
                 text if inlined is None else inlined,
                 tokens if inlined is None else self._dialect.tokenize(inlined),
@@ -167,7 +170,8 @@ class Planner:
                 self._dialect,
             )
             full = plan_query(statement, converted=converted, with_subjects=True)
-            candidates.append(full)
+            through = self._seen_through(statement, full)
+            candidates += [full] if through is None else [through, full]
             if full.text is not None:
                 keys_only = plan_query(statement, converted=converted, with_subjects=False)
                 if keys_only.text != full.text:
@@ -212,6 +216,26 @@ class Planner:
                 )
             )
         return candidates
+
+    def _seen_through(self, statement: Statement, full: Plan) -> Plan | None:
+        """A plan that names rows behind views which `full` doesn't; None where there is none."""
+        if not worst_coverage(full):
+            return None
+        try:
+            found = self._dialect.seen_through(statement)
+            if found is None:
+                return None
+            inner = Statement(
+                found.text,
+                self._dialect.tokenize(found.text),
+                self.schema,
+                self._policy,
+                self._dialect,
+            )
+            plan = plan_beside(inner, statement, found.views)
+        except (NotAQueryError, NotUnderstoodError):
+            return None
+        return plan if worst_coverage(plan) < worst_coverage(full) else None
 
     def _opaque(
         self, text: str, tokens: tuple[Token, ...], why: str, *, reads_unknown: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sqlglot import exp
 
@@ -23,6 +23,7 @@ from indelible.capture.statements.syntax import (
 )
 from indelible.capture.statements.targets import Targets
 from indelible.capture.statements.tokens import COLLAPSED
+from indelible.capture.statements.view_keys import View
 from indelible.policy.model import Policy
 
 
@@ -93,15 +94,40 @@ def plan_query(
     return _finished(statement, targets, companions, exposing)
 
 
+def plan_beside(statement: Statement, shown: Statement, views: Mapping[str, View]) -> Plan:
+    """The plan of `shown`, with the keys that `statement` has beside its rows.
+
+    `statement` has the same placeholders and finds the same rows, while `views` are as they were
+    read. Raises `NotUnderstoodError`.
+    """
+    statement.dialect.check(statement)
+    targets = Targets(statement)
+    companions = Companions(statement, targets, with_subjects=True)
+    root = statement.root
+    if isinstance(root, exp.Values):
+        raise NotUnderstoodError("values")
+    named = statement.named_queries(root, statement.spans.query, {})
+    companions.add(root, named, is_whole=True)
+    if isinstance(root, exp.Select):
+        for subquery in value_subqueries(root):
+            companions.add_value(subquery, named)
+    companions.views.update(views)
+    return _finished(statement, targets, companions, None, shown)
+
+
 def _finished(
-    statement: Statement, targets: Targets, companions: Companions, exposing: Exposing | None
+    statement: Statement,
+    targets: Targets,
+    companions: Companions,
+    exposing: Exposing | None,
+    shown: Statement | None = None,
 ) -> Plan:
     text = statement.text
     tables = _captured_tables(statement.tables_under(statement.root), statement.policy)
     is_spliced = exposing is not None and bool(exposing.edits.made)
     plan = Plan(
         verb=Verb.READ,
-        shown_text=shown_text(text, statement.tokens, statement.schema, statement.dialect),
+        shown_text=_shown(shown or statement),
         text=exposing.edits.apply(text, 0, len(text)) if exposing and is_spliced else None,
         hidden=exposing.hidden if exposing else 0,
         is_stamped=exposing is not None and exposing.is_stamped,
@@ -127,8 +153,12 @@ def _finished(
     )
     if companions.made and not statement.dialect.has_companions:
         views = companions.views if exposing is None else exposing.views | companions.views
-        return beside_rows(plan, statement, views)
+        return beside_rows(plan, statement, shown or statement, views)
     return plan
+
+
+def _shown(statement: Statement) -> str:
+    return shown_text(statement.text, statement.tokens, statement.schema, statement.dialect)
 
 
 def _can_group(root: exp.Select, statement: Statement) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 from indelible.capture.schema import Table
 from indelible.capture.statements.carried import Carried, Inexact
-from indelible.capture.statements.plan import Taken, TargetPlan
+from indelible.capture.statements.plan import Plan, Taken, TargetPlan
 from indelible.capture.statements.statement import Statement
 from indelible.events.model import Coverage
 
@@ -22,6 +22,11 @@ class _Gathered:
     taken: list[Taken] = field(default_factory=list)
     coverage: Coverage = "exact"
     why: str | None = None
+
+
+def worst_coverage(plan: Plan) -> int:
+    """0 where it is exact for every table, more the less is known."""
+    return max((_ORDER[target.coverage] for target in plan.targets), default=0)
 
 
 class Targets:
