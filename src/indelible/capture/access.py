@@ -22,8 +22,7 @@ from indelible.capture.statement_parameters import (
     Parameters,
     shown_parameters,
 )
-from indelible.capture.statements.beside import MAX_ROWS_BESIDE
-from indelible.capture.statements.plan import Plan, UnreadableKeyError
+from indelible.capture.statements.plan import Plan, TooManyKeysError, UnreadableKeyError
 from indelible.events.context import Frame, Scope
 from indelible.events.model import Part
 from indelible.events.values import Value
@@ -35,7 +34,8 @@ MAX_BYTES: Final = 48 * 1024
 _MAX_PENDING_ROWS: Final = 512
 _SCHEMA_CHANGED: Final = "the schema changed"
 _NOT_ALL: Final = "rows that hold what others said, of which not all were fetched"
-_TOO_MANY: Final = f"more than {MAX_ROWS_BESIDE:,} rows stand behind it"
+_TOO_MANY: Final = "more rows stand behind it than are told"
+_NOT_FETCHED: Final = "its keys came with a row that wasn't fetched"
 _CONVERTED: Final = "the driver gives something else for its keys"
 
 
@@ -181,8 +181,8 @@ class Access:
         """
         if self.is_over:
             return
-        if self.plan.beside and rows and not self._handed and self._why is None:
-            self._take_beside(rows[0])
+        if self.plan.beside and not self.companion_rows and self._why is None:
+            self._take_beside(rows)
         self._handed += len(rows)
         if exhausted and not self._pending:
             # Nearly every result: all of its rows at once.
@@ -230,15 +230,12 @@ class Access:
             self.flush()
             self._writer.open_accesses.pop(self, None)
 
-    def _take_beside(self, first: Row) -> None:
-        """The keys that stand beside the rows: all of them in the `first` one."""
+    def _take_beside(self, rows: Sequence[Row]) -> None:
+        """The keys that stand beside the rows, all of them in one."""
         try:
-            self.companion_rows = rows_beside(self.plan, first)
-        except UnreadableKeyError:
-            self.give_up_keys(_CONVERTED)
-        else:
-            if any(len(rows) > MAX_ROWS_BESIDE for rows in self.companion_rows):
-                self.give_up_keys(_TOO_MANY)
+            self.companion_rows = rows_beside(self.plan, rows) or ()
+        except UnreadableKeyError as problem:
+            self.give_up_keys(_why_unread(problem))
 
     def _part_only(self) -> None:
         """What is written now isn't all that is handed over."""
@@ -256,6 +253,8 @@ class Access:
     def _append(self, rows: Sequence[Row], *, final: bool) -> None:
         """One event for `rows`, or several where it would be too large."""
         plan = self.plan
+        if plan.beside and self._handed and self._why is None and not self.companion_rows:
+            self.give_up_keys(_NOT_FETCHED)
         if plan.is_stamped and self._why is None and any(row[-1] != 1 for row in rows):
             self.give_up_keys(_SCHEMA_CHANGED)
         if rows and self._why is None and (not self._events or self._first_id is not None):
@@ -275,9 +274,9 @@ class Access:
             beside = self.companion_rows if self._handed else ()
             try:
                 named = named_targets(plan, rows, beside, is_first=not self._events, is_whole=final)
-            except UnreadableKeyError:
-                self._why = _CONVERTED
-                named = unnamed_targets(plan, _CONVERTED)
+            except UnreadableKeyError as problem:
+                self._why = _why_unread(problem)
+                named = unnamed_targets(plan, self._why)
         if self._events and not named[0]:
             return
         draft = self._draft(named, final=final)
@@ -339,3 +338,7 @@ class Access:
         if self.companion_rows and self._handed:
             # Named now; a later chunk has nothing to add to them.
             self.companion_rows = [[] for _ in self.companion_rows]
+
+
+def _why_unread(problem: UnreadableKeyError) -> str:
+    return _TOO_MANY if isinstance(problem, TooManyKeysError) else _CONVERTED

@@ -8,12 +8,13 @@ from typing import Any, Final
 import msgspec
 
 from indelible.capture.statements import keys
-from indelible.capture.statements.plan import Plan, Taken, UnreadableKeyError
+from indelible.capture.statements.beside import CUT, MAX_ROWS_BESIDE
+from indelible.capture.statements.plan import Plan, Taken, TooManyKeysError, UnreadableKeyError
 from indelible.events.values import MAX_PLAIN_INT, Id, Native, Value, format_id, to_value
 
 Row = Sequence[Native]
 
-_several: Final = msgspec.json.Decoder(list[list[Any] | None])
+_rows: Final = msgspec.json.Decoder(list[list[Any]])
 
 
 class Extracted:
@@ -118,25 +119,31 @@ class Extracted:
         return [format_id((value,)) for value in self.subjects if value is not None]
 
 
-def rows_beside(plan: Plan, row: Row) -> list[list[Row]]:
-    """What the first row holds of the plan's companions: the rows of each.
+def rows_beside(plan: Plan, rows: Sequence[Row]) -> list[list[Row]] | None:
+    """The rows of each of the plan's companions, which one of `rows` holds; None if none does.
 
     Raises `UnreadableKeyError`.
     """
-    end = len(row) - plan.is_stamped
-    return [_decoded(found) for found in row[end - plan.beside : end]]
+    for row in rows:
+        end = len(row) - plan.is_stamped
+        found = row[end - plan.beside : end]
+        if found[0] is not None:
+            return [_decoded(each) for each in found]
+    return None
 
 
-def _decoded(several: object) -> list[Any]:
-    """What a list of lists holds that came as JSON; NULL of no rows."""
-    if several is None:
-        return []
-    if not isinstance(several, str):
-        raise UnreadableKeyError("expected a list as JSON")
+def _decoded(rows: object) -> list[Row]:
+    if not isinstance(rows, str):
+        raise UnreadableKeyError("expected rows of keys as JSON")
+    if rows == CUT:
+        raise TooManyKeysError
     try:
-        return [*_several.decode(several)]
+        decoded = _rows.decode(rows)
     except msgspec.DecodeError:
-        raise UnreadableKeyError("expected a list as JSON") from None
+        raise UnreadableKeyError("expected rows of keys as JSON") from None
+    if len(decoded) > MAX_ROWS_BESIDE:
+        raise TooManyKeysError
+    return [*decoded]
 
 
 def _raw_keys(taken: Taken, rows: Sequence[Row]) -> Iterable[tuple[Any, ...]]:
@@ -145,9 +152,8 @@ def _raw_keys(taken: Taken, rows: Sequence[Row]) -> Iterable[tuple[Any, ...]]:
         places = taken.key if taken.subject is None else (*taken.key, taken.subject)
         return [tuple([row[place] for place in places]) for row in rows]
     arrays = [row[taken.key[0]] for row in rows]
-    if taken.nested:
-        arrays = [array for several in arrays for array in _decoded(several)]
-    elements = [element for array in arrays for element in _list(array)]
+    read = taken.array_reader or _list
+    elements = [element for array in arrays for element in read(array)]
     return [tuple(element) if isinstance(element, list) else (element,) for element in elements]
 
 

@@ -6,10 +6,11 @@ what could be read in two ways isn't understood.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -18,6 +19,15 @@ from sqlglot import exp
 from sqlglot.dialects.mysql import MySQL
 from sqlglot.parsers.mysql import MySQLParser
 
+from indelible.capture.mariadb.beside import (
+    array,
+    array_of_arrays,
+    order_by_places,
+    parse_array,
+    parse_array_of_arrays,
+    rows_as_json,
+    with_values_beside,
+)
 from indelible.capture.mariadb.names import quote_name
 from indelible.capture.mariadb.tokens import IN_LISTS, has_unknown_quotes, tokenize
 from indelible.capture.mariadb.values import INTEGERS, TEXTS, value_of
@@ -27,27 +37,35 @@ from indelible.capture.statements.carried import Carried
 from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.keys import read_integer
 from indelible.capture.statements.plan import Reader, Taken, UnreadableKeyError, Verb
-from indelible.capture.statements.settled import has_total_order
+from indelible.capture.statements.settled import (
+    check_settled,
+    has_total_order,
+    is_orderless,
+    is_settled_window,
+)
 from indelible.capture.statements.shown import tables_behind
-from indelible.capture.statements.sources import Source, resolve_scope
+from indelible.capture.statements.sources import Scope, Source, resolve_scope
 from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.syntax import (
     NotUnderstoodError,
     UnknownReadError,
     has_bare_columns,
+    is_aggregate,
+    is_aggregated,
+    own_clauses,
     words,
 )
 from indelible.capture.statements.tokens import Kind, Token, unquote
 from indelible.capture.statements.view_keys import View, ViewVersion, read_view
-from indelible.events.values import Value
+from indelible.events.values import Value, to_value
 from indelible.policy.model import Policy
 
 _AGGREGATES: Final = words(
     "avg bit_and bit_or bit_xor count group_concat json_arrayagg json_objectagg max min std stddev "
     "stddev_pop stddev_samp sum var_pop var_samp variance"
 )
-_ORDERLESS: Final = words("bit_and bit_or bit_xor count max min")
+_VOLATILE: Final = words("rand sysdate uuid")
 _SYNTAX_FUNCTIONS: Final = words(
     "CAST CHAR CONVERT EXTRACT GROUP_CONCAT POSITION SUBSTR SUBSTRING TRIM VALUES WEIGHT_STRING"
 )
@@ -63,6 +81,8 @@ COMMENT_EDGES: Final = ("/*!", "/*M!")
 """Begin a comment that is executed."""
 _PLAIN: Final = re.compile(r"[\w$ -]+")
 """A name that is the same in every string literal."""
+_IDENTICAL: Final = INTEGERS | words("bit date datetime decimal time timestamp uuid")
+"""Types of which equal values are the same."""
 _SETTLED: Final = INTEGERS | TEXTS | {"uuid"}
 
 
@@ -98,6 +118,8 @@ class MariadbDialect(Dialect):
     hides_unread = True
     has_companions = False
     types_by_anchor = True
+    orderless = words("bit_and bit_or bit_xor count max min")
+    exact_types = INTEGERS | {"decimal"}
 
     def __init__(
         self,
@@ -174,14 +196,16 @@ class MariadbDialect(Dialect):
             view = None
             definition = self._definitions.get(name)
             if definition is not None and all(map(_PLAIN.fullmatch, (name, self._database))):
-                text = definition.text
-                try:
-                    statement = Statement(text, tokenize(text), self._schema, self._policy, self)
-                    view = read_view(statement, name, ViewVersion(name, definition.version))
-                except (NotAQueryError, NotUnderstoodError, RecursionError):
-                    pass
+                with contextlib.suppress(NotAQueryError, NotUnderstoodError, RecursionError):
+                    version = ViewVersion(name, definition.version)
+                    view = read_view(self._view_statement(name), name, version)
             self._views[name] = view
         return self._views[name]
+
+    def _view_statement(self, name: str) -> Statement:
+        """Its definition. Raises `NotAQueryError` and `NotUnderstoodError`."""
+        text = self._definitions[name].text
+        return Statement(text, tokenize(text), self._schema, self._policy, self)
 
     def tables_behind(self, node: exp.Table, schema: Schema) -> list[Table]:
         return tables_behind(node.name, schema)
@@ -243,17 +267,36 @@ class MariadbDialect(Dialect):
             raise NotUnderstoodError("a star that may not stand for every column")
 
     def check_repeatable(self, statement: Statement) -> None:
-        raise NotUnderstoodError("rows that stand for several, which a second query can't ask for")
+        self._check_repeatable(statement, is_nested=False)
+
+    def _check_repeatable(self, statement: Statement, *, is_nested: bool) -> None:
+        if statement.functions & _VOLATILE:
+            raise NotUnderstoodError("a function that can't be called twice")
+        check_settled(statement, is_nested=is_nested)
+        for name in sorted(_table_names(statement.root)):
+            if self._view_of(name) is not None:
+                self._check_repeatable(self._view_statement(name), is_nested=True)
+
+    def companion(self, statement: Statement, query: str, names: Sequence[str]) -> str:
+        return rows_as_json(query, names, quote_name(f"{statement.prefix}q"))
+
+    def beside(
+        self, statement: Statement, query: str, companions: Sequence[str], stamp: str | None
+    ) -> str:
+        order = order_by_places(statement)
+
+        def name(own: str) -> str:
+            return quote_name(statement.prefix + own)
+
+        return with_values_beside(query, companions, stamp, name, order)
 
     def check_written_twice(self, statement: Statement, start: int, end: int) -> None:
         raise NotUnderstoodError("a query in the select list")
 
     def is_fragile(self, statement: Statement) -> bool:
         return bool(
-            "OVER" in statement.words
-            or (statement.words & _LIMITS and not _is_ordered(statement))
-            or statement.functions & (_AGGREGATES - _ORDERLESS)
-            or any(has_bare_columns(select) for select in statement.root.find_all(exp.Select))
+            (statement.words & _LIMITS and not _is_ordered(statement))
+            or any(_is_fragile(each, statement) for each in statement.root.find_all(exp.Select))
             or any(
                 view is not None and view.is_fragile
                 for view in map(self._view_of, _table_names(statement.root))
@@ -276,9 +319,8 @@ class MariadbDialect(Dialect):
         return _type_of(table, column) in _SETTLED
 
     def hidden_columns(self, one: Carried, *, aggregated: bool) -> tuple[list[str], Taken]:
-        if aggregated:
-            # JSON_ARRAYAGG and GROUP_CONCAT cut what is longer than `group_concat_max_len`.
-            raise NotUnderstoodError("rows that stand for several")
+        if one.array is not None:
+            return self._of_array(one, one.array, aggregated=aggregated)
         types = [_type_of(one.table, name) for name in one.table.key]
         integers = len(types) == 1 and types[0] in INTEGERS
         expressions = [*one.key]
@@ -287,15 +329,31 @@ class MariadbDialect(Dialect):
             expressions.append(one.subject)
         if not one.guarded:
             expressions = [_carried(*each) for each in zip(expressions, types, strict=True)]
-        readers = tuple(map(_reader, types))
+        readers = tuple(map(_reader_of_text if aggregated else _reader, types))
         keys = len(one.key)
-        return expressions, Taken(
+        taken = Taken(
             (),
             integers=integers,
             optional=one.optional,
             readers=readers[:keys],
             subject_reader=readers[-1] if one.subject is not None else None,
         )
+        if not aggregated:
+            return expressions, taken
+        return [array(expressions)], replace(
+            taken,
+            integers=False,
+            array=True,
+            array_subject=one.subject is not None,
+            array_reader=parse_array,
+        )
+
+    def _of_array(self, one: Carried, taken: Taken, *, aggregated: bool) -> tuple[list[str], Taken]:
+        if not aggregated:
+            return [one.key[0]], taken
+        if taken.array_reader is not parse_array:
+            raise NotUnderstoodError("an aggregate of aggregates of aggregates")
+        return [array_of_arrays(one.key[0])], replace(taken, array_reader=parse_array_of_arrays)
 
     def no_key(self, one: Carried) -> list[str]:
         return ["NULL"] * len(one.columns_taken)
@@ -331,6 +389,42 @@ class MariadbDialect(Dialect):
         return _carried(one.subject or "", type_), replace(
             taken, subject=place, subject_reader=_reader(type_)
         )
+
+
+def _is_fragile(select: exp.Select, statement: Statement) -> bool:
+    """Whether what a group or a window hands out hangs on the order in which rows are found."""
+    windows = [node for node in own_clauses(select) if isinstance(node, exp.Window)]
+    if not is_aggregated(select) and not windows:
+        return False
+    ctes = {cte.alias.lower(): cte for cte in statement.root.find_all(exp.CTE)}
+    try:
+        scope = resolve_scope(select, statement.names(ctes))
+    except NotUnderstoodError:
+        return True
+    if not all(is_settled_window(window, scope) for window in windows):
+        return True
+    group = select.args.get("group")
+    keys = group.expressions if group is not None else ()
+    return (
+        has_bare_columns(select)
+        or not all(_is_the_same(key, select, scope) for key in keys)
+        or any(
+            is_aggregate(node) and not is_orderless(node, scope, statement)
+            for node in own_clauses(select)
+        )
+    )
+
+
+def _is_the_same(key: exp.Expr, select: exp.Select, scope: Scope) -> bool:
+    """Whether equal values of a group's key surely are one value; of texts some are equal that
+    differ in case."""
+    if isinstance(key, exp.Literal) and key.name.isdigit():
+        item = select.expressions[int(key.name) - 1 : int(key.name)]
+        key = item[0].unalias() if item else key
+    owner = scope.owner(key) if isinstance(key, exp.Column) else None
+    if owner is None or owner[0].table is None:
+        return False
+    return _type_of(owner[0].table, owner[1]) in _IDENTICAL
 
 
 def _table_names(root: exp.Expr) -> set[str]:
@@ -387,6 +481,20 @@ def _carried(expression: str, type_: str) -> str:
 
 def _reader(type_: str) -> Reader:
     return read_integer if type_ in INTEGERS else _from_digits(type_)
+
+
+def _reader_of_text(type_: str) -> Reader:
+    """Of what stands in an array."""
+    return _integer_of_text if type_ in INTEGERS else _from_digits(type_)
+
+
+def _integer_of_text(value: object) -> Value:
+    if value is None:
+        return None
+    try:
+        return to_value(int(str(value)))
+    except ValueError:
+        raise UnreadableKeyError("expected an integer") from None
 
 
 def _read_digits(type_: str, value: object) -> Value:

@@ -18,7 +18,7 @@ from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.parsers.postgres import PostgresParser
 
-from indelible.capture.postgres.beside import rows_as_json, with_values_beside
+from indelible.capture.postgres.beside import lists_in_json, rows_as_json, with_values_beside
 from indelible.capture.postgres.names import quote_name, quote_text
 from indelible.capture.postgres.readable import Definition, Named, Readable, Session
 from indelible.capture.postgres.tokens import IN_LISTS, tokenize
@@ -323,11 +323,11 @@ class PostgresDialect(Dialect):
         if one.array is not None:
             if not aggregated:
                 return [one.key[0]], one.array
-            if one.array.nested:
+            if one.array.array_reader is not None:
                 raise NotUnderstoodError("an aggregate of aggregates of aggregates")
             # Arrays of arrays would all have to be as long.
             json = f"CAST(pg_catalog.json_agg({one.key[0]}) AS pg_catalog.text)"
-            return [json], replace(one.array, integers=False, nested=True)
+            return [json], replace(one.array, integers=False, array_reader=lists_in_json)
         types = [_type_of(one.table, name) for name in one.table.key]
         integers = len(types) == 1 and types[0] in INTEGERS
         taken = Taken((), integers=integers, optional=one.optional)

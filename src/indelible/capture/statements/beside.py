@@ -14,6 +14,8 @@ from indelible.capture.statements.view_keys import View
 
 MAX_ROWS_BESIDE: Final = 100_000
 """Of a companion; what stands for more rows than these isn't told by row."""
+CUT: Final = "cut"
+"""Stands for rows of a companion that don't all go into one value."""
 
 
 def beside_rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -31,8 +31,16 @@ Reader = Callable[[Any], Value]
 """What a driver's value stands for. Raises `UnreadableKeyError`."""
 
 
+ArrayReader = Callable[[object], Sequence[Any]]
+"""The keys in a driver's value. Raises `UnreadableKeyError`."""
+
+
 class UnreadableKeyError(ValueError):
     """A driver gave something for a key that no key is: its owner converts values, perhaps."""
+
+
+class TooManyKeysError(UnreadableKeyError):
+    """There are more keys than one value holds."""
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -41,11 +49,11 @@ class Taken(msgspec.Struct, frozen=True):
     `key` are row positions, from the end where negative; `subject` that of the column which
     names the subject. Guarded values came through `keys.guarded_column`. `array`: the one
     position in `key` holds an array of keys instead (with the subject as last piece, where
-    `array_subject`), or where `nested` a list of such arrays, as JSON. `integers`: the key is the
-    rowid, so always an integer (in an array: and nothing else is in it). `optional`: a key of
-    NULLs means that an outer join found no row. `unique`: no key stands in two rows. `readers` of
-    the key's columns and `subject_reader` read what stands there, where it isn't the value itself;
-    then arrays are lists.
+    `array_subject`). `integers`: the key is the rowid, so always an integer (in an array: and
+    nothing else is in it). `optional`: a key of NULLs means that an outer join found no row.
+    `unique`: no key stands in two rows. `readers` of the key's columns and `subject_reader` read
+    what stands there, where it isn't the value itself; then arrays are lists, or what
+    `array_reader` makes one of.
     """
 
     key: tuple[int, ...]
@@ -57,9 +65,9 @@ class Taken(msgspec.Struct, frozen=True):
     integers: bool = False
     optional: bool = False
     unique: bool = False
-    nested: bool = False
     readers: tuple[Reader, ...] = ()
     subject_reader: Reader | None = None
+    array_reader: ArrayReader | None = None
 
 
 class TargetPlan(msgspec.Struct, frozen=True):

@@ -182,7 +182,7 @@ class Planner:
                             statement, converted=converted, with_subjects=True, with_values=False
                         )
                     )
-                if self._dialect.has_companions and can_go_beside(statement):
+                if can_go_beside(statement):
                     candidates.append(
                         plan_query(statement, converted=True, with_subjects=True, beside=True)
                     )

@@ -190,11 +190,13 @@ def has_values(statement: Statement) -> bool:
 
 
 def can_go_beside(statement: Statement) -> bool:
-    """Whether the keys of an aggregate can also be had from a query of their own."""
+    """Whether keys can also be had from a query of their own, where rows are made of several."""
     root = statement.root
-    return (
-        isinstance(root, exp.Select) and is_aggregated(root) and not statement.spans.query.limited
-    )
+    if not isinstance(root, exp.Select):
+        return False
+    if statement.dialect.has_companions:
+        return is_aggregated(root) and not statement.spans.query.limited
+    return is_aggregated(root) or any(isinstance(node, exp.Window) for node in own_clauses(root))
 
 
 def _captured_tables(tables: Iterable[Table], policy: Policy) -> tuple[str, ...]:

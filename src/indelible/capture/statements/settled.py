@@ -64,7 +64,7 @@ def _check(
     if is_own and select.args.get("having") is None:
         return
     for node in own_clauses(select):
-        if isinstance(node, exp.Window) and not is_own and not _is_settled_window(node, scope):
+        if isinstance(node, exp.Window) and not is_own and not is_settled_window(node, scope):
             raise NotUnderstoodError(_OTHERS)
         if is_aggregate(node) and not is_orderless(node, scope, statement):
             raise NotUnderstoodError(_OTHERS)
@@ -124,7 +124,8 @@ def _is_exact(node: exp.Expr, scope: Scope, statement: Statement) -> bool:
     return column is not None and column.type in statement.dialect.exact_types
 
 
-def _is_settled_window(window: exp.Window, scope: Scope) -> bool:
+def is_settled_window(window: exp.Window, scope: Scope) -> bool:
+    """Whether it gives each row the same in whatever order they come."""
     if _name_of(window.this) in _PEERLESS:
         return True
     order = window.args.get("order")

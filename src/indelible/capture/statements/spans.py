@@ -108,6 +108,8 @@ class _Scan:
             if self._word() == "ALL":
                 operator += " ALL"
                 self.at += 1
+            elif self._word() == "DISTINCT":
+                self.at += 1
             query.operators.append(operator)
         query.tail_start = query.end = self._last_end()
         while not self._at_end():
