@@ -96,8 +96,8 @@ def _said(made: Any, sql: str, parameters: Mapping[str, object]) -> object:
 def says_the_same(
     say: Said, url: str, host: MemoryHost, shape: Shape, loop: asyncio.Runner
 ) -> None:
-    """Captured, as Trudy, or not. A column may be told to hold NULL that doesn't: the server says so
-    of all that it keeps in a table of its own meanwhile, and of texts there that they have decimals.
+    """Captured, as Trudy, or not. A column may be told to hold NULL that doesn't: the server says
+    so of what it keeps in a table of its own meanwhile, and of texts there that they have decimals.
     """
     expected = loop.run(say(url, None, shape.sql, shape.parameters))
     with acting_as(TRUDY):

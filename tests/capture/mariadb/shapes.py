@@ -49,6 +49,12 @@ SAMPLE_TABLES = (
     "AND i.Total > 5",
     "CREATE VIEW named (id, t) AS SELECT v, id FROM token",
     "CREATE VIEW spent AS SELECT CustomerId, sum(Total) AS s FROM Invoice GROUP BY CustomerId",
+    "CREATE VIEW nations AS SELECT DISTINCT Country FROM Customer",
+    "CREATE VIEW people (n) AS SELECT FirstName FROM canadian UNION "
+    "SELECT LastName FROM Employee WHERE EmployeeId > 6",
+    "CREATE VIEW invoiced AS SELECT i.InvoiceId, c.LastName FROM Invoice i JOIN Customer c "
+    "ON c.CustomerId = i.CustomerId",
+    "CREATE VIEW lucky AS SELECT GenreId, RAND() AS r FROM Genre WHERE RAND() < 2",
     "CREATE FUNCTION peek() RETURNS VARCHAR(9) READS SQL DATA "
     "RETURN (SELECT v FROM vault WHERE id = 1)",
     "CREATE VIEW peeking AS SELECT GenreId, peek() AS p FROM Genre",
@@ -703,7 +709,37 @@ SHAPES = [
         "SELECT id FROM named ORDER BY id",
         {"token": "SELECT id FROM token"},
     ),
-    _told_by_statement("view of groups", "SELECT s FROM spent WHERE CustomerId = 2", "invoice"),
+    Shape(
+        "view of groups",
+        "SELECT s FROM spent WHERE CustomerId = :c",
+        {"invoice": f"{_INVOICES} WHERE CustomerId = 2"},
+        subjects="SELECT 2",
+        parameters={"c": 2},
+    ),
+    Shape(
+        "star over a view of groups, joined to a table",
+        "SELECT s.*, c.LastName FROM spent AS s JOIN Customer c ON c.CustomerId = s.CustomerId "
+        "WHERE s.CustomerId IN (2, 3) ORDER BY CustomerId DESC",
+        {"invoice": f"{_INVOICES} WHERE CustomerId IN (2, 3)", "customer": "VALUES (2), (3)"},
+    ),
+    Shape(
+        "view of distinct rows, counted",
+        "SELECT count(*), max(Country) FROM nations",
+        {"customer": _CUSTOMERS},
+    ),
+    Shape(
+        "view of a set operation, over a view",
+        "SELECT n FROM people ORDER BY n",
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'Canada'", "employee": "VALUES (7), (8)"},
+    ),
+    Shape(
+        "view that doesn't hand out every key",
+        "SELECT LastName FROM invoiced WHERE InvoiceId = 9",
+        {"customer": "SELECT CustomerId FROM Invoice WHERE InvoiceId = 9", "invoice": "SELECT 9"},
+    ),
+    _told_by_statement(
+        "view of what differs each time", "SELECT DISTINCT GenreId FROM lucky ORDER BY 1", "genre"
+    ),
     _told_by_statement(
         "view that calls what may read anything",
         "SELECT GenreId FROM peeking WHERE GenreId = 1",

@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlglot import exp
 
+from indelible.capture.mariadb.names import quote_name
 from indelible.capture.statements.beside import CUT, MAX_ROWS_BESIDE
 from indelible.capture.statements.plan import TooManyKeysError, UnreadableKeyError
 from indelible.capture.statements.statement import Statement
@@ -105,8 +106,8 @@ def with_values_beside(
     return f"WITH {with_} SELECT {row}.*, {', '.join(columns)} FROM ({query}) AS {row}{order}"
 
 
-def order_by_places(statement: Statement) -> str:
-    """The ORDER BY clause of the statement by the places of its columns, if it has one.
+def order_outside(statement: Statement, row: str) -> str:
+    """The ORDER BY clause of the statement as it is said of `row`, which has its columns.
 
     Raises `NotUnderstoodError` where it orders by anything else.
     """
@@ -117,31 +118,22 @@ def order_by_places(statement: Statement) -> str:
     select = root
     while isinstance(select, exp.SetOperation):
         select = select.this
-    items = select.expressions
-    has_star = any(True for item in items for _ in item.find_all(exp.Star) if item.is_star)
     terms = []
     for ordered in order.expressions:
-        place = _place_of(ordered.this, [] if has_star else items)
-        terms.append(f"{place} DESC" if ordered.args.get("desc") else f"{place}")
+        term = _said_outside(ordered.this, select.expressions, row)
+        terms.append(f"{term} DESC" if ordered.args.get("desc") else term)
     return f" ORDER BY {', '.join(terms)}"
 
 
-def _place_of(term: exp.Expr, items: Sequence[exp.Expr]) -> int:
-    """Which column it means, counted from 1: by its place, its name, or as the same expression."""
+def _said_outside(term: exp.Expr, items: Sequence[exp.Expr], row: str) -> str:
+    """A column by its place, its name, or as the same expression."""
     if isinstance(term, exp.Literal) and not term.is_string and term.name.isdigit():
-        return int(term.name)
+        return term.name
     if isinstance(term, exp.Column) and not term.table:
-        named = [n for n, item in enumerate(items, 1) if _is_named(item, term.name)]
-        if len(named) == 1:
-            return named[0]
-        if named:
-            raise NotUnderstoodError("an order by one of several columns of a name")
-    for place, item in enumerate(items, 1):
-        bare = item.this if isinstance(item, exp.Alias) else item
-        if bare == term and not any(True for _ in term.find_all(exp.Placeholder, exp.Query)):
-            return place
+        return f"{row}.{quote_name(term.name)}"  # what is handed out goes before what isn't
+    has_star = any(isinstance(item, exp.Star) or item.is_star for item in items)
+    if not has_star and not any(True for _ in term.find_all(exp.Placeholder, exp.Query)):
+        for place, item in enumerate(items, 1):
+            if item.unalias() == term:
+                return f"{place}"
     raise NotUnderstoodError("an order by what isn't handed out")
-
-
-def _is_named(item: exp.Expr, name: str) -> bool:
-    return bool(item.alias_or_name.lower() == name.lower())

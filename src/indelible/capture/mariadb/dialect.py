@@ -13,7 +13,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-import msgspec
 from msgspec.structs import replace
 from sqlglot import exp
 from sqlglot.dialects.mysql import MySQL
@@ -22,7 +21,7 @@ from sqlglot.parsers.mysql import MySQLParser
 from indelible.capture.mariadb.beside import (
     array,
     array_of_arrays,
-    order_by_places,
+    order_outside,
     parse_array,
     parse_array_of_arrays,
     rows_as_json,
@@ -32,6 +31,7 @@ from indelible.capture.mariadb.names import quote_name
 from indelible.capture.mariadb.tokens import IN_LISTS, has_unknown_quotes, tokenize
 from indelible.capture.mariadb.values import INTEGERS, TEXTS, value_of
 from indelible.capture.mariadb.verbs import HARMLESS, KEYWORDS, verb_of
+from indelible.capture.mariadb.views import FoundDefinition, FoundDefinitions, can_be_stamped
 from indelible.capture.schema import Schema, Table
 from indelible.capture.statements.carried import Carried
 from indelible.capture.statements.dialect import Dialect
@@ -58,6 +58,7 @@ from indelible.capture.statements.syntax import (
 )
 from indelible.capture.statements.tokens import Kind, Token, unquote
 from indelible.capture.statements.view_keys import View, ViewVersion, read_view
+from indelible.capture.statements.views import SeenThrough, with_views_inlined
 from indelible.events.values import Value, to_value
 from indelible.policy.model import Policy
 
@@ -79,8 +80,6 @@ _BEYOND: Final = words("""
 """Words that ask for more than rows, or that the parser takes for names."""
 COMMENT_EDGES: Final = ("/*!", "/*M!")
 """Begin a comment that is executed."""
-_PLAIN: Final = re.compile(r"[\w$ -]+")
-"""A name that is the same in every string literal."""
 _IDENTICAL: Final = INTEGERS | words("bit date datetime decimal time timestamp uuid")
 """Types of which equal values are the same."""
 _SETTLED: Final = INTEGERS | TEXTS | {"uuid"}
@@ -96,13 +95,6 @@ class IndelibleMySQL(MySQL):
             for name, parse in MySQLParser.FUNCTION_PARSERS.items()
             if name in _SYNTAX_FUNCTIONS
         }
-
-
-class Definition(msgspec.Struct, frozen=True):
-    """A view's query, each name in it with its database, and what tells it from any other."""
-
-    text: str
-    version: str
 
 
 class MariadbDialect(Dialect):
@@ -126,7 +118,7 @@ class MariadbDialect(Dialect):
         database: str,
         schema: Schema,
         policy: Policy,
-        definitions: Mapping[str, Definition],
+        definitions: Mapping[str, FoundDefinition],
         partly_starred: Collection[str] = (),
     ) -> None:
         self._database = database
@@ -195,7 +187,7 @@ class MariadbDialect(Dialect):
         if name not in self._views:
             view = None
             definition = self._definitions.get(name)
-            if definition is not None and all(map(_PLAIN.fullmatch, (name, self._database))):
+            if definition is not None and can_be_stamped(name, self._database):
                 with contextlib.suppress(NotAQueryError, NotUnderstoodError, RecursionError):
                     version = ViewVersion(name, definition.version)
                     view = read_view(self._view_statement(name), name, version)
@@ -277,17 +269,22 @@ class MariadbDialect(Dialect):
             if self._view_of(name) is not None:
                 self._check_repeatable(self._view_statement(name), is_nested=True)
 
+    def seen_through(self, statement: Statement) -> SeenThrough | None:
+        found = FoundDefinitions(self._database, self._definitions)
+        text, tokens = statement.text, statement.tokens
+        inlined = with_views_inlined(text, tokens, statement.schema, self, found)
+        return None if inlined is None else SeenThrough(inlined, found.views)
+
     def companion(self, statement: Statement, query: str, names: Sequence[str]) -> str:
         return rows_as_json(query, names, quote_name(f"{statement.prefix}q"))
 
     def beside(
         self, statement: Statement, query: str, companions: Sequence[str], stamp: str | None
     ) -> str:
-        order = order_by_places(statement)
-
         def name(own: str) -> str:
             return quote_name(statement.prefix + own)
 
+        order = order_outside(statement, name("q"))
         return with_values_beside(query, companions, stamp, name, order)
 
     def check_written_twice(self, statement: Statement, start: int, end: int) -> None:

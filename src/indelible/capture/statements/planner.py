@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -169,29 +170,14 @@ class Planner:
                 self._policy,
                 self._dialect,
             )
-            full = plan_query(statement, converted=converted, with_subjects=True)
-            through = self._seen_through(statement, full)
-            candidates += [full] if through is None else [through, full]
+            try:
+                full = plan_query(statement, converted=converted, with_subjects=True)
+            except NotUnderstoodError:
+                candidates += self._seen_through(statement, None)
+                raise
+            candidates += [*self._seen_through(statement, full), full]
             if full.text is not None:
-                keys_only = plan_query(statement, converted=converted, with_subjects=False)
-                if keys_only.text != full.text:
-                    candidates.append(keys_only)
-                if has_values(statement):
-                    candidates.append(
-                        plan_query(
-                            statement, converted=converted, with_subjects=True, with_values=False
-                        )
-                    )
-                if can_go_beside(statement):
-                    candidates.append(
-                        plan_query(statement, converted=True, with_subjects=True, beside=True)
-                    )
-                if full.beside:
-                    candidates.append(
-                        plan_query(
-                            statement, converted=converted, with_subjects=True, may_add=False
-                        )
-                    )
+                candidates += _further(statement, full, converted=converted)
             if inlined is not None:
                 shown = shown_text(text, tokens, self.schema, self._dialect)
                 candidates = [
@@ -217,14 +203,14 @@ class Planner:
             )
         return candidates
 
-    def _seen_through(self, statement: Statement, full: Plan) -> Plan | None:
-        """A plan that names rows behind views which `full` doesn't; None where there is none."""
-        if not worst_coverage(full):
-            return None
+    def _seen_through(self, statement: Statement, full: Plan | None) -> list[Plan]:
+        """A plan that names rows behind views which `full` doesn't, if there is one."""
+        if full is not None and not worst_coverage(full):
+            return []
         try:
             found = self._dialect.seen_through(statement)
             if found is None:
-                return None
+                return []
             inner = Statement(
                 found.text,
                 self._dialect.tokenize(found.text),
@@ -234,8 +220,9 @@ class Planner:
             )
             plan = plan_beside(inner, statement, found.views)
         except (NotAQueryError, NotUnderstoodError):
-            return None
-        return plan if worst_coverage(plan) < worst_coverage(full) else None
+            return []
+        is_better = full is None or worst_coverage(plan) < worst_coverage(full)
+        return [plan] if is_better else []
 
     def _opaque(
         self, text: str, tokens: tuple[Token, ...], why: str, *, reads_unknown: bool = False
@@ -277,6 +264,22 @@ class Planner:
             ),
             tables=tuple(read),
         )
+
+
+def _further(statement: Statement, full: Plan, *, converted: bool) -> Iterator[Plan]:
+    """What else there is where the database refuses `full`, best first."""
+    keys_only = plan_query(statement, converted=converted, with_subjects=False)
+    if keys_only.text != full.text:
+        yield keys_only
+    with contextlib.suppress(NotUnderstoodError):
+        if has_values(statement):
+            yield plan_query(statement, converted=converted, with_subjects=True, with_values=False)
+    with contextlib.suppress(NotUnderstoodError):
+        if can_go_beside(statement):
+            yield plan_query(statement, converted=True, with_subjects=True, beside=True)
+    with contextlib.suppress(NotUnderstoodError):
+        if full.beside:
+            yield plan_query(statement, converted=converted, with_subjects=True, may_add=False)
 
 
 def unplanned(text: str) -> Entry:
