@@ -7,36 +7,28 @@ what could be read in two ways isn't understood.
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from msgspec.structs import replace
 from sqlglot import exp
 from sqlglot.dialects.mysql import MySQL
 from sqlglot.parsers.mysql import MySQLParser
 
 from indelible.capture.mariadb.beside import (
-    array,
-    array_of_arrays,
     order_outside,
-    parse_array,
-    parse_array_of_arrays,
     rows_as_json,
     with_values_beside,
 )
+from indelible.capture.mariadb.keys import MariadbKeys, has_percent, type_of
 from indelible.capture.mariadb.names import quote_name
 from indelible.capture.mariadb.tokens import IN_LISTS, has_unknown_quotes, tokenize
-from indelible.capture.mariadb.values import INTEGERS, TEXTS, value_of
+from indelible.capture.mariadb.values import INTEGERS
 from indelible.capture.mariadb.verbs import HARMLESS, KEYWORDS, verb_of
 from indelible.capture.mariadb.views import FoundDefinition, FoundDefinitions, can_be_stamped
 from indelible.capture.schema import Schema, Table
-from indelible.capture.statements.carried import Carried
-from indelible.capture.statements.dialect import Dialect
-from indelible.capture.statements.keys import read_integer
-from indelible.capture.statements.plan import Reader, Taken, UnreadableKeyError, Verb
+from indelible.capture.statements.plan import Verb
 from indelible.capture.statements.settled import (
     check_settled,
     has_total_order,
@@ -59,7 +51,6 @@ from indelible.capture.statements.syntax import (
 from indelible.capture.statements.tokens import Kind, Token, unquote
 from indelible.capture.statements.view_keys import View, ViewVersion, read_view
 from indelible.capture.statements.views import SeenThrough, with_views_inlined
-from indelible.events.values import Value, to_value
 from indelible.policy.model import Policy
 
 _AGGREGATES: Final = words(
@@ -82,7 +73,6 @@ COMMENT_EDGES: Final = ("/*!", "/*M!")
 """Begin a comment that is executed."""
 _IDENTICAL: Final = INTEGERS | words("bit date datetime decimal time timestamp uuid")
 """Types of which equal values are the same."""
-_SETTLED: Final = INTEGERS | TEXTS | {"uuid"}
 
 
 class IndelibleMySQL(MySQL):
@@ -97,7 +87,7 @@ class IndelibleMySQL(MySQL):
         }
 
 
-class MariadbDialect(Dialect):
+class MariadbDialect(MariadbKeys):
     """Of one `database`, with its `schema` and the `definitions` of its views by their names.
     `partly_starred` are the tables (by their names) of which a star doesn't hand out every column.
     """
@@ -154,7 +144,7 @@ class MariadbDialect(Dialect):
         return quote_name(name)
 
     def followed_as(self, table: Table) -> str | None:
-        if "%" in self._database or _has_percent(table):
+        if "%" in self._database or has_percent(table):
             return None
         return f"{quote_name(self._database)}.{quote_name(table.name)}"
 
@@ -303,58 +293,6 @@ class MariadbDialect(Dialect):
     def multiplies_rows(self, statement: Statement) -> bool:
         return False
 
-    def why_unnamed(self, table: Table) -> str | None:
-        if not table.key:
-            return "a table without a key"
-        if _has_percent(table):
-            return "a percent sign in a name, which a driver may take for a parameter"
-        if not all(self.can_carry(table, name) for name in table.key):
-            return "its key has a type that isn't fetched"
-        return None
-
-    def can_carry(self, table: Table, column: str) -> bool:
-        return _type_of(table, column) in _SETTLED
-
-    def hidden_columns(self, one: Carried, *, aggregated: bool) -> tuple[list[str], Taken]:
-        if one.array is not None:
-            return self._of_array(one, one.array, aggregated=aggregated)
-        types = [_type_of(one.table, name) for name in one.table.key]
-        integers = len(types) == 1 and types[0] in INTEGERS
-        expressions = [*one.key]
-        if one.subject is not None:
-            types.append(one.subject_type)
-            expressions.append(one.subject)
-        if not one.guarded:
-            expressions = [_carried(*each) for each in zip(expressions, types, strict=True)]
-        readers = tuple(map(_reader_of_text if aggregated else _reader, types))
-        keys = len(one.key)
-        taken = Taken(
-            (),
-            integers=integers,
-            optional=one.optional,
-            readers=readers[:keys],
-            subject_reader=readers[-1] if one.subject is not None else None,
-        )
-        if not aggregated:
-            return expressions, taken
-        return [array(expressions)], replace(
-            taken,
-            integers=False,
-            array=True,
-            array_subject=one.subject is not None,
-            array_reader=parse_array,
-        )
-
-    def _of_array(self, one: Carried, taken: Taken, *, aggregated: bool) -> tuple[list[str], Taken]:
-        if not aggregated:
-            return [one.key[0]], taken
-        if taken.array_reader is not parse_array:
-            raise NotUnderstoodError("an aggregate of aggregates of aggregates")
-        return [array_of_arrays(one.key[0])], replace(taken, array_reader=parse_array_of_arrays)
-
-    def no_key(self, one: Carried) -> list[str]:
-        return ["NULL"] * len(one.columns_taken)
-
     def stamp(self, views: Collection[View]) -> str:
         versions = {version for view in views for version in view.versions}
         # One query for each: with names that are constants it opens no other view's file.
@@ -365,27 +303,6 @@ class MariadbDialect(Dialect):
             for one in sorted(versions, key=lambda one: one.relation)
         )
         return f"{found} = {len(versions)}"
-
-    def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:
-        # A text as the driver gives it hangs on the connection's character set.
-        if any(_type_of(one.table, name) not in INTEGERS for name in one.table.key):
-            return None
-        if one.subject_type not in INTEGERS:
-            subject = None
-        return Taken(
-            places,
-            subject=subject,
-            integers=len(places) == 1,
-            optional=one.optional,
-            readers=(read_integer,) * len(places),
-            subject_reader=read_integer if subject is not None else None,
-        )
-
-    def with_hidden_subject(self, one: Carried, taken: Taken, place: int) -> tuple[str, Taken]:
-        type_ = one.subject_type
-        return _carried(one.subject or "", type_), replace(
-            taken, subject=place, subject_reader=_reader(type_)
-        )
 
 
 def _is_fragile(select: exp.Select, statement: Statement) -> bool:
@@ -421,7 +338,7 @@ def _is_the_same(key: exp.Expr, select: exp.Select, scope: Scope) -> bool:
     owner = scope.owner(key) if isinstance(key, exp.Column) else None
     if owner is None or owner[0].table is None:
         return False
-    return _type_of(owner[0].table, owner[1]) in _IDENTICAL
+    return type_of(owner[0].table, owner[1]) in _IDENTICAL
 
 
 def _table_names(root: exp.Expr) -> set[str]:
@@ -453,58 +370,3 @@ def _count(text: str, tokens: tuple[Token, ...], name: str) -> int:
         text[after.start] == "(" and unquote(text[token.start : token.end]).lower() == name
         for token, after in itertools.pairwise(tokens)
     )
-
-
-def _has_percent(table: Table) -> bool:
-    return any("%" in name for name in (table.name, *table.names))
-
-
-def _type_of(table: Table, column: str) -> str:
-    found = table.column(column)
-    return found.type if found is not None else ""
-
-
-def _carried(expression: str, type_: str) -> str:
-    """What no character set and no SQL mode of a session changes on its way."""
-    if type_ in INTEGERS:
-        return expression
-    if type_ == "char":  # which PAD_CHAR_TO_FULL_LENGTH hands out with its blanks
-        # Of an empty one TRIM makes NULL where SQL mode is ORACLE.
-        expression = f"IFNULL(TRIM(TRAILING ' ' FROM {expression}), LEFT({expression}, 0))"
-    elif type_ not in TEXTS:
-        expression = f"CAST({expression} AS CHAR)"
-    return f"HEX(CONVERT({expression} USING utf8mb4))"
-
-
-def _reader(type_: str) -> Reader:
-    return read_integer if type_ in INTEGERS else _from_digits(type_)
-
-
-def _reader_of_text(type_: str) -> Reader:
-    """Of what stands in an array."""
-    return _integer_of_text if type_ in INTEGERS else _from_digits(type_)
-
-
-def _integer_of_text(value: object) -> Value:
-    if value is None:
-        return None
-    try:
-        return to_value(int(str(value)))
-    except ValueError:
-        raise UnreadableKeyError("expected an integer") from None
-
-
-def _read_digits(type_: str, value: object) -> Value:
-    if value is None:
-        return None
-    if type(value) is not str:
-        raise UnreadableKeyError("expected hexadecimal digits")
-    try:
-        return value_of(type_, bytes.fromhex(value).decode())
-    except ValueError:
-        raise UnreadableKeyError("expected hexadecimal digits") from None
-
-
-@functools.lru_cache(maxsize=64)
-def _from_digits(type_: str) -> Reader:
-    return functools.partial(_read_digits, type_)

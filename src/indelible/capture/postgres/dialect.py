@@ -7,29 +7,24 @@ beside an aggregate grouped. What could go wrong silently isn't understood.
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
-import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from msgspec.structs import replace
 from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.parsers.postgres import PostgresParser
 
-from indelible.capture.postgres.beside import lists_in_json, rows_as_json, with_values_beside
+from indelible.capture.postgres.beside import rows_as_json, with_values_beside
+from indelible.capture.postgres.keys import PostgresKeys
 from indelible.capture.postgres.names import quote_name, quote_text
 from indelible.capture.postgres.readable import Definition, Named, Readable, Session
 from indelible.capture.postgres.tokens import IN_LISTS, tokenize
-from indelible.capture.postgres.values import INTEGERS, TEXTS, is_settled, value_of
+from indelible.capture.postgres.values import INTEGERS
 from indelible.capture.postgres.verbs import verb_of
 from indelible.capture.postgres.views import FoundDefinitions
 from indelible.capture.schema import Schema, Table
-from indelible.capture.statements.carried import Carried
-from indelible.capture.statements.dialect import Dialect
-from indelible.capture.statements.keys import read_integer
-from indelible.capture.statements.plan import Reader, Taken, UnreadableKeyError, Verb
+from indelible.capture.statements.plan import Verb
 from indelible.capture.statements.settled import check_settled
 from indelible.capture.statements.sources import Source
 from indelible.capture.statements.spans import NotAQueryError
@@ -43,7 +38,6 @@ from indelible.capture.statements.syntax import (
 from indelible.capture.statements.tokens import Token
 from indelible.capture.statements.view_keys import View, ViewVersion, read_view
 from indelible.capture.statements.views import SeenThrough, with_views_inlined
-from indelible.events.values import Value
 from indelible.policy.model import Policy
 
 _SYNTAX_FUNCTIONS: Final = frozenset(
@@ -60,12 +54,10 @@ _READERS: Final = re.compile(r".*_to_xml.*|ts_stat|ts_rewrite|dblink.*|lo_.*|lor
 _READS: Final = re.compile(r"\b(?:select|table)\b|\bcopy\b.*\bto\b", re.IGNORECASE | re.DOTALL)
 _FRAGILE_WORDS: Final = frozenset({"FETCH", "FOR", "LIMIT", "OFFSET", "OVER", "TABLESAMPLE"})
 _SYSTEM: Final = ("pg_catalog", "information_schema", "pg_toast")
-_CAST_AS_WRITTEN: Final = INTEGERS | TEXTS - {"bpchar"} | {"numeric", "uuid"}
 _NAMED: Final = frozenset("(0123456789")
 """What stands behind the first character of a parameter that may be repeated."""
 _AS_DEFINED: Final = Session(("pg_catalog",), "", frozenset())
 """How the catalogue writes a view's definition: with the schema of all but its own."""
-_UNREADABLE: Final = "a text form that may differ between sessions"
 
 
 class IndeliblePostgres(Postgres):
@@ -80,7 +72,7 @@ class IndeliblePostgres(Postgres):
         }
 
 
-class PostgresDialect(Dialect):
+class PostgresDialect(PostgresKeys):
     """For the sessions in which names mean what they mean in `session`."""
 
     parser = IndeliblePostgres
@@ -229,7 +221,18 @@ class PostgresDialect(Dialect):
         return any(functions[name].is_users and not functions[name].is_fixed for name in called)
 
     def check_repeatable(self, statement: Statement) -> None:
+        if not self._has_own_names_first:
+            raise NotUnderstoodError("a search path with other names before the server's")
+        if statement.spans.query.limited:
+            # What fails for a row that LIMIT never reaches would fail the whole statement.
+            raise NotUnderstoodError("LIMIT over rows that stand for several")
         self._check_repeatable(statement, is_nested=False)
+
+    @property
+    def _has_own_names_first(self) -> bool:
+        """Whether what is called without a schema is the server's own."""
+        path = [name for name in self._session.path if not name.startswith("pg_temp")]
+        return path[:1] == ["pg_catalog"]
 
     def _check_repeatable(self, statement: Statement, *, is_nested: bool) -> None:
         functions = self._readable.functions
@@ -259,10 +262,6 @@ class PostgresDialect(Dialect):
                     yield found.view
 
     def seen_through(self, statement: Statement) -> SeenThrough | None:
-        # What a definition calls without a schema is of the server's own.
-        path = [name for name in self._session.path if not name.startswith("pg_temp")]
-        if path[:1] != ["pg_catalog"]:
-            return None
         found = FoundDefinitions(self._readable.bare, self._find)
         text, tokens = statement.text, statement.tokens
         inlined = with_views_inlined(text, tokens, statement.schema, self, found)
@@ -309,72 +308,6 @@ class PostgresDialect(Dialect):
         functions = self._readable.functions
         return any(functions[name].returns_set for name in statement.functions & functions.keys())
 
-    def why_unnamed(self, table: Table) -> str | None:
-        if not table.key:
-            return "a table without a key"
-        if not all(self.can_carry(table, name) for name in table.key):
-            return f"its key has {_UNREADABLE}"
-        return None
-
-    def can_carry(self, table: Table, column: str) -> bool:
-        return is_settled(_type_of(table, column))
-
-    def hidden_columns(self, one: Carried, *, aggregated: bool) -> tuple[list[str], Taken]:
-        if one.array is not None:
-            if not aggregated:
-                return [one.key[0]], one.array
-            if one.array.array_reader is not None:
-                raise NotUnderstoodError("an aggregate of aggregates of aggregates")
-            # Arrays of arrays would all have to be as long.
-            json = f"CAST(pg_catalog.json_agg({one.key[0]}) AS pg_catalog.text)"
-            return [json], replace(one.array, integers=False, array_reader=lists_in_json)
-        types = [_type_of(one.table, name) for name in one.table.key]
-        integers = len(types) == 1 and types[0] in INTEGERS
-        taken = Taken((), integers=integers, optional=one.optional)
-        if one.subject is not None:
-            types.append(one.subject_type)
-        expressions = [*one.key] if one.subject is None else [*one.key, one.subject]
-        keys = len(one.key)
-        if not aggregated:
-            readers = tuple(
-                read_integer if type_ in INTEGERS else _from_text(type_) for type_ in types
-            )
-            if not one.guarded:
-                expressions = [
-                    each if type_ in INTEGERS else _text(each, type_)
-                    for each, type_ in zip(expressions, types, strict=True)
-                ]
-            return expressions, replace(
-                taken,
-                readers=readers[:keys],
-                subject_reader=readers[-1] if one.subject is not None else None,
-            )
-        taken = replace(taken, array=True, array_subject=one.subject is not None)
-        if integers and one.subject is None:
-            return [f"pg_catalog.array_agg({expressions[0]})"], replace(
-                taken, readers=(read_integer,)
-            )
-        readers = tuple(_from_text(type_) for type_ in types)
-        elements = [
-            f"CAST({each} AS pg_catalog.text)" if one.guarded else _text(each, type_)
-            for each, type_ in zip(expressions, types, strict=True)
-        ]
-        element = elements[0] if len(elements) == 1 else f"ARRAY[{', '.join(elements)}]"
-        return [f"pg_catalog.array_agg({element})"], replace(
-            taken,
-            integers=False,
-            readers=readers[:keys],
-            subject_reader=readers[-1] if one.subject is not None else None,
-        )
-
-    def no_key(self, one: Carried) -> list[str]:
-        types = [_type_of(one.table, name) for name in one.table.key]
-        if one.subject is not None:
-            types.append(one.subject_type)
-        return [
-            f"CAST(NULL AS pg_catalog.{type_ if type_ in INTEGERS else 'text'})" for type_ in types
-        ]
-
     def stamp(self, views: Collection[View]) -> str:
         # Under another isolation level names mean what they mean now, and the catalogue is read as
         # it was: then nothing may have come after it.
@@ -412,72 +345,3 @@ class PostgresDialect(Dialect):
             f"({names}) AND {settled.format('a')}) OPERATOR(pg_catalog.=) {columns} "
             f"{unfiltered}THEN 1 ELSE 0 END"
         )
-
-    def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:
-        types = [_type_of(one.table, name) for name in one.table.key]
-        readers = tuple(_DRIVERS[type_] for type_ in types if type_ in _DRIVERS)
-        if len(readers) < len(types):
-            return None
-        subject_reader = None
-        if subject is not None:
-            subject_reader = _DRIVERS.get(one.subject_type)
-        return Taken(
-            places,
-            subject=None if subject_reader is None else subject,
-            integers=len(types) == 1 and types[0] in INTEGERS,
-            optional=one.optional,
-            readers=readers,
-            subject_reader=subject_reader,
-        )
-
-    def with_hidden_subject(self, one: Carried, taken: Taken, place: int) -> tuple[str, Taken]:
-        type_ = one.subject_type
-        subject = one.subject or ""
-        if type_ in INTEGERS:
-            return subject, replace(taken, subject=place, subject_reader=read_integer)
-        return _text(subject, type_), replace(
-            taken, subject=place, subject_reader=_from_text(type_)
-        )
-
-
-def _type_of(table: Table, column: str) -> str:
-    found = table.column(column)
-    return found.type if found is not None else ""
-
-
-def _text(expression: str, type_: str) -> str:
-    """The text form that `values.value_of` reads, which isn't always what a cast makes."""
-    if type_ in _CAST_AS_WRITTEN:
-        return f"CAST({expression} AS pg_catalog.text)"
-    return f"CASE WHEN {expression} IS NOT NULL THEN pg_catalog.concat({expression}) END"
-
-
-def _string(value: object) -> Value:
-    if value is None or type(value) is str:
-        return value
-    raise UnreadableKeyError("expected a string")
-
-
-def _uuid(value: object) -> Value:
-    if value is None or isinstance(value, uuid.UUID | str):
-        return value_of("uuid", None if value is None else str(value))
-    raise UnreadableKeyError("expected a UUID")
-
-
-def _read_text(type_: str, value: object) -> Value:
-    if value is None or type(value) is str:
-        return value_of(type_, value)
-    raise UnreadableKeyError("expected a text form")
-
-
-@functools.lru_cache(maxsize=256)
-def _from_text(type_: str) -> Reader:
-    return functools.partial(_read_text, type_)
-
-
-_DRIVERS: Final[Mapping[str, Reader]] = {
-    **dict.fromkeys(INTEGERS, read_integer),
-    **dict.fromkeys(TEXTS, _string),
-    "uuid": _uuid,
-}
-"""The types of which every driver gives the value itself."""

@@ -51,6 +51,8 @@ class FoundDefinitions:
                 self._has_filters |= found.is_filtered
             return None
         view = found.view
+        if "%" in view.text:
+            return None  # which a driver may take for a parameter
         name = str(view.oid)
         shape = Table(name=view.name, columns=tuple(map(Column, view.columns)))
         self._views.append(View(shape, (), (), (ViewVersion(name, view.version),), False))
