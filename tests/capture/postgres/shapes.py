@@ -543,6 +543,14 @@ SHAPES = [
         {"customer": "statement"},
     ),
     Shape(
+        "distinct rows of what only the query around it names, as a table",
+        "SELECT count(*) FROM (WITH genre AS (SELECT 1 AS genre_id) SELECT d.x FROM "
+        "(SELECT DISTINCT c.country AS x FROM customer c JOIN genre ON genre_id = customer_id) "
+        "AS d) AS e",
+        {"customer": "", "genre": ""},
+        {"customer": "statement", "genre": "statement"},
+    ),
+    Shape(
         "distinct rows of a lateral query",
         "SELECT c.last_name, x.billing_city FROM customer c CROSS JOIN LATERAL "
         "(SELECT DISTINCT billing_city FROM invoice WHERE invoice.customer_id = c.customer_id) x "

@@ -295,6 +295,27 @@ def test_a_name_that_shadows_what_a_definition_reads(shop: Shop) -> None:
     assert found[-1] == ("customer", (), "statement")
 
 
+def test_row_security_that_writes(shop: Shop) -> None:
+    """A policy may call anything: a table that has one is read as often as without capture."""
+    make(
+        shop,
+        "CREATE SEQUENCE looks",
+        "SELECT nextval('looks')",
+        "GRANT ALL ON SEQUENCE looks TO app",
+        "CREATE POLICY looked ON customer TO app USING (id < 4 AND nextval('public.looks') > 0)",
+        "ALTER TABLE customer ENABLE ROW LEVEL SECURITY",
+    )
+
+    def looks(connection: Connection) -> Any:
+        before = connection.execute(text("SELECT last_value FROM looks")).scalar_one()
+        connection.execute(text(UNION)).all()
+        connection.execute(text(TOTALS)).all()
+        return connection.execute(text("SELECT last_value FROM looks")).scalar_one() - before
+
+    assert shop.read(looks) == 6
+    assert ("customer", (), "statement") in shop.taken()
+
+
 def test_a_view_that_writes(shop: Shop) -> None:
     """What has an effect happens once, as often as without capture."""
     make(

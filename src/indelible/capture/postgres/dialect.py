@@ -241,25 +241,31 @@ class PostgresDialect(PostgresKeys):
         if any(True for _ in statement.root.find_all(exp.Lock, exp.TableSample)):
             raise NotUnderstoodError("rows that may be others when they are asked for again")
         check_settled(statement, is_nested=is_nested)
-        for view in self._views_in(statement):
-            try:
-                within = self._view_statement(view)
-            except NotAQueryError as problem:
-                raise NotUnderstoodError(str(problem)) from None
-            self._check_repeatable(within, is_nested=True)
+        for found in self._named_in(statement):
+            if found.is_filtered:
+                raise NotUnderstoodError("row security, which may do more than leave rows out")
+            if found.view is not None:
+                try:
+                    within = self._view_statement(found.view)
+                except NotAQueryError as problem:
+                    raise NotUnderstoodError(str(problem)) from None
+                self._check_repeatable(within, is_nested=True)
+            elif found.table is None and found.behind:
+                raise NotUnderstoodError(found.why or "read through a view")
 
-    def _views_in(self, statement: Statement) -> Iterator[Definition]:
-        """Views that the statement names. Raises `NotUnderstoodError` for what isn't known."""
+    def _named_in(self, statement: Statement) -> Iterator[Named]:
+        """The application's tables and views that the statement names.
+
+        Raises `NotUnderstoodError` for what isn't known.
+        """
         ctes = {cte.alias.lower() for cte in statement.root.find_all(exp.CTE)}
         for table in statement.root.find_all(exp.Table):
             if isinstance(table.this, exp.Identifier) and (
                 table.args.get("db") is not None or self.fold(table.this).lower() not in ctes
             ):
                 found = self._find(table)
-                if found is not None and found.table is None and found.behind:
-                    if found.view is None:
-                        raise NotUnderstoodError(found.why or "read through a view")
-                    yield found.view
+                if found is not None:
+                    yield found
 
     def seen_through(self, statement: Statement) -> SeenThrough | None:
         found = FoundDefinitions(self._readable.bare, self._find)

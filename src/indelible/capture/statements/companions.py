@@ -14,6 +14,7 @@ from indelible.capture.statements.exposing import Exposing
 from indelible.capture.statements.left_rows import is_left, keyed_arms, takes_out
 from indelible.capture.statements.plan import Companion, Taken
 from indelible.capture.statements.sources import read_items, resolve_scope
+from indelible.capture.statements.spans import Query
 from indelible.capture.statements.statement import NamedQuery, Statement
 from indelible.capture.statements.syntax import (
     NotUnderstoodError,
@@ -133,7 +134,7 @@ class Companions:
         self.views.update(exposing.views)
         if arm.distinct:
             exposing.edits.made.append((*arm.distinct, ""))
-        head = self._head(query.start, query.arms_start)
+        head = self._head(select, query, named)
         # Its own columns may be converted by the application or not be UTF-8: only ours come out.
         text = exposing.edits.apply(statement.text, *head) + " "
         text += exposing.edits.apply(statement.text, arm.start, end)
@@ -191,6 +192,7 @@ class Companions:
         exposing = self._exposing(is_whole=False)
         try:
             keyed = keyed_arms(query.operators)
+            head = self._head(tree, query, named)
             carried = exposing.take_numbered(tree, arms, named, keyed)
         except NotUnderstoodError:
             return False
@@ -216,10 +218,7 @@ class Companions:
             arrays.append(array)
             taken.append((self._targets.number(one), replace(how, key=(place,))))
         hidden = [own(f"k{place}") for place in range(len(arrays))]
-        spans = (
-            self._head(query.start, query.arms_start),
-            (query.arms[0].start, query.arms[-1].end),
-        )
+        spans = (head, (query.arms[0].start, query.arms[-1].end))
         text = (
             f"WITH {own('x')} ({', '.join((compared, *exposing.names))}) AS ("
             + " ".join(exposing.edits.apply(statement.text, *span) for span in spans)
@@ -231,14 +230,19 @@ class Companions:
         self._add(text, spans, hidden, taken, whole=True)
         return True
 
-    def _head(self, start: int, arms_start: int) -> tuple[int, int]:
-        """The WITH clause that goes before a companion: the statement's, or the query's own."""
+    def _head(
+        self, tree: exp.Expr, query: Query, named: Mapping[str, NamedQuery]
+    ) -> tuple[int, int]:
+        """The WITH clause that goes before a companion of `tree`: the statement's, or the query's
+        own. Raises `NotUnderstoodError` where `tree` means what another one says: without it a name
+        could be a table's."""
         root = self._statement.spans.query
-        if start == root.start or not root.ctes:
-            return start, arms_start
-        if start != arms_start:
+        is_own = query.start == root.start or not root.ctes
+        head = query if is_own else root
+        used = {table.name.lower() for table in tree.find_all(exp.Table) if not table.db}
+        if (not is_own and query.ctes) or used & (named.keys() - head.ctes.keys()):
             raise NotUnderstoodError("a WITH clause inside of another")
-        return root.start, root.arms_start
+        return head.start, head.arms_start
 
     def _is_correlated(self, select: exp.Select, named: Mapping[str, NamedQuery]) -> bool:
         """Whether the query may depend on the row that it stands beside."""

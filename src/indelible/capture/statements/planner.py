@@ -222,7 +222,7 @@ class Planner:
         except (NotAQueryError, NotUnderstoodError):
             return []
         is_better = full is None or worst_coverage(plan) < worst_coverage(full)
-        return [plan] if is_better else []
+        return [plan] if plan.beside and is_better else []
 
     def _opaque(
         self, text: str, tokens: tuple[Token, ...], why: str, *, reads_unknown: bool = False
