@@ -62,15 +62,11 @@ SERVER_READS: dict[str, set[str]] = READS | {
 del SERVER_READS["other_database"]
 MARIADB_READS: dict[str, set[str]] = READS | {
     "get_uuid": {f"document:{uuid.UUID(DOCUMENT)}"},
-    "count_filtered": {"customer~"},
-    "sum": {"line~"},
-    "group_by": {"line~"},
-    "distinct": {"customer~"},
+    "dates": names("invoice", 1, 2, 3),
     "union": {"customer~", "label~"},
-    "window": {"line~"},
     "scalar_subquery": names("invoice", 1) | {"customer~"},
 }
-"""On MariaDB, where what is summed up can't carry keys."""
+"""On MariaDB, where a query in the select list isn't asked for its keys."""
 WRITES: dict[str, list[str]] = {
     "create": ["customer.insert 20"],
     "save": ["customer.update 1"],
