@@ -399,6 +399,12 @@ SHAPES = [
         {"spelled": "superset"},
     ),
     Shape(
+        "union of bracketed queries",
+        "(SELECT LastName AS n FROM Customer WHERE CustomerId < 4) UNION "
+        "(SELECT LastName FROM Employee WHERE EmployeeId > 6) ORDER BY n DESC",
+        {"customer": "VALUES (1), (2), (3)", "employee": "VALUES (7), (8)"},
+    ),
+    Shape(
         "except",
         "SELECT Country FROM Customer WHERE CustomerId < 9 EXCEPT SELECT Country FROM Employee "
         "ORDER BY 1",

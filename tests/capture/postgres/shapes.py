@@ -357,6 +357,40 @@ SHAPES = [
         {"customer": "statement", "invoice": "statement"},
     ),
     Shape(
+        "union of bracketed queries",
+        "(SELECT last_name FROM customer WHERE customer_id < 4) UNION "
+        "(SELECT DISTINCT last_name FROM employee WHERE employee_id > 6) ORDER BY 1",
+        {"customer": "VALUES (1), (2), (3)", "employee": "VALUES (7), (8)"},
+    ),
+    Shape(
+        "except of bracketed queries, one of them without",
+        "(SELECT country FROM customer WHERE customer_id < 9) EXCEPT SELECT country FROM employee "
+        "EXCEPT (SELECT 'Brazil')",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 9 AND country NOT IN ('Canada', 'Brazil')"},
+        consulted=("employee",),
+    ),
+    Shape(
+        "union all of bracketed queries, in a derived table",
+        "SELECT u.n FROM ((SELECT last_name AS n, customer_id AS k FROM customer) UNION ALL "
+        "(SELECT last_name, employee_id FROM employee)) AS u WHERE u.k = 2 ORDER BY 1",
+        {"customer": "SELECT 2", "employee": "SELECT 2"},
+    ),
+    Shape(
+        "union with a limit within brackets",
+        "(SELECT last_name FROM customer ORDER BY last_name LIMIT 2) UNION "
+        "(SELECT last_name FROM employee WHERE employee_id = 7) ORDER BY 1",
+        {"customer": "", "employee": ""},
+        {"customer": "statement", "employee": "statement"},
+    ),
+    Shape(
+        "union of a union within brackets",
+        "SELECT last_name FROM customer WHERE customer_id < 3 EXCEPT (SELECT last_name "
+        "FROM customer WHERE customer_id = 1 EXCEPT SELECT last_name FROM customer "
+        "WHERE customer_id = 1)",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
         "union that finds nothing",
         "SELECT last_name FROM customer WHERE customer_id < 0 UNION "
         "SELECT last_name FROM employee WHERE employee_id < 0",

@@ -117,7 +117,7 @@ def order_outside(statement: Statement, row: str) -> str:
         return ""
     select = root
     while isinstance(select, exp.SetOperation):
-        select = select.this
+        select = select.this.unnest()
     terms = []
     for ordered in order.expressions:
         term = _said_outside(ordered.this, select.expressions, row)

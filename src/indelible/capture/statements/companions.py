@@ -57,6 +57,8 @@ class Companions:
         if not arms:
             return
         query = self._statement.query(arms[0])
+        if any(self._statement.arm(select) not in query.arms for select in arms):
+            raise NotUnderstoodError("a set operation that the parser reads otherwise")
         why = None
         if not is_whole:
             why = "rows of a derived table, not all of which need be handed out"
