@@ -24,30 +24,15 @@ from indelible.capture import psycopg2 as captured_psycopg2
 from indelible.capture.statements.beside import MAX_ROWS_BESIDE
 from indelible.events.context import acting_as
 
-from .reading import DRIVERS, TRUDY, loop
+from .reading import TRUDY, loop
 from .test_reads import Shop, ask, shop
+from .test_views import make, pytestmark
 
-__all__ = ["loop", "shop"]
-
-pytestmark = pytest.mark.parametrize(
-    "shop",
-    [
-        # The others go the same way.
-        pytest.param(it, marks=[] if it is DRIVERS[0] else pytest.mark.long)
-        for it in DRIVERS
-    ],
-    ids=lambda it: f"{it[0]}{'-async' * it[1]}",
-    indirect=True,
-)
+__all__ = ["loop", "pytestmark", "shop"]
 
 UNION = "SELECT name FROM customer WHERE id < 4 UNION SELECT v FROM vault WHERE v = 'tin'"
 TOTALS = "SELECT name, sum(id) OVER (ORDER BY id) FROM customer WHERE id < 4 ORDER BY id"
 THREE = ("customer", (1, 2, 3), "exact")
-
-
-def make(shop: Shop, *statements: str) -> None:
-    shop.database.execute(*statements)
-    shop.database.grant()
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
