@@ -4,7 +4,9 @@ An access keeps the actor that was current when its statement ran, whoever fetch
 
 What a SIGKILL can lose under `durability = "request"`: the keys of rows fetched one at a time
 since the last chunk (at most as many as were written before, never more than 512) of a request
-that hasn't ended. Under `strict` nothing: keys are on disk before their rows are handed over.
+that hasn't ended. Keys that are only known once all rows are (of window functions, recursion, or
+asked for beside the rows) wait for that. Under `strict` nothing: keys are on disk before their
+rows are handed over.
 """
 
 from __future__ import annotations
