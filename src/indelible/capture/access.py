@@ -4,7 +4,9 @@ An access keeps the actor that was current when its statement ran, whoever fetch
 
 What a SIGKILL can lose under `durability = "request"`: the keys of rows fetched one at a time
 since the last chunk (at most as many as were written before, never more than 512) of a request
-that hasn't ended. Under `strict` nothing: keys are on disk before their rows are handed over.
+that hasn't ended. Keys that are only known once all rows are (of window functions, recursion, or
+asked for beside the rows) wait for that. Under `strict` nothing: keys are on disk before their
+rows are handed over.
 """
 
 from __future__ import annotations
@@ -15,14 +17,14 @@ from typing import Final, Protocol, TypeVar
 
 from indelible.capture.access_event import AccessStatement, Who, encode_access
 from indelible.capture.access_targets import Named, named_targets, sliced, unnamed_targets
-from indelible.capture.extraction import Row
+from indelible.capture.extraction import Row, rows_beside
 from indelible.capture.hidden_columns import is_as_planned, only_at, visible_places, without_last
 from indelible.capture.integer_access import MAX_IDS, integer_access
 from indelible.capture.statement_parameters import (
     Parameters,
     shown_parameters,
 )
-from indelible.capture.statements.plan import Plan, UnreadableKeyError
+from indelible.capture.statements.plan import Plan, TooManyKeysError, UnreadableKeyError
 from indelible.events.context import Frame, Scope
 from indelible.events.model import Part
 from indelible.events.values import Value
@@ -34,6 +36,8 @@ MAX_BYTES: Final = 48 * 1024
 _MAX_PENDING_ROWS: Final = 512
 _SCHEMA_CHANGED: Final = "the schema changed"
 _NOT_ALL: Final = "rows that hold what others said, of which not all were fetched"
+_TOO_MANY: Final = "more rows stand behind it than are told"
+_NOT_FETCHED: Final = "its keys came with a row that wasn't fetched"
 _CONVERTED: Final = "the driver gives something else for its keys"
 
 
@@ -179,6 +183,8 @@ class Access:
         """
         if self.is_over:
             return
+        if self.plan.beside and not self.companion_rows and self._why is None:
+            self._take_beside(rows)
         self._handed += len(rows)
         if exhausted and not self._pending:
             # Nearly every result: all of its rows at once.
@@ -226,6 +232,13 @@ class Access:
             self.flush()
             self._writer.open_accesses.pop(self, None)
 
+    def _take_beside(self, rows: Sequence[Row]) -> None:
+        """The keys that stand beside the rows, all of them in one."""
+        try:
+            self.companion_rows = rows_beside(self.plan, rows) or ()
+        except UnreadableKeyError as problem:
+            self.give_up_keys(_why_unread(problem))
+
     def _part_only(self) -> None:
         """What is written now isn't all that is handed over."""
         if self.plan.needs_all and self._why is None:
@@ -242,6 +255,8 @@ class Access:
     def _append(self, rows: Sequence[Row], *, final: bool) -> None:
         """One event for `rows`, or several where it would be too large."""
         plan = self.plan
+        if plan.beside and self._handed and self._why is None and not self.companion_rows:
+            self.give_up_keys(_NOT_FETCHED)
         if plan.is_stamped and self._why is None and any(row[-1] != 1 for row in rows):
             self.give_up_keys(_SCHEMA_CHANGED)
         if rows and self._why is None and (not self._events or self._first_id is not None):
@@ -261,9 +276,9 @@ class Access:
             beside = self.companion_rows if self._handed else ()
             try:
                 named = named_targets(plan, rows, beside, is_first=not self._events, is_whole=final)
-            except UnreadableKeyError:
-                self._why = _CONVERTED
-                named = unnamed_targets(plan, _CONVERTED)
+            except UnreadableKeyError as problem:
+                self._why = _why_unread(problem)
+                named = unnamed_targets(plan, self._why)
         if self._events and not named[0]:
             return
         draft = self._draft(named, final=final)
@@ -325,3 +340,7 @@ class Access:
         if self.companion_rows and self._handed:
             # Named now; a later chunk has nothing to add to them.
             self.companion_rows = [[] for _ in self.companion_rows]
+
+
+def _why_unread(problem: UnreadableKeyError) -> str:
+    return _TOO_MANY if isinstance(problem, TooManyKeysError) else _CONVERTED

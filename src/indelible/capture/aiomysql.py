@@ -89,7 +89,7 @@ class Connection(aiomysql.Connection):  # type: ignore[misc]  # aiomysql has no 
         """What `run` returns, which runs `text`: who acts is told, its rows are by statement."""
         given: list[T] = []
 
-        async def run_it(_: str) -> None:
+        async def run_it(*_: Any) -> None:
             given.append(await run())
 
         await self.run_captured(text, None, run_it, is_seen=False)
@@ -99,7 +99,7 @@ class Connection(aiomysql.Connection):  # type: ignore[misc]  # aiomysql has no 
         self,
         text: Any,
         parameters: Any,
-        run: Callable[[str], Awaitable[object]],
+        run: Callable[[str, Any], Awaitable[object]],
         *,
         is_seen: bool,
     ) -> Access | None:
@@ -107,9 +107,9 @@ class Connection(aiomysql.Connection):  # type: ignore[misc]  # aiomysql has no 
         if isinstance(text, bytes | bytearray):
             text, is_seen = text.decode(self.encoding, "replace"), False
 
-        def run_inside(own: str) -> None:
+        def run_inside(own: str, values: Any) -> None:
             with self.inside():
-                wait_for(run(own))
+                wait_for(run(own, values))
 
         def work() -> Access | None:
             captured = self.captured
@@ -206,9 +206,9 @@ class _Captured(PacketRows):
         await self._drain()
         given = None
 
-        async def run(own: Any) -> None:
+        async def run(own: Any, values: Any) -> None:
             nonlocal given
-            given = await execute(own if isinstance(query, str) else query, args)
+            given = await execute(own if isinstance(query, str) else query, values)
 
         access = await connection.run_captured(query, args, run, is_seen=self.is_seen)
         if access is not None and self._hide(access, connection.captured.reads.schema_changed):

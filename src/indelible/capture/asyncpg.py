@@ -100,7 +100,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no ty
             async with asyncio.timeout(self._protocol._get_timeout(timeout)):
                 return await run_sync(
                     lambda: self.captured.run(
-                        text, args, lambda own: wait_for(run(own)), is_seen=is_seen
+                        text, args, lambda own, _: wait_for(run(own)), is_seen=is_seen
                     )
                 )
 

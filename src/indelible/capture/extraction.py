@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from indelible.capture.statements import keys
-from indelible.capture.statements.plan import Taken, UnreadableKeyError
+from indelible.capture.statements.beside import CUT, MAX_ROWS_BESIDE
+from indelible.capture.statements.plan import Plan, Taken, TooManyKeysError, UnreadableKeyError
 from indelible.events.values import MAX_PLAIN_INT, Id, Native, Value, format_id, to_value
 
 Row = Sequence[Native]
+
+_rows: Final = msgspec.json.Decoder(list[list[Any]])
 
 
 class Extracted:
@@ -114,12 +119,41 @@ class Extracted:
         return [format_id((value,)) for value in self.subjects if value is not None]
 
 
+def rows_beside(plan: Plan, rows: Sequence[Row]) -> list[list[Row]] | None:
+    """The rows of each of the plan's companions, which one of `rows` holds; None if none does.
+
+    Raises `UnreadableKeyError`.
+    """
+    for row in rows:
+        end = len(row) - plan.is_stamped
+        found = row[end - plan.beside : end]
+        if found[0] is not None:
+            return [_decoded(each) for each in found]
+    return None
+
+
+def _decoded(rows: object) -> list[Row]:
+    if not isinstance(rows, str):
+        raise UnreadableKeyError("expected rows of keys as JSON")
+    if rows == CUT:
+        raise TooManyKeysError
+    try:
+        decoded = _rows.decode(rows)
+    except msgspec.DecodeError:
+        raise UnreadableKeyError("expected rows of keys as JSON") from None
+    if len(decoded) > MAX_ROWS_BESIDE:
+        raise TooManyKeysError
+    return [*decoded]
+
+
 def _raw_keys(taken: Taken, rows: Sequence[Row]) -> Iterable[tuple[Any, ...]]:
     """The keys as the driver gave them, each with its subject behind, if there is one."""
     if not taken.array:
         places = taken.key if taken.subject is None else (*taken.key, taken.subject)
         return [tuple([row[place] for place in places]) for row in rows]
-    elements = [element for row in rows for element in _list(row[taken.key[0]])]
+    arrays = [row[taken.key[0]] for row in rows]
+    read = taken.array_reader or _list
+    elements = [element for array in arrays for element in read(array)]
     return [tuple(element) if isinstance(element, list) else (element,) for element in elements]
 
 

@@ -59,17 +59,17 @@ class CapturedConnection:
     def run_unseen(self, text: Any, run: Callable[[], T]) -> T:
         """What `run` returns, which runs `text`: who acts is told, its rows are by statement."""
         given: list[T] = []
-        self.run_captured(text, None, lambda _: given.append(run()), is_seen=False)
+        self.run_captured(text, None, lambda *_: given.append(run()), is_seen=False)
         return given[0]
 
     def run_captured(
-        self, text: Any, parameters: Any, run: Callable[[str], object], *, is_seen: bool
+        self, text: Any, parameters: Any, run: Callable[[str, Any], object], *, is_seen: bool
     ) -> Access | None:
         """Run `text`, or what takes its place, by way of `run`."""
 
-        def run_inside(own: str) -> None:
+        def run_inside(own: str, values: Any) -> None:
             with self.inside():
-                run(own)
+                run(own, values)
 
         captured = self.captured
         if isinstance(text, bytes | bytearray):

@@ -116,9 +116,9 @@ class CapturedCursor(CapturedRows):
         self._drain()
         given = None
 
-        def run(own: Any) -> None:
+        def run(own: Any, values: Any) -> None:
             nonlocal given
-            given = execute(own if isinstance(query, str) else query, args)
+            given = execute(own if isinstance(query, str) else query, values)
 
         access = connection.run_captured(query, args, run, is_seen=self.is_seen)
         if access is not None:

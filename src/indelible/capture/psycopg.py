@@ -86,7 +86,7 @@ class _Cursor(CapturedCursor):
         return self._run(
             query,
             params,
-            lambda own: super(_Cursor, self).execute(own, params, **kwargs),  # type: ignore[misc]
+            lambda own, values: super(_Cursor, self).execute(own, values, **kwargs),  # type: ignore[misc]
             is_seen=not self.connection.pgconn.pipeline_status,  # type: ignore[attr-defined]
         )
 
@@ -94,7 +94,7 @@ class _Cursor(CapturedCursor):
         self._run(
             query,
             None,
-            lambda own: super(_Cursor, self).executemany(own, params_seq, **kwargs),  # type: ignore[misc]
+            lambda own, _: super(_Cursor, self).executemany(own, params_seq, **kwargs),  # type: ignore[misc]
             is_seen=False,
         )
 
@@ -148,7 +148,9 @@ class _Cursor(CapturedCursor):
         with self._sharing(), statements.starting(text) as is_alone:
             yield is_alone
 
-    def _run(self, query: Any, params: Any, run: Callable[[Any], Any], *, is_seen: bool) -> Any:
+    def _run(
+        self, query: Any, params: Any, run: Callable[[Any, Any], Any], *, is_seen: bool
+    ) -> Any:
         self._close_access()
         with self._sharing():
             self._execute(query, params, run, self._ask, is_seen=is_seen)

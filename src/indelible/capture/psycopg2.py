@@ -87,7 +87,7 @@ class _Cursor:
         return self._run(
             query,
             vars,
-            lambda own: super(_Cursor, self).execute(own, vars),  # type: ignore[misc]
+            lambda own, values: super(_Cursor, self).execute(own, values),  # type: ignore[misc]
             is_seen=self._is_seen,
         )
 
@@ -122,7 +122,7 @@ class _Cursor:
         return self._run(
             f"SELECT * FROM {procname}()",
             parameters,
-            lambda _: super(_Cursor, self).callproc(procname, parameters),  # type: ignore[misc]
+            lambda *_: super(_Cursor, self).callproc(procname, parameters),  # type: ignore[misc]
             is_seen=False,
         )
 
@@ -162,14 +162,16 @@ class _Cursor:
         with self._sharing():
             statements.run_unseen(text, run)
 
-    def _run(self, query: Any, parameters: Any, run: Callable[[Any], Any], *, is_seen: bool) -> Any:
+    def _run(
+        self, query: Any, parameters: Any, run: Callable[[Any, Any], Any], *, is_seen: bool
+    ) -> Any:
         statements, text, is_text = self._statements(query)
         returned = None
 
-        def execute(own: str) -> None:
+        def execute(own: str, values: Any) -> None:
             nonlocal returned
-            self.ran = None if own is text else (own, query, parameters)
-            returned = run(query if own is text else own)
+            self.ran = None if own is text else (own, values, query, parameters)
+            returned = run(query if own is text else own, values)
 
         self.close_access()  # type: ignore[attr-defined]
         with self._sharing():

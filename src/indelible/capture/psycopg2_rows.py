@@ -23,7 +23,7 @@ class Rows(extensions.cursor):  # type: ignore[misc]  # psycopg2 has no types
     _factory: Any = None
     _shown: dict[int, int]
     """Where a column of the driver's stands among those of the application."""
-    ran: tuple[Any, Any, Any] | None = None
+    ran: tuple[Any, Any, Any, Any] | None = None
     """What ran in place of the application's text, that text, and its parameters."""
 
     def fetchone(self) -> Any:
@@ -73,8 +73,8 @@ class Rows(extensions.cursor):  # type: ignore[misc]  # psycopg2 has no types
         sent = super().query
         if self.ran is None or sent is None:
             return sent
-        own, text, parameters = self.ran
-        ran = self.mogrify(own, parameters)
+        own, values, text, parameters = self.ran
+        ran = self.mogrify(own, values)
         if not sent.endswith(ran):
             return sent
         return sent[: -len(ran)] + self.mogrify(text, parameters)

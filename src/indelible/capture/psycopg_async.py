@@ -46,7 +46,7 @@ class _Cursor(CapturedCursor):
         return await self._run(
             query,
             params,
-            lambda own: super(_Cursor, self).execute(own, params, **kwargs),  # type: ignore[misc]
+            lambda own, values: super(_Cursor, self).execute(own, values, **kwargs),  # type: ignore[misc]
             is_seen=not self.connection.pgconn.pipeline_status,  # type: ignore[attr-defined]
         )
 
@@ -54,7 +54,7 @@ class _Cursor(CapturedCursor):
         await self._run(
             query,
             None,
-            lambda own: super(_Cursor, self).executemany(own, params_seq, **kwargs),  # type: ignore[misc]
+            lambda own, _: super(_Cursor, self).executemany(own, params_seq, **kwargs),  # type: ignore[misc]
             is_seen=False,
         )
 
@@ -114,13 +114,17 @@ class _Cursor(CapturedCursor):
             yield is_alone
 
     async def _run(
-        self, query: Any, params: Any, run: Callable[[Any], Awaitable[Any]], *, is_seen: bool
+        self, query: Any, params: Any, run: Callable[[Any, Any], Awaitable[Any]], *, is_seen: bool
     ) -> Any:
         self._close_access()
         async with self._sharing():
             await run_sync(
                 lambda: self._execute(
-                    query, params, lambda own: wait_for(run(own)), self._ask, is_seen=is_seen
+                    query,
+                    params,
+                    lambda own, values: wait_for(run(own, values)),
+                    self._ask,
+                    is_seen=is_seen,
                 )
             )
         return self

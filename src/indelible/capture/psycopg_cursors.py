@@ -101,7 +101,7 @@ class CapturedCursor:
         self,
         query: Any,
         params: Any,
-        run: Callable[[Any], Any],
+        run: Callable[[Any, Any], Any],
         ask: Callable[[str, Any], list[Any]],
         *,
         is_seen: bool,
@@ -113,7 +113,7 @@ class CapturedCursor:
             access = statements.run(
                 text,
                 params,
-                lambda own: run(query if own is text else own),
+                lambda own, values: run(query if own is text else own, values),
                 query=ask,
                 is_seen=is_seen,
             )

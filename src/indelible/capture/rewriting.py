@@ -12,7 +12,7 @@ from typing import Protocol
 
 from indelible.capture.access import Access
 from indelible.capture.extraction import Row
-from indelible.capture.statement_parameters import Parameters, chosen_parameters
+from indelible.capture.statement_parameters import Parameters, chosen_parameters, run_widths
 from indelible.capture.statements.plan import Plan
 from indelible.capture.statements.planner import Entry
 from indelible.capture.statements.tokens import IN_LISTS, expand
@@ -99,8 +99,10 @@ class Rewriting:
                 release = self._runner.hold_snapshot()
             for companion in plan.companions:
                 chosen = parameters
-                if companion.parameters is not None and not isinstance(parameters, Mapping):
-                    chosen = chosen_parameters(plan, text, parameters, companion.parameters)
+                if plan.goes_by_place and not isinstance(parameters, Mapping):
+                    chosen = chosen_parameters(
+                        plan, run_widths(text), parameters, companion.parameters
+                    )
                 own = expand(companion.text, [originals[run] for run in companion.runs])
                 found.append(self._runner.query(own, chosen))
         except sqlite3.Error:

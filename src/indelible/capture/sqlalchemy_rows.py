@@ -54,7 +54,7 @@ class Executing(abc.ABC):
         self,
         text: str,
         parameters: Any,
-        run: Callable[[str], object],
+        run: Callable[[str, Any], object],
         cursor: Any,
         context: Any,
         *,
@@ -71,7 +71,7 @@ class Executing(abc.ABC):
         return self.run(
             text,
             parameters,
-            lambda own: dialect.do_execute(cursor, own, parameters, context),
+            lambda own, values: dialect.do_execute(cursor, own, values, context),
             cursor,
             context,
         )
@@ -81,7 +81,7 @@ class Executing(abc.ABC):
         return self.run(
             text,
             None,
-            lambda own: dialect.do_execute_no_params(cursor, own, context),
+            lambda own, _: dialect.do_execute_no_params(cursor, own, context),
             cursor,
             context,
         )
@@ -91,7 +91,7 @@ class Executing(abc.ABC):
         return self.run(
             text,
             None,
-            lambda own: dialect.do_executemany(cursor, own, parameters, context),
+            lambda own, _: dialect.do_executemany(cursor, own, parameters, context),
             cursor,
             context,
             is_seen=False,

@@ -29,21 +29,26 @@ def by_name(parameters: Parameters | None) -> Mapping[str, object]:
 
 
 def chosen_parameters(
-    plan: Plan, text: str, parameters: Sequence[object], ordinals: Sequence[int]
+    plan: Plan, runs: Sequence[int], parameters: Sequence[object], ordinals: Sequence[int]
 ) -> list[object]:
-    """The values that belong to these placeholders."""
+    """The values that belong to these placeholders; `runs` are how many each collapsed one has."""
     starts = [0]
-    for width in _widths(plan, text):
+    for width in _widths(plan, runs):
         starts.append(starts[-1] + width)
     return [
         value for ordinal in ordinals for value in parameters[starts[ordinal] : starts[ordinal + 1]]
     ]
 
 
-def _widths(plan: Plan, text: str) -> list[int]:
-    """How many values each placeholder of the plan stands for in `text`."""
-    originals = iter(IN_LISTS.runs(text))
-    return [next(originals).count("?") if is_run else 1 for is_run in plan.collapsed]
+def run_widths(text: str) -> list[int]:
+    """How many values each IN-list of SQLite's `text` has."""
+    return [run.count("?") for run in IN_LISTS.runs(text)]
+
+
+def _widths(plan: Plan, runs: Sequence[int]) -> list[int]:
+    """How many values each placeholder of the plan stands for."""
+    following = iter(runs)
+    return [next(following) if is_run else 1 for is_run in plan.collapsed]
 
 
 def shown_parameters(plan: Plan, text: str, parameters: Parameters) -> tuple[Value, ...]:
@@ -56,7 +61,7 @@ def shown_parameters(plan: Plan, text: str, parameters: Parameters) -> tuple[Val
         answers = (all(answers),) * len(parameters)
         parameters = tuple(parameters.values())
     elif plan.has_runs:
-        widths = _widths(plan, text)
+        widths = _widths(plan, run_widths(text))
         answers = [one for one, width in zip(answers, widths, strict=True) for _ in range(width)]
     shown: list[Value] = []
     for value, keep in zip(parameters, answers):  # noqa: B905 - the driver counts them

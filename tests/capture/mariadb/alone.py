@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import warnings
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,15 +12,19 @@ from typing import Any, Final
 import aiomysql
 import MySQLdb
 import pymysql
+from pymysql.constants import FIELD_TYPE
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from tests.capture.postgres.alone import Said, formatted
+from tests.capture.postgres.reading import TRUDY
+from tests.capture.postgres.shapes import Shape
 from tests.capture.reads.host import MemoryHost
 
 from indelible.capture import aiomysql as captured_aiomysql
 from indelible.capture import mysqlclient as captured_mysqlclient
 from indelible.capture import pymysql as captured_pymysql
 from indelible.capture.sqlalchemy import capture
+from indelible.events.context import acting_as
 
 
 def options_of(url: str, **more: object) -> dict[str, Any]:
@@ -63,8 +69,8 @@ async def aiomysql_says(
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             await cursor.execute(formatted(sql), dict(parameters))
-        said = repr(await cursor.fetchall()), repr(cursor.description), cursor.rowcount
-        return said, [str(each.message) for each in warned]
+        rows = await cursor.fetchall()
+        return repr(rows), cursor.description, cursor.rowcount, [str(one.message) for one in warned]
 
 
 async def sqlalchemy_says(
@@ -84,7 +90,29 @@ async def sqlalchemy_says(
 def _said(made: Any, sql: str, parameters: Mapping[str, object]) -> object:
     with contextlib.closing(made) as connection, connection.cursor() as cursor:
         cursor.execute(formatted(sql), dict(parameters))
-        return repr(cursor.fetchall()), repr(cursor.description), cursor.rowcount
+        return repr(cursor.fetchall()), cursor.description, cursor.rowcount
+
+
+def says_the_same(
+    say: Said, url: str, host: MemoryHost, shape: Shape, loop: asyncio.Runner
+) -> None:
+    """Captured, as Trudy, or not. A column may be told to hold NULL that doesn't: the server says
+    so of what it keeps in a table of its own meanwhile, and of texts there that they have decimals.
+    """
+    expected = loop.run(say(url, None, shape.sql, shape.parameters))
+    with acting_as(TRUDY):
+        context = contextvars.copy_context()
+        seen = loop.run(say(url, host, shape.sql, shape.parameters), context=context)
+    assert isinstance(expected, tuple) and isinstance(seen, tuple)
+    told = list(map(_as_it_may_be_told, expected[1], seen[1]))
+    assert (seen[0], list(seen[1]), seen[2:]) == (expected[0], told, expected[2:])
+
+
+def _as_it_may_be_told(column: Any, seen: Any) -> Any:
+    if not isinstance(column, tuple):
+        return column
+    decimals = seen[5] if column[1] == FIELD_TYPE.VAR_STRING else column[5]
+    return (*column[:5], decimals, column[6] or seen[6])
 
 
 ALONE: Final[Mapping[str, Said]] = {

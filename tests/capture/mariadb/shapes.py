@@ -41,12 +41,20 @@ SAMPLE_TABLES = (
     "INSERT INTO Vault2 VALUES (1, 'lead')",
     "CREATE TABLE part (id INT PRIMARY KEY, parent INT, name VARCHAR(9))",
     "INSERT INTO part VALUES (1, NULL, 'car'), (2, 1, 'wheel'), (3, 2, 'tyre'), (4, NULL, 'bike')",
+    "CREATE TABLE spelled (id INT PRIMARY KEY, v VARCHAR(9))",
+    "INSERT INTO spelled VALUES (3, 'ab'), (1, 'AB'), (2, 'Ab'), (4, 'c'), (5, 'aB')",
     "CREATE VIEW canadian AS SELECT CustomerId, FirstName FROM Customer WHERE Country = 'Canada'",
     "CREATE VIEW bought AS SELECT c.CustomerId AS who, i.Total, i.InvoiceId AS `n``r`, "
     "i.CustomerId AS o FROM canadian c LEFT JOIN Invoice i ON i.CustomerId = c.CustomerId "
     "AND i.Total > 5",
     "CREATE VIEW named (id, t) AS SELECT v, id FROM token",
     "CREATE VIEW spent AS SELECT CustomerId, sum(Total) AS s FROM Invoice GROUP BY CustomerId",
+    "CREATE VIEW nations AS SELECT DISTINCT Country FROM Customer",
+    "CREATE VIEW people (n) AS SELECT FirstName FROM canadian UNION "
+    "SELECT LastName FROM Employee WHERE EmployeeId > 6",
+    "CREATE VIEW invoiced AS SELECT i.InvoiceId, c.LastName FROM Invoice i JOIN Customer c "
+    "ON c.CustomerId = i.CustomerId",
+    "CREATE VIEW lucky AS SELECT GenreId, RAND() AS r FROM Genre WHERE RAND() < 2",
     "CREATE FUNCTION peek() RETURNS VARCHAR(9) READS SQL DATA "
     "RETURN (SELECT v FROM vault WHERE id = 1)",
     "CREATE VIEW peeking AS SELECT GenreId, peek() AS p FROM Genre",
@@ -228,20 +236,82 @@ SHAPES = [
         "WHERE InvoiceDate BETWEEN '2021-01-01' AND '2021-02-01' ORDER BY InvoiceId",
         {"invoice": f"{_INVOICES} WHERE InvoiceDate BETWEEN '2021-01-01' AND '2021-02-01'"},
     ),
-    _told_by_statement(
-        "count", "SELECT count(*) FROM Customer WHERE Country = :c", "customer", c="Brazil"
+    Shape(
+        "count",
+        "SELECT count(*) FROM Customer WHERE Country = :c",
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'Brazil'"},
+        subjects=f"{_CUSTOMERS} WHERE Country = 'Brazil'",
+        parameters={"c": "Brazil"},
     ),
-    _told_by_statement(
+    Shape(
+        "count of nothing",
+        "SELECT count(*), max(Total) FROM Invoice WHERE Total > 10000",
+        {"invoice": ""},
+        subjects="",
+    ),
+    Shape(
+        "aggregate with subjects",
+        "SELECT sum(Total), avg(InvoiceId * 2 + 1) FROM Invoice WHERE CustomerId IN (:a, :b)",
+        {"invoice": f"{_INVOICES} WHERE CustomerId IN (2, 3)"},
+        subjects="VALUES (2), (3)",
+        parameters={"a": 2, "b": 3},
+    ),
+    Shape(
+        "group by over an outer join, by number, with a total of all",
+        "SELECT e.EmployeeId, count(c.CustomerId) FROM Employee e LEFT JOIN Customer c "
+        "ON c.SupportRepId = e.EmployeeId WHERE e.EmployeeId IN (1, 3) GROUP BY 1 WITH ROLLUP",
+        {"employee": "VALUES (1), (3)", "customer": f"{_CUSTOMERS} WHERE SupportRepId = 3"},
+    ),
+    Shape(
+        "group by over text, of which some may be equal that differ in case",
+        "SELECT v, count(*) AS n FROM spelled WHERE id < :most GROUP BY v ORDER BY n DESC, v",
+        {"spelled": "SELECT id FROM spelled WHERE id < 5"},
+        parameters={"most": 5},
+    ),
+    Shape(
+        "composite key of several types, counted",
+        "SELECT count(who) FROM seat WHERE letter <> ''",
+        {"seat": "SELECT CONCAT_WS('/', plane, letter, `row`) FROM seat"},
+    ),
+    Shape(
+        "uuid and texts, grouped by what they belong to",
+        "SELECT d.owner, count(t.v), max(d.v) FROM doc d LEFT JOIN token t ON t.owner = d.owner "
+        "WHERE d.owner IN (1, 4) GROUP BY d.owner ORDER BY 1",
+        {"doc": "SELECT id FROM doc WHERE owner IN (1, 4)", "token": "SELECT 'größe'"},
+    ),
+    Shape(
+        "aggregates of aggregates",
+        "SELECT max(n), count(*) FROM (SELECT SupportRepId, count(*) AS n FROM Customer "
+        "WHERE CustomerId < 9 GROUP BY SupportRepId) AS d WHERE n > 1",
+        {
+            "customer": f"{_CUSTOMERS} WHERE CustomerId < 9 AND SupportRepId IN (SELECT "
+            "SupportRepId FROM Customer WHERE CustomerId < 9 GROUP BY 1 HAVING count(*) > 1)"
+        },
+    ),
+    Shape(
+        "columns beside max",
+        "SELECT max(Total), BillingCity FROM Invoice WHERE CustomerId = 6",
+        {"invoice": f"{_INVOICES} WHERE CustomerId = 6"},
+    ),
+    Shape(
         "group by with having",
         "SELECT Country, count(*) AS n FROM Customer GROUP BY Country HAVING count(*) > 4 "
         "ORDER BY n, 1",
-        "customer",
+        {
+            "customer": f"{_CUSTOMERS} WHERE Country IN (SELECT Country FROM Customer "
+            "GROUP BY Country HAVING count(*) > 4)"
+        },
     ),
     _told_by_statement(
+        "group by over text, in an order that isn't handed out",
+        "SELECT Country FROM Customer GROUP BY Country ORDER BY count(*) DESC, 1 LIMIT 3",
+        "customer",
+    ),
+    Shape(
         "aggregates that keep the order",
         "SELECT GROUP_CONCAT(LastName ORDER BY LastName SEPARATOR ', ') FROM Customer "
         "WHERE CustomerId < 6",
-        "customer",
+        {"customer": f"{_CUSTOMERS} WHERE CustomerId < 6"},
     ),
     Shape(
         "aggregate over every row",
@@ -254,25 +324,101 @@ SHAPES = [
         "SELECT c.LastName, t.s FROM Customer c JOIN (SELECT CustomerId AS k, max(Total) AS s "
         "FROM Invoice GROUP BY CustomerId) AS t ON t.k = c.CustomerId WHERE t.s > 20 ORDER BY 1",
         {
-            "customer": "SELECT CustomerId FROM Invoice WHERE Total > 20",
-            "invoice": "",
+            "customer": "SELECT CustomerId FROM Invoice GROUP BY 1 HAVING max(Total) > 20",
+            "invoice": f"{_INVOICES} WHERE CustomerId IN (SELECT CustomerId FROM Invoice "
+            "GROUP BY 1 HAVING max(Total) > 20)",
         },
-        {"invoice": "statement"},
+    ),
+    Shape(
+        "distinct",
+        "SELECT DISTINCT Country FROM Customer ORDER BY Country",
+        {"customer": _CUSTOMERS},
+    ),
+    Shape(
+        "distinct with values, two columns, an order downwards",
+        "SELECT DISTINCT c.Country AS n, lower(c.City) FROM Customer c JOIN Invoice i "
+        "ON i.CustomerId = c.CustomerId WHERE c.CustomerId < :n AND i.Total > :t "
+        "ORDER BY n DESC, lower(c.City)",
+        {
+            "customer": "SELECT CustomerId FROM Invoice WHERE CustomerId < 20 AND Total > 10",
+        },
+        parameters={"n": 20, "t": 10},
+    ),
+    Shape(
+        "distinct with a limit",
+        "SELECT DISTINCT Country FROM Customer WHERE CustomerId < 20 ORDER BY Country LIMIT 2",
+        {"customer": f"{_CUSTOMERS} WHERE CustomerId < 20"},
+        {"customer": "superset"},
+    ),
+    Shape(
+        "distinct that finds nothing",
+        "SELECT DISTINCT Country FROM Customer WHERE CustomerId < 0",
+        {"customer": ""},
+        subjects="",
     ),
     _told_by_statement(
-        "distinct", "SELECT DISTINCT Country FROM Customer ORDER BY Country", "customer"
+        "distinct with two columns of a name",
+        "SELECT DISTINCT Country, Country FROM Customer ORDER BY 1",
+        "customer",
+    ),
+    _told_by_statement(
+        "distinct of what differs each time",
+        "SELECT DISTINCT Country, RAND() < 2 FROM Customer ORDER BY 1",
+        "customer",
+    ),
+    Shape(
+        "texts that differ in case, distinct",
+        "SELECT DISTINCT v FROM spelled ORDER BY v",
+        {"spelled": "SELECT id FROM spelled"},
     ),
     _told_by_statement(
         "distinct by its other name",
         "SELECT DISTINCTROW Country FROM Customer ORDER BY Country",
         "customer",
     ),
-    _told_by_statement(
+    Shape(
         "union",
         "SELECT LastName FROM Customer WHERE CustomerId < 4 UNION "
         "SELECT LastName FROM Employee WHERE EmployeeId > 6 ORDER BY 1",
-        "customer",
-        "employee",
+        {"customer": "VALUES (1), (2), (3)", "employee": "VALUES (7), (8)"},
+        subjects="VALUES (1), (2), (3)",
+    ),
+    Shape(
+        "union over values, IN-lists, NULLs and a row that is no table's",
+        "SELECT CustomerId, Country FROM Customer WHERE Country = :c AND CustomerId IN (:a, :b) "
+        "UNION DISTINCT SELECT EmployeeId, NULL FROM Employee WHERE EmployeeId IN (:d, :e) "
+        "UNION SELECT 1.5, 'x' UNION SELECT InvoiceId, BillingCountry FROM Invoice "
+        "WHERE InvoiceId = :f ORDER BY CustomerId, 2",
+        {"customer": "VALUES (3), (14)", "employee": "VALUES (1), (2)", "invoice": "SELECT 3"},
+        parameters={"c": "Canada", "a": 3, "b": 14, "d": 1, "e": 2, "f": 3},
+    ),
+    Shape(
+        "union of texts that differ in case, with a limit",
+        "SELECT v FROM spelled UNION SELECT upper(v) FROM spelled ORDER BY 1 LIMIT 2",
+        {"spelled": "SELECT id FROM spelled"},
+        {"spelled": "superset"},
+    ),
+    Shape(
+        "union of bracketed queries",
+        "(SELECT LastName AS n FROM Customer WHERE CustomerId < 4) UNION "
+        "(SELECT LastName FROM Employee WHERE EmployeeId > 6) ORDER BY n DESC",
+        {"customer": "VALUES (1), (2), (3)", "employee": "VALUES (7), (8)"},
+    ),
+    Shape(
+        "except",
+        "SELECT Country FROM Customer WHERE CustomerId < 9 EXCEPT SELECT Country FROM Employee "
+        "ORDER BY 1",
+        {"customer": f"{_CUSTOMERS} WHERE CustomerId < 9 AND Country <> 'Canada'"},
+        consulted=("Employee",),
+    ),
+    Shape(
+        "intersect",
+        "SELECT Country, City FROM Customer INTERSECT SELECT Country, City FROM Employee "
+        "ORDER BY 1",
+        {
+            "customer": f"{_CUSTOMERS} WHERE City = 'Edmonton'",
+            "employee": "SELECT EmployeeId FROM Employee WHERE City = 'Edmonton'",
+        },
     ),
     Shape(
         "union all",
@@ -333,14 +479,25 @@ SHAPES = [
         "ORDER BY i.InvoiceId",
         {"customer": "VALUES (1), (2)", "invoice": f"{_INVOICES} WHERE CustomerId IN (1, 2)"},
     ),
-    _told_by_statement(
+    Shape(
         "count over a derived table",
         "SELECT count(*) FROM (SELECT CustomerId FROM Customer WHERE Country = 'USA') AS anon_1",
-        "customer",
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'USA'"},
     ),
-    _told_by_statement(
+    Shape(
+        "count over distinct rows",
+        "SELECT count(*) FROM (SELECT DISTINCT Country FROM Customer WHERE CustomerId < 9) AS d",
+        {"customer": f"{_CUSTOMERS} WHERE CustomerId < 9"},
+    ),
+    Shape(
         "derived table of distinct rows",
         "SELECT d.Country FROM (SELECT DISTINCT Country FROM Customer) AS d ORDER BY 1",
+        {"customer": _CUSTOMERS},
+    ),
+    _told_by_statement(
+        "distinct rows of a few that may be others",
+        "SELECT count(*) FROM (SELECT DISTINCT d.Country FROM (SELECT Country FROM Customer "
+        "WHERE CustomerId < 9 ORDER BY Country LIMIT 4) AS d) AS e",
         "customer",
     ),
     Shape(
@@ -364,17 +521,26 @@ SHAPES = [
         {"customer": "SELECT CustomerId FROM Invoice WHERE Total > 22"},
         consulted=("Invoice",),
     ),
-    _told_by_statement(
+    Shape(
         "row numbers",
         "SELECT LastName, row_number() OVER (ORDER BY LastName) AS n FROM Customer "
         "WHERE CustomerId < 9 ORDER BY n",
-        "customer",
+        {"customer": f"{_CUSTOMERS} WHERE CustomerId < 9"},
     ),
-    _told_by_statement(
+    Shape(
         "running total",
         "SELECT Total, sum(Total) OVER (ORDER BY InvoiceId) FROM Invoice WHERE CustomerId = 2 "
         "ORDER BY InvoiceId",
-        "invoice",
+        {"invoice": f"{_INVOICES} WHERE CustomerId = 2"},
+        subjects="SELECT 2",
+    ),
+    Shape(
+        "running total with a limit",
+        "SELECT Total, sum(Total) OVER (ORDER BY InvoiceId) AS s FROM Invoice "
+        "WHERE CustomerId = :c ORDER BY s LIMIT 2",
+        {"invoice": f"{_INVOICES} WHERE CustomerId = 2"},
+        {"invoice": "superset"},
+        parameters={"c": 2},
     ),
     Shape(
         "limit and offset",
@@ -549,7 +715,37 @@ SHAPES = [
         "SELECT id FROM named ORDER BY id",
         {"token": "SELECT id FROM token"},
     ),
-    _told_by_statement("view of groups", "SELECT s FROM spent WHERE CustomerId = 2", "invoice"),
+    Shape(
+        "view of groups",
+        "SELECT s FROM spent WHERE CustomerId = :c",
+        {"invoice": f"{_INVOICES} WHERE CustomerId = 2"},
+        subjects="SELECT 2",
+        parameters={"c": 2},
+    ),
+    Shape(
+        "star over a view of groups, joined to a table",
+        "SELECT s.*, c.LastName FROM spent AS s JOIN Customer c ON c.CustomerId = s.CustomerId "
+        "WHERE s.CustomerId IN (2, 3) ORDER BY CustomerId DESC",
+        {"invoice": f"{_INVOICES} WHERE CustomerId IN (2, 3)", "customer": "VALUES (2), (3)"},
+    ),
+    Shape(
+        "view of distinct rows, counted",
+        "SELECT count(*), max(Country) FROM nations",
+        {"customer": _CUSTOMERS},
+    ),
+    Shape(
+        "view of a set operation, over a view",
+        "SELECT n FROM people ORDER BY n",
+        {"customer": f"{_CUSTOMERS} WHERE Country = 'Canada'", "employee": "VALUES (7), (8)"},
+    ),
+    Shape(
+        "view that doesn't hand out every key",
+        "SELECT LastName FROM invoiced WHERE InvoiceId = 9",
+        {"customer": "SELECT CustomerId FROM Invoice WHERE InvoiceId = 9", "invoice": "SELECT 9"},
+    ),
+    _told_by_statement(
+        "view of what differs each time", "SELECT DISTINCT GenreId FROM lucky ORDER BY 1", "genre"
+    ),
     _told_by_statement(
         "view that calls what may read anything",
         "SELECT GenreId FROM peeking WHERE GenreId = 1",

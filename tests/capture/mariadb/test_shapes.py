@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from tests.capture.postgres.alone import each_through_one, says_the_same
+from tests.capture.postgres.alone import each_through_one
 from tests.capture.postgres.reading import TRUDY, Reader, loop
 from tests.capture.postgres.shapes import Shape
 from tests.capture.postgres.test_shapes import result_of, told
@@ -16,7 +16,7 @@ from tests.mariadb_server import MariadbDatabase
 
 from indelible.events.context import acting_as
 
-from .alone import ALONE
+from .alone import ALONE, says_the_same
 from .reading import DRIVERS, chinook, host_of, keys_of
 from .shapes import SHAPES
 

@@ -74,6 +74,10 @@ CREATE VIEW spent AS SELECT customer_id, sum(total) AS s FROM invoice GROUP BY 1
 CREATE VIEW dearest AS SELECT invoice_id, billing_city FROM invoice
   ORDER BY total DESC, invoice_id LIMIT 4;
 CREATE VIEW crm.far AS SELECT first_name FROM canadian UNION SELECT name FROM crm.lead;
+CREATE VIEW nations AS SELECT DISTINCT country FROM customer;
+CREATE VIEW running AS SELECT customer_id, sum(total) OVER (PARTITION BY customer_id
+  ORDER BY invoice_date) AS upto FROM invoice;
+CREATE VIEW lucky AS SELECT name FROM genre WHERE random() < 2;
 CREATE MATERIALIZED VIEW totals AS SELECT customer_id, sum(total) FROM invoice GROUP BY 1;
 CREATE FUNCTION peek() RETURNS text LANGUAGE sql STABLE AS 'SELECT v FROM vault WHERE id = 1';
 CREATE VIEW peeking AS SELECT genre_id, peek() AS p FROM genre;
@@ -307,8 +311,8 @@ SHAPES = [
     Shape(
         "distinct of aggregates",
         "SELECT DISTINCT count(*) FROM invoice GROUP BY billing_country",
-        {"invoice": ""},
-        {"invoice": "statement"},
+        {"invoice": _INVOICES},
+        subjects="SELECT customer_id FROM invoice",
     ),
     Shape(
         "distinct that leaves rows out",
@@ -328,8 +332,128 @@ SHAPES = [
         "union",
         "SELECT last_name FROM customer WHERE customer_id < 4 UNION "
         "SELECT last_name FROM employee WHERE employee_id > 6 ORDER BY 1",
+        {"customer": "VALUES (1), (2), (3)", "employee": "VALUES (7), (8)"},
+        subjects="VALUES (1), (2), (3)",
+    ),
+    Shape(
+        "union over parameters, IN-lists, types, NULLs and a row that is no table's",
+        "SELECT customer_id, country FROM customer WHERE country = :c AND customer_id IN (:a, :b) "
+        "UNION SELECT employee_id, NULL FROM employee WHERE employee_id IN (:d, :e) "
+        "UNION SELECT 1.5, 'x' UNION SELECT invoice_id, billing_country FROM invoice "
+        "WHERE invoice_id = :a ORDER BY 1, 2",
+        {
+            "customer": "VALUES (3), (14)",
+            "employee": "VALUES (1), (2)",
+            "invoice": "SELECT 3",
+        },
+        subjects="SELECT customer_id FROM invoice WHERE invoice_id = 3 UNION VALUES (3), (14)",
+        parameters={"c": "Canada", "a": 3, "b": 14, "d": 1, "e": 2},
+    ),
+    Shape(
+        "union with the same column twice, in another order, with a limit",
+        "SELECT country, country FROM customer UNION SELECT billing_country, 'x' FROM invoice "
+        "WHERE invoice_id < 4 ORDER BY 1 DESC, 2 LIMIT 3",
+        {"customer": "", "invoice": ""},
+        {"customer": "statement", "invoice": "statement"},
+    ),
+    Shape(
+        "union of bracketed queries",
+        "(SELECT last_name FROM customer WHERE customer_id < 4) UNION "
+        "(SELECT DISTINCT last_name FROM employee WHERE employee_id > 6) ORDER BY 1",
+        {"customer": "VALUES (1), (2), (3)", "employee": "VALUES (7), (8)"},
+    ),
+    Shape(
+        "except of bracketed queries, one of them without",
+        "(SELECT country FROM customer WHERE customer_id < 9) EXCEPT SELECT country FROM employee "
+        "EXCEPT (SELECT 'Brazil')",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 9 AND country NOT IN ('Canada', 'Brazil')"},
+        consulted=("employee",),
+    ),
+    Shape(
+        "union all of bracketed queries, in a derived table",
+        "SELECT u.n FROM ((SELECT last_name AS n, customer_id AS k FROM customer) UNION ALL "
+        "(SELECT last_name, employee_id FROM employee)) AS u WHERE u.k = 2 ORDER BY 1",
+        {"customer": "SELECT 2", "employee": "SELECT 2"},
+    ),
+    Shape(
+        "union with a limit within brackets",
+        "(SELECT last_name FROM customer ORDER BY last_name LIMIT 2) UNION "
+        "(SELECT last_name FROM employee WHERE employee_id = 7) ORDER BY 1",
         {"customer": "", "employee": ""},
         {"customer": "statement", "employee": "statement"},
+    ),
+    Shape(
+        "union of a union within brackets",
+        "SELECT last_name FROM customer WHERE customer_id < 3 EXCEPT (SELECT last_name "
+        "FROM customer WHERE customer_id = 1 EXCEPT SELECT last_name FROM customer "
+        "WHERE customer_id = 1)",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
+        "union that finds nothing",
+        "SELECT last_name FROM customer WHERE customer_id < 0 UNION "
+        "SELECT last_name FROM employee WHERE employee_id < 0",
+        {"customer": "", "employee": ""},
+        subjects="",
+    ),
+    Shape(
+        "union of groups and a view, behind a named query, out of a derived table",
+        "WITH c AS (SELECT country AS x, customer_id AS k FROM customer WHERE customer_id < 9) "
+        "SELECT u.x FROM (SELECT x FROM c GROUP BY x HAVING count(*) > 1 UNION "
+        "SELECT first_name FROM canadian WHERE customer_id = 3) AS u ORDER BY 1",
+        {
+            "customer": f"{_CUSTOMERS} WHERE customer_id < 9 AND country IN (SELECT country "
+            "FROM customer WHERE customer_id < 9 GROUP BY 1 HAVING count(*) > 1) UNION SELECT 3"
+        },
+    ),
+    Shape(
+        "except",
+        "SELECT country FROM customer WHERE customer_id < 9 EXCEPT SELECT country FROM employee",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 9 AND country <> 'Canada'"},
+        consulted=("employee",),
+    ),
+    Shape(
+        "except with NULLs and rows of several tables, of text and of uuid",
+        "SELECT DISTINCT state, country FROM customer WHERE customer_id < 20 UNION ALL "
+        "SELECT v, NULL FROM doc WHERE v < 'v2' EXCEPT SELECT v, NULL FROM doc WHERE owner = 1 "
+        "EXCEPT SELECT state, country FROM customer WHERE country = 'USA' ORDER BY 1",
+        {
+            "customer": f"{_CUSTOMERS} WHERE customer_id < 20 AND country <> 'USA'",
+            "doc": "SELECT id FROM doc WHERE v < 'v2' AND owner <> 1",
+        },
+    ),
+    Shape(
+        "except, then union with what was taken out",
+        "SELECT country FROM customer WHERE customer_id < 9 EXCEPT SELECT country FROM employee "
+        "UNION SELECT billing_country FROM invoice WHERE invoice_id = 4 ORDER BY 1",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 9", "invoice": "SELECT 4"},
+        {"customer": "superset", "invoice": "superset"},
+        consulted=("employee",),
+    ),
+    Shape(
+        "intersect",
+        "SELECT country, city FROM customer INTERSECT SELECT country, city FROM employee "
+        "INTERSECT SELECT billing_country, billing_city FROM invoice WHERE total > :t",
+        {
+            "customer": f"{_CUSTOMERS} WHERE city = 'Edmonton'",
+            "employee": "SELECT employee_id FROM employee WHERE city = 'Edmonton'",
+            "invoice": f"{_INVOICES} WHERE billing_city = 'Edmonton' AND total > 1",
+        },
+        parameters={"t": 1},
+    ),
+    Shape(
+        "except that leaves as many rows as there are more",
+        "SELECT country FROM customer WHERE customer_id < 9 EXCEPT ALL "
+        "SELECT country FROM employee ORDER BY 1",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 9"},
+        {"customer": "superset"},
+    ),
+    Shape(
+        "union of what can't be asked again",
+        "SELECT last_name FROM customer WHERE random() < 2 UNION SELECT 'x' ORDER BY 1",
+        {"customer": ""},
+        {"customer": "statement"},
     ),
     Shape(
         "union all",
@@ -364,8 +488,7 @@ SHAPES = [
         "union all of groups",
         "SELECT count(*) FROM customer WHERE customer_id < 4 UNION ALL "
         "SELECT employee_id FROM employee WHERE employee_id = 6 ORDER BY 1",
-        {"customer": "", "employee": ""},
-        {"customer": "statement", "employee": "statement"},
+        {"customer": "VALUES (1), (2), (3)", "employee": "SELECT 6"},
     ),
     Shape(
         "union all that is counted",
@@ -377,8 +500,7 @@ SHAPES = [
         "distinct rows of a named query, in a derived table",
         "WITH c AS (SELECT country AS x FROM customer WHERE customer_id < 4) "
         "SELECT d.x FROM (SELECT DISTINCT x FROM c) AS d ORDER BY 1",
-        {"customer": ""},
-        {"customer": "statement"},
+        {"customer": "VALUES (1), (2), (3)"},
     ),
     Shape(
         "CTE",
@@ -437,6 +559,68 @@ SHAPES = [
     Shape(
         "count over distinct rows",
         "SELECT count(*) FROM (SELECT DISTINCT country FROM customer WHERE customer_id < 9) AS d",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 9"},
+    ),
+    Shape(
+        "distinct inside, filtered outside",
+        "SELECT n FROM (SELECT DISTINCT country AS n FROM customer WHERE customer_id < :n) AS d "
+        "WHERE n > 'C' ORDER BY n",
+        {"customer": f"{_CUSTOMERS} WHERE customer_id < 9"},
+        {"customer": "superset"},
+        parameters={"n": 9},
+    ),
+    Shape(
+        "distinct rows of a few that may be others",
+        "SELECT count(*) FROM (SELECT DISTINCT d.country FROM (SELECT country FROM customer "
+        "WHERE customer_id < 9 ORDER BY country LIMIT 4) AS d) AS e",
+        {"customer": ""},
+        {"customer": "statement"},
+    ),
+    Shape(
+        "distinct rows of what only the query around it names, as a table",
+        "SELECT count(*) FROM (WITH genre AS (SELECT 1 AS genre_id) SELECT d.x FROM "
+        "(SELECT DISTINCT c.country AS x FROM customer c JOIN genre ON genre_id = customer_id) "
+        "AS d) AS e",
+        {"customer": "", "genre": ""},
+        {"customer": "statement", "genre": "statement"},
+    ),
+    Shape(
+        "distinct rows of a lateral query",
+        "SELECT c.last_name, x.billing_city FROM customer c CROSS JOIN LATERAL "
+        "(SELECT DISTINCT billing_city FROM invoice WHERE invoice.customer_id = c.customer_id) x "
+        "WHERE c.customer_id < 3 ORDER BY 1, 2",
+        {"customer": "VALUES (1), (2)", "invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "distinct rows of a lateral query that says a column's name alone",
+        "SELECT x.phone, x.city FROM customer c CROSS JOIN LATERAL "
+        "(SELECT DISTINCT phone, billing_city AS city FROM invoice WHERE invoice_id < 3) x "
+        "WHERE c.customer_id = 2",
+        {"customer": "SELECT 2", "invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "aggregates of aggregates",
+        "SELECT max(n), count(*) FROM (SELECT country, count(*) AS n FROM customer "
+        "WHERE customer_id < 9 GROUP BY country) AS d WHERE n > 1",
+        {
+            "customer": f"{_CUSTOMERS} WHERE customer_id < 9 AND country IN (SELECT country "
+            "FROM customer WHERE customer_id < 9 GROUP BY 1 HAVING count(*) > 1)"
+        },
+    ),
+    Shape(
+        "aggregates of aggregates of rows with subjects, some of them missing",
+        "SELECT a.n, sum(d.n) FROM (VALUES (1), (2)) AS a (n) LEFT JOIN "
+        "(SELECT customer_id % 2 AS p, count(*) AS n FROM invoice WHERE invoice_id < 9 "
+        "GROUP BY customer_id) AS d ON d.p = a.n GROUP BY a.n ORDER BY 1",
+        {"invoice": f"{_INVOICES} WHERE invoice_id < 9 AND customer_id % 2 = 1"},
+        subjects="SELECT customer_id FROM invoice WHERE invoice_id < 9 AND customer_id % 2 = 1",
+    ),
+    Shape(
+        "aggregates of aggregates of aggregates",
+        "SELECT count(*) FROM (SELECT n FROM (SELECT country, count(*) AS n FROM customer "
+        "WHERE customer_id < 9 GROUP BY country) AS d GROUP BY n) AS e WHERE n > 0",
         {"customer": ""},
         {"customer": "statement"},
     ),
@@ -508,7 +692,7 @@ SHAPES = [
         "SELECT DISTINCT country, (SELECT max(total) FROM invoice) FROM customer "
         "WHERE customer_id < 5 ORDER BY 1",
         {"customer": f"{_CUSTOMERS} WHERE customer_id < 5", "invoice": ""},
-        {"invoice": "statement"},
+        {"invoice": "superset"},
     ),
     Shape(
         "an array from a subquery",
@@ -540,8 +724,30 @@ SHAPES = [
         "running total",
         "SELECT total, sum(total) OVER w FROM invoice WHERE customer_id = 2 "
         "WINDOW w AS (ORDER BY invoice_id) ORDER BY invoice_id",
+        {"invoice": f"{_INVOICES} WHERE customer_id = 2"},
+        subjects="SELECT 2",
+    ),
+    Shape(
+        "running total with a limit",
+        "SELECT total, sum(total) OVER (ORDER BY invoice_id) FROM invoice "
+        "WHERE customer_id = :c ORDER BY invoice_id LIMIT 2",
         {"invoice": ""},
         {"invoice": "statement"},
+        parameters={"c": 2},
+    ),
+    Shape(
+        "running total in a derived table, filtered",
+        "SELECT d.s FROM (SELECT sum(total) OVER (ORDER BY invoice_id) AS s FROM invoice "
+        "WHERE customer_id = 2) AS d WHERE d.s > 5 ORDER BY 1",
+        {"invoice": f"{_INVOICES} WHERE customer_id = 2"},
+        {"invoice": "superset"},
+    ),
+    Shape(
+        "the value of the row before, of a group, from a named query",
+        "WITH t AS (SELECT billing_country AS c, sum(total) AS s FROM invoice "
+        "WHERE invoice_id < 40 GROUP BY 1) SELECT c, s - lag(s) OVER (ORDER BY c) FROM t "
+        "ORDER BY 1",
+        {"invoice": f"{_INVOICES} WHERE invoice_id < 40"},
     ),
     Shape(
         "limit and offset",
@@ -795,14 +1001,12 @@ SHAPES = [
     Shape(
         "view that doesn't hand out every key",
         "SELECT last_name FROM invoiced WHERE invoice_id = 9",
-        {"customer": ""},
-        {"customer": "statement"},
+        {"customer": "SELECT customer_id FROM invoice WHERE invoice_id = 9", "invoice": "SELECT 9"},
     ),
     Shape(
         "view that doesn't hand out every key, of which that isn't asked",
         "SELECT invoice_id FROM invoiced WHERE invoice_id = 9",
-        {"invoice": "SELECT 9", "customer": ""},
-        {"customer": "statement"},
+        {"invoice": "SELECT 9", "customer": "SELECT customer_id FROM invoice WHERE invoice_id = 9"},
     ),
     Shape(
         "view with names that may be taken for others",
@@ -812,7 +1016,60 @@ SHAPES = [
     ),
     Shape(
         "view of groups",
-        "SELECT s FROM spent WHERE customer_id = 2",
+        "SELECT s FROM spent WHERE customer_id = :c",
+        {"invoice": f"{_INVOICES} WHERE customer_id = 2"},
+        subjects="SELECT 2",
+        parameters={"c": 2},
+    ),
+    Shape(
+        "view of groups, counted",
+        "SELECT count(*), max(s) FROM spent WHERE customer_id IN (:a, :b)",
+        {"invoice": f"{_INVOICES} WHERE customer_id IN (2, 3)"},
+        parameters={"a": 2, "b": 3},
+    ),
+    Shape(
+        "view of groups joined to a table, with a limit",
+        "SELECT last_name, s FROM customer JOIN spent USING (customer_id) "
+        "ORDER BY s DESC, 1 LIMIT 2",
+        {
+            "customer": "SELECT customer_id FROM invoice GROUP BY 1 ORDER BY sum(total) DESC "
+            "LIMIT 2",
+            "invoice": "",
+        },
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "view of distinct rows, under another name, beside a view with its key",
+        "SELECT a.n, b.first_name FROM nations AS a (n) LEFT JOIN canadian b ON b.first_name = a.n "
+        "WHERE a.n < 'B' ORDER BY 1",
+        {"customer": _CUSTOMERS},
+        {"customer": "superset"},
+    ),
+    Shape(
+        "view of distinct rows, all of it",
+        "SELECT count(*) FROM nations",
+        {"customer": _CUSTOMERS},
+    ),
+    Shape(
+        "view of running totals",
+        "SELECT upto FROM running WHERE customer_id = 2 ORDER BY 1",
+        {"invoice": ""},
+        {"invoice": "statement"},
+    ),
+    Shape(
+        "view of what a function that differs each time leaves",
+        "SELECT name FROM lucky ORDER BY 1",
+        {"genre": ""},
+        {"genre": "statement"},
+    ),
+    Shape(
+        "a named query of a view's name",
+        "WITH spent(s) AS (SELECT total FROM invoice WHERE invoice_id = 9) SELECT s FROM spent",
+        {"invoice": "SELECT 9"},
+    ),
+    Shape(
+        "a view that reads what the statement calls something else",
+        "WITH invoice AS (SELECT 1 AS x) SELECT s, x FROM spent, invoice WHERE customer_id = 2",
         {"invoice": ""},
         {"invoice": "statement"},
     ),
@@ -853,14 +1110,12 @@ SHAPES = [
     Shape(
         "a view whose columns are given other names",
         "SELECT customer_id FROM canadian AS c (other, customer_id) WHERE other < 4 ORDER BY 1",
-        {"customer": ""},
-        {"customer": "statement"},
+        {"customer": "SELECT 3"},
     ),
     Shape(
         "view over views, in another schema",
         "SELECT first_name FROM crm.far ORDER BY 1",
-        {"customer": "", "crm.lead": ""},
-        {"customer": "statement", "crm.lead": "statement"},
+        {"customer": f"{_CUSTOMERS} WHERE country = 'Canada'", "crm.lead": "SELECT 1"},
     ),
     Shape(
         "materialized view",

@@ -6,48 +6,58 @@ what could be read in two ways isn't understood.
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import itertools
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-import msgspec
-from msgspec.structs import replace
 from sqlglot import exp
 from sqlglot.dialects.mysql import MySQL
 from sqlglot.parsers.mysql import MySQLParser
 
+from indelible.capture.mariadb.beside import (
+    order_outside,
+    rows_as_json,
+    with_values_beside,
+)
+from indelible.capture.mariadb.keys import MariadbKeys, has_percent, type_of
 from indelible.capture.mariadb.names import quote_name
 from indelible.capture.mariadb.tokens import IN_LISTS, has_unknown_quotes, tokenize
-from indelible.capture.mariadb.values import INTEGERS, TEXTS, value_of
+from indelible.capture.mariadb.values import INTEGERS
 from indelible.capture.mariadb.verbs import HARMLESS, KEYWORDS, verb_of
+from indelible.capture.mariadb.views import FoundDefinition, FoundDefinitions, can_be_stamped
 from indelible.capture.schema import Schema, Table
-from indelible.capture.statements.carried import Carried
-from indelible.capture.statements.dialect import Dialect
-from indelible.capture.statements.keys import read_integer
-from indelible.capture.statements.plan import Reader, Taken, UnreadableKeyError, Verb
+from indelible.capture.statements.plan import Verb
+from indelible.capture.statements.settled import (
+    check_settled,
+    has_total_order,
+    is_orderless,
+    is_settled_window,
+)
 from indelible.capture.statements.shown import tables_behind
-from indelible.capture.statements.sources import Names, Source, resolve_scope
+from indelible.capture.statements.sources import Scope, Source, resolve_scope
 from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.syntax import (
     NotUnderstoodError,
     UnknownReadError,
     has_bare_columns,
+    is_aggregate,
     is_aggregated,
+    own_clauses,
     words,
 )
 from indelible.capture.statements.tokens import Kind, Token, unquote
 from indelible.capture.statements.view_keys import View, ViewVersion, read_view
-from indelible.events.values import Value
+from indelible.capture.statements.views import SeenThrough, with_views_inlined
 from indelible.policy.model import Policy
 
 _AGGREGATES: Final = words(
     "avg bit_and bit_or bit_xor count group_concat json_arrayagg json_objectagg max min std stddev "
     "stddev_pop stddev_samp sum var_pop var_samp variance"
 )
-_ORDERLESS: Final = words("bit_and bit_or bit_xor count max min")
+_VOLATILE: Final = words("rand sysdate uuid")
 _SYNTAX_FUNCTIONS: Final = words(
     "CAST CHAR CONVERT EXTRACT GROUP_CONCAT POSITION SUBSTR SUBSTRING TRIM VALUES WEIGHT_STRING"
 )
@@ -61,9 +71,8 @@ _BEYOND: Final = words("""
 """Words that ask for more than rows, or that the parser takes for names."""
 COMMENT_EDGES: Final = ("/*!", "/*M!")
 """Begin a comment that is executed."""
-_PLAIN: Final = re.compile(r"[\w$ -]+")
-"""A name that is the same in every string literal."""
-_SETTLED: Final = INTEGERS | TEXTS | {"uuid"}
+_IDENTICAL: Final = INTEGERS | words("bit date datetime decimal time timestamp uuid")
+"""Types of which equal values are the same."""
 
 
 class IndelibleMySQL(MySQL):
@@ -78,14 +87,7 @@ class IndelibleMySQL(MySQL):
         }
 
 
-class Definition(msgspec.Struct, frozen=True):
-    """A view's query, each name in it with its database, and what tells it from any other."""
-
-    text: str
-    version: str
-
-
-class MariadbDialect(Dialect):
+class MariadbDialect(MariadbKeys):
     """Of one `database`, with its `schema` and the `definitions` of its views by their names.
     `partly_starred` are the tables (by their names) of which a star doesn't hand out every column.
     """
@@ -98,13 +100,15 @@ class MariadbDialect(Dialect):
     hides_unread = True
     has_companions = False
     types_by_anchor = True
+    orderless = words("bit_and bit_or bit_xor count max min")
+    exact_types = INTEGERS | {"decimal"}
 
     def __init__(
         self,
         database: str,
         schema: Schema,
         policy: Policy,
-        definitions: Mapping[str, Definition],
+        definitions: Mapping[str, FoundDefinition],
         partly_starred: Collection[str] = (),
     ) -> None:
         self._database = database
@@ -140,7 +144,7 @@ class MariadbDialect(Dialect):
         return quote_name(name)
 
     def followed_as(self, table: Table) -> str | None:
-        if "%" in self._database or _has_percent(table):
+        if "%" in self._database or has_percent(table):
             return None
         return f"{quote_name(self._database)}.{quote_name(table.name)}"
 
@@ -173,15 +177,17 @@ class MariadbDialect(Dialect):
         if name not in self._views:
             view = None
             definition = self._definitions.get(name)
-            if definition is not None and all(map(_PLAIN.fullmatch, (name, self._database))):
-                text = definition.text
-                try:
-                    statement = Statement(text, tokenize(text), self._schema, self._policy, self)
-                    view = read_view(statement, name, ViewVersion(name, definition.version))
-                except (NotAQueryError, NotUnderstoodError, RecursionError):
-                    pass
+            if definition is not None and can_be_stamped(name, self._database):
+                with contextlib.suppress(NotAQueryError, NotUnderstoodError, RecursionError):
+                    version = ViewVersion(name, definition.version)
+                    view = read_view(self._view_statement(name), name, version)
             self._views[name] = view
         return self._views[name]
+
+    def _view_statement(self, name: str) -> Statement:
+        """Its definition. Raises `NotAQueryError` and `NotUnderstoodError`."""
+        text = self._definitions[name].text
+        return Statement(text, tokenize(text), self._schema, self._policy, self)
 
     def tables_behind(self, node: exp.Table, schema: Schema) -> list[Table]:
         return tables_behind(node.name, schema)
@@ -243,17 +249,41 @@ class MariadbDialect(Dialect):
             raise NotUnderstoodError("a star that may not stand for every column")
 
     def check_repeatable(self, statement: Statement) -> None:
-        raise NotUnderstoodError("rows that stand for several, which a second query can't ask for")
+        self._check_repeatable(statement, is_nested=False)
+
+    def _check_repeatable(self, statement: Statement, *, is_nested: bool) -> None:
+        if statement.functions & _VOLATILE:
+            raise NotUnderstoodError("a function that can't be called twice")
+        check_settled(statement, is_nested=is_nested)
+        for name in sorted(_table_names(statement.root)):
+            if self._view_of(name) is not None:
+                self._check_repeatable(self._view_statement(name), is_nested=True)
+
+    def seen_through(self, statement: Statement) -> SeenThrough | None:
+        found = FoundDefinitions(self._database, self._definitions)
+        text, tokens = statement.text, statement.tokens
+        inlined = with_views_inlined(text, tokens, statement.schema, self, found)
+        return None if inlined is None else SeenThrough(inlined, found.views)
+
+    def companion(self, statement: Statement, query: str, names: Sequence[str]) -> str:
+        return rows_as_json(query, names, quote_name(f"{statement.prefix}q"))
+
+    def beside(
+        self, statement: Statement, query: str, companions: Sequence[str], stamp: str | None
+    ) -> str:
+        def name(own: str) -> str:
+            return quote_name(statement.prefix + own)
+
+        order = order_outside(statement, name("q"))
+        return with_values_beside(query, companions, stamp, name, order)
 
     def check_written_twice(self, statement: Statement, start: int, end: int) -> None:
         raise NotUnderstoodError("a query in the select list")
 
     def is_fragile(self, statement: Statement) -> bool:
         return bool(
-            "OVER" in statement.words
-            or (statement.words & _LIMITS and not _is_ordered(statement))
-            or statement.functions & (_AGGREGATES - _ORDERLESS)
-            or any(has_bare_columns(select) for select in statement.root.find_all(exp.Select))
+            (statement.words & _LIMITS and not _is_ordered(statement))
+            or any(_is_fragile(each, statement) for each in statement.root.find_all(exp.Select))
             or any(
                 view is not None and view.is_fragile
                 for view in map(self._view_of, _table_names(statement.root))
@@ -262,43 +292,6 @@ class MariadbDialect(Dialect):
 
     def multiplies_rows(self, statement: Statement) -> bool:
         return False
-
-    def why_unnamed(self, table: Table) -> str | None:
-        if not table.key:
-            return "a table without a key"
-        if _has_percent(table):
-            return "a percent sign in a name, which a driver may take for a parameter"
-        if not all(self.can_carry(table, name) for name in table.key):
-            return "its key has a type that isn't fetched"
-        return None
-
-    def can_carry(self, table: Table, column: str) -> bool:
-        return _type_of(table, column) in _SETTLED
-
-    def hidden_columns(self, one: Carried, *, aggregated: bool) -> tuple[list[str], Taken]:
-        if aggregated:
-            # JSON_ARRAYAGG and GROUP_CONCAT cut what is longer than `group_concat_max_len`.
-            raise NotUnderstoodError("rows that stand for several")
-        types = [_type_of(one.table, name) for name in one.table.key]
-        integers = len(types) == 1 and types[0] in INTEGERS
-        expressions = [*one.key]
-        if one.subject is not None:
-            types.append(one.subject_type)
-            expressions.append(one.subject)
-        if not one.guarded:
-            expressions = [_carried(*each) for each in zip(expressions, types, strict=True)]
-        readers = tuple(map(_reader, types))
-        keys = len(one.key)
-        return expressions, Taken(
-            (),
-            integers=integers,
-            optional=one.optional,
-            readers=readers[:keys],
-            subject_reader=readers[-1] if one.subject is not None else None,
-        )
-
-    def no_key(self, one: Carried) -> list[str]:
-        return ["NULL"] * len(one.columns_taken)
 
     def stamp(self, views: Collection[View]) -> str:
         versions = {version for view in views for version in view.versions}
@@ -311,26 +304,41 @@ class MariadbDialect(Dialect):
         )
         return f"{found} = {len(versions)}"
 
-    def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:
-        # A text as the driver gives it hangs on the connection's character set.
-        if any(_type_of(one.table, name) not in INTEGERS for name in one.table.key):
-            return None
-        if one.subject_type not in INTEGERS:
-            subject = None
-        return Taken(
-            places,
-            subject=subject,
-            integers=len(places) == 1,
-            optional=one.optional,
-            readers=(read_integer,) * len(places),
-            subject_reader=read_integer if subject is not None else None,
-        )
 
-    def with_hidden_subject(self, one: Carried, taken: Taken, place: int) -> tuple[str, Taken]:
-        type_ = one.subject_type
-        return _carried(one.subject or "", type_), replace(
-            taken, subject=place, subject_reader=_reader(type_)
+def _is_fragile(select: exp.Select, statement: Statement) -> bool:
+    """Whether what a group or a window hands out hangs on the order in which rows are found."""
+    windows = [node for node in own_clauses(select) if isinstance(node, exp.Window)]
+    if not is_aggregated(select) and not windows:
+        return False
+    ctes = {cte.alias.lower(): cte for cte in statement.root.find_all(exp.CTE)}
+    try:
+        scope = resolve_scope(select, statement.names(ctes))
+    except NotUnderstoodError:
+        return True
+    if not all(is_settled_window(window, scope) for window in windows):
+        return True
+    group = select.args.get("group")
+    keys = group.expressions if group is not None else ()
+    return (
+        has_bare_columns(select)
+        or not all(_is_the_same(key, select, scope) for key in keys)
+        or any(
+            is_aggregate(node) and not is_orderless(node, scope, statement)
+            for node in own_clauses(select)
         )
+    )
+
+
+def _is_the_same(key: exp.Expr, select: exp.Select, scope: Scope) -> bool:
+    """Whether equal values of a group's key surely are one value; of texts some are equal that
+    differ in case."""
+    if isinstance(key, exp.Literal) and key.name.isdigit():
+        item = select.expressions[int(key.name) - 1 : int(key.name)]
+        key = item[0].unalias() if item else key
+    owner = scope.owner(key) if isinstance(key, exp.Column) else None
+    if owner is None or owner[0].table is None:
+        return False
+    return type_of(owner[0].table, owner[1]) in _IDENTICAL
 
 
 def _table_names(root: exp.Expr) -> set[str]:
@@ -348,31 +356,12 @@ def _is_ordered(statement: Statement) -> bool:
     ]
     try:
         return bool(limited) and all(
-            isinstance(query, exp.Select) and _has_total_order(query, statement.names(ctes))
+            isinstance(query, exp.Select)
+            and has_total_order(query, resolve_scope(query, statement.names(ctes)))
             for query in limited
         )
     except NotUnderstoodError:
         return False
-
-
-def _has_total_order(select: exp.Select, names: Names) -> bool:
-    """Whether its rows are ordered by the keys of all tables that they come from."""
-    scope = resolve_scope(select, names)
-    aliases = {item.alias.lower() for item in select.expressions if isinstance(item, exp.Alias)}
-    by: set[tuple[str, str]] = set()
-    order = select.args.get("order")
-    for term in order.expressions if order is not None else ():
-        column = term.this
-        if isinstance(column, exp.Column) and (column.table or column.name.lower() not in aliases):
-            owner = scope.owner(column)
-            if owner is not None:
-                by.add((owner[0].alias, owner[1]))
-    return not is_aggregated(select) and all(
-        source.table is not None
-        and bool(source.table.key)
-        and all((source.alias, column) in by for column in source.table.key)
-        for source in scope.sources
-    )
 
 
 def _count(text: str, tokens: tuple[Token, ...], name: str) -> int:
@@ -381,44 +370,3 @@ def _count(text: str, tokens: tuple[Token, ...], name: str) -> int:
         text[after.start] == "(" and unquote(text[token.start : token.end]).lower() == name
         for token, after in itertools.pairwise(tokens)
     )
-
-
-def _has_percent(table: Table) -> bool:
-    return any("%" in name for name in (table.name, *table.names))
-
-
-def _type_of(table: Table, column: str) -> str:
-    found = table.column(column)
-    return found.type if found is not None else ""
-
-
-def _carried(expression: str, type_: str) -> str:
-    """What no character set and no SQL mode of a session changes on its way."""
-    if type_ in INTEGERS:
-        return expression
-    if type_ == "char":  # which PAD_CHAR_TO_FULL_LENGTH hands out with its blanks
-        # Of an empty one TRIM makes NULL where SQL mode is ORACLE.
-        expression = f"IFNULL(TRIM(TRAILING ' ' FROM {expression}), LEFT({expression}, 0))"
-    elif type_ not in TEXTS:
-        expression = f"CAST({expression} AS CHAR)"
-    return f"HEX(CONVERT({expression} USING utf8mb4))"
-
-
-def _reader(type_: str) -> Reader:
-    return read_integer if type_ in INTEGERS else _from_digits(type_)
-
-
-def _read_digits(type_: str, value: object) -> Value:
-    if value is None:
-        return None
-    if type(value) is not str:
-        raise UnreadableKeyError("expected hexadecimal digits")
-    try:
-        return value_of(type_, bytes.fromhex(value).decode())
-    except ValueError:
-        raise UnreadableKeyError("expected hexadecimal digits") from None
-
-
-@functools.lru_cache(maxsize=64)
-def _from_digits(type_: str) -> Reader:
-    return functools.partial(_read_digits, type_)

@@ -22,7 +22,7 @@ from indelible.capture.mariadb.wires import Wire
 from indelible.capture.statement_parameters import Parameters, by_name
 from indelible.capture.statements.plan import Plan, Verb
 from indelible.capture.statements.planner import Entry
-from indelible.capture.trying import rewritten, settle
+from indelible.capture.trying import repeated, rewritten, settle
 
 _BY_STATEMENT: Final = "its rows were handed out in a way that isn't seen"
 _UNSETTLED: Final = "a session in which names may mean other tables"
@@ -51,7 +51,7 @@ class ConnectionReads:
         self,
         text: str,
         parameters: Parameters | None,
-        run: Callable[[str], object],
+        run: Callable[[str, Any], object],
         transaction: str | None,
         *,
         is_seen: bool = True,
@@ -66,7 +66,7 @@ class ConnectionReads:
         if server.unsettles(text):
             self._is_settled = False
         if not is_seen or not may_be_query(text):
-            run(text)
+            run(text, parameters)
             self._record(text, transaction)
             return None
         entry: Entry | None
@@ -78,7 +78,7 @@ class ConnectionReads:
         ):
             entry, plan = None, server.by_statement(text, _UNSETTLED)
         if not plan.is_captured:
-            run(text)
+            run(text, parameters)
             self._ran(plan)
             return None
         is_known = entry is not None and entry.is_trusted
@@ -88,15 +88,15 @@ class ConnectionReads:
         access = Access(self._log, plan, text, named, self._log.reader(), transaction)
         access.announce()
         if entry is None or plan.text is None:
-            run(text)
+            run(text, parameters)
         elif not entry.is_trusted:
             access.ran_original(_UNTRIED)
-            run(text)
+            run(text, parameters)
         elif is_known and plan.fragile and not self._goes_the_same_way(plan, text, parameters):
             access.ran_original(_OTHERWISE)
-            run(text)
+            run(text, parameters)
         else:
-            self._run_rewritten(access, entry, text, run)
+            self._run_rewritten(access, entry, text, parameters, run)
         self._ran(plan)
         self._log.open_accesses[access] = None
         return access
@@ -144,13 +144,21 @@ class ConnectionReads:
         while entry.plan.text is not None and _LOCKS.search(text) is not None:
             entry.give_up(entry.plan)
         prefix = entry.plan.prefix
-        return settle(entry, text, IN_LISTS, lambda own: self._explain(own, parameters, prefix))
+        return settle(
+            entry,
+            text,
+            parameters,
+            IN_LISTS,
+            lambda own, values: self._explain(own, values, prefix),
+        )
 
     def _goes_the_same_way(self, plan: Plan, text: str, parameters: Parameters | None) -> bool:
         """Asked each time: it may hang on the values, that of a LIMIT above all."""
         own = self._explain(text, parameters, plan.prefix)
         return own is not None and own == self._explain(
-            rewritten(plan, text, IN_LISTS), parameters, plan.prefix
+            rewritten(plan, text, IN_LISTS),
+            repeated(plan, text, parameters, IN_LISTS),
+            plan.prefix,
         )
 
     def _explain(
@@ -178,10 +186,16 @@ class ConnectionReads:
             return None
 
     def _run_rewritten(
-        self, access: Access, entry: Entry, text: str, run: Callable[[str], object]
+        self,
+        access: Access,
+        entry: Entry,
+        text: str,
+        parameters: Parameters | None,
+        run: Callable[[str, Any], object],
     ) -> None:
+        plan = access.plan
         try:
-            run(rewritten(access.plan, text, IN_LISTS))
+            run(rewritten(plan, text, IN_LISTS), repeated(plan, text, parameters, IN_LISTS))
         except Exception as error:
             number = number_of(error)
             if not number or number in _ENDS_MORE or number in _OF_A_CLIENT:
@@ -190,9 +204,9 @@ class ConnectionReads:
             return
         # It called nothing that has effects, and an error of a query ends nothing here.
         access.ran_original(_REFUSED)
-        run(text)
+        run(text, parameters)
         # Trusted, and refused now: the schema changed, or what may be read of it.
-        entry.give_up(access.plan)
+        entry.give_up(plan)
         self._server.look_again()
 
 

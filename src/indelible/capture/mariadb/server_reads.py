@@ -14,9 +14,10 @@ from indelible.capture.database_reads import DatabaseReads
 from indelible.capture.host import CaptureHost
 from indelible.capture.looks import Looks
 from indelible.capture.mariadb.connecting import Connection, connect, database_of, server_errors
-from indelible.capture.mariadb.dialect import COMMENT_EDGES, Definition, MariadbDialect
+from indelible.capture.mariadb.dialect import COMMENT_EDGES, MariadbDialect
 from indelible.capture.mariadb.schema import fetch, named_sql, read_schema
 from indelible.capture.mariadb.tokens import has_unknown_quotes, tokenize
+from indelible.capture.mariadb.views import FoundDefinition
 from indelible.capture.schema import Schema
 from indelible.capture.statements.plan import Plan
 from indelible.capture.statements.planner import MAX_PLANS, Entry, Planner
@@ -39,7 +40,7 @@ class _Readable(msgspec.Struct, frozen=True):
     see into, by their names."""
 
     schema: Schema
-    definitions: Mapping[str, Definition] = {}
+    definitions: Mapping[str, FoundDefinition] = {}
     partly_starred: frozenset[str] = frozenset()
     functions: frozenset[str] = frozenset()
 
@@ -181,7 +182,7 @@ def _read(connection: Connection, database: str) -> _Readable:
             views={name.lower(): names_in(text) if text else tables for name, text, _ in views},
             has_typed_text=True,
         ),
-        {name: Definition(text, version) for name, text, version in views if text},
+        {name: FoundDefinition(text, version) for name, text, version in views if text},
         frozenset(name for (name,) in starred),
         frozenset(name.lower() for (name,) in fetch(connection, sql["functions"])),
     )

@@ -58,7 +58,7 @@ class ConnectionStatements:
         self.reads = reads
 
     def run(
-        self, text: str, parameters: Any, run: Callable[[str], object], *, is_seen: bool = True
+        self, text: str, parameters: Any, run: Callable[[str, Any], object], *, is_seen: bool = True
     ) -> Access | None:
         """Run `text`, or what takes its place, by way of `run`: see `ConnectionReads.run`. Behind
         it `ran` is to be called, also where it fails."""

@@ -6,27 +6,26 @@ beside an aggregate grouped. What could go wrong silently isn't understood.
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import re
-import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from msgspec.structs import replace
 from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.parsers.postgres import PostgresParser
 
+from indelible.capture.postgres.beside import rows_as_json, with_values_beside
+from indelible.capture.postgres.keys import PostgresKeys
 from indelible.capture.postgres.names import quote_name, quote_text
 from indelible.capture.postgres.readable import Definition, Named, Readable, Session
 from indelible.capture.postgres.tokens import IN_LISTS, tokenize
-from indelible.capture.postgres.values import INTEGERS, TEXTS, is_settled, value_of
+from indelible.capture.postgres.values import INTEGERS
 from indelible.capture.postgres.verbs import verb_of
+from indelible.capture.postgres.views import FoundDefinitions
 from indelible.capture.schema import Schema, Table
-from indelible.capture.statements.carried import Carried
-from indelible.capture.statements.dialect import Dialect
-from indelible.capture.statements.keys import read_integer
-from indelible.capture.statements.plan import Reader, Taken, UnreadableKeyError, Verb
+from indelible.capture.statements.plan import Verb
+from indelible.capture.statements.settled import check_settled
 from indelible.capture.statements.sources import Source
 from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.statement import Statement
@@ -38,7 +37,7 @@ from indelible.capture.statements.syntax import (
 )
 from indelible.capture.statements.tokens import Token
 from indelible.capture.statements.view_keys import View, ViewVersion, read_view
-from indelible.events.values import Value
+from indelible.capture.statements.views import SeenThrough, with_views_inlined
 from indelible.policy.model import Policy
 
 _SYNTAX_FUNCTIONS: Final = frozenset(
@@ -54,14 +53,11 @@ _READERS: Final = re.compile(r".*_to_xml.*|ts_stat|ts_rewrite|dblink.*|lo_.*|lor
 """Functions of PostgreSQL's that hand out rows of tables, or what is no table's."""
 _READS: Final = re.compile(r"\b(?:select|table)\b|\bcopy\b.*\bto\b", re.IGNORECASE | re.DOTALL)
 _FRAGILE_WORDS: Final = frozenset({"FETCH", "FOR", "LIMIT", "OFFSET", "OVER", "TABLESAMPLE"})
-_ORDERLESS: Final = words("bit_and bit_or bool_and bool_or count every max min")
 _SYSTEM: Final = ("pg_catalog", "information_schema", "pg_toast")
-_CAST_AS_WRITTEN: Final = INTEGERS | TEXTS - {"bpchar"} | {"numeric", "uuid"}
 _NAMED: Final = frozenset("(0123456789")
 """What stands behind the first character of a parameter that may be repeated."""
 _AS_DEFINED: Final = Session(("pg_catalog",), "", frozenset())
 """How the catalogue writes a view's definition: with the schema of all but its own."""
-_UNREADABLE: Final = "a text form that may differ between sessions"
 
 
 class IndeliblePostgres(Postgres):
@@ -76,7 +72,7 @@ class IndeliblePostgres(Postgres):
         }
 
 
-class PostgresDialect(Dialect):
+class PostgresDialect(PostgresKeys):
     """For the sessions in which names mean what they mean in `session`."""
 
     parser = IndeliblePostgres
@@ -92,6 +88,8 @@ class PostgresDialect(Dialect):
     limits = frozenset({"LIMIT", "OFFSET", "FETCH"})
     groups_distinct = True
     has_companions = False
+    orderless = words("bit_and bit_or bool_and bool_or count every max min")
+    exact_types = INTEGERS | {"numeric"}
 
     def __init__(self, readable: Readable, session: Session, policy: Policy) -> None:
         self._readable = readable
@@ -162,19 +160,20 @@ class PostgresDialect(Dialect):
         """Which keys the view hands out; None where that can't be told."""
         oid = definition.oid
         if oid not in self._views:
-            dialect = PostgresDialect(self._readable, _AS_DEFINED, self._policy)
-            dialect._views = self._views
-            text = definition.text
-            try:
-                statement = Statement(
-                    text, tokenize(text), self._readable.schema, self._policy, dialect
-                )
+            view = None
+            with contextlib.suppress(NotAQueryError, NotUnderstoodError, RecursionError):
                 version = ViewVersion(str(oid), definition.version)
+                statement = self._view_statement(definition)
                 view = read_view(statement, definition.name, version, definition.columns)
-            except (NotAQueryError, NotUnderstoodError, RecursionError):
-                view = None
             self._views[oid] = view
         return self._views[oid]
+
+    def _view_statement(self, definition: Definition) -> Statement:
+        """Its definition. Raises `NotAQueryError` and `NotUnderstoodError`."""
+        dialect = PostgresDialect(self._readable, _AS_DEFINED, self._policy)
+        dialect._views = self._views
+        text = definition.text
+        return Statement(text, tokenize(text), self._readable.schema, self._policy, dialect)
 
     def tables_behind(self, node: exp.Table, schema: Schema) -> list[Table]:
         try:
@@ -222,7 +221,67 @@ class PostgresDialect(Dialect):
         return any(functions[name].is_users and not functions[name].is_fixed for name in called)
 
     def check_repeatable(self, statement: Statement) -> None:
-        raise NotUnderstoodError("rows that stand for several, which a second query can't ask for")
+        if not self._has_own_names_first:
+            raise NotUnderstoodError("a search path with other names before the server's")
+        if statement.spans.query.limited:
+            # What fails for a row that LIMIT never reaches would fail the whole statement.
+            raise NotUnderstoodError("LIMIT over rows that stand for several")
+        self._check_repeatable(statement, is_nested=False)
+
+    @property
+    def _has_own_names_first(self) -> bool:
+        """Whether what is called without a schema is the server's own."""
+        path = [name for name in self._session.path if not name.startswith("pg_temp")]
+        return path[:1] == ["pg_catalog"]
+
+    def _check_repeatable(self, statement: Statement, *, is_nested: bool) -> None:
+        functions = self._readable.functions
+        if any(functions[name].is_volatile for name in statement.functions & functions.keys()):
+            raise NotUnderstoodError("a function that can't be called twice")
+        if any(True for _ in statement.root.find_all(exp.Lock, exp.TableSample)):
+            raise NotUnderstoodError("rows that may be others when they are asked for again")
+        check_settled(statement, is_nested=is_nested)
+        for found in self._named_in(statement):
+            if found.is_filtered:
+                raise NotUnderstoodError("row security, which may do more than leave rows out")
+            if found.view is not None:
+                try:
+                    within = self._view_statement(found.view)
+                except NotAQueryError as problem:
+                    raise NotUnderstoodError(str(problem)) from None
+                self._check_repeatable(within, is_nested=True)
+            elif found.table is None and found.behind:
+                raise NotUnderstoodError(found.why or "read through a view")
+
+    def _named_in(self, statement: Statement) -> Iterator[Named]:
+        """The application's tables and views that the statement names.
+
+        Raises `NotUnderstoodError` for what isn't known.
+        """
+        ctes = {cte.alias.lower() for cte in statement.root.find_all(exp.CTE)}
+        for table in statement.root.find_all(exp.Table):
+            if isinstance(table.this, exp.Identifier) and (
+                table.args.get("db") is not None or self.fold(table.this).lower() not in ctes
+            ):
+                found = self._find(table)
+                if found is not None:
+                    yield found
+
+    def seen_through(self, statement: Statement) -> SeenThrough | None:
+        found = FoundDefinitions(self._readable.bare, self._find)
+        text, tokens = statement.text, statement.tokens
+        inlined = with_views_inlined(text, tokens, statement.schema, self, found)
+        return None if inlined is None else SeenThrough(inlined, found.views())
+
+    def companion(self, statement: Statement, query: str, names: Sequence[str]) -> str:
+        return rows_as_json(query, names, quote_name(f"{statement.prefix}q"))
+
+    def beside(
+        self, statement: Statement, query: str, companions: Sequence[str], stamp: str | None
+    ) -> str:
+        return with_values_beside(
+            query, companions, stamp, lambda name: quote_name(statement.prefix + name)
+        )
 
     def check_written_twice(self, statement: Statement, start: int, end: int) -> None:
         for token in statement.parameters:
@@ -236,7 +295,7 @@ class PostgresDialect(Dialect):
         return bool(
             statement.words & _FRAGILE_WORDS
             or any(found.args.get("on") for found in statement.root.find_all(exp.Distinct))
-            or statement.functions_beside_keys() & (self._aggregates - _ORDERLESS)
+            or statement.functions_beside_keys() & (self._aggregates - self.orderless)
             or any(self._is_fragile_view(table) for table in statement.root.find_all(exp.Table))
         )
 
@@ -254,68 +313,6 @@ class PostgresDialect(Dialect):
     def multiplies_rows(self, statement: Statement) -> bool:
         functions = self._readable.functions
         return any(functions[name].returns_set for name in statement.functions & functions.keys())
-
-    def why_unnamed(self, table: Table) -> str | None:
-        if not table.key:
-            return "a table without a key"
-        if not all(self.can_carry(table, name) for name in table.key):
-            return f"its key has {_UNREADABLE}"
-        return None
-
-    def can_carry(self, table: Table, column: str) -> bool:
-        return is_settled(_type_of(table, column))
-
-    def hidden_columns(self, one: Carried, *, aggregated: bool) -> tuple[list[str], Taken]:
-        if one.array is not None:
-            if aggregated:
-                raise NotUnderstoodError("an aggregate of an aggregate")
-            return [one.key[0]], one.array
-        types = [_type_of(one.table, name) for name in one.table.key]
-        integers = len(types) == 1 and types[0] in INTEGERS
-        taken = Taken((), integers=integers, optional=one.optional)
-        if one.subject is not None:
-            types.append(one.subject_type)
-        expressions = [*one.key] if one.subject is None else [*one.key, one.subject]
-        keys = len(one.key)
-        if not aggregated:
-            readers = tuple(
-                read_integer if type_ in INTEGERS else _from_text(type_) for type_ in types
-            )
-            if not one.guarded:
-                expressions = [
-                    each if type_ in INTEGERS else _text(each, type_)
-                    for each, type_ in zip(expressions, types, strict=True)
-                ]
-            return expressions, replace(
-                taken,
-                readers=readers[:keys],
-                subject_reader=readers[-1] if one.subject is not None else None,
-            )
-        taken = replace(taken, array=True, array_subject=one.subject is not None)
-        if integers and one.subject is None:
-            return [f"pg_catalog.array_agg({expressions[0]})"], replace(
-                taken, readers=(read_integer,)
-            )
-        readers = tuple(_from_text(type_) for type_ in types)
-        elements = [
-            f"CAST({each} AS pg_catalog.text)" if one.guarded else _text(each, type_)
-            for each, type_ in zip(expressions, types, strict=True)
-        ]
-        element = elements[0] if len(elements) == 1 else f"ARRAY[{', '.join(elements)}]"
-        return [f"pg_catalog.array_agg({element})"], replace(
-            taken,
-            integers=False,
-            readers=readers[:keys],
-            subject_reader=readers[-1] if one.subject is not None else None,
-        )
-
-    def no_key(self, one: Carried) -> list[str]:
-        types = [_type_of(one.table, name) for name in one.table.key]
-        if one.subject is not None:
-            types.append(one.subject_type)
-        return [
-            f"CAST(NULL AS pg_catalog.{type_ if type_ in INTEGERS else 'text'})" for type_ in types
-        ]
 
     def stamp(self, views: Collection[View]) -> str:
         # Under another isolation level names mean what they mean now, and the catalogue is read as
@@ -339,80 +336,18 @@ class PostgresDialect(Dialect):
             for place, column in enumerate(view.shape.names)
         )
         columns = sum(len(view.shape.names) for view in views)
+        tables = sorted({oid for view in views for oid in view.unfiltered}, key=int)
+        unfiltered = "".join(
+            "AND EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE "
+            f"c.oid OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid "
+            f"AND NOT c.relrowsecurity AND {settled.format('c')}) "
+            for oid in tables
+        )
         return (
             "CASE WHEN (SELECT pg_catalog.count(*) FROM pg_catalog.pg_rewrite AS r WHERE "
             f"r.rulename OPERATOR(pg_catalog.=) '_RETURN' AND ({rules}) AND {settled.format('r')}"
             f") OPERATOR(pg_catalog.=) {len(versions)} AND "
             "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute AS a WHERE "
             f"({names}) AND {settled.format('a')}) OPERATOR(pg_catalog.=) {columns} "
-            "THEN 1 ELSE 0 END"
+            f"{unfiltered}THEN 1 ELSE 0 END"
         )
-
-    def selected(self, one: Carried, places: tuple[int, ...], subject: int | None) -> Taken | None:
-        types = [_type_of(one.table, name) for name in one.table.key]
-        readers = tuple(_DRIVERS[type_] for type_ in types if type_ in _DRIVERS)
-        if len(readers) < len(types):
-            return None
-        subject_reader = None
-        if subject is not None:
-            subject_reader = _DRIVERS.get(one.subject_type)
-        return Taken(
-            places,
-            subject=None if subject_reader is None else subject,
-            integers=len(types) == 1 and types[0] in INTEGERS,
-            optional=one.optional,
-            readers=readers,
-            subject_reader=subject_reader,
-        )
-
-    def with_hidden_subject(self, one: Carried, taken: Taken, place: int) -> tuple[str, Taken]:
-        type_ = one.subject_type
-        subject = one.subject or ""
-        if type_ in INTEGERS:
-            return subject, replace(taken, subject=place, subject_reader=read_integer)
-        return _text(subject, type_), replace(
-            taken, subject=place, subject_reader=_from_text(type_)
-        )
-
-
-def _type_of(table: Table, column: str) -> str:
-    found = table.column(column)
-    return found.type if found is not None else ""
-
-
-def _text(expression: str, type_: str) -> str:
-    """The text form that `values.value_of` reads, which isn't always what a cast makes."""
-    if type_ in _CAST_AS_WRITTEN:
-        return f"CAST({expression} AS pg_catalog.text)"
-    return f"CASE WHEN {expression} IS NOT NULL THEN pg_catalog.concat({expression}) END"
-
-
-def _string(value: object) -> Value:
-    if value is None or type(value) is str:
-        return value
-    raise UnreadableKeyError("expected a string")
-
-
-def _uuid(value: object) -> Value:
-    if value is None or isinstance(value, uuid.UUID | str):
-        return value_of("uuid", None if value is None else str(value))
-    raise UnreadableKeyError("expected a UUID")
-
-
-def _read_text(type_: str, value: object) -> Value:
-    if value is None or type(value) is str:
-        return value_of(type_, value)
-    raise UnreadableKeyError("expected a text form")
-
-
-@functools.lru_cache(maxsize=256)
-def _from_text(type_: str) -> Reader:
-    return functools.partial(_read_text, type_)
-
-
-_DRIVERS: Final[Mapping[str, Reader]] = {
-    **dict.fromkeys(INTEGERS, read_integer),
-    **dict.fromkeys(TEXTS, _string),
-    "uuid": _uuid,
-}
-"""The types of which every driver gives the value itself."""

@@ -60,7 +60,7 @@ class _EngineCapture(Executing):
         self,
         text: str,
         parameters: Any,
-        run: Callable[[str], object],
+        run: Callable[[str, Any], object],
         cursor: Any,
         context: Any,
         *,

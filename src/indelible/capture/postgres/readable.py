@@ -47,6 +47,7 @@ class Named(msgspec.Struct, frozen=True):
     why: str | None = None
     is_filtered: bool = False
     view: Definition | None = None
+    oid: int = 0
 
 
 class Function(msgspec.Struct, frozen=True):
@@ -202,7 +203,7 @@ def _named(relation: Relation, found: PostgresSchema, *, is_filtered: bool) -> N
         why = _FOLDED
     if why is not None:
         return Named(None, (table,), why)
-    return Named(table, is_filtered=is_filtered)
+    return Named(table, is_filtered=is_filtered, oid=relation.oid)
 
 
 def _tables_behind(key: str, schema: Schema, passed: frozenset[str]) -> Iterator[str]:

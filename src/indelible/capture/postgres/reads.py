@@ -23,7 +23,7 @@ from indelible.capture.postgres.wires import Wire
 from indelible.capture.statement_parameters import Parameters, by_name
 from indelible.capture.statements.plan import Plan, Verb
 from indelible.capture.statements.planner import Entry
-from indelible.capture.trying import rewritten, settle
+from indelible.capture.trying import repeated, rewritten, settle
 
 Query = Callable[[str, Any], list[Any]]
 """All rows of a statement with its parameters."""
@@ -54,7 +54,7 @@ class ConnectionReads:
         self,
         text: str,
         parameters: Parameters | None,
-        run: Callable[[str], object],
+        run: Callable[[str, Any], object],
         transaction: str | None,
         *,
         query: Query | None = None,
@@ -69,14 +69,14 @@ class ConnectionReads:
         if self._is_changing and self._wire.is_idle:
             self._is_changing = False
         if not is_seen or not may_be_query(text):
-            run(text)
+            run(text, parameters)
             self.record(text, transaction)
             return None
         planner = self._planner_of(text)
         entry = planner.entry(text)
         plan = entry.plan
         if not plan.is_captured:
-            run(text)
+            run(text, parameters)
             self._ran(planner.plans, plan, text)
             return None
         if not entry.is_trusted:
@@ -85,12 +85,12 @@ class ConnectionReads:
         access = Access(self._log, plan, text, named, self.who(), transaction)
         access.announce()
         if plan.text is None:
-            run(text)
+            run(text, parameters)
         elif not entry.is_trusted:
             access.ran_original(_UNTRIED)
-            run(text)
+            run(text, parameters)
         else:
-            self._run_rewritten(access, entry, rewritten(plan, text, IN_LISTS), text, run)
+            self._run_rewritten(access, entry, text, parameters, run)
         self._ran(planner.plans, plan, text)
         self._log.open_accesses[access] = None
         return access
@@ -172,8 +172,9 @@ class ConnectionReads:
         return settle(
             entry,
             text,
+            parameters,
             IN_LISTS,
-            lambda own: self._explain(own, parameters, query),
+            lambda own, values: self._explain(own, values, query),
             is_lost=lambda: not (wire.is_idle or wire.is_open),
         )
 
@@ -214,26 +215,26 @@ class ConnectionReads:
         self,
         access: Access,
         entry: Entry,
-        own: str,
         text: str,
-        run: Callable[[str], object],
+        parameters: Parameters | None,
+        run: Callable[[str, Any], object],
     ) -> None:
-        wire = self._wire
+        wire, plan = self._wire, access.plan
         is_first = wire.is_idle
         try:
-            run(own)
+            run(rewritten(plan, text, IN_LISTS), repeated(plan, text, parameters, IN_LISTS))
         except Exception as error:
             if not _sqlstate(error).startswith(_SYNTAX_OR_ACCESS):
                 raise
             # Trusted, and refused now: the schema changed, or what may be read of it.
-            entry.give_up(access.plan)
+            entry.give_up(plan)
             self._server.look_again()
             if not is_first:
                 raise
             if not wire.is_idle:
                 wire.undo()  # its transaction, in which nothing else has been done
             access.ran_original(_REFUSED)
-            run(text)
+            run(text, parameters)
 
 
 def _without_stamps(lines: list[str]) -> list[str]:

@@ -99,7 +99,7 @@ class ConnectionStatements:
         self,
         text: str,
         parameters: Any,
-        run: Callable[[str], object],
+        run: Callable[[str, Any], object],
         *,
         query: Query | None = None,
         is_seen: bool = True,

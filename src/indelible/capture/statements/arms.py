@@ -22,8 +22,9 @@ def arms_of(tree: exp.Expr) -> Iterator[exp.Select]:
     if isinstance(tree, exp.Select):
         yield tree
     elif isinstance(tree, exp.SetOperation):
-        yield from arms_of(tree.left)
-        yield from arms_of(tree.right)
+        # Brackets around one of them have nothing else in them (`spans`).
+        for side in (tree.this, tree.expression):
+            yield from arms_of(side.this if isinstance(side, exp.Subquery) else side)
     elif not isinstance(tree, exp.Values):
         raise NotUnderstoodError("a set operation over brackets")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import sqlglot
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from indelible.capture.statements.sources import Source
     from indelible.capture.statements.statement import Statement
     from indelible.capture.statements.view_keys import View
+    from indelible.capture.statements.views import SeenThrough
 
 
 class Dialect(abc.ABC):
@@ -29,8 +30,10 @@ class Dialect(abc.ABC):
     `quotes_text_as_names`: a word in double quotes that names nothing is a string.
     `hides_unread`: behind a token that isn't understood nothing may be shown. `limits` are words
     in capitals that begin a clause which leaves rows out. `groups_distinct`: DISTINCT may be had
-    as GROUP BY, with arrays of keys. `has_companions`: another query sees the same rows.
+    as GROUP BY, with arrays of keys. `has_companions`: another query sees the same rows; where not,
+    companions stand within the statement (`beside`).
     `types_by_anchor`: a recursive query's columns have the types of its first SELECT alone.
+    `orderless` aggregates give the same in whatever order rows come, as sums of `exact_types` do.
     """
 
     parser: ClassVar[str | type[sqlglot.Dialect]]
@@ -44,6 +47,8 @@ class Dialect(abc.ABC):
     groups_distinct: ClassVar[bool] = False
     has_companions: ClassVar[bool] = True
     types_by_anchor: ClassVar[bool] = False
+    orderless: ClassVar[frozenset[str]] = frozenset()
+    exact_types: ClassVar[frozenset[str]] = frozenset()
 
     @property
     @abc.abstractmethod
@@ -101,6 +106,22 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def check_repeatable(self, statement: Statement) -> None:
         """Raises `NotUnderstoodError` where running a part twice could differ or do harm."""
+
+    def seen_through(self, statement: Statement) -> SeenThrough | None:
+        """The statement with the tables of views in their place, to ask for keys beside it; None
+        where that finds no others. Raises `NotUnderstoodError`."""
+        return None
+
+    def companion(self, statement: Statement, query: str, names: Sequence[str]) -> str:
+        """A query of the columns `names` of `query`, which is a part of the statement's text."""
+        return f"SELECT {', '.join(names)} FROM ({query})"
+
+    def beside(
+        self, statement: Statement, query: str, companions: Sequence[str], stamp: str | None
+    ) -> str:
+        """`query` with a hidden column for each of `companions`, filled in the first row, and
+        `stamp` as the last one."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def check_written_twice(self, statement: Statement, start: int, end: int) -> None:

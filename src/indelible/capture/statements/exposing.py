@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from msgspec.structs import replace as replace_fields
@@ -13,9 +13,9 @@ from indelible.capture.schema import Table
 from indelible.capture.statements.arms import handed_on, hands_out, joined_arms, slots_of
 from indelible.capture.statements.carried import Carried, Inexact
 from indelible.capture.statements.concealment import check_concealed
-from indelible.capture.statements.dialect import Dialect
+from indelible.capture.statements.edits import Edits
 from indelible.capture.statements.plan import Taken
-from indelible.capture.statements.reach import keys_in_reach
+from indelible.capture.statements.reach import key_among, keys_in_reach
 from indelible.capture.statements.sources import Items, Scope, Source, read_items, resolve_scope
 from indelible.capture.statements.statement import NamedQuery, Statement
 from indelible.capture.statements.syntax import (
@@ -31,24 +31,6 @@ from indelible.events.model import Coverage
 
 _WHOLE_TABLE: Final = "an aggregate over every row"
 _FILTERED: Final = "an aggregate that passes over some rows of its group"
-
-
-@dataclass(slots=True)
-class Edits:
-    """What is put into a text and cut out of it: where, up to where, what goes in."""
-
-    made: list[tuple[int, int, str]] = field(default_factory=list)
-
-    def apply(self, text: str, start: int, end: int) -> str:
-        """`text[start:end]` as edited."""
-        pieces = []
-        done = start
-        for begin, stop, new in sorted(self.made):
-            if start <= begin <= end:
-                pieces += [text[done:begin], new]
-                done = stop
-        pieces.append(text[done:end])
-        return "".join(pieces)
 
 
 class Exposing:
@@ -73,7 +55,7 @@ class Exposing:
         self._names = 0
         self._exposing: set[int] = set()
         self._recurring: set[str] = set()
-        self._views: dict[str, View] = {}
+        self.views: dict[str, View] = {}
         self.edits = Edits()
         self.inexact: list[Inexact] = []
         self.hidden = 0
@@ -109,7 +91,7 @@ class Exposing:
         for one in carried:
             selected = None
             if not converted and not aggregated:
-                selected = _selected(one, items, self._dialect)
+                selected = key_among(items, one, self._dialect)
             found.append((one, self._taken(one, selected, columns, aggregated)))
         for value in values:
             found += self._of_value(value, named, columns)
@@ -142,7 +124,8 @@ class Exposing:
         """Where the keys of each base table will stand in the rows of a UNION ALL."""
         found = []
         hidden = 0
-        for one, taken in self._expose_joined(tree, named, is_root=True):
+        arms = joined_arms(tree, self._statement)
+        for one, taken in self._expose_joined(tree, arms, named, with_stamp=True):
             end = hidden + len(one.columns_taken)
             places = tuple(range(_HIDDEN + hidden, _HIDDEN + end))
             subject = None
@@ -150,16 +133,30 @@ class Exposing:
                 places, subject = places[:-1], places[-1]
             found.append((one, replace_fields(taken, key=places, subject=subject)))
             hidden = end
-        for select in joined_arms(tree, self._statement):
+        for select in arms:
             self._check_concealed(select, Items())
         hidden += self.is_stamped
         self.hidden = hidden
         return [(one, _from_the_end(taken, hidden)) for one, taken in found]
 
+    def take_numbered(
+        self,
+        tree: exp.Expr,
+        arms: Sequence[exp.Select],
+        named: Mapping[str, NamedQuery],
+        keyed: int,
+    ) -> list[Carried]:
+        """What carries the keys of the first `keyed` of the `arms` of `tree`, in columns that have
+        the same names in all of them; the last one, `names[-1]`, has the arm's number."""
+        exposed = self._expose_joined(tree, arms, named, keyed=keyed)
+        for select in arms:
+            self._check_concealed(select, Items())
+        return [one for one, _ in exposed]
+
     def _stamp(self) -> list[str]:
         """The hidden column that shows, at the end, whether views are as they were read."""
-        self.is_stamped = bool(self._views)
-        return [self._dialect.stamp(self._views.values())] if self._views else []
+        self.is_stamped = bool(self.views)
+        return [self._dialect.stamp(self.views.values())] if self.views else []
 
     def _group(self, select: exp.Select, items: Items) -> None:
         arm = self._statement.arm(select)
@@ -187,7 +184,7 @@ class Exposing:
             self._note_all(value, str(problem), named)
             return []
         self.inexact += inner.inexact
-        self._views.update(inner._views)
+        self.views.update(inner.views)
         text = inner.edits.apply(statement.text, query.start, query.end)
         found = []
         for one in exposed:
@@ -249,7 +246,7 @@ class Exposing:
                 carried += found
                 self.inexact += inexact
                 if source.view is not None and found:
-                    self._views[source.view.shape.name] = source.view
+                    self.views[source.view.shape.name] = source.view
             elif source.behind:
                 for table in source.behind:
                     self._note(table, "statement", source.why)
@@ -320,7 +317,8 @@ class Exposing:
                 return self._expose_select(_derivable(tree, self._statement), named, columns_end)
             if cte is not None and is_recursive:
                 self._recurring.add(cte)
-            joined = [one for one, _ in self._expose_joined(tree, named)]
+            arms = joined_arms(tree, self._statement)
+            joined = [one for one, _ in self._expose_joined(tree, arms, named)]
             names = [name for one in joined for name in one.columns_taken]
             if columns_end is not None and names:
                 self.edits.made.append((columns_end, columns_end, ", " + ", ".join(names)))
@@ -367,22 +365,27 @@ class Exposing:
 
     def _expose_joined(
         self,
-        tree: exp.SetOperation,
+        tree: exp.Expr,
+        arms: Sequence[exp.Select],
         named: Mapping[str, NamedQuery],
         *,
-        is_root: bool = False,
+        with_stamp: bool = False,
+        keyed: int | None = None,
     ) -> list[tuple[Carried, Taken]]:
-        """Splice the keys into each arm of a UNION ALL."""
+        """Splice the keys into each arm of a UNION ALL; with `keyed` into so many, and its number
+        into each."""
         statement = self._statement
-        arms = joined_arms(tree, statement)
         named = statement.named_queries(tree, statement.query(arms[0]), named)
-        carried = []
-        for select in arms:
-            select = _derivable(select, statement)
+        carried: list[list[Carried]] = []
+        for number, select in enumerate(arms):
+            select = _derivable(select, statement, is_set=keyed is not None)
             scope = resolve_scope(select, statement.names(named))
             items = read_items(select, scope)
             if items.starred:
                 raise NotUnderstoodError("a star over a derived table")
+            if keyed is not None and number >= keyed:
+                carried.append([])
+                continue
             found = self._carried(select, scope, items, named, is_only=False)
             if found and is_aggregated(select):
                 raise NotUnderstoodError("groups beside other rows")
@@ -407,12 +410,15 @@ class Exposing:
             )
             exposed.append((one, slot.taken))
         every = [name for one, _ in exposed for name in one.columns_taken]
-        for stamp in self._stamp() if is_root else ():
-            every.append(self._name())
-            for own in columns:
-                own.append(stamp)
+        last = [[f"{number}"] * (keyed is not None) for number in range(len(arms))]
+        if with_stamp:
+            last = [self._stamp() for _ in arms]
+        every += [self._name() for _ in last[0]]
+        for own, more in zip(columns, last, strict=True):
+            own += more
         for select, expressions in zip(arms, columns, strict=True):
             self._splice(select, expressions, every)
+        self.names = tuple(every)
         return exposed
 
     def _expose_select(
@@ -499,28 +505,17 @@ _HIDDEN: Final = 10_000
 """Positions from here on are hidden columns, until their number is known."""
 
 
-def _derivable(tree: exp.Expr, statement: Statement) -> exp.Select:
+def _derivable(tree: exp.Expr, statement: Statement, *, is_set: bool = False) -> exp.Select:
+    """`tree`, if its rows can carry keys; equal ones may be one where it `is_set`."""
     if not isinstance(tree, exp.Select):
         raise NotUnderstoodError("a set operation in a derived table")
-    if statement.arm(tree).distinct:
+    if statement.arm(tree).distinct and not is_set:
         raise NotUnderstoodError("DISTINCT in a derived table")
     if has_value_windows(tree):
         raise NotUnderstoodError("a window function in a derived table")
     if statement.dialect.has_bare_columns and has_bare_extreme(tree):
         raise NotUnderstoodError("columns beside min or max in a derived table")
     return tree
-
-
-def _selected(one: Carried, items: Items, dialect: Dialect) -> Taken | None:
-    """The key where the select list has it already; the subject too, if it is there."""
-    if one.alias is None:
-        return None
-    places = [items.positions.get((one.alias, column.lower())) for column in one.table.id_columns]
-    subject = None
-    if one.subject_name is not None:
-        subject = items.positions.get((one.alias, one.subject_name.lower()))
-    known = tuple(place for place in places if place is not None)
-    return dialect.selected(one, known, subject) if len(known) == len(places) else None
 
 
 def _from_the_end(taken: Taken, hidden: int) -> Taken:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -31,8 +31,16 @@ Reader = Callable[[Any], Value]
 """What a driver's value stands for. Raises `UnreadableKeyError`."""
 
 
+ArrayReader = Callable[[object], Sequence[Any]]
+"""The keys in a driver's value. Raises `UnreadableKeyError`."""
+
+
 class UnreadableKeyError(ValueError):
     """A driver gave something for a key that no key is: its owner converts values, perhaps."""
+
+
+class TooManyKeysError(UnreadableKeyError):
+    """There are more keys than one value holds."""
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -44,7 +52,8 @@ class Taken(msgspec.Struct, frozen=True):
     `array_subject`). `integers`: the key is the rowid, so always an integer (in an array: and
     nothing else is in it). `optional`: a key of NULLs means that an outer join found no row.
     `unique`: no key stands in two rows. `readers` of the key's columns and `subject_reader` read
-    what stands there, where it isn't the value itself; then arrays are lists.
+    what stands there, where it isn't the value itself; then arrays are lists, or what
+    `array_reader` makes one of.
     """
 
     key: tuple[int, ...]
@@ -58,6 +67,7 @@ class Taken(msgspec.Struct, frozen=True):
     unique: bool = False
     readers: tuple[Reader, ...] = ()
     subject_reader: Reader | None = None
+    array_reader: ArrayReader | None = None
 
 
 class TargetPlan(msgspec.Struct, frozen=True):
@@ -76,17 +86,16 @@ class TargetPlan(msgspec.Struct, frozen=True):
 
 
 class Companion(msgspec.Struct, frozen=True):
-    """A query of keys, run in the same snapshot as the statement.
+    """A query of keys, run in the same snapshot as the statement, or within it (`Plan.beside`).
 
-    `parameters` are the ordinals of the statement's placeholders that `text` repeats; None to
-    hand over the same mapping. `runs` are its collapsed runs. `taken` pairs the number of a
-    target with where its keys stand. `whole`: the keys are those of all rows, so exact only once
-    the statement's rows were all handed over. `single`: the keys are exact only if there is no
-    more than one row.
+    `parameters` are the ordinals of the statement's placeholders that `text` repeats, `runs` its
+    collapsed runs. `taken` pairs the number of a target with where its keys stand. `whole`: the
+    keys are those of all rows, so exact only once the statement's rows were all handed over.
+    `single`: the keys are exact only if there is no more than one row.
     """
 
     text: str
-    parameters: tuple[int, ...] | None
+    parameters: tuple[int, ...]
     runs: tuple[int, ...]
     taken: tuple[tuple[int, Taken], ...]
     whole: bool
@@ -102,10 +111,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     or the schema is another than the plan was made for. `fragile`: another query plan than the
     original's could change the result, not only its order. `parameters` say of each placeholder
     (a collapsed run is one) whether its values may be written down (None: of none), `collapsed`
-    which of them are runs. `inlines_views`: it has definitions of views for their names, and is
-    right only while they are the same. `is_stamped`: the last hidden column is 1 while keys are
-    what they are taken for. `needs_all`: a row may hold what is named with another, so that keys
-    are those of all rows or none. `unknown`: not even the tables could be found out.
+    which of them are runs. `placeholders` are those that stand in `text`, in its order (None: each
+    once, in its turn); with `goes_by_place` values go to them by their place. `beside`: so many
+    hidden columns, before the stamp, hold in the first row what the companions found.
+    `inlines_views`: it has definitions of views for their names, and is right only while they are
+    the same. `is_stamped`: the last hidden column is 1 while keys are what they are taken for.
+    `needs_all`: a row may hold what is named with another, so that keys are those of all rows or
+    none. `unknown`: not even the tables could be found out.
     """
 
     verb: Verb
@@ -121,6 +133,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     tables: tuple[str, ...] = ()
     parameters: tuple[bool, ...] | None = None
     collapsed: tuple[bool, ...] = ()
+    placeholders: tuple[int, ...] | None = None
+    goes_by_place: bool = False
+    beside: int = 0
     inlines_views: bool = False
     is_stamped: bool = False
     needs_all: bool = False

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -13,14 +14,15 @@ from msgspec.structs import replace
 from indelible.capture.schema import Schema, Table
 from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.plan import Plan, TargetPlan, Verb
-from indelible.capture.statements.queries import can_go_beside, has_values, plan_query
+from indelible.capture.statements.queries import can_go_beside, has_values, plan_beside, plan_query
 from indelible.capture.statements.shown import mentioned_tables, shown_text, tables_behind
 from indelible.capture.statements.spans import NotAQueryError
 from indelible.capture.statements.sqlite import SQLITE
 from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.syntax import NotUnderstoodError, UnknownReadError
+from indelible.capture.statements.targets import worst_coverage
 from indelible.capture.statements.tokens import Kind, Token
-from indelible.capture.statements.views import with_views_inlined
+from indelible.capture.statements.views import SchemaDefinitions, with_views_inlined
 from indelible.policy.model import Policy
 
 _log = logging.getLogger(__name__)
@@ -158,7 +160,9 @@ class Planner:
         try:
             if why:
                 raise NotUnderstoodError(why)
-            inlined = with_views_inlined(text, tokens, self.schema, self._dialect)
+            inlined = with_views_inlined(
+                text, tokens, self.schema, self._dialect, SchemaDefinitions(self.schema)
+            )
             statement = Statement(
                 text if inlined is None else inlined,
                 tokens if inlined is None else self._dialect.tokenize(inlined),
@@ -166,22 +170,14 @@ class Planner:
                 self._policy,
                 self._dialect,
             )
-            full = plan_query(statement, converted=converted, with_subjects=True)
-            candidates.append(full)
+            try:
+                full = plan_query(statement, converted=converted, with_subjects=True)
+            except NotUnderstoodError:
+                candidates += self._seen_through(statement, None)
+                raise
+            candidates += [*self._seen_through(statement, full), full]
             if full.text is not None:
-                keys_only = plan_query(statement, converted=converted, with_subjects=False)
-                if keys_only.text != full.text:
-                    candidates.append(keys_only)
-                if has_values(statement):
-                    candidates.append(
-                        plan_query(
-                            statement, converted=converted, with_subjects=True, with_values=False
-                        )
-                    )
-                if can_go_beside(statement):
-                    candidates.append(
-                        plan_query(statement, converted=True, with_subjects=True, beside=True)
-                    )
+                candidates += _further(statement, full, converted=converted)
             if inlined is not None:
                 shown = shown_text(text, tokens, self.schema, self._dialect)
                 candidates = [
@@ -206,6 +202,27 @@ class Planner:
                 )
             )
         return candidates
+
+    def _seen_through(self, statement: Statement, full: Plan | None) -> list[Plan]:
+        """A plan that names rows behind views which `full` doesn't, if there is one."""
+        if full is not None and not worst_coverage(full):
+            return []
+        try:
+            found = self._dialect.seen_through(statement)
+            if found is None:
+                return []
+            inner = Statement(
+                found.text,
+                self._dialect.tokenize(found.text),
+                self.schema,
+                self._policy,
+                self._dialect,
+            )
+            plan = plan_beside(inner, statement, found.views)
+        except (NotAQueryError, NotUnderstoodError):
+            return []
+        is_better = full is None or worst_coverage(plan) < worst_coverage(full)
+        return [plan] if plan.beside and is_better else []
 
     def _opaque(
         self, text: str, tokens: tuple[Token, ...], why: str, *, reads_unknown: bool = False
@@ -247,6 +264,22 @@ class Planner:
             ),
             tables=tuple(read),
         )
+
+
+def _further(statement: Statement, full: Plan, *, converted: bool) -> Iterator[Plan]:
+    """What else there is where the database refuses `full`, best first."""
+    keys_only = plan_query(statement, converted=converted, with_subjects=False)
+    if keys_only.text != full.text:
+        yield keys_only
+    with contextlib.suppress(NotUnderstoodError):
+        if has_values(statement):
+            yield plan_query(statement, converted=converted, with_subjects=True, with_values=False)
+    with contextlib.suppress(NotUnderstoodError):
+        if can_go_beside(statement):
+            yield plan_query(statement, converted=True, with_subjects=True, beside=True)
+    with contextlib.suppress(NotUnderstoodError):
+        if full.beside:
+            yield plan_query(statement, converted=converted, with_subjects=True, may_add=False)
 
 
 def unplanned(text: str) -> Entry:

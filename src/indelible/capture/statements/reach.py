@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from indelible.capture.schema import Table
 from indelible.capture.statements.carried import Carried, Inexact
+from indelible.capture.statements.dialect import Dialect
+from indelible.capture.statements.plan import Taken
 from indelible.capture.statements.sources import Items, Source
 from indelible.capture.statements.statement import Statement
 from indelible.capture.statements.subjects import subject_of
@@ -48,6 +50,19 @@ def keys_in_reach(
         one = _carried(statement, source, part, columns, new_name)
         found.append(one if view is None else replace(one, alias=None))
     return found, inexact
+
+
+def key_among(items: Items, one: Carried, dialect: Dialect) -> Taken | None:
+    """The key where the select list has it already; the subject too, if it is there; None where it
+    hasn't."""
+    if one.alias is None:
+        return None
+    places = [items.positions.get((one.alias, column.lower())) for column in one.table.id_columns]
+    subject = None
+    if one.subject_name is not None:
+        subject = items.positions.get((one.alias, one.subject_name.lower()))
+    known = tuple(place for place in places if place is not None)
+    return dialect.selected(one, known, subject) if len(known) == len(places) else None
 
 
 def _why_unnamed(statement: Statement, table: Table) -> str | None:

@@ -108,6 +108,8 @@ class _Scan:
             if self._word() == "ALL":
                 operator += " ALL"
                 self.at += 1
+            elif self._word() == "DISTINCT":
+                self.at += 1
             query.operators.append(operator)
         query.tail_start = query.end = self._last_end()
         while not self._at_end():
@@ -145,8 +147,23 @@ class _Scan:
                 return
             self.at += 1
 
+    def _bracketed(self, query: Query) -> None:
+        """One arm in brackets of its own, with nothing else in them."""
+        self.at += 1
+        inner = self.query()
+        if len(inner.arms) > 1 or inner.ctes or inner.end > inner.tail_start:
+            raise NotAQueryError("brackets around more than a SELECT")
+        self._close()
+        (arm,) = inner.arms
+        query.arms.append(arm)
+        if arm.select is not None:
+            self.queries[arm.select] = query
+
     def _arm(self, query: Query) -> None:
         word = self._word()
+        if self.is_punctuation("("):
+            self._bracketed(query)
+            return
         if word == "VALUES":
             query.arms.append(arm := Arm(None, self._start()))
         elif word == "SELECT":
@@ -189,11 +206,23 @@ class _Scan:
 
     def _parentheses(self) -> None:
         self.at += 1
-        if self._word() in _QUERY_STARTS:
+        if self._word() in _QUERY_STARTS or self._is_bracketed_arm():
             self.query()
         while not self._at_end():
             self._step()
         self._close()
+
+    def _is_bracketed_arm(self) -> bool:
+        """Whether brackets begin here, and a set operator stands behind them."""
+        depth = 0
+        for place in range(self.at, len(self._tokens)):
+            token = self._tokens[place]
+            character = self._text[token.start] if token.kind is Kind.PUNCTUATION else ""
+            depth += (character == "(") - (character == ")")
+            if depth <= 0:
+                following = self._tokens[place + 1 : place + 2]
+                return place > self.at and bool(following) and following[0].upper in _SET_OPERATORS
+        return False
 
     def _close(self) -> None:
         if not self.is_punctuation(")"):

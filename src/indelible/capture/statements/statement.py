@@ -22,6 +22,7 @@ from indelible.capture.statements.tokens import COLLAPSED, Kind, Token
 from indelible.policy.model import Policy
 
 _PREFIX: Final = "indelible_"
+_BARE: Final = ("?", "%s", "%b", "%t", COLLAPSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +121,8 @@ class Statement:
 
     @property
     def has_bare_parameters(self) -> bool:
-        """Whether each placeholder is a `?`, so that its value goes by its place."""
-        return all(
-            self.text[token.start : token.end] in ("?", COLLAPSED) for token in self.parameters
-        )
+        """Whether each placeholder is a `?` or a `%s`, so that its value goes by its place."""
+        return all(self.text[token.start : token.end] in _BARE for token in self.parameters)
 
     @property
     def has_numbered_parameters(self) -> bool:

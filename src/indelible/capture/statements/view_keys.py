@@ -51,8 +51,8 @@ class ViewVersion:
 class View:
     """A view: `shape` has its columns, `lacking` the tables whose keys it hasn't, and why.
 
-    True while the database has each of `versions`, its own first, and its columns these names.
-    `is_fragile` as a statement may be.
+    True while the database has each of `versions`, its own first, its columns these names, and the
+    relations `unfiltered` hand out all their rows to everybody. `is_fragile` as a statement may be.
     """
 
     shape: Table
@@ -60,6 +60,7 @@ class View:
     lacking: tuple[tuple[Table, str], ...]
     versions: tuple[ViewVersion, ...]
     is_fragile: bool
+    unfiltered: tuple[str, ...] = ()
 
 
 def part_of(table: Table) -> Part:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from typing import NamedTuple, Protocol
+
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -9,9 +12,52 @@ from sqlglot.errors import SqlglotError
 from indelible.capture.schema import Schema
 from indelible.capture.statements.dialect import Dialect
 from indelible.capture.statements.tokens import Kind, Token, unquote
+from indelible.capture.statements.view_keys import View
 
 _NAMES = (Kind.WORD, Kind.QUOTED)
 _MAX_TEXT = 200_000
+
+
+class Definition(NamedTuple):
+    """The query of the view called `name`, a name that no other has."""
+
+    name: str
+    text: str
+
+
+class Definitions(Protocol):
+    """Those that may stand in a text."""
+
+    def may_be_in(self, names: Collection[str]) -> bool:
+        """Whether one of these names, in lower case, may be a view's."""
+
+    def find(self, table: exp.Table) -> Definition | None:
+        """That of `table`; None where it is none's."""
+
+
+class SeenThrough(NamedTuple):
+    """A text that reads the tables of views where another reads the views, and finds the same while
+    `views` are as they were read."""
+
+    text: str
+    views: Mapping[str, View]
+
+
+class SchemaDefinitions:
+    """Those of `Schema.definitions`."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._definitions = schema.definitions
+
+    def may_be_in(self, names: Collection[str]) -> bool:
+        return not self._definitions.keys().isdisjoint(names)
+
+    def find(self, table: exp.Table) -> Definition | None:
+        name = table.name.lower()
+        query = self._definitions.get(name)
+        if query is None or (table.db and table.db.lower() != "main"):
+            return None
+        return Definition(name, query)
 
 
 def with_views_inlined(
@@ -19,16 +65,15 @@ def with_views_inlined(
     tokens: tuple[Token, ...],
     schema: Schema,
     dialect: Dialect,
+    definitions: Definitions,
     passed: frozenset[str] = frozenset(),
 ) -> str | None:
     """`text` with each view in a FROM clause as a derived table of the same name.
 
-    None where there is none whose definition (`Schema.definitions`) means the same there: one
-    that mentions a name which this text, or a temporary table, gives another meaning stays.
-    Placeholders keep their order.
+    None where there is none whose definition means the same there: one that mentions a name which
+    this text, or a temporary table, gives another meaning stays. Placeholders keep their order.
     """
-    named = _names(text, tokens)
-    if named.isdisjoint(schema.definitions.keys() - passed):
+    if not definitions.may_be_in(_names(text, tokens)):
         return None
     try:
         tree = sqlglot.parse_one(_without_parameters(text, tokens), dialect=dialect.parser)
@@ -39,15 +84,19 @@ def with_views_inlined(
     edits = []
     for table in tables:
         span = _span(table, text, tokens)
-        name = table.name.lower()
-        query = schema.definitions.get(name)
-        if span is None or query is None or name in passed or name in taken:
+        definition = definitions.find(table)
+        if span is None or definition is None or definition.name in passed:
             continue
+        if table.name.lower() in taken:
+            continue
+        name, query = definition
         inner = dialect.tokenize(query)
         if taken & _names(query, inner):
             continue
-        query = with_views_inlined(query, inner, schema, dialect, passed | {name}) or query
-        alias = "" if table.alias else f" AS {dialect.quote_name(table.name)}"
+        query = (
+            with_views_inlined(query, inner, schema, dialect, definitions, passed | {name}) or query
+        )
+        alias = "" if table.alias else f" AS {dialect.quote_name(dialect.fold(table.this))}"
         edits.append((*span, f"({query}){alias}"))
     if not edits:
         return None
@@ -80,8 +129,6 @@ def _without_parameters(text: str, tokens: tuple[Token, ...]) -> str:
 def _span(table: exp.Table, text: str, tokens: tuple[Token, ...]) -> tuple[int, int] | None:
     """Where the name stands in the text, its schema's with it."""
     if not isinstance(table.this, exp.Identifier) or table.catalog:
-        return None
-    if table.db and table.db.lower() != "main":
         return None
     at = table.this.meta.get("start", -1)
     place = next((n for n, token in enumerate(tokens) if token.start <= at < token.end), None)
