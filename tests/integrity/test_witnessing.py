@@ -141,6 +141,43 @@ def test_an_event_is_witnessed_when_a_quorum_has_cosigned_it(
     assert done == []
 
 
+def test_evidence_carries_the_cosignatures(
+    operated: Operated, two: list[WitnessProcess], tmp_path: Path
+) -> None:
+    """Checked without the trail, and refused where they were stripped or are others'."""
+    with operated.open() as trail:
+        event_id = trail.record("payment.sent")
+        assert event_id is not None
+        trail.await_ack(event_id, Ack.WITNESSED, timeout_s=60.0)
+    ask = ("export", "events", "--action", "payment.*", "--to")
+    run(*ask, "file", cwd=operated.directory)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    raw = (operated.directory / "file").read_text()
+    (elsewhere / "file").write_text(raw)
+    (elsewhere / "policy").write_bytes((operated.directory / "trust.policy").read_bytes())
+    said = run("verify", "file", "--key", str(operated.key), "--policy", "policy", cwd=elsewhere)
+    assert "payment.sent" in said
+    assert "assurance: witnessed by 2 of 2" in said
+    assert "who its witnesses are: --policy says" in run("verify", "file", cwd=elsewhere)
+
+    first, rest = raw.split("\n", 1)
+    header = json.loads(first)
+    lines = header["checkpoint"].rstrip("\n").split("\n")
+    header["checkpoint"] = "\n".join(lines[:-1]) + "\n"
+    (elsewhere / "file").write_text(json.dumps(header, separators=(",", ":")) + "\n" + rest)
+    assert "there are 1 of 2 witnesses" in run("verify", "file", cwd=elsewhere, exit_code=3)
+
+    for witness in two:
+        witness.kill()
+    with operated.open() as trail:
+        record(trail)
+        trail.flush()
+    assert "expected a quorum of witnesses to have cosigned" in run(
+        *("export", "events", "--system", "--to", "later"), cwd=operated.directory, exit_code=2
+    )
+
+
 def test_a_dead_and_a_silent_witness_hold_nothing_up(tmp_path: Path, start: Start) -> None:
     """Events are acknowledged while one never answers; with the others it is still a quorum."""
     good, dead = start(1), start(2)

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from indelible.cli.output import changes_text, console, local, print_json, print_table, printable
+from indelible.cli.output import (
+    assurance_text,
+    changes_text,
+    console,
+    local,
+    print_json,
+    print_table,
+    printable,
+)
 from indelible.integrity.evidence import EvidenceReader, Included
+from indelible.integrity.seen import UNWITNESSED
 from indelible.questions.findings import target_names
-from indelible.tlog import VerifierKey
+from indelible.tlog import TrustPolicy, VerifierKey
 
 COLUMNS = ("index", "time (UTC)", "actor", "action", "target", "changes")
 
 
 def show_evidence(
-    file: Path, key: VerifierKey | None, verifier: VerifierKey | None, *, as_json: bool
+    file: Path,
+    key: VerifierKey | None,
+    verifier: VerifierKey | None,
+    trust: TrustPolicy | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Print what `file` proves, once all of it was verified. Raises `VerificationError`."""
 
     def read(lines: BinaryIO) -> EvidenceReader:
-        return EvidenceReader(lines, key=key, verifier=verifier)
+        return EvidenceReader(lines, key=key, verifier=verifier, trust=trust)
 
     with file.open("rb") as lines:
         whole = read(lines)
@@ -41,6 +56,12 @@ def show_evidence(
     out.print(f"signed by: {whole.key}")
     if key is None:
         out.print("that key is the file's own word: compare it with one that you have otherwise")
+    if trust is None and whole.header.policy is not None:
+        out.print("and so is who its witnesses are: --policy says whom you trust")
+    out.print(
+        f"assurance: {assurance_text(whole.witnessed, checkpoint.size, int(time.time()))}",
+        style="bold",
+    )
     if whole.is_attested:
         out.print(
             f"complete: {verifier} has signed that the question finds no others there", style="bold"
@@ -75,4 +96,5 @@ def _objects(whole: EvidenceReader, entries: EvidenceReader) -> Iterator[object]
         "key": str(whole.key),
         "included": whole.count,
         "complete": whole.is_attested,
+        "assurance": UNWITNESSED if whole.witnessed is None else str(whole.witnessed),
     }

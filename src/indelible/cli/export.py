@@ -192,10 +192,22 @@ def _export(
         made = format_time(time.time_ns() // 1_000)
         with progress_bar("proving") as progress:
             header, entries = gather(
-                trail.reader, answer, asked, made=made, verified=verified, progress=progress
+                trail.reader,
+                answer,
+                asked,
+                made=made,
+                verified=verified,
+                policy=_trust_policy(trail),
+                progress=progress,
             )
             lines = _write(file, write_evidence(header, entries, attest=key))
     click.echo(f"{file}: {lines - 2} entries; `indelible verify {file}` checks them anywhere")
+
+
+def _trust_policy(trail: Trail) -> str | None:
+    """Its text, which was read when the trail was opened and is right."""
+    witness = trail.policy.witness
+    return None if witness is None else witness.policy.read_text("utf-8")
 
 
 def _write(file: Path, lines: Iterable[bytes]) -> int:

@@ -17,6 +17,7 @@ from rich.console import Console
 from indelible.cli.options import CONFIG, JSON, VKEY
 from indelible.cli.output import assurance_text, console, print_json, progress_bar
 from indelible.events.codec import format_time
+from indelible.integrity.assurance import load_trust_policy
 from indelible.integrity.fetching import HttpFetcher
 from indelible.integrity.keys import load_public_key
 from indelible.integrity.pins import Pin, load_pin, state_directory, store_pin
@@ -115,12 +116,13 @@ def command(
     """
     if file is not None and url is not None:
         raise click.UsageError("expected FILE or --url, got both")
-    if trust_file is not None and (file is not None or url is not None):
-        raise click.UsageError("expected no FILE and no --url with --policy: no cosignatures there")
+    if trust_file is not None and url is not None:
+        raise click.UsageError("expected no --url with --policy: no cosignatures are served")
     if file is not None:
         from indelible.cli.evidence import show_evidence
 
-        show_evidence(file, key, verifier, as_json=as_json)
+        trust = None if trust_file is None else load_trust_policy(trust_file)
+        show_evidence(file, key, verifier, trust, as_json=as_json)
         return
     if verifier is not None:
         raise click.UsageError("expected a FILE with --verifier")
@@ -236,7 +238,6 @@ def _verify(
     progress: Progress,
 ) -> tuple[Verification, Pin | None]:
     """What was found, and what was remembered before."""
-    from indelible.integrity.assurance import load_trust_policy
     from indelible.integrity.verifier import verify_trail
 
     trust_file = witnesses.trust_file

@@ -6,6 +6,7 @@ shown to be the beginning of this one. A quorum vouches for what each of its mem
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +30,10 @@ from indelible.tlog import (
     TileReader,
     TrustPolicy,
     VerifierKey,
+    add_signatures,
+    format_note,
     open_checkpoint,
+    parse_note,
     parse_trust_policy,
     verify_beginning,
 )
@@ -94,6 +98,27 @@ def check_cosignatures(
         for cosignature in opened.cosignatures:
             vouched = (size, cosignature.time or 0)
             found[cosignature.key] = max(found.get(cosignature.key, vouched), vouched)
+    return found
+
+
+def cosigned_note(rows: Iterable[WitnessRow], trust: TrustPolicy) -> tuple[bytes, Size] | None:
+    """One checkpoint with all cosignatures over it: the largest that a quorum cosigned, alike.
+
+    None where there is none. Nothing is verified here.
+    """
+    alike: dict[str, list[WitnessRow]] = defaultdict(list)
+    for row in rows:
+        if row.note is not None:
+            alike[parse_note(row.note).text].append(row)
+    found: tuple[bytes, Size] | None = None
+    for group in alike.values():
+        keys = [key for key in trust.witness_keys if str(key) in {row.vkey for row in group}]
+        if is_quorum(trust, keys) and (found is None or group[0].size > found[1]):
+            notes = [parse_note(row.note) for row in group if row.note is not None]
+            merged = notes[0]
+            for note in notes[1:]:
+                merged = add_signatures(merged, note.signatures)
+            found = format_note(merged), group[0].size
     return found
 
 

@@ -20,17 +20,22 @@ import msgspec
 from indelible.errors import EventError, VerificationError
 from indelible.events.codec import MAX_EVENT_BYTES, decode_event
 from indelible.events.model import Event, Timestamp
+from indelible.integrity.assurance import Witnessed, is_quorum, judge
+from indelible.integrity.faults import UnwitnessedError
 from indelible.store.entry import format_head, format_stem
 from indelible.tlog import (
     MAX_PROOF_HASHES,
+    Checkpoint,
     Index,
     Note,
     SigningKey,
+    TrustPolicy,
     VerifierKey,
     format_note,
     leaf_hash,
     open_checkpoint,
     parse_note,
+    parse_trust_policy,
     sign_note,
     verify_inclusion,
     verify_note,
@@ -54,13 +59,15 @@ class EvidenceMismatchError(VerificationError):
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The first line. `question` is the command that asks it, with the instants searched; `key` is
-    what the checkpoint claims to be signed with; `made` is the exporter's clock."""
+    what the checkpoint claims to be signed with; `made` is the exporter's clock; `policy` the trust
+    policy that names the trail's witnesses, where it has any."""
 
     format: str
     question: tuple[str, ...]
     made: Timestamp
     checkpoint: str
     key: str
+    policy: str | None = None
 
 
 class ProvenEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,18 +143,23 @@ class EvidenceReader:
         *,
         key: VerifierKey | None = None,
         verifier: VerifierKey | None = None,
+        trust: TrustPolicy | None = None,
     ) -> None:
-        """`key` is the trail's, from whom you trust: without it the file's own is believed.
-        `verifier` is the key of somebody whose word on completeness counts."""
+        """`key` is the trail's and `trust` names its witnesses, from whom you trust: without them
+        the file's own are believed. `verifier` is the key of somebody whose word on completeness
+        counts. Raises `UnwitnessedError` where the policy asks for a quorum that didn't cosign.
+        """
         self._file = file
         self._number = 0
         self._digest = sha256()
         self._verifier = verifier
         self.header = self._header()
         self.key = key or VerifierKey.parse(self.header.key)
-        self.checkpoint = open_checkpoint(
-            _utf8(self.header.checkpoint, "line 1"), origin=self.key.name, log_key=self.key
-        ).checkpoint
+        self.witnessed: Witnessed | None = None
+        """By whom the checkpoint is cosigned; None without a policy."""
+        if trust is None and self.header.policy is not None:
+            trust = parse_trust_policy(_utf8(self.header.policy, "line 1"))
+        self.checkpoint = self._opened(trust)
         self.count = 0
         self.is_attested = False
         """After the last entry: whether `verifier` signed that there are no others."""
@@ -178,6 +190,26 @@ class EvidenceReader:
                 f"expected nothing behind the end in line {self._number}, came more"
             )
         self._check_attestation(end, above)
+
+    def _opened(self, trust: TrustPolicy | None) -> Checkpoint:
+        opened = open_checkpoint(
+            _utf8(self.header.checkpoint, "line 1"),
+            origin=self.key.name,
+            log_key=self.key,
+            witness_keys=() if trust is None else trust.witness_keys,
+        )
+        size = opened.checkpoint.size
+        if trust is not None:
+            trust.check_tlog(self.key)
+            cosigned = {each.key: (size, each.time or 0) for each in opened.cosignatures}
+            self.witnessed = judge(cosigned, trust)
+            if trust.quorum is not None and not is_quorum(trust, tuple(cosigned)):
+                raise UnwitnessedError(
+                    0,
+                    f"expected cosignatures by a quorum ({trust.quorum!r} of the trust policy), "
+                    f"there are {len(cosigned)} of {len(trust.witnesses)} witnesses",
+                )
+        return opened.checkpoint
 
     def _header(self) -> Header:
         line = self._line()

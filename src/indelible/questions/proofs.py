@@ -10,6 +10,7 @@ import msgspec
 
 from indelible.errors import QueryError
 from indelible.events.model import Timestamp
+from indelible.integrity.assurance import cosigned_note
 from indelible.integrity.evidence import FORMAT, Header, ProvenEntry
 from indelible.integrity.seen import Progress
 from indelible.integrity.verifier import Verification
@@ -22,6 +23,7 @@ from indelible.tlog import (
     TlogProof,
     parse_checkpoint,
     parse_note,
+    parse_trust_policy,
 )
 
 
@@ -61,13 +63,15 @@ def gather(
     *,
     made: Timestamp,
     verified: Verification | None = None,
+    policy: str | None = None,
     progress: Progress = lambda done, of: None,
 ) -> tuple[Header, Iterator[ProvenEntry]]:
     """What a file of evidence for `answer` holds (`indelible.integrity.evidence`).
 
     `question` is how it is asked for. Under the trail's last checkpoint, or under that which was
-    `verified`, and then of the entries that it covers. Only their indexes are held at once. Raises
-    `NotCheckpointedError`.
+    `verified`, and then of the entries that it covers. `policy` is the text of a trust policy:
+    where it asks for a quorum, under the last checkpoint that one cosigned. Only their indexes are
+    held at once. Raises `NotCheckpointedError`, also where no quorum cosigned all of them yet.
     """
     entries = sorted(set(answer.entries()))
     if verified is None:
@@ -76,19 +80,29 @@ def gather(
             _check_covered(entries[-1], size)
     else:
         note, size = verified.checkpoint.encode(), Size(verified.size)
+        entries = [index for index in entries if index < size]
+    trust = None if policy is None else parse_trust_policy(policy.encode())
+    if trust is not None and trust.quorum is not None:
+        cosigned = cosigned_note(reader.witnesses(), trust)
+        if cosigned is None or (entries and entries[-1] >= cosigned[1]) or cosigned[1] > size:
+            raise NotCheckpointedError(
+                f"expected a quorum of witnesses to have cosigned {len(entries)} entries, it "
+                "hasn't yet: ask again shortly, or look at `indelible status`"
+            )
+        note, size = cosigned
     header = Header(
         format=FORMAT,
         question=tuple(question),
         made=made,
         checkpoint=note.decode(),
         key=verified.vkey if verified is not None else reader.vkey,
+        policy=policy,
     )
-    covered = [index for index in entries if index < size]
 
     def proven() -> Iterator[ProvenEntry]:
         prover = InclusionProver(reader, size)
-        for done, index in enumerate(covered):
-            progress(done, len(covered))
+        for done, index in enumerate(entries):
+            progress(done, len(entries))
             yield _as_line(_evidence(reader, prover, index, note))
 
     return header, proven()
