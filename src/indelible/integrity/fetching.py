@@ -7,16 +7,15 @@ what the named server sent.
 from __future__ import annotations
 
 import http.client
-import io
 import re
-import socket
 import ssl
 import time
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from indelible._version import __version__
 from indelible.errors import ConfigurationError, DeliveryError, VerificationError
+from indelible.integrity.deadline_socket import DeadlineSocket, seconds_left
 from indelible.integrity.tokens import Token
 
 TIMEOUT_S: Final = 60.0
@@ -56,7 +55,7 @@ class HttpFetcher:
         self._connection, self._prefix = _parse_url(url)
         self._token = token
         self._timeout_s = timeout_s
-        self._socket: _DeadlineSocket | None = None
+        self._socket: DeadlineSocket | None = None
         is_private = isinstance(self._connection, http.client.HTTPSConnection)
         if token and not is_private and self._connection.host not in _LOCAL:
             raise ConfigurationError(
@@ -92,9 +91,9 @@ class HttpFetcher:
     def _fetch(self, path: str, max_bytes: int, with_token: bool, deadline: float) -> bytes | None:
         connection = self._connection
         if self._socket is None:
-            connection.timeout = _left(deadline)
+            connection.timeout = seconds_left(deadline)
             connection.connect()
-            self._socket = connection.sock = _DeadlineSocket(connection.sock)
+            self._socket = connection.sock = DeadlineSocket(connection.sock)
         self._socket.deadline = deadline
         headers = {
             "Accept-Encoding": "identity",
@@ -145,52 +144,6 @@ class HttpFetcher:
 
     def _where(self, path: str) -> str:
         return f"{self._connection.host}:{self._connection.port}{self._prefix}/{path}"
-
-
-class _DeadlineSocket:
-    """A socket whose reads end at a moment, however often a byte trickles in."""
-
-    def __init__(self, inner: socket.socket) -> None:
-        self._inner = inner
-        self.deadline = 0.0
-
-    def sendall(self, content: bytes) -> None:
-        self._inner.settimeout(_left(self.deadline))
-        self._inner.sendall(content)
-
-    def makefile(self, mode: Literal["rb"]) -> io.BufferedReader:
-        raw = self._inner.makefile(mode, buffering=0)
-        return io.BufferedReader(_DeadlineReader(self._inner, raw, self.deadline))
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class _DeadlineReader(io.RawIOBase):
-    def __init__(self, inner: socket.socket, raw: Any, deadline: float) -> None:
-        super().__init__()
-        self._inner = inner
-        self._raw = raw
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._inner.settimeout(_left(self._deadline))
-        count: int | None = self._raw.readinto(buffer)
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("timed out")
-    return left
 
 
 def _parse_url(url: str) -> tuple[http.client.HTTPConnection, str]:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import socket
 import ssl
-import threading
+import time
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from indelible._version import __version__
 from indelible.errors import ConfigurationError, DeliveryError
+from indelible.integrity.deadline_socket import DeadlineSocket
 
 _AGENT: Final = f"indelible/{__version__}"
 _PLAIN: Final = "text/plain; charset=utf-8"
@@ -52,25 +52,21 @@ def exchange(
     headers: Mapping[str, str] = {"User-Agent": _AGENT, "Connection": "close"}
     if body is not None:
         headers = {**headers, "Content-Type": content_type}
-    late = _Late(connection)
-    timer = threading.Timer(deadline_s, late.give_up)
-    timer.daemon = True
-    timer.start()
+    ends = time.monotonic() + deadline_s
     try:
         connection.connect()
-        late.sock = connection.sock
+        bounded = connection.sock = DeadlineSocket(connection.sock)
+        bounded.deadline = ends
         connection.request(method, target, body=body, headers=headers)
         with contextlib.closing(connection.getresponse()) as response:
             received = response.read(max_bytes + 1)
             media_type = response.headers.get("Content-Type", "").partition(";")[0]
     except (OSError, http.client.HTTPException, ValueError) as error:
-        why = f"none within {deadline_s:g} s" if late.is_set else type(error).__name__
+        is_late = isinstance(error, TimeoutError)
+        why = f"none within {deadline_s:g} s" if is_late else type(error).__name__
         raise DeliveryError(f"expected an answer of {_shown(url)}: {why}") from None
     finally:
-        timer.cancel()
         connection.close()
-    if late.is_set:
-        raise DeliveryError(f"expected an answer of {_shown(url)} within {deadline_s:g} s")
     if len(received) > max_bytes:
         raise DeliveryError(f"expected at most {max_bytes} bytes of {_shown(url)}, came more")
     return Exchanged(response.status, media_type.strip().lower(), received)
@@ -89,23 +85,6 @@ def _connection(url: str, timeout_s: float) -> tuple[http.client.HTTPConnection,
         return http.client.HTTPConnection(host, port, timeout=timeout_s), target
     context = ssl.create_default_context()
     return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context), target
-
-
-class _Late:
-    """Cuts a connection off. A socket's own timeout begins again with each byte; this doesn't."""
-
-    def __init__(self, connection: http.client.HTTPConnection) -> None:
-        self._connection = connection
-        self.sock: socket.socket | None = None
-        """Kept here once connected: `http.client` lets go of it while the body is read."""
-        self.is_set = False
-
-    def give_up(self) -> None:
-        self.is_set = True
-        sock = self.sock or self._connection.sock
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
 
 
 def _shown(url: str) -> str:
