@@ -8,27 +8,19 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from indelible.actions import Declared, Unacknowledged, decorator
-from indelible.capture.recording import context_of, is_async
 from indelible.errors import (
-    CaptureError,
-    ConfigurationError,
     DeliveryError,
     ReversalError,
-    UnacknowledgedError,
 )
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
-from indelible.events.decisions import Decision, DecisionTarget, decision_event
-from indelible.events.explicit import ExplicitArguments, explicit_event
-from indelible.events.model import Actor, Event, Kind, Outcome, Subject, Target
-from indelible.events.values import Native, Value
-from indelible.integrity.acks import Ack, ack_of
+from indelible.events.model import Actor, Event
+from indelible.explicit import Explicit
 from indelible.integrity.assurance import (
     Tree,
     Witnessed,
@@ -39,7 +31,7 @@ from indelible.integrity.assurance import (
 from indelible.integrity.faults import ContradictedError
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
-from indelible.integrity.numbering import ACKNOWLEDGED, ASKED
+from indelible.integrity.numbering import ACKNOWLEDGED
 from indelible.integrity.seen import Progress, Seen
 from indelible.integrity.sequencer import add_first_entry
 from indelible.integrity.verifier import Verification, verify_trail
@@ -49,7 +41,7 @@ from indelible.invariants.opening import open_live
 from indelible.invariants.reconcile import reconcile
 from indelible.policy import Policy, load_policy
 from indelible.policy.load import policy_for_url
-from indelible.questions.asking import Questions, When
+from indelible.questions.asking import When
 from indelible.reversal.gather import select_changes
 from indelible.reversal.reversal import (
     Database,
@@ -72,14 +64,13 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _POLL_S: Final = 0.02
-_ACK_POLL_S: Final = 0.005
 _DELIVERED_S: Final = 0.5
 _MAX_QUESTION: Final = 2_000
 _CARRIED_S: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
-class Trail(Questions):
+class Trail(Explicit):
     """A trail under one policy: what captures feed, and what questions are asked of.
 
     Opening takes part in relaying: one process at a time, whichever holds the lease, carries what
@@ -229,210 +220,6 @@ class Trail(Questions):
     def forget_server(self) -> None:
         """Its outbox is gone: nobody looks for it any more."""
         self._databases.known.remove_server()
-
-    def notice(self, action: str, message: str, **details: str) -> None:
-        """Write a `system` entry that stays noticed until somebody acknowledges it."""
-        said: dict[str, Value] = {"message": message, **details}
-        self._journal.append(encode_draft(Event(action=action, kind="system", details=said)))
-
-    def notice_later(self, action: str, message: str, **details: str) -> None:
-        """`notice`, as soon as something can be written; never raises."""
-        said: dict[str, Value] = {"message": message, **details}
-        try:
-            self._journal.append_later(
-                encode_draft(Event(action=action, kind="system", details=said))
-            )
-        except DeliveryError:
-            _log.critical("a notice was lost", extra={"action": action})
-
-    def asked(self, question: str) -> None:
-        """Write down that whoever acts reads the trail itself: an entry that nobody has to see.
-
-        The command line does, for every question, export and reversal; do it for your own. It is on
-        disk when this returns. Raises `DeliveryError`.
-        """
-        frame = current_frame()
-        event = Event(
-            action=ASKED,
-            kind="system",
-            actor=None if frame is None else frame.actor,
-            reason=None if frame is None else frame.reason,
-            details={"question": question[:_MAX_QUESTION]},
-        )
-        self._journal.append(encode_draft(event))
-        self._journal.sync()
-
-    # -- explicit events ------------------------------------------------------------------------
-
-    def record(
-        self,
-        action: str,
-        *,
-        target: Target | Sequence[Target] | None = None,
-        subject: Subject | Sequence[Subject] | None = None,
-        outcome: Outcome = Outcome.SUCCESS,
-        kind: Kind = "event",
-        changes: Mapping[str, tuple[Native | Value, Native | Value]] | None = None,
-        reason: str | None = None,
-        details: Mapping[str, Native | Value] | None = None,
-        on: object = None,
-    ) -> str | None:
-        """Write down that this happened, by whoever is acting (`acting_as`).
-
-        Without `on` it is in this process's journal when this returns, whatever happens to any
-        transaction; returns the event's id. With `on` (a SQLAlchemy `Session` or `Connection`, or a
-        captured `sqlite3` connection) it commits with that transaction or never was; returns None.
-        An `AsyncSession` or `AsyncConnection` goes to `record_async`.
-        `kind="access"` or `"change"` puts a fact that no driver saw (a cache, a file) into the
-        matching question. Raises `EventError`, `CaptureError` and `DeliveryError`.
-        """
-        context = None if on is None else context_of(on)
-        event = explicit_event(
-            action,
-            target=target,
-            subject=subject,
-            outcome=outcome,
-            kind=kind,
-            changes=changes,
-            reason=reason,
-            details=details,
-            transaction=None if context is None else context.transaction,
-        )
-        draft = encode_draft(event)
-        if context is not None:
-            context.record(draft, current_frame())
-            return None
-        return self._journal.append(draft)
-
-    async def record_async(
-        self, action: str, *, on: object, **event: Unpack[ExplicitArguments]
-    ) -> None:
-        """`record`, on SQLAlchemy's `AsyncSession` or `AsyncConnection`, or on a captured
-        connection of an asynchronous driver.
-
-        It is in the transaction when this was awaited; nothing else has to be. Waits for the
-        database's lock without holding up other tasks. Whoever acts in the calling task did it.
-        Without a transaction `record` needs no awaiting.
-        """
-        if not is_async(on):
-            raise CaptureError(
-                "expected an AsyncSession or AsyncConnection, got "
-                f"{type(on).__module__}.{type(on).__qualname__}: `trail.record` takes all else"
-            )
-        run_sync = cast("Any", on).run_sync
-        await run_sync(lambda inner: self.record(action, on=inner, **event))
-
-    def action(
-        self,
-        action: str,
-        *,
-        target: Callable[..., Target | None] | None = None,
-        subject: Callable[..., Subject | None] | None = None,
-        kind: Kind = "event",
-        ack: Ack | None = None,
-        deadline_s: float = 1.0,
-        unacknowledged: Unacknowledged = "refuse",
-    ) -> Callable[[F], F]:
-        """Decorate a function (or coroutine function): each call is an event of its outcome.
-
-        It ends in success, in `denied` where it raises `PermissionError`, else in failure; the
-        exception goes on its way, and only its type is kept. `target` and `subject` get the call's
-        arguments and say what it was about. With `kind="access"` or `"change"` what succeeded is an
-        access to, or a change of, state that no driver sees.
-
-        With `ack` the action is critical: first an event `…_begun` is written, and the function is
-        called when the trail has that as safe (`await_ack`). Where it hasn't after `deadline_s`
-        seconds, `"refuse"` raises `UnacknowledgedError` (or another `DeliveryError`) and nothing is
-        done; `"proceed"` calls the function all the same, and that is noticed as `ack.missed`.
-        """
-        return decorator(
-            self,
-            Declared(action, kind, target, subject, ack, deadline_s, unacknowledged),
-        )
-
-    def ack_of(self, event_id: str) -> Ack:
-        """How far the trail has come with the event that `record` gave this id of."""
-        return ack_of(self._store, event_id, self._trust)
-
-    def await_ack(self, event_id: str, ack: Ack, *, timeout_s: float = 1.0) -> None:
-        """Return when the event that `record` gave this id of is as safe as `ack`.
-
-        Whichever process relays brings it there. Raises `UnacknowledgedError` where it isn't within
-        `timeout_s`, `ConfigurationError` for `WITNESSED` where the trust policy has no quorum, and
-        `DeliveryError` where it can't even be written to disk. A disk that hangs is waited for.
-        """
-        if ack is Ack.WITNESSED and (self._trust is None or self._trust.quorum is None):
-            raise ConfigurationError(
-                "expected [witness] policy to name a file with a quorum: without one nothing is "
-                "ever witnessed"
-            )
-        deadline = time.monotonic() + timeout_s
-        self._journal.sync()
-        reached = Ack.RECEIVED
-        while ack > reached and (reached := self.ack_of(event_id)) < ack:
-            remaining_s = deadline - time.monotonic()
-            if remaining_s <= 0:
-                raise UnacknowledgedError(
-                    f"expected {event_id} to be {ack.name.lower()} within {timeout_s:g} s, it is "
-                    f"{reached.name.lower()}: is the application or `indelible relay` running?"
-                )
-            if reached < Ack.CHECKPOINTED:
-                with contextlib.suppress(DeliveryError):
-                    if self._leader.flush(remaining_s) and self.ack_of(event_id) > reached:
-                        continue
-            time.sleep(_ACK_POLL_S)
-
-    def decide(
-        self,
-        action: str,
-        *,
-        allowed: bool | None,
-        target: DecisionTarget | Sequence[DecisionTarget] | None = None,
-        subject: Subject | Sequence[Subject] | None = None,
-        actor: Actor | None = None,
-        policy: str | None = None,
-        rule: str | None = None,
-        reason: str | None = None,
-        details: Mapping[str, Native | Value] | None = None,
-    ) -> Decision:
-        """Write down that this was allowed (or denied), and put it in force.
-
-        What is read and changed from here on refers to it: in this task or thread and those begun
-        from it, until the innermost `acting_as` or request is left, or as `with trail.decide(…):`
-        until the block is. An inner `acting_as` begins without. Outside of any it is in force in a
-        block only.
-
-        It covers the rows of `target`, by the same actor, whatever else is in force. A kind's name
-        is any row of that kind (a row's own decision comes first), and without `target` it covers
-        what no other names. Of several alike the latest counts. Where the action's verb is one of
-        reading (`view`, `list`, `export` …), `create`, `change` or `delete` it covers only that (an
-        allow to write also reading what is written); any other verb covers everything.
-
-        `actor` is for whom it was decided, where that isn't whoever acts; `policy` and `rule` say
-        by what; `allowed=None` that what was to decide failed. The event is in this process's
-        journal when this returns, whatever happens to any transaction. Nothing is enforced here:
-        an application that goes on after a deny is found by `unauthorised`.
-
-        Raises `EventError`, and `DeliveryError`: then what follows is under a decision that the
-        trail doesn't have, not under an earlier one.
-        """
-        event = decision_event(
-            action,
-            allowed=allowed,
-            target=target,
-            subject=subject,
-            actor=actor,
-            policy=policy,
-            rule=rule,
-            reason=reason,
-            details=details,
-        )
-        try:
-            event_id = self._journal.append(encode_draft(event))
-        except DeliveryError:
-            Decision(None, allowed=allowed, rule=rule)
-            raise
-        return Decision(event_id, allowed=allowed, rule=rule)
 
     # -- carrying -------------------------------------------------------------------------------
 
