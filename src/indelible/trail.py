@@ -8,15 +8,12 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self
 
-from indelible.errors import (
-    DeliveryError,
-    ReversalError,
-)
+from indelible.errors import DeliveryError, ReversalError
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
 from indelible.events.model import Actor, Event
@@ -62,10 +59,8 @@ from indelible.transport.producer_signing import ProducerSigner
 if TYPE_CHECKING:
     from indelible.integrity.witnessing import Witnessing
 
-F = TypeVar("F", bound=Callable[..., Any])
 _POLL_S: Final = 0.02
 _DELIVERED_S: Final = 0.5
-_MAX_QUESTION: Final = 2_000
 _CARRIED_S: Final = 60.0
 _log = logging.getLogger(__name__)
 
