@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from indelible.integrity.published import PublishedTrail
 from indelible.integrity.resources import format_path, new_resources
 from indelible.integrity.static_export import ExportFolderError, export_tree
 from indelible.store.sqlite import SqliteTrail
-from indelible.store.sqlite_reader import SqliteReader
 from indelible.testing.tamper import change_tile, copy_trail
 from indelible.tlog import Size, open_checkpoint
 from tests.http_trails import COMMAND, served_folder, verified, write_config
@@ -256,20 +256,26 @@ def test_a_disk_that_fails_at_any_step_leaves_a_whole_state(
     assert 20 < failing < len(copies)
 
 
+EXPORT = """
+import sys
+from pathlib import Path
+from indelible.integrity.published import PublishedTrail
+from indelible.integrity.static_export import export_tree
+from indelible.store.sqlite_reader import SqliteReader
+export_tree(PublishedTrail(SqliteReader(Path(sys.argv[1]))), Path(sys.argv[2]))
+"""
+
+
 def killed_export(path: Path, folder: Path, after_s: float) -> bool:
     """SIGKILL an export so many seconds behind its first write; whether it was still at it."""
     before = folder.stat().st_mtime_ns
-    child = os.fork()
-    if child == 0:
-        export_tree(PublishedTrail(SqliteReader(path)), folder)
-        os._exit(0)
-    while folder.stat().st_mtime_ns == before and not os.waitid(
-        os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT
-    ):
-        pass
+    child = subprocess.Popen([sys.executable, "-c", EXPORT, str(path), str(folder)])
+    deadline = time.monotonic() + 60
+    while folder.stat().st_mtime_ns == before and child.poll() is None:
+        assert time.monotonic() < deadline, "the export writes nothing"
     time.sleep(after_s)
-    os.kill(child, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    child.kill()
+    return child.wait() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.long)])

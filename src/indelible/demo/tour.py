@@ -196,9 +196,9 @@ def _prove(stage: Stage, trail: Trail, directory: Path, day: _Day) -> None:
     stage.say(
         "",
         f"Now somebody with root edits a copy of the trail: in entry {deleted.index} (who deleted "
-        "Wim?) Bob becomes Eve.",
+        "Wim?) Bob becomes Eve. An auditor who has seen nothing yet verifies that copy:",
     )
-    stage.command("indelible", "verify", "--trail", COPY)
+    stage.command("indelible", "verify", "--trail", COPY, "--state", "auditor")
     with Trail.open(msgspec.structs.replace(trail.policy, trail=copy), relay=False) as edited:
         try:
             edited.verify()
