@@ -321,3 +321,27 @@ def test_evidence_is_checked_where_there_is_no_trail(shell: Shell, tmp_path: Pat
         "export", "changes", "--by", "staff:bob", "--to", "/dev/full/file", exit_code=4
     )
     assert "nothing is there" in full
+
+
+def test_whoever_asks_is_in_the_trail(shell: Shell) -> None:
+    """What was typed, by which account; where that can't be written nothing is answered."""
+    shell.run("-c", APPLICATION)
+    shell.indelible("accessors", "--of", "customer:zara", "--since", "1 hour ago")
+    shell.indelible("export", "changes", "--by", "staff:bob", "--to", "file")
+    shell.indelible("reverse", "--by", "staff:bob", exit_code=1)
+    shell.indelible("relay", "--once")
+    said = shell.indelible("events", "--system", "--action", "trail.asked", "--json").splitlines()
+    asked = [json.loads(line)["event"] for line in said if "trail.asked" in line]
+    assert [event["details"]["question"] for event in asked] == [
+        "accessors --of customer:zara --since '1 hour ago'",
+        "export changes --by staff:bob --to file",
+        "reverse --by staff:bob",
+    ]
+    assert {event["actor"]["kind"] for event in asked} == {"os"}
+    assert "nothing noticed" in shell.indelible("status")
+    shell.directory.joinpath("trail.db.journals").rename(shell.directory / "elsewhere")
+    shell.directory.joinpath("trail.db.journals").mkdir(mode=0o700)
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0));"
+    code = limited + "from indelible.cli import main; main()"
+    said = shell.run("-c", code, "changes", "--by", "staff:bob", exit_code=4)
+    assert "total: 120" not in said
