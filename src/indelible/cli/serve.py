@@ -22,7 +22,7 @@ from indelible.integrity.tokens import read_token_file
     help="The trail as a transparency log: checkpoint, tiles, heads (C2SP tlog-tiles).",
 )
 @click.option(
-    "--listen", metavar="HOST:PORT", default="127.0.0.1:7380", show_default=True, help="Where."
+    "--listen", metavar="HOST:PORT", default="127.0.0.1:7381", show_default=True, help="Where."
 )
 @click.option(
     "--token-file",
