@@ -197,7 +197,7 @@ def is_rijksregister(value: str) -> bool:
 def is_ahv(value: str) -> bool:
     """A Swiss AHV number: EAN-13."""
     digits = digits_of(value)
-    total = sum(d * (3 if place % 2 else 1) for place, d in enumerate(digits[:12]))
+    total = sum(digits[0:12:2]) + 3 * sum(digits[1:12:2])
     return (10 - total % 10) % 10 == digits[12]
 
 

@@ -38,12 +38,15 @@ _NATIONAL_FORMS: Final[tuple[tuple[str, Callable[[str], bool]], ...]] = (
 )
 
 
+_NATIONAL_CHECKS: Final = [(re.compile(form).fullmatch, check) for form, check in _NATIONAL_FORMS]
+
+
 def _judge_national(match: re.Match[str]) -> Span | None:
     """A number of one of the forms, with its checksum."""
     value = match[0]
     plain = "".join(filter(str.isalnum, value))
-    for form, check in _NATIONAL_FORMS:
-        if re.fullmatch(form, value) and check(plain):
+    for matches, check in _NATIONAL_CHECKS:
+        if matches(value) and check(plain):
             return match.span()
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from typing import Final
 
 from indelible.logs.scrub.dress import judge_address, judge_person, named
@@ -12,16 +13,16 @@ from indelible.logs.scrub.model import Judge, Rule, Span
 
 _FILES: Final = re.compile("png|jpe?g|gif|svg|webp|m?js|ts|css|map|json|py|rb|go|java|so")
 _NOT_PEOPLE: Final = {
-    version: [
+    family: [
         (int(network.network_address), int(network.netmask))
         for network in map(ipaddress.ip_network, networks)
     ]
-    for version, networks in {
-        4: (
+    for family, networks in {
+        socket.AF_INET: (
             *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
             *("172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3"),
         ),
-        6: ("::/127", "fc00::/7", "fe80::/10", "ff00::/8"),
+        socket.AF_INET6: ("::/127", "fc00::/7", "fe80::/10", "ff00::/8"),
     }.items()
 }
 _BEFORE_VERSION: Final = re.compile(r"[a-z_]/$|\bv$|ver(?:sion)?[\"'=: ]{1,4}$")
@@ -63,17 +64,19 @@ def _judge_ip(match: re.Match[str]) -> Span | None:
     """An address that may be a person's: not of a private network, not a version."""
     start, end = found_in(match)
     value = match.string[start:end]
+    family = socket.AF_INET6 if ":" in value else socket.AF_INET
     try:
-        address = ipaddress.ip_address(value)
-    except ValueError:
+        # What `ipaddress` accepts, too, in a tenth of its time.
+        packed = socket.inet_pton(family, value.partition("%")[0])
+    except (OSError, ValueError):
         return None
     before = match.string[max(start - 10, 0) : start]
     if _BEFORE_VERSION.search(before):
         return None
-    if address.version == 4 and (value.endswith(".0.0") or "::" in before[-2:]):
+    if family is socket.AF_INET and (value.endswith(".0.0") or "::" in before[-2:]):
         return None
-    number = int(address)
-    if any(number & mask == network for network, mask in _NOT_PEOPLE[address.version]):
+    number = int.from_bytes(packed, "big")
+    if any(number & mask == network for network, mask in _NOT_PEOPLE[family]):
         return None
     return start, end
 
