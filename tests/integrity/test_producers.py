@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from indelible.errors import DeliveryError
-from indelible.events.codec import decode_event, encode_draft
-from indelible.events.model import Event
+from indelible.events.codec import decode_event, encode_draft, format_time, seal_parts
+from indelible.events.model import Event, Producer
 from indelible.integrity.faults import ProducerSignatureError
 from indelible.integrity.producers import Signed
 from indelible.integrity.verifier import Verification, verify_trail
 from indelible.tlog import SigningKey
+from indelible.transport.delivery import Delivery
 from indelible.transport.journal import Journal
 from indelible.transport.journal_files import JournalDirectory
 from indelible.transport.journal_frames import (
@@ -371,6 +372,41 @@ def test_a_statement_that_is_gone_breaks_the_chain(maker: Maker, journals: Path)
     signed = verify(maker).signed
     assert (signed.broken, signed.ended, signed.entries) == (1, 0, 0)
     assert [notice.action for notice in maker.store.notices()] == ["source.gap"]
+
+
+def test_nothing_is_added_behind_a_process_s_end(maker: Maker, journals: Path) -> None:
+    """Frames, numbers and name are right, and nobody signed it."""
+    work(journals)
+    deliver(maker, journals)
+    assert verify(maker).signed.ended == 1
+    source = next(each for each in maker.store.sources() if each.producer_id != "f" * 16)
+    producer = Producer(source.producer_id, source.epoch, source.received.last + 1)
+    at = format_time(source.epoch + 60_000_000)
+    bodies = seal_parts(draft(99), at, producer)
+    maker.sequencer.deliver([Delivery(producer.id, producer.epoch, producer.seq, bodies)])
+    index = int(maker.store.size) - 2
+    with pytest.raises(ProducerSignatureError, match="ended with its event 20") as caught:
+        verify(maker)
+    assert caught.value.index == index
+
+
+def test_what_a_relay_drops_is_missing_by_number(maker: Maker, journals: Path) -> None:
+    """One that takes the honest one's place, and says nothing of it."""
+    work(journals)
+    (path,) = journals.glob("*.journal")
+    scan = scan_frames(path.read_bytes(), is_end=True, limit=10**6, max_bytes=10**9)
+    producer_id, epoch = path.name.split(".")[:2]
+    maker.sequencer.deliver(
+        [
+            Delivery(producer_id, int(epoch), frame.seq, frame.bodies)
+            for frame in scan.frames
+            if frame.kind is FrameKind.EVENT and frame.seq != 4
+        ]
+    )
+    source = next(each for each in maker.store.sources() if each.producer_id == producer_id)
+    assert source.missing == ((4, 4),)
+    signed = verify(maker).signed
+    assert (signed.holes, signed.broken, signed.ended) == (1, 0, 1)
 
 
 def test_a_process_that_nobody_known_enrolled(maker: Maker, journals: Path) -> None:

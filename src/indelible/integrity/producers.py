@@ -65,6 +65,8 @@ class _Producer:
         is about aren't for this one."""
         self.is_whole = True
         """Whether every event since `first` came."""
+        self.is_over = self.has_ended = False
+        """Whether nothing more is checked; and that because it said so."""
 
     def digest_through(self, last: int) -> Digest:
         while self.waiting and self.waiting[0][0] <= last:
@@ -76,7 +78,7 @@ class ProducerCheck:
     """Takes the events of a trail in order; raises at the first that isn't what was signed.
 
     Of a trail whose first entries aren't given, only producers that began behind them are checked.
-    Memory is a few hundred bytes for each process that hasn't ended.
+    Memory is a few hundred bytes for each process.
     """
 
     def __init__(self, enrolment: VerifierKey | None) -> None:
@@ -99,11 +101,20 @@ class ProducerCheck:
             return  # it came late, or contradicts what came first: both are noticed as such
         if seq > producer.last + 1:
             producer.is_whole = False
+        if producer.is_over:
+            if producer.has_ended:
+                raise ProducerSignatureError(
+                    index,
+                    f"process {event.producer.id} ended with its event {producer.last}: this one "
+                    "isn't by it",
+                )
+            return
         producer.last = seq
         if is_own and event.action != BEGAN:
             is_chained = self._check_statement(index, event, producer)
             if event.action == ENDED or not is_chained:
-                del self._producers[source]
+                producer.is_over, producer.has_ended = True, is_chained
+                producer.waiting.clear()
                 return
         producer.waiting.append((seq, body))
         if len(producer.waiting) > _WAITING:
@@ -116,7 +127,9 @@ class ProducerCheck:
             producers=self._begun,
             ended=self._ended,
             entries=self._entries,
-            open=sum(one.last - one.first + 1 for one in self._producers.values()),
+            open=sum(
+                one.last - one.first + 1 for one in self._producers.values() if not one.is_over
+            ),
             holes=self._holes,
             broken=self._broken,
         )
