@@ -409,6 +409,18 @@ def test_what_a_relay_drops_is_missing_by_number(maker: Maker, journals: Path) -
     assert (signed.holes, signed.broken, signed.ended) == (1, 0, 1)
 
 
+def test_a_process_that_signs_nothing_is_counted(maker: Maker, journals: Path) -> None:
+    """Who leaves statements out altogether doesn't pass for one that signed."""
+    journal = Journal(journals)
+    for n in range(3):
+        journal.append(draft(n))
+    journal.close()
+    work(journals)
+    deliver(maker, journals)
+    signed = verify(maker).signed
+    assert (signed.producers, signed.entries, signed.unsigned) == (1, 19, 3)
+
+
 def test_a_process_that_nobody_known_enrolled(maker: Maker, journals: Path) -> None:
     stranger = SigningKey.generate(f"{ORIGIN}/producers")
     journal = Journal(

@@ -263,6 +263,8 @@ def _signed_text(signed: Signed) -> str:
         f"signed by the processes that made them: {signed.entries} entries of {signed.producers} "
         f"processes, of which {signed.ended} ended in order · enrolled by {by}"
     )
+    if signed.unsigned:
+        text += f" · by sources that sign nothing (databases do): {signed.unsigned} entries"
     if signed.open:
         text += f" · not yet, or killed before: {signed.open} entries"
     if signed.holes or signed.broken:

@@ -47,6 +47,7 @@ def exchange(
     within `deadline_s`, also where it drips in byte by byte; never with what the answer says.
 
     Looking a host name up isn't cut short: the system's resolver has a time limit of its own.
+    Connecting, and agreeing on TLS, have `deadline_s` each.
     """
     connection, target = _connection(url, deadline_s)
     headers: Mapping[str, str] = {"User-Agent": _AGENT, "Connection": "close"}

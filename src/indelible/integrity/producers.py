@@ -38,7 +38,8 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
     (`enrolment` is None); `ended` of them in order. `entries` are under their statements, `open`
     are behind the last: of processes that still run, or were killed. `holes` are statements about
     events of which some never came, `broken` are processes of which a statement never came, so that
-    nothing behind it is proven: the gaps are entries themselves.
+    nothing behind it is proven: the gaps are entries themselves. `unsigned` entries are by sources
+    that sign nothing: databases, and whoever writes without statements.
     """
 
     enrolment: str | None
@@ -48,6 +49,7 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
     open: int = 0
     holes: int = 0
     broken: int = 0
+    unsigned: int = 0
 
 
 class _Producer:
@@ -81,10 +83,13 @@ class ProducerCheck:
     Memory is a few hundred bytes for each process.
     """
 
-    def __init__(self, enrolment: VerifierKey | None) -> None:
+    def __init__(self, enrolment: VerifierKey | None, *, own: str = "") -> None:
+        """`own` is the source of the trail's own entries, which its key signs."""
         self._enrolment = enrolment
+        self._own = own
         self._producers: dict[tuple[str, int], _Producer] = {}
         self._begun = self._ended = self._entries = self._holes = self._broken = 0
+        self._unsigned = 0
 
     def add(self, index: int, event: Event, body: bytes) -> None:
         """The entry at `index`."""
@@ -94,6 +99,7 @@ class ProducerCheck:
         if producer is None and is_own and event.action == BEGAN and event.producer.seq == 1:
             producer = self._producers[source] = self._began(index, event)
         if producer is None:
+            self._unsigned += source[0] != self._own
             return
         seq = event.producer.seq
         is_later_part = seq == producer.last and event.part is not None and event.part.n > 1
@@ -132,6 +138,7 @@ class ProducerCheck:
             ),
             holes=self._holes,
             broken=self._broken,
+            unsigned=self._unsigned,
         )
 
     def _began(self, index: int, event: Event) -> _Producer:

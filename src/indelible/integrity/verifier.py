@@ -108,7 +108,7 @@ def verify_trail(
             at = int(time.time()) if now is None else now
             witnessed = require(cosigned, trust, tree, now=at, max_age_s=max_age_s)
         derived = Derived(audit, trail, since) if with_index else None
-        producers = ProducerCheck(enrolment)
+        producers = ProducerCheck(enrolment, own=trail.source_id)
         _check_entries(audit, trail, since, derived, producers, progress)
         if derived is not None:
             derived.finish()
