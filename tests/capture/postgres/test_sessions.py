@@ -90,7 +90,10 @@ def until(trail: Trail, is_so: Callable[[Span], bool]) -> Span:
 
 def others(trail: Trail, **window: str) -> dict[str | None, SessionFinding]:
     """What answer 2 says of other clients, by program; answer 4 says the same."""
-    found = list(trail.accesses(by=TRUDY, **window).sessions())
+    answer = trail.accesses(by=TRUDY, **window)
+    found = list(answer.sessions())
+    # What an export of the answer has holds the entries that tell of them.
+    assert {index for finding in found for index in finding.indexes} <= {*answer.entries()}
     assert found == list(trail.accessors(of=ZARA, **window).sessions())
     return {finding.program if finding.role else finding.why: finding for finding in found}
 
