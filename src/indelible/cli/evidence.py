@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from indelible.cli.assurance import assurance_text
 from indelible.cli.output import (
-    assurance_text,
     changes_text,
     console,
     local,

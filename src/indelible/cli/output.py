@@ -19,8 +19,6 @@ from rich.text import Text
 
 from indelible.events.model import Event, Timestamp
 from indelible.events.values import ABSENT, TypedValue, Value
-from indelible.integrity.assurance import Witnessed
-from indelible.integrity.seen import UNWITNESSED
 
 _MAX_CELL: Final = 60
 _PLAIN_WIDTH: Final = 120
@@ -95,17 +93,6 @@ def printable(text: str) -> str:
 def local(time: Timestamp) -> str:
     """The UTC time to the millisecond, as tables show it."""
     return f"{time[:10]} {time[11:23]}Z"
-
-
-def assurance_text(witnessed: Witnessed | None, size: int, now: int) -> str:
-    """Who else watches, how far and since when; `now` is a POSIX second."""
-    if witnessed is None:
-        return UNWITNESSED
-    quorum = "" if witnessed.quorum else ", which is no quorum"
-    return printable(
-        f"{witnessed} ({', '.join(witnessed.by)}){quorum}: {witnessed.size} of {size} entries, "
-        f"{now - witnessed.newest} s ago"
-    )
 
 
 def changes_text(event: Event) -> str:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 from rich.console import Console
 
+from indelible.cli.assurance import assurance_text
 from indelible.cli.options import CONFIG, JSON, VKEY
-from indelible.cli.output import assurance_text, console, print_json, progress_bar
+from indelible.cli.output import console, print_json, progress_bar
 from indelible.events.codec import format_time
 from indelible.integrity.assurance import load_trust_policy
 from indelible.integrity.fetching import HttpFetcher

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from indelible.cli.output import assurance_text, printable
+from indelible.cli.assurance import assurance_text
+from indelible.cli.output import printable
 from indelible.errors import VerificationError
 from indelible.integrity.assurance import Witnessed
 from indelible.trail import Trail
