@@ -10,9 +10,9 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, cast, get_args
 
-from indelible.errors import DeliveryError
+from indelible.errors import DeliveryError, EventError
 from indelible.events.model import Kind, Outcome, Subject, Target
 from indelible.integrity.acks import Ack
 
@@ -45,7 +45,15 @@ class Declared(NamedTuple):
 
 
 def decorator(recorder: Recorder, declared: Declared) -> Callable[[F], F]:
-    """Makes a function (or coroutine function) into one whose calls are recorded."""
+    """Makes a function (or coroutine function) into one whose calls are recorded.
+
+    Raises `EventError` for a choice that isn't one: else a misspelt one would let things through.
+    """
+    if declared.unacknowledged not in get_args(Unacknowledged):
+        raise EventError(
+            f"{declared.action}: expected unacknowledged to be one of "
+            f"{', '.join(get_args(Unacknowledged))}, got {declared.unacknowledged!r}"
+        )
 
     def decorate(function: F) -> F:
         if inspect.iscoroutinefunction(function):

@@ -10,11 +10,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from indelible import Actor, Target, Trail, acting_as
-from indelible.errors import ConfigurationError, DeliveryError, UnacknowledgedError
+from indelible.errors import (
+    ConfigurationError,
+    DeliveryError,
+    EventError,
+    UnacknowledgedError,
+)
 from indelible.integrity.acks import Ack
 from indelible.testing import in_memory_trail
 
@@ -57,6 +63,12 @@ def test_without_witnesses_nothing_is_ever_witnessed(trail: Trail) -> None:
     assert event_id is not None
     with pytest.raises(ConfigurationError, match=r"expected \[witness\] policy"):
         trail.await_ack(event_id, Ack.WITNESSED)
+
+
+def test_a_misspelt_choice_is_no_way_through(trail: Trail) -> None:
+    choice: Any = "refused"
+    with pytest.raises(EventError, match="expected unacknowledged to be one of refuse, proceed"):
+        trail.action("payment.send", ack=Ack.RECEIVED, unacknowledged=choice)
 
 
 def test_acks_only_rise(trail: Trail) -> None:
