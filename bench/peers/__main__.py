@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from tests.servers import Database, PostgresServer
 
-from bench.machine import describe_machine
+from bench.machine import describe_machine, describe_sync
 from bench.peers.pair import NAMES, compare
 from bench.peers.processes import Taken, Worker
 from bench.peers.sqlalchemy_worker import make_item
@@ -147,6 +147,7 @@ def main() -> None:
     # However it is ended, servers and workers end with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("expected to reach the end, got SIGTERM"))
     print(describe_machine())
+    print(describe_sync())
     print(", ".join(f"{name} {version(name)}" for name in PEERS))
     chosen = [section for section in SECTIONS if options.only in section.title]
     with ExitStack() as stack:
