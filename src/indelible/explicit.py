@@ -149,8 +149,8 @@ class Explicit(Questions):
             )
         if ack is Ack.ANCHORED and not any(each.is_outside for each in self._policy.anchors):
             raise ConfigurationError(
-                "expected [anchors.…] of kind rfc3161, s3, or git with push: what others took can't "
-                "be checked by anybody else"
+                "expected [anchors.…] of kind rfc3161, s3, or git with push: what others took "
+                "can't be checked by anybody else"
             )
         deadline = time.monotonic() + timeout_s
         self._journal.sync()

@@ -34,8 +34,8 @@ def command(names: tuple[str, ...], self_test: bool, config: Path) -> None:
     where an anchor contradicts the trail, with 4 where one took nothing.
     """
     # HTTP and SQLite, which `--help` doesn't need.
-    from indelible.integrity.anchoring import Trusted, anchor_now, newest_cosigned, newest_signed
     from indelible.integrity.anchor_s3 import S3Anchor
+    from indelible.integrity.anchoring import Trusted, anchor_now, newest_cosigned, newest_signed
     from indelible.integrity.anchors import open_anchors
     from indelible.store.sqlite import SqliteTrail
 

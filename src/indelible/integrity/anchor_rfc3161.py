@@ -148,7 +148,7 @@ class Rfc3161Anchor:
 
     def _store(self, note: bytes, checkpoint: Checkpoint, token: bytes) -> None:
         """Both files durably, the token last. By their content, so that none is ever replaced."""
-        name = f"{checkpoint.size:020d}-{sha256(note).hexdigest()[:16]}"
+        name = f"{checkpoint.size:020d}-{sha256(note + token).hexdigest()[:16]}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for suffix, content in ((_NOTE, note), (_TOKEN, token)):

@@ -6,6 +6,7 @@ quorum cosigned, where the trust policy asks for one. One that is slow or fails 
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import queue
@@ -28,8 +29,6 @@ _log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 0.5
 _FINISH_LOOK_S: Final = 0.01
-_COSIGNING_S: Final = 60.0
-"""So long witnesses may take; then a checkpoint is anchored without them."""
 _FIRST_RETRY_S: Final = 0.5
 _RETRY_MAX_S: Final = 300.0
 _GRACE_S: Final = 1.0
@@ -49,7 +48,8 @@ class Anchoring:
     """One trail and its anchors. `start` and `stop` around the time in which this process leads.
 
     What an anchor has that contradicts this trail is a `notice`, once, and that anchor gets nothing
-    until it no longer does. `clock` gives POSIX seconds.
+    until it no longer does. A checkpoint that no quorum cosigned within `cosigning_s` is anchored
+    without. `clock` gives POSIX seconds.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Anchoring:
         anchors: Sequence[tuple[Anchor, AnchorSettings]],
         *,
         notice: Callable[[str, str], None] = lambda action, message: None,
+        cosigning_s: float = 60.0,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
@@ -66,6 +67,7 @@ class Anchoring:
         self._store = store
         self._trusted = trusted
         self._notice = notice
+        self._cosigning_s = cosigning_s
         self._monotonic = monotonic
         self._jitter = jitter
         self._answers: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
@@ -111,9 +113,8 @@ class Anchoring:
                 for each in self._asked:
                     signed = self._due(each, now)
                     if signed is not None:
-                        each.start(
-                            lambda e=each, s=signed: self._ask(e.anchor, s), self._answers, now
-                        )  # type: ignore[misc]
+                        ask = functools.partial(self._ask, each.anchor, signed)
+                        each.start(ask, self._answers, now)
                 self._take_answers(self._until_next())
                 continue
             except VerificationError:
@@ -140,7 +141,7 @@ class Anchoring:
         if cosigned is not None and cosigned.checkpoint.size > known:
             return cosigned
         # Witnesses that are away don't stop the clock.
-        return newest if now - each.waits_since >= _COSIGNING_S else None
+        return newest if now - each.waits_since >= self._cosigning_s else None
 
     def _ask(self, anchor: Anchor, signed: SignedCheckpoint) -> AnchorRow:
         return anchor_now(anchor, signed, self._store, self._trusted.key)
