@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from indelible import Trail
 from indelible.tlog import VerifierKey
@@ -61,37 +66,53 @@ def wait_until_anchored(trail: Trail) -> None:
 
 
 class Authority:
-    """A timestamp authority with a CA of its own, made by `openssl`."""
+    """A timestamp authority with a CA of its own; `openssl ts` signs."""
 
-    def __init__(self, directory: Path, *, days: int = 30, name: str = "tsa") -> None:
+    def __init__(self, directory: Path, *, seconds: int = 86_400, name: str = "tsa") -> None:
         self.directory = directory
         directory.mkdir()
         self.ca = directory / "ca.pem"
         self._config = directory / "ts.conf"
         self._config.write_text(_TS_CONF.format(directory=directory))
         (directory / "serial").write_text("01\n")
-        (directory / "leaf.ext").write_text(
-            "extendedKeyUsage = critical,timeStamping\nkeyUsage = critical,digitalSignature\n"
-        )
-        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-        openssl(
-            *("req", "-x509", *key, "-keyout", f"{directory}/ca.key", "-out", str(self.ca)),
-            *("-subj", f"/CN={name} root", "-days", str(days)),
-        )
-        openssl(
-            *("req", *key, "-keyout", f"{directory}/tsa.key", "-out", f"{directory}/tsa.csr"),
-            *("-subj", f"/CN={name}"),
-        )
-        openssl(
-            *("x509", "-req", "-in", f"{directory}/tsa.csr", "-CA", str(self.ca)),
-            *("-CAkey", f"{directory}/ca.key", "-CAcreateserial", "-days", str(days)),
-            *("-extfile", f"{directory}/leaf.ext", "-out", f"{directory}/tsa.pem"),
-        )
+        self._make_certificates(f"{name} root", name, seconds)
         self._signing = threading.Lock()
         self.queries: list[bytes] = []
 
-    def reply(self, query: bytes, *wrapper: str) -> bytes:
-        """The response to a query; with `wrapper` openssl is run by that."""
+    def _make_certificates(self, root: str, leaf: str, seconds: int) -> None:
+        """Valid for so long from now on, to the second, which `openssl req` can't say."""
+        now = datetime.now(UTC).replace(microsecond=0)
+        self.ends = now.timestamp() + seconds
+        root_key, leaf_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+
+        def certificate(name: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+            return x509.CertificateBuilder(
+                issuer_name=_name(root),
+                subject_name=_name(name),
+                public_key=key.public_key(),
+                serial_number=x509.random_serial_number(),
+                not_valid_before=now - timedelta(seconds=1),
+                not_valid_after=now + timedelta(seconds=seconds),
+            )
+
+        ca = certificate(root, root_key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        )
+        usage = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.TIME_STAMPING])
+        tsa = certificate(leaf, leaf_key).add_extension(usage, critical=True)
+        pem = serialization.Encoding.PEM
+        self.ca.write_bytes(ca.sign(root_key, hashes.SHA256()).public_bytes(pem))
+        (self.directory / "tsa.pem").write_bytes(
+            tsa.sign(root_key, hashes.SHA256()).public_bytes(pem)
+        )
+        (self.directory / "tsa.key").write_bytes(
+            leaf_key.private_bytes(
+                pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+
+    def reply(self, query: bytes) -> bytes:
+        """The response to a query."""
         with self._signing:
             self.queries.append(query)
             asked, said = self.directory / "query.tsq", self.directory / "reply.tsr"
@@ -99,7 +120,6 @@ class Authority:
             openssl(
                 *("ts", "-reply", "-config", str(self._config), "-queryfile", str(asked)),
                 *("-out", str(said)),
-                wrapper=wrapper,
             )
             return said.read_bytes()
 
@@ -121,11 +141,13 @@ class Authority:
         )
 
 
-def openssl(*arguments: str, exit_code: int = 0, wrapper: tuple[str, ...] = ()) -> str:
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def openssl(*arguments: str, exit_code: int = 0) -> str:
     """What `openssl` says; it must end with this code."""
-    done = subprocess.run(
-        [*wrapper, "openssl", *arguments], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == exit_code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
