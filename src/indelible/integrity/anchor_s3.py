@@ -32,6 +32,7 @@ Verdict = Literal["write-once", "deletes", "unknown"]
 _TEST_S: Final = 600
 """How long a test's object stays; clocks may differ by some minutes."""
 _GONE: Final = 404
+_DENIED: Final = 403
 
 
 class SelfTest(NamedTuple):
@@ -137,9 +138,10 @@ class S3Anchor:
                 return SelfTest("deletes", f"it accepted {how}, under retention in mode COMPLIANCE")
         try:
             found = self._get(name, version)
+            mode, kept_until = self._lock_of(found, name, version)
         except _Refused as error:
             return SelfTest("deletes", f"it refused to delete an object that is gone then: {error}")
-        if found.body != body or found.mode != "COMPLIANCE" or found.until < until:
+        if found.body != body or mode != "COMPLIANCE" or kept_until < until:
             return SelfTest("deletes", "the object isn't kept as it was to be")
         try:
             control = self._put(f"{name}-control", body, None)
@@ -161,6 +163,7 @@ class S3Anchor:
             "a deletion that bypasses governance",
             lambda: self._delete(key, version, BypassGovernanceRetention=True),
         )
+        yield "a deletion among several", lambda: self._delete_among(key, version)
         for mode, left_s in (("COMPLIANCE", _TEST_S // 2), ("GOVERNANCE", _TEST_S)):
             yield (
                 "a weaker retention",
@@ -205,14 +208,17 @@ class S3Anchor:
             raise AnchorMismatchError(self.name, f"{what} is gone: {error}") from None
         if found.body != last.note:
             raise AnchorMismatchError(self.name, f"{what} has other bytes than it took")
-        if found.mode != "COMPLIANCE" or found.until < answer.until:
+        try:
+            mode, until = self._lock_of(found, answer.key, answer.version)
+        except _Refused as error:
+            mode, until = f"none ({error})", 0
+        if mode != "COMPLIANCE" or until < answer.until:
             raise AnchorMismatchError(
                 self.name,
                 f"expected {what} to be locked in mode COMPLIANCE until {_moment(answer.until)}, "
-                f"it is in mode {found.mode} until {_moment(found.until)}",
+                f"it is in mode {mode} until {_moment(until)}",
             )
-        locked = f"the newest locked until {_moment(found.until):%Y-%m-%d}"
-        return locked, found.modified, answer.tested
+        return f"the newest locked until {_moment(until):%Y-%m-%d}", found.modified, answer.tested
 
     def _fetcher(self, key: str, version: str) -> Callable[[], bytes]:
         def fetch() -> bytes:
@@ -297,6 +303,16 @@ class S3Anchor:
             Bucket=self._settings.bucket, Key=key, VersionId=version, **options
         )
 
+    def _delete_among(self, key: str, version: str) -> object:
+        answer = self._client.delete_objects(
+            Bucket=self._settings.bucket,
+            Delete={"Objects": [{"Key": key, "VersionId": version}]},
+            BypassGovernanceRetention=True,
+        )
+        for error in answer.get("Errors", ()):
+            raise _Refused(_DENIED, str(error.get("Code")))
+        return answer
+
     def _get(self, key: str, version: str) -> _Found:
         def ask() -> _Found:
             answer = self._client.get_object(
@@ -307,11 +323,25 @@ class S3Anchor:
             until = answer.get("ObjectLockRetainUntilDate")
             return _Found(
                 body,
-                str(answer.get("ObjectLockMode")),
-                int(until.timestamp()) if until is not None else 0,
                 int(answer["LastModified"].timestamp()),
+                answer.get("ObjectLockMode"),
+                int(until.timestamp()) if until else 0,
             )
 
+        return self._call(ask)
+
+    def _lock_of(self, found: _Found, key: str, version: str) -> tuple[str, int]:
+        """In which mode it is locked, and until when."""
+        if found.mode is not None:
+            return found.mode, found.until
+
+        def ask() -> tuple[str, int]:
+            lock = self._client.get_object_retention(
+                Bucket=self._settings.bucket, Key=key, VersionId=version
+            )["Retention"]
+            return str(lock["Mode"]), int(lock["RetainUntilDate"].timestamp())
+
+        # Some stores don't say it with the object.
         return self._call(ask)
 
     def _versions(self) -> Iterator[tuple[str, str]]:
@@ -339,12 +369,13 @@ class S3Anchor:
 
 
 class _Found(NamedTuple):
-    """An object as it was read: how it is locked, until when, and since when it is there."""
+    """An object as it was read: since when it is there; in which mode it is locked until when, where
+    the store says that with it."""
 
     body: bytes
-    mode: str
-    until: int
     modified: int
+    mode: str | None
+    until: int
 
 
 _TESTED: Final[dict[Verdict, str]] = {
