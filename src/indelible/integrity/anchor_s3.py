@@ -369,8 +369,8 @@ class S3Anchor:
 
 
 class _Found(NamedTuple):
-    """An object as it was read: since when it is there; in which mode it is locked until when, where
-    the store says that with it."""
+    """An object as it was read: since when it is there, and how it is locked until when, where the
+    store says that with it."""
 
     body: bytes
     modified: int
