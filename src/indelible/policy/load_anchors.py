@@ -54,7 +54,8 @@ def _anchor(
         raise at.error("expected a name of at most 64 letters, digits, - and _")
     kind = _take(section, "kind", str, "", at)
     if kind not in KIND_KEYS:
-        raise at.error(f"expected kind as one of {', '.join(KIND_KEYS)}, got {kind!r}", "kind")
+        key = "kind" if "kind" in section else ""
+        raise at.error(f"expected kind as one of {', '.join(KIND_KEYS)}, got {kind!r}", key)
     _check_keys(section, (*COMMON_KEYS, *KIND_KEYS[kind]), at)
     every_s = _take(section, "every_s", float, EVERY_S, at)
     deadline_s = _take(section, "deadline_s", float, DEADLINE_S, at)
@@ -152,7 +153,8 @@ def _url(section: Mapping[str, object], key: str, at: _Where) -> str:
     except ValueError:
         is_one = False
     if not is_one or not url.isascii() or not url.isprintable() or " " in url:
-        raise at.error(f"expected {key} as a URL that begins with https:// or http://", key)
+        place = key if key in section else ""
+        raise at.error(f"expected {key} as a URL that begins with https:// or http://", place)
     if _has_password(url):
         raise at.error(f"expected {key} without a name or password before its host", key)
     return url
