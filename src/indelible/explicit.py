@@ -25,6 +25,7 @@ from indelible.events.values import Native, Value
 from indelible.integrity.acks import Ack, ack_of
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ASKED
+from indelible.policy import Policy
 from indelible.questions.asking import Questions
 from indelible.tlog import TrustPolicy
 from indelible.transport.journal import Journal
@@ -41,6 +42,7 @@ class Explicit(Questions):
     _journal: Journal
     _leader: Leader
     _trust: TrustPolicy | None
+    _policy: Policy
 
     def record(
         self,
@@ -136,13 +138,19 @@ class Explicit(Questions):
         """Return when the event that `record` gave this id of is as safe as `ack`.
 
         Whichever process relays brings it there. Raises `UnacknowledgedError` where it isn't within
-        `timeout_s`, `ConfigurationError` for `WITNESSED` where the trust policy has no quorum, and
-        `DeliveryError` where it can't even be written to disk. A disk that hangs is waited for.
+        `timeout_s`, `ConfigurationError` for `WITNESSED` where the trust policy has no quorum and
+        for `ANCHORED` without an anchor that counts, and `DeliveryError` where it can't even be
+        written to disk. A disk that hangs is waited for; an anchor as long as its `every_s` says.
         """
         if ack is Ack.WITNESSED and (self._trust is None or self._trust.quorum is None):
             raise ConfigurationError(
                 "expected [witness] policy to name a file with a quorum: without one nothing is "
                 "ever witnessed"
+            )
+        if ack is Ack.ANCHORED and not any(each.is_outside for each in self._policy.anchors):
+            raise ConfigurationError(
+                "expected [anchors.…] of kind rfc3161, s3, or git with push: what others took "
+                "can't be checked by anybody else"
             )
         deadline = time.monotonic() + timeout_s
         self._journal.sync()

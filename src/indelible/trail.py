@@ -18,6 +18,7 @@ from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
 from indelible.events.model import Actor, Event
 from indelible.explicit import Explicit
+from indelible.integrity.anchors import open_anchors
 from indelible.integrity.assurance import (
     Tree,
     Witnessed,
@@ -47,7 +48,7 @@ from indelible.reversal.reversal import (
     database_path,
     server_database,
 )
-from indelible.store.protocol import Notice, WitnessRow
+from indelible.store.protocol import AnchorRow, Notice, WitnessRow
 from indelible.store.sqlite import SqliteTrail
 from indelible.transport.databases import CapturedDatabases
 from indelible.transport.delivery import Remark
@@ -57,6 +58,7 @@ from indelible.transport.outbox import OutboxReader
 from indelible.transport.producer_signing import ProducerSigner
 
 if TYPE_CHECKING:
+    from indelible.integrity.anchoring import Anchoring
     from indelible.integrity.witnessing import Witnessing
 
 _POLL_S: Final = 0.02
@@ -97,6 +99,7 @@ class Trail(Explicit):
             [self._databases, JournalDirectory(policy.journals)],
             policy.relay,
             witnessing=witnessing,
+            anchoring=self._anchoring() if relay else None,
             holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         )
         self._delivered: dict[str, tuple[float, int]] = {}
@@ -368,9 +371,9 @@ class Trail(Explicit):
         """Return only if the trail is whole, what its key signed, and grown from `seen`.
 
         With `[witness]` its cosignatures are checked, and there must be the quorum that its trust
-        policy asks for. Raises `VerificationError`. Here the key and that policy are this trail's
-        own: a party that trusts nobody here runs `indelible verify` with a key, a policy and pins
-        of its own.
+        policy asks for. Its anchors are read back. Raises `VerificationError`. Here the key and
+        that policy are this trail's own: a party that trusts nobody here runs `indelible verify`
+        with a key, a policy and pins of its own.
         """
         return verify_trail(
             self._policy.trail,
@@ -378,6 +381,7 @@ class Trail(Explicit):
             seen=seen,
             enrolment=self._keys.enrolment_key.verifier_key,
             trust=self._trust,
+            anchors=open_anchors(self._policy.anchors, self._policy.trail, self._store.origin),
             progress=progress or (lambda done, of: None),
         )
 
@@ -409,6 +413,24 @@ class Trail(Explicit):
 
         return Witnessing(
             self._store, self._keys.signing_key, self._trust, settings, notice=self.notice
+        )
+
+    def anchors(self) -> tuple[AnchorRow, ...]:
+        """What each anchor of the configuration said when it was last asked, unchecked."""
+        names = {each.name for each in self._policy.anchors}
+        return tuple(row for row in self._store.anchors() if row.name in names)
+
+    def _anchoring(self) -> Anchoring | None:
+        """Who asks the anchors; None where there are none. Raises `ConfigurationError`."""
+        settings = self._policy.anchors
+        if not settings:
+            return None
+        from indelible.integrity.anchoring import Anchoring, Trusted
+
+        anchors = open_anchors(settings, self._policy.trail, self._store.origin)
+        trusted = Trusted(self._keys.signing_key.verifier_key, self._trust)
+        return Anchoring(
+            self._store, trusted, list(zip(anchors, settings, strict=True)), notice=self.notice
         )
 
     @property

@@ -19,6 +19,7 @@ from indelible.policy.load import (
     _TABLE_KEYS,
     _WITNESS_KEYS,
 )
+from indelible.policy.load_anchors import COMMON_KEYS, KIND_KEYS
 from tests.capture.matrix import reads_page, writes_page
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,8 @@ def test_every_setting_is_documented() -> None:
         *_DATABASE_KEYS,
         *_LOGS_KEYS,
         *_WITNESS_KEYS,
+        *COMMON_KEYS,
+        *(key for keys in KIND_KEYS.values() for key in keys),
         "journals",
         "keys",
         "origin",

@@ -128,7 +128,7 @@ def answering(answer: Callable[[str, str, bytes], Answer | None]) -> Iterator[st
             self.end_headers()
             self.wfile.write(found.body)
 
-        do_GET = do_POST
+        do_GET = do_PUT = do_DELETE = do_POST
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -45,6 +45,7 @@ _COMMANDS: Final = (
     "export",
     "key",
     "witness",
+    "anchor",
     "tee",
     "scan",
     "demo",

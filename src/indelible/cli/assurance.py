@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from indelible.cli.output import printable
+from indelible.integrity.anchors import AnchorFinding
 from indelible.integrity.assurance import Witnessed
 from indelible.integrity.seen import UNWITNESSED
 
@@ -16,3 +17,13 @@ def assurance_text(witnessed: Witnessed | None, size: int, now: int) -> str:
         f"{witnessed} ({', '.join(witnessed.by)}){quorum}: {witnessed.size} of {size} entries, "
         f"{now - witnessed.newest} s ago"
     )
+
+
+def anchor_text(found: AnchorFinding, size: int, now: int) -> str:
+    """What an anchor is worth; `now` is a POSIX second."""
+    has = "nothing yet"
+    if found.size:
+        has = f"{found.size} of {size} entries, {max(0, now - found.time)} s ago"
+    why = f"couldn't be asked: {found.fault}" if found.fault else found.shown
+    unchecked = " by what it answered, unchecked" if found.fault and found.size else ""
+    return printable(f"anchor {found.name} ({found.kind}): {has}{unchecked}; {why}")

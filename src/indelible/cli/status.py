@@ -11,6 +11,7 @@ from rich.console import Console
 
 from indelible.capture.servers import backend_of
 from indelible.capture.sqlite_install import check
+from indelible.cli.anchor_look import AnchorLook, look_at_anchors
 from indelible.cli.app import ANSWER_IS_NO
 from indelible.cli.opening import open_trail
 from indelible.cli.options import CONFIG, JSON
@@ -27,13 +28,15 @@ from indelible.trail import Trail
 def command(as_json: bool, config: Path) -> None:
     """What is captured, how far it is carried, and what nobody acknowledged yet.
 
-    Exits with 1 when something noticed is unacknowledged, a table isn't seen, or witnesses don't
-    cosign.
+    Exits with 1 when something noticed is unacknowledged, a table isn't seen, witnesses don't
+    cosign, or an anchor takes nothing.
     """
     with open_trail(config) as trail:
         drifts = _drifts(trail.policy)
         notices = trail.notices()
-        witnessing = look_at_witnesses(trail, int(time.time()))
+        now = int(time.time())
+        witnessing = look_at_witnesses(trail, now)
+        anchored = look_at_anchors(trail, now)
         if as_json:
             print_json(
                 [
@@ -41,22 +44,27 @@ def command(as_json: bool, config: Path) -> None:
                     *notices,
                     *({"drift": text} for text in drifts),
                     *({"witness": fault} for fault in witnessing.faults),
+                    *anchored,
                     {"assurance": witnessing.assurance, "witnessed": witnessing.witnessed},
                 ]
             )
         else:
-            _print(trail, drifts, witnessing)
-        if notices or drifts or witnessing.faults:
+            _print(trail, drifts, witnessing, anchored)
+        if notices or drifts or witnessing.faults or any(each.fault for each in anchored):
             raise SystemExit(ANSWER_IS_NO)
 
 
-def _print(trail: Trail, drifts: list[str], witnessing: WitnessingLook) -> None:
+def _print(
+    trail: Trail, drifts: list[str], witnessing: WitnessingLook, anchored: list[AnchorLook]
+) -> None:
     out = console()
     state = trail.reader.state()
     out.print(f"trail {trail.policy.trail} ({trail.reader.origin}): {state.size} entries")
     out.print(f"assurance: {witnessing.assurance}")
     for fault in witnessing.faults:
         out.print(f"not witnessed as it should be: {fault}", style="bold")
+    for look in anchored:
+        out.print(look.text, style="bold" if look.fault else None)
     print_table(
         out,
         ("source", "epoch", "events", "last event (UTC)", "missing", "lost"),

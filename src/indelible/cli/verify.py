@@ -8,15 +8,17 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 from rich.console import Console
 
-from indelible.cli.assurance import assurance_text
+from indelible.cli.assurance import anchor_text, assurance_text
 from indelible.cli.options import CONFIG, JSON, VKEY
 from indelible.cli.output import console, print_json, progress_bar
+from indelible.errors import DeliveryError
 from indelible.events.codec import format_time
 from indelible.integrity.assurance import load_trust_policy
 from indelible.integrity.fetching import HttpFetcher
@@ -29,6 +31,7 @@ from indelible.integrity.tokens import read_token_file
 from indelible.tlog import VerifierKey
 
 if TYPE_CHECKING:
+    from indelible.integrity.anchors import Anchor
     from indelible.integrity.verifier import Verification
     from indelible.policy import Policy
 MAX_AGE_S: Final = 600
@@ -108,7 +111,8 @@ def command(
 
     Remembers what it verified, outside of the trail, and refuses a trail that went backwards or
     another history. Exits with 3 and names the first index that is wrong; also where the
-    witnesses' policy asks for a quorum, and that many didn't cosign.
+    witnesses' policy asks for a quorum, and that many didn't cosign, and where an anchor has a
+    checkpoint that this trail doesn't continue. Exits with 4 where an anchor can't be asked.
 
     With --url and --key it is a trail on another machine: its checkpoint, tiles and heads, and with
     a token its bodies; the index isn't served.
@@ -137,19 +141,23 @@ def command(
         return
     if token_file is not None:
         raise click.UsageError("expected --url with --token-file")
+    anchors: Sequence[Anchor] = ()
     if trail is None or key is None:
         from indelible.cli.opening import policy_of
+        from indelible.integrity.anchors import open_anchors
 
         policy = policy_of(config)
         trail = trail or policy.trail
         key = key or load_public_key(policy.keys)
         enrolment = enrolment or load_public_key(policy.keys, "enrolment")
         trust_file = trust_file or trust_file_of(policy)
+        anchors = open_anchors(policy.anchors, trail, key.name)
     witnesses = _Witnesses(trust_file, max_age_s)
     with progress_bar("verifying") as progress:
-        found, pin = _verify(trail, key, enrolment, witnesses, state, only_new, progress)
+        found, pin = _verify(trail, key, enrolment, witnesses, anchors, state, only_new, progress)
     if as_json:
         print_json([found])
+        _check_reached(found)
         return
     out = console()
     _print_tree(out, found)
@@ -164,8 +172,19 @@ def command(
             f"set aside: {found.quarantined} · noticed and not acknowledged: "
             f"{found.unacknowledged} (see `indelible status`)"
         )
-    assurance = assurance_text(found.witnessed, found.size, int(time.time()))
-    out.print(f"assurance: {assurance}", style="bold")
+    now = int(time.time())
+    for each in found.anchors:
+        out.print(anchor_text(each, found.size, now))
+    out.print(f"assurance: {assurance_text(found.witnessed, found.size, now)}", style="bold")
+    _check_reached(found)
+
+
+def _check_reached(found: Verification) -> None:
+    """What couldn't be asked wasn't verified."""
+    unreached = [each for each in found.anchors if each.fault]
+    if unreached:
+        names = ", ".join(each.name for each in unreached)
+        raise DeliveryError(f"the trail verifies; anchors that couldn't be asked: {names}")
 
 
 def _show_remote(
@@ -211,10 +230,13 @@ def _print_tree(out: Console, found: Verification | RemoteVerification) -> None:
 
 def verify_and_pin(policy: Policy, progress: Progress) -> Verification:
     """The trail of `policy`, verified as the command does it by default."""
+    from indelible.integrity.anchors import open_anchors
+
     key = load_public_key(policy.keys)
     enrolment = load_public_key(policy.keys, "enrolment")
     witnesses = _Witnesses(trust_file_of(policy), MAX_AGE_S)
-    return _verify(policy.trail, key, enrolment, witnesses, None, False, progress)[0]
+    anchors = open_anchors(policy.anchors, policy.trail, key.name)
+    return _verify(policy.trail, key, enrolment, witnesses, anchors, None, False, progress)[0]
 
 
 class _Witnesses(NamedTuple):
@@ -234,6 +256,7 @@ def _verify(
     key: VerifierKey,
     enrolment: VerifierKey | None,
     witnesses: _Witnesses,
+    anchors: Sequence[Anchor],
     state: Path | None,
     only_new: bool,
     progress: Progress,
@@ -252,6 +275,7 @@ def _verify(
         enrolment=enrolment,
         trust=load_trust_policy(trust_file) if trust_file is not None else None,
         max_age_s=witnesses.max_age_s or None,
+        anchors=anchors,
         progress=progress,
     )
     store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))

@@ -4,11 +4,12 @@
 
     VerificationError
     ├── ContradictedError       a witness knows a larger, or another, tree of this trail
+    ├── AnchorMismatchError     an anchor no longer has what it took, or its answer doesn't hold
     └── TrailFaultError         has `index`
         ├── CheckpointError         missing, not by the trail's key, or of another size or root
         ├── UncheckpointedError     entries under no signed checkpoint
-        ├── RollbackError           smaller than what was verified before, or cosigned
-        ├── ForkError               not a continuation of what was verified before, or cosigned
+        ├── RollbackError           smaller than what was verified before, cosigned or anchored
+        ├── ForkError               not a continuation of what was verified, cosigned or anchored
         ├── CosignatureError        a cosignature that its witness didn't make
         ├── UnwitnessedError        no quorum cosigned this, or none lately
         ├── TileMismatchError       a tile doesn't lead to the signed root
@@ -43,6 +44,18 @@ class ContradictedError(VerificationError):
         self.is_proven = is_proven
 
 
+class AnchorMismatchError(VerificationError):
+    """What an anchor answered doesn't hold, or it no longer has what it took.
+
+    Nothing more is given to it under its name: that would cover it up.
+    """
+
+    def __init__(self, anchor: str, why: str) -> None:
+        super().__init__(f"anchor {anchor}: {why}")
+        self.anchor = anchor
+        self.why = why
+
+
 class TrailFaultError(VerificationError):
     """Something is wrong from `index` on."""
 
@@ -62,10 +75,9 @@ class UncheckpointedError(TrailFaultError):
 class RollbackError(TrailFaultError):
     """The trail is smaller than it was when it was verified before."""
 
-    def __init__(self, *, last_seen: int, offered: int) -> None:
-        super().__init__(
-            offered, f"the trail went backwards: last seen size {last_seen}, offered {offered}"
-        )
+    def __init__(self, *, last_seen: int, offered: int, by: str = "") -> None:
+        seen = f"last seen size {last_seen}{f' ({by})' if by else ''}"
+        super().__init__(offered, f"the trail went backwards: {seen}, offered {offered}")
         self.last_seen = last_seen
         self.offered = offered
 

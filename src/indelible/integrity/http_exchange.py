@@ -42,6 +42,7 @@ def exchange(
     max_bytes: int,
     body: bytes | None = None,
     content_type: str = _PLAIN,
+    authorization: str | None = None,
 ) -> Exchanged:
     """Ask once. Raises `DeliveryError` for all that isn't a whole answer of at most `max_bytes`
     within `deadline_s`, also where it drips in byte by byte; never with what the answer says.
@@ -53,6 +54,8 @@ def exchange(
     headers: Mapping[str, str] = {"User-Agent": _AGENT, "Connection": "close"}
     if body is not None:
         headers = {**headers, "Content-Type": content_type}
+    if authorization is not None:
+        headers = {**headers, "Authorization": authorization}
     ends = time.monotonic() + deadline_s
     try:
         connection.connect()

@@ -24,6 +24,7 @@ from indelible.transport.relay import Relay
 from indelible.transport.source import SourceFinder
 
 if TYPE_CHECKING:
+    from indelible.integrity.anchoring import Anchoring
     from indelible.integrity.witnessing import Witnessing
 
 _log = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ class Leader:
     """Waits for the lease, then relays, until `stop`.
 
     `finders` give the sources; only the holder looks at them. `witnessing` is asked before
-    anything is signed, and has what is signed cosigned. `clock` gives microseconds.
+    anything is signed, and has what is signed cosigned; `anchoring` has it anchored. `clock` gives
+    microseconds.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Leader:
         holder: str,
         lease_s: float = LEASE_S,
         witnessing: Witnessing | None = None,
+        anchoring: Anchoring | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._store = store
@@ -58,6 +61,7 @@ class Leader:
         self._holder = holder
         self._lease_s = lease_s
         self._witnessing = witnessing
+        self._anchoring = anchoring
         self._refusal: ContradictedError | None = None
         self._clock = clock
         self._is_stopping = threading.Event()
@@ -118,11 +122,14 @@ class Leader:
     def stop(self, linger_s: float = 0.0) -> None:
         """End after the batch under way and let another take over at once.
 
-        Waits up to `linger_s` for witnesses to cosign what was signed last.
+        Waits up to `linger_s` for witnesses to cosign what was signed last, and for anchors.
         """
-        if self._witnessing is not None and self._leading is not None:
-            with contextlib.suppress(IndelibleError):
-                self._witnessing.finish(linger_s)
+        if self._leading is not None:
+            ends = time.monotonic() + linger_s
+            for others in (self._witnessing, self._anchoring):
+                if others is not None:
+                    with contextlib.suppress(IndelibleError):
+                        others.finish(max(0.0, ends - time.monotonic()))
         self._is_stopping.set()
         self._deposed.set()
         if self._witnessing is not None:
@@ -180,6 +187,8 @@ class Leader:
         self._led = (lease, sequencer, relay)
         if witnessing is not None:
             witnessing.start(self._contradicted)
+        if self._anchoring is not None:
+            self._anchoring.start()
         relay.start()
 
     def _check_with(self, witnessing: Witnessing, lease: Lease) -> None:
@@ -207,6 +216,8 @@ class Leader:
         if leading is not None:
             if self._witnessing is not None:
                 self._witnessing.stop()
+            if self._anchoring is not None:
+                self._anchoring.stop()
             leading[2].stop()
             try:
                 self._store.release_lease(leading[0])

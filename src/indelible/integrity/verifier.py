@@ -7,8 +7,9 @@ tiles, from the root down; each entry against its leaf; then what is derived fro
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 from indelible.errors import EventError, VerificationError
 from indelible.events.codec import decode_event
 from indelible.events.model import Event
+from indelible.integrity.anchors import Anchor, AnchorFinding, Looked, check_looked, look_at, row_of
 from indelible.integrity.assurance import Tree, Witnessed, check_cosignatures, require
 from indelible.integrity.derived import Derived
 from indelible.integrity.faults import (
@@ -33,6 +35,7 @@ from indelible.integrity.tree import check_level, check_right_edge, levels
 from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.store.entry import format_stem, leaf_of
 from indelible.store.sqlite_audit import BlockRow, SqliteAudit, TrailRow, audit_trail
+from indelible.store.sqlite_reader import SqliteReader
 from indelible.tlog import (
     FULL_WIDTH,
     HASH_BYTES,
@@ -49,7 +52,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
     `checkpoint` is the signed note. `since` is the size from which on entries were hashed again: 0
     for all of them. `witnessed` is None without a trust policy, or where no witness of it cosigned
-    anything.
+    anything. `anchors` are what each of the anchors that were asked is worth.
     """
 
     origin: str
@@ -65,6 +68,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     signed: Signed
     assurance: str = UNWITNESSED
     witnessed: Witnessed | None = None
+    anchors: tuple[AnchorFinding, ...] = ()
 
     @property
     def seen(self) -> Seen:
@@ -82,6 +86,7 @@ def verify_trail(
     now: int | None = None,
     max_age_s: int | None = None,
     enrolment: VerifierKey | None = None,
+    anchors: Sequence[Anchor] = (),
     progress: Progress = lambda done, of: None,
 ) -> Verification:
     """Return only if the trail at `path` is what `key` signed, whole, and grown from `seen`.
@@ -90,9 +95,11 @@ def verify_trail(
     where they tell of the whole trail; `with_index=False` checks the proof only. `enrolment` is the
     key that enrols the processes whose signatures count; without it any does. Under `trust` each
     cosignature of its witnesses is checked, and where it asks for a quorum there must be one, with
-    `max_age_s` no older than that at the POSIX second `now`. Raises a `TrailFaultError`, or another
-    `VerificationError` for bytes that can't be decoded and a tlog that `trust` doesn't list.
+    `max_age_s` no older than that at the POSIX second `now`. Each of `anchors` is read back, and
+    held against the trail. Raises a `TrailFaultError`, or another `VerificationError` for bytes
+    that can't be decoded, a tlog that `trust` doesn't list, and an anchor that lost what it took.
     """
+    looked = _look_at_anchors(path, anchors)
     with audit_trail(path) as audit:
         trail = audit.trail()
         _check_checkpoint(trail, key)
@@ -102,11 +109,12 @@ def verify_trail(
         since = seen.size if seen is not None and only_new else 0
         _check_tiles(audit, trail)
         witnessed = None
+        tree = Tree(key, trail.origin, trail.size, trail.root, audit)
         if trust is not None:
-            tree = Tree(key, trail.origin, trail.size, trail.root, audit)
             cosigned = check_cosignatures(audit.witnesses(), trust, tree)
             at = int(time.time()) if now is None else now
             witnessed = require(cosigned, trust, tree, now=at, max_age_s=max_age_s)
+        anchored = tuple(check_looked(each, tree) for each in looked)
         derived = Derived(audit, trail, since) if with_index else None
         producers = ProducerCheck(enrolment, own=trail.source_id)
         _check_entries(audit, trail, since, derived, producers, progress)
@@ -127,7 +135,16 @@ def verify_trail(
             signed=producers.finish(),
             assurance=UNWITNESSED if witnessed is None else str(witnessed),
             witnessed=witnessed,
+            anchors=anchored,
         )
+
+
+def _look_at_anchors(path: Path, anchors: Sequence[Anchor]) -> list[Looked]:
+    if not anchors:
+        return []
+    with contextlib.closing(SqliteReader(path)) as reader:
+        rows = reader.anchors()
+    return [look_at(anchor, row_of(rows, anchor.name)) for anchor in anchors]
 
 
 def _check_checkpoint(trail: TrailRow, key: VerifierKey) -> None:

@@ -88,9 +88,13 @@ def policy_for_url(url: str) -> Policy:
 
 def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = Path()) -> Policy:
     """The policy in `text`; `name` stands in errors, `directory` before relative paths."""
+    from indelible.policy.load_anchors import parse_anchors  # reads by what stands here
+
     document = _document(text, name)
     top = _Where(name, text, "")
-    _check_keys(document, ("trail", "database", "tables", "relay", "logs", "witness"), top)
+    _check_keys(
+        document, ("trail", "database", "tables", "relay", "logs", "witness", "anchors"), top
+    )
     _logs(document, top)
     trail_at = top.under("trail")
     trail = _section(document, "trail", top)
@@ -135,6 +139,7 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
         tables={name: _of_kind(policy, policies) for name, policy in policies.items()},
         relay=_relay(_section(document, "relay", top), top.under("relay")),
         witness=_witness(document, top, directory),
+        anchors=parse_anchors(document, top, directory),
         source=name,
     )
 

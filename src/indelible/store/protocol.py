@@ -177,6 +177,25 @@ class WitnessRow(NamedTuple):
     contradicts: bool = False
 
 
+class AnchorRow(NamedTuple):
+    """What the anchor called `name` in the configuration said when it was last asked.
+
+    `note` is the last checkpoint that it took, of `size` entries, and `receipt` what it answered at
+    the POSIX second `time`; None before the first. `outside` where somebody else's hands hold what
+    can be checked afterwards. `fault` is why it took none when it was last tried, "" where it did;
+    it `contradicts` when it has a larger or another tree. Nothing of it may be believed unchecked.
+    """
+
+    name: str
+    size: Size
+    time: int
+    note: bytes | None
+    receipt: bytes
+    outside: bool
+    fault: str = ""
+    contradicts: bool = False
+
+
 class Lease(msgspec.Struct, frozen=True):
     """The right to append, until another epoch is taken. Only the store can tell if it holds."""
 
@@ -259,6 +278,9 @@ class TrailReader(Protocol):
     def witnesses(self) -> tuple[WitnessRow, ...]:
         """What each witness that was ever asked said, by key."""
 
+    def anchors(self) -> tuple[AnchorRow, ...]:
+        """What each anchor that was ever asked said, by name."""
+
     def quarantined(self) -> Iterator[Quarantined]:
         """The deliveries set aside, in order."""
 
@@ -305,6 +327,15 @@ class TrailStore(TrailReader, Protocol):
 
     def store_witness_fault(self, vkey: str, fault: str, *, contradicts: bool) -> None:
         """Keep why this witness didn't cosign; its last cosignature stays."""
+
+    def store_anchored(self, row: AnchorRow) -> None:
+        """Keep what this anchor took and answered, without a fault, unless a later one is kept.
+
+        Needs no lease: what it has, it has.
+        """
+
+    def store_anchor_fault(self, name: str, fault: str, *, contradicts: bool) -> None:
+        """Keep why this anchor took nothing; what it took before stays."""
 
     def received(self, producer_id: str, epoch: int) -> Received:
         """The positions held of this source."""

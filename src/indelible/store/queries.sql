@@ -32,6 +32,20 @@ ON CONFLICT (vkey) DO UPDATE SET fault = excluded.fault, contradicts = excluded.
   WHERE (fault, contradicts) IS NOT (excluded.fault, excluded.contradicts)
 -- name: witnesses
 SELECT vkey, size, time, note, fault, contradicts FROM witness ORDER BY vkey
+-- name: put_anchored
+INSERT INTO anchor (name, size, time, note, receipt, outside, fault, contradicts)
+VALUES (?, ?, ?, ?, ?, ?, '', 0)
+ON CONFLICT (name) DO UPDATE SET
+  size = excluded.size, time = excluded.time, note = excluded.note, receipt = excluded.receipt,
+  outside = excluded.outside, fault = '', contradicts = 0
+  WHERE excluded.size >= anchor.size
+-- name: put_anchor_fault
+INSERT INTO anchor (name, size, time, note, receipt, outside, fault, contradicts)
+VALUES (?, 0, 0, NULL, x'', 0, ?, ?)
+ON CONFLICT (name) DO UPDATE SET fault = excluded.fault, contradicts = excluded.contradicts
+  WHERE (fault, contradicts) IS NOT (excluded.fault, excluded.contradicts)
+-- name: anchors
+SELECT name, size, time, note, receipt, outside, fault, contradicts FROM anchor ORDER BY name
 -- name: put_block
 INSERT OR REPLACE INTO block
   (n, count, min_time, max_time, doubtful, stems, salts, frame0, frame1, frame2, frame3)

@@ -25,6 +25,21 @@ CREATE TABLE witness (
   contradicts INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What each anchor said, by its name in the configuration: the last checkpoint that it has (`note`, a
+-- signed note), what it answered (`receipt`) at the POSIX second `time`, whether that is `outside`
+-- evidence; and why it failed when it was last tried ('': it didn't). Derived from nothing: `verify`
+-- asks the anchor.
+CREATE TABLE anchor (
+  name TEXT PRIMARY KEY,
+  size INTEGER NOT NULL,
+  time INTEGER NOT NULL,
+  note BLOB,
+  receipt BLOB NOT NULL,
+  outside INTEGER NOT NULL,
+  fault TEXT NOT NULL,
+  contradicts INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- One row: who may append. `epoch` fences; `heard` (microseconds) is for takeover only.
 CREATE TABLE lease (
   only INTEGER PRIMARY KEY CHECK (only = 1),

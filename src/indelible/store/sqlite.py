@@ -12,7 +12,7 @@ from indelible.errors import DeposedError
 from indelible.events.codec import decode_event
 from indelible.events.model import Timestamp
 from indelible.store.errors import StoreConflictError
-from indelible.store.protocol import Append, Lease, Span
+from indelible.store.protocol import AnchorRow, Append, Lease, Span
 from indelible.store.ranges import RangeSet, pack_ranges, unpack_ranges
 from indelible.store.sqlite_file import (
     Connect,
@@ -102,6 +102,14 @@ class SqliteTrail(SqliteReader):
     def store_witness_fault(self, vkey: str, fault: str, *, contradicts: bool) -> None:
         with self._transaction() as connection:
             connection.execute(self._sql["put_witness_fault"], (vkey, fault, int(contradicts)))
+
+    def store_anchored(self, row: AnchorRow) -> None:
+        with self._transaction() as connection:
+            connection.execute(self._sql["put_anchored"], (*row[:5], int(row.outside)))
+
+    def store_anchor_fault(self, name: str, fault: str, *, contradicts: bool) -> None:
+        with self._transaction() as connection:
+            connection.execute(self._sql["put_anchor_fault"], (name, fault, int(contradicts)))
 
     def received(self, producer_id: str, epoch: int) -> Received:
         row = self._source(producer_id, epoch)

@@ -22,6 +22,7 @@ from indelible.store.blocks import (
 from indelible.store.entry import format_head
 from indelible.store.errors import MalformedBlockError, NoSuchEntryError
 from indelible.store.protocol import (
+    AnchorRow,
     Batch,
     CommittedEntry,
     Notice,
@@ -184,6 +185,17 @@ class SqliteReader:
     def witnesses(self) -> tuple[WitnessRow, ...]:
         with self._connections.snapshot() as connection:
             return read_witnesses(connection, self._sql["witnesses"])
+
+    def anchors(self) -> tuple[AnchorRow, ...]:
+        with self._connections.snapshot() as connection:
+            return tuple(
+                AnchorRow(
+                    name, Size(size), time, note, receipt, bool(outside), fault, bool(against)
+                )
+                for name, size, time, note, receipt, outside, fault, against in connection.execute(
+                    self._sql["anchors"]
+                )
+            )
 
     def quarantined(self) -> Iterator[Quarantined]:
         for idx, producer, epoch, seq, bodies, reason in self._pages(self._sql["quarantined"]):
