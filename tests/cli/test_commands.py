@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import os
 import sqlite3
@@ -345,3 +347,34 @@ def test_whoever_asks_is_in_the_trail(shell: Shell) -> None:
     code = limited + "from indelible.cli import main; main()"
     said = shell.run("-c", code, "changes", "--by", "staff:bob", exit_code=4)
     assert "total: 120" not in said
+
+
+def test_whoever_verifies_is_in_the_trail(shell: Shell) -> None:
+    """With what came of it; a fault is noticed, and who may only read verifies all the same."""
+    shell.run("-c", APPLICATION)
+    whole = json.loads(shell.indelible("verify", "--json"))
+    shell.indelible("verify", "--trail", "trail.db", "--key", whole["vkey"])  # as a stranger does
+    shell.indelible("relay", "--once")
+    said = shell.indelible("events", "--system", "--action", "trail.verified", "--json")
+    (event,) = [json.loads(line)["event"] for line in said.splitlines() if "trail.ver" in line]
+    assert event["actor"]["kind"] == "os"
+    assert event["details"] == {
+        "size": whole["size"],
+        "root": base64.b64decode(whole["root"]).hex(),
+        "since": 0,
+        "assurance": "unwitnessed, one trust domain",
+    }
+    assert "nothing noticed" in shell.indelible("status")
+    journals = shell.directory / "trail.db.journals"
+    journals.rename(shell.directory / "elsewhere")
+    journals.write_text("")
+    assert "won't be in the trail: " in shell.indelible("verify")
+    journals.unlink()
+    (shell.directory / "elsewhere").rename(journals)
+    with contextlib.closing(sqlite3.connect(shell.directory / "trail.db")) as connection:
+        connection.execute("DELETE FROM run")
+        connection.commit()
+    assert "IndexMismatchError" in shell.indelible("verify", exit_code=3)
+    shell.indelible("relay", "--once")
+    status = shell.indelible("status", exit_code=1)
+    assert "trail.not_verified" in status and "IndexMismatchError: index " in status
