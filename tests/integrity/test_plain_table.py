@@ -11,7 +11,7 @@ import contextlib
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ CREATE INDEX audit_actor ON audit (actor);
 CREATE TRIGGER audit_kept BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'append only'); END;
 CREATE TRIGGER audit_stays BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'append only'); END;
 """
-EVENTS = 300
+OLDER, EVENTS = 400, 700
 
 
 class Plain:
@@ -69,25 +69,26 @@ class Plain:
         with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             yield connection
 
-    def append(self, delivery: Delivery) -> None:
-        event = decode_event(delivery.bodies[0])
+    def append(self, deliveries: Iterable[Delivery]) -> None:
         with self.open() as connection:
-            connection.execute(
+            connection.execute("BEGIN")
+            connection.executemany(
                 "INSERT INTO audit (source, seq, at, actor, body) VALUES (?, ?, ?, ?, ?)",
-                (
-                    delivery.producer_id,
-                    delivery.seq,
-                    event.time,
-                    str(event.actor),
-                    delivery.bodies[0].decode(),
-                ),
+                [
+                    (each.producer_id, each.seq, event.time, str(event.actor), body.decode())
+                    for each in deliveries
+                    for body in each.bodies
+                    for event in [decode_event(body)]
+                ],
             )
+            connection.execute("COMMIT")
 
     @contextlib.contextmanager
     def behind_its_back(self) -> Iterator[sqlite3.Connection]:
         """Triggers away and back again, and the numbers without a gap."""
         with self.open() as connection:
             connection.executescript("DROP TRIGGER audit_kept; DROP TRIGGER audit_stays")
+            connection.execute("BEGIN")
             yield connection
             rows = connection.execute("SELECT id FROM audit ORDER BY id").fetchall()
             for number, (row,) in enumerate(rows, start=1):
@@ -98,6 +99,7 @@ class Plain:
                 )
             connection.execute("UPDATE audit SET id = id - 1000000, seq = seq - 1000000")
             connection.execute("UPDATE sqlite_sequence SET seq = ?", (len(rows),))
+            connection.execute("COMMIT")
             connection.executescript(SCHEMA[SCHEMA.index("CREATE TRIGGER") :])
 
     def actors(self, actor: str) -> int:
@@ -134,7 +136,7 @@ class Plain:
 
 
 class Both(NamedTuple):
-    """A trail and a plain table of the same 300 events, and a copy of each from 200 on."""
+    """A trail and a plain table of the same 700 events, and a copy of each of the first 400."""
 
     maker: Maker
     plain: Plain
@@ -150,13 +152,12 @@ class Both(NamedTuple):
 def both(maker: Maker, tmp_path: Path) -> Both:
     plain = Plain(tmp_path / "plain.db")
     older = tmp_path / "older.db"
-    for seq in range(1, EVENTS + 1):
-        plain.append(delivery_at(seq))
-        if seq == 200:
-            shutil.copy(plain.path, tmp_path / "older_plain.db")
-    maker.fill([200])
+    plain.append(map(delivery_at, range(1, OLDER + 1)))
+    shutil.copy(plain.path, tmp_path / "older_plain.db")
+    plain.append(map(delivery_at, range(OLDER + 1, EVENTS + 1)))
+    maker.fill([OLDER])
     tamper.copy_trail(maker.path, older)
-    maker.fill([100])
+    maker.fill([EVENTS - OLDER])
     seen = verify_trail(maker.path, maker.key.verifier_key).seen
     assert plain.suspicions() == []
     return Both(maker, plain, older, tmp_path / "older_plain.db", seen)
@@ -196,7 +197,7 @@ def insert_row(c: sqlite3.Connection) -> None:
 
 
 def add_row(c: sqlite3.Connection) -> None:
-    c.execute("INSERT INTO audit SELECT 301, source, 301, at, actor, body FROM audit WHERE id = 4")
+    c.execute("INSERT INTO audit SELECT 701, source, 701, at, actor, body FROM audit WHERE id = 4")
 
 
 def sql(statement: str) -> Callable[[sqlite3.Connection], object]:
@@ -225,10 +226,10 @@ ATTACKS = {
         20,
     ),
     "cut the tail": Attack(
-        sql("DELETE FROM audit WHERE id > 280"),
-        lambda path: tamper.cut_tail(path, 280),
+        sql("DELETE FROM audit WHERE id > 580"),
+        lambda path: tamper.cut_tail(path, 580),
         MissingEntryError,
-        280,
+        580,
     ),
     "insert": Attack(
         insert_row,
@@ -298,7 +299,7 @@ def test_a_backup_put_back(both: Both) -> None:
     shutil.copy(both.older_plain, both.plain.path)
     assert both.plain.suspicions() == []
     both.verify(both.older_trail)
-    with pytest.raises(RollbackError, match="last seen size 302, offered 201"):
+    with pytest.raises(RollbackError, match="last seen size 702, offered 401"):
         both.verify(both.older_trail, seen=both.seen)
 
 
@@ -318,10 +319,9 @@ def test_another_history_from_an_older_state(both: Both, size: int) -> None:
     smaller, as large or larger. Of two plain tables each looks whole.
     """
     shutil.copy(both.older_plain, both.plain.path)
-    for seq in range(201, size + 1):
-        both.plain.append(delivery_at(seq, MALLORY))
+    both.plain.append(delivery_at(seq, MALLORY) for seq in range(OLDER + 1, size + 1))
     assert both.plain.suspicions() == []
-    another_history(both.older_trail, both.maker.key, range(201, size + 1))
+    another_history(both.older_trail, both.maker.key, range(OLDER + 1, size + 1))
     both.verify(both.older_trail)
     error = RollbackError if size < EVENTS else ForkError
     with pytest.raises(error) as caught:
@@ -338,7 +338,7 @@ def test_a_history_written_anew(both: Both, tmp_path: Path) -> None:
     forger = Maker(tmp_path / "anew" / "trail.db")
     forger.key = both.maker.key
     forger.open()
-    forger.fill([200, 100])
+    forger.fill([OLDER, EVENTS - OLDER])
     both.verify(forger.path)
     with pytest.raises(ForkError):
         both.verify(forger.path, seen=both.seen)
@@ -350,12 +350,12 @@ def test_an_older_checkpoint_replayed(both: Both) -> None:
     tamper.replace_checkpoint(both.maker.path, tamper.read_checkpoint(both.older_trail))
     with pytest.raises(UncheckpointedError) as caught:
         both.verify()
-    assert caught.value.index == 201
+    assert caught.value.index == OLDER + 1
 
 
 def test_a_number_used_again(both: Both) -> None:
     """The plain table has the last that came; a trail keeps both, and it is noticed."""
-    with both.plain.open() as connection, both.plain.behind_its_back():
+    with both.plain.behind_its_back() as connection:
         connection.execute("DELETE FROM audit WHERE seq = 8")
         connection.execute(
             "INSERT INTO audit SELECT 8, source, 8, at, 'staff:mallory', body FROM audit"
@@ -365,7 +365,7 @@ def test_a_number_used_again(both: Both) -> None:
     both.maker.sequencer.deliver([delivery_at(8, MALLORY)])
     both.verify()
     (notice,) = both.maker.store.notices()
-    assert notice.action == "event.conflict" and notice.index > EVENTS
+    assert notice.action == "source.conflict" and notice.index > EVENTS
     epoch = both.maker.store.last_epoch(SOURCE)
     assert len(both.maker.store.bodies_at(SOURCE, epoch, 8)) == 2
 
@@ -375,7 +375,7 @@ def test_a_clock_set_back(both: Both) -> None:
     and it is an answer about the time of receipt, too.
     """
     late = delivery_at(EVENTS + 1, time=EPOCH - 365 * 86_400_000_000)
-    both.plain.append(late)
+    both.plain.append([late])
     assert both.plain.suspicions() == []
     both.maker.sequencer.deliver([late])
     both.verify()

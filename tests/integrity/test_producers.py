@@ -408,24 +408,76 @@ def test_an_idle_stretch_that_was_dropped(maker: Maker, journals: Path, dropped:
         verify(maker)
 
 
-def test_a_process_that_was_removed_as_a_whole(maker: Maker, journals: Path) -> None:
-    """Of one that the trail knows it is a gap, though it was idle; of one whose file went before
-    anybody had read it there is nothing to miss: that is the window until the next look.
+def test_a_process_whose_journal_was_removed_as_a_whole(maker: Maker, journals: Path) -> None:
+    """Idle or not, ended, killed or alive: who takes the name of a file away that the relay has
+    open takes nothing else, and it is said. Of a process that nobody had looked at yet there is
+    nothing to miss: that is the window until the next look, 20 ms.
     """
-    known = signing_journal(journals)
-    known.append(draft(0))
-    deliver(maker, journals)
+    made = [signing_journal(journals) for _ in range(4)]
+    ended, idle, read_out, alive = made
+    relay = Relay([JournalDirectory(journals)], maker.sequencer, RelaySettings())
+    for journal in made:
+        journal.append(draft(0))
+    relay.flush(30.0)
+    read_out.close()
     for _ in range(5):
-        sign(known)
-    known.close()
+        sign(idle)
+    ended.append(draft(1))
+    for journal in (ended, idle):
+        journal.close()
     unknown = signing_journal(journals)
-    unknown.append(draft(1))
+    unknown.append(draft(2))
     unknown.close()
-    for path in journals.glob("*.journal"):
-        path.unlink()
-    deliver(maker, journals)
+    for journal in (ended, idle, alive, unknown):
+        journal.path.unlink()
+    for _ in range(3):
+        relay.step()
+    time.sleep(1.1)
+    alive.append(draft(3))
+    alive.close()
+    relay.flush(30.0)
+    relay.stop()
     signed = verify(maker).signed
-    assert (signed.producers, signed.ended) == (1, 0)
+    assert (signed.producers, signed.ended, signed.holes, signed.open) == (4, 4, 0, 0)
+    noticed = [(notice.action, notice.message) for notice in maker.store.notices()]
+    assert sorted(action for action, _ in noticed) == [
+        "journal.file_removed",
+        "journal.removed",
+        "journal.removed",
+    ]
+    for journal in (ended, idle):
+        assert any(journal.producer_id in said for _, said in noticed)
+    assert not list(journals.iterdir())
+
+
+def test_a_killed_process_whose_journal_was_removed(maker: Maker, journals: Path) -> None:
+    """It vanished, as any that is killed, and what it had written is there."""
+    program = PROCESS.partition("journal = ")[0] + (
+        "journal = signing_journal(Path(sys.argv[1]))\n"
+        "journal.append(draft(0))\n"
+        "print(journal.path, flush=True)\n"
+        "sys.stdin.readline()\n"
+        "journal.append(draft(1))\n"
+        "journal.path.unlink()\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    relay = Relay([JournalDirectory(journals)], maker.sequencer, RelaySettings())
+    with subprocess.Popen(
+        [sys.executable, "-c", program, journals],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        relay.flush(30.0)
+        process.communicate("\n")
+    relay.step()
+    relay.stop()
+    assert verify_trail(maker.path, maker.key.verifier_key).signed.producers == 1
+    actions = [decode_event(entry.body).action for entry in maker.store.entries(0, 99)]
+    assert (actions.count("payment.sent"), actions.count("producer.vanished")) == (2, 1)
+    assert [notice.action for notice in maker.store.notices()] == ["journal.removed"]
 
 
 def test_events_that_are_gone_are_gaps_and_what_they_carried_is_said(
