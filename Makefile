@@ -20,7 +20,7 @@ demo: setup
 
 # Tests start servers of their own; the binaries must be there, and what mysqlclient is built with.
 # pgaudit's package is named after the version of the server.
-SERVERS := postgresql pgbouncer mariadb-server curl libmariadb-dev pkg-config gcc python3-dev \
+SERVERS := postgresql pgbouncer mariadb-server curl openssh-client libmariadb-dev pkg-config gcc python3-dev \
   systemd systemd-journal-remote strace
 NEWEST := basename "$$(dirname "$$(ls -d /usr/lib/postgresql/*/bin | sort | tail -1)")"
 HAS_PYTHON_H := import os, sysconfig as s, sys; \
@@ -31,10 +31,10 @@ servers:
 	  [ -e "/usr/lib/postgresql/$$($(NEWEST))/lib/pgaudit.so" ] && \
 	  PATH=$$PATH:/usr/sbin command -v pgbouncer >/dev/null && \
 	  PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null && \
-	  command -v curl >/dev/null && command -v gcc >/dev/null && \
+	  command -v curl >/dev/null && command -v ssh-agent >/dev/null && command -v gcc >/dev/null && \
 	  command -v journalctl >/dev/null && command -v strace >/dev/null && [ -e /lib/systemd/systemd-journal-remote ] && \
 	  pkg-config --exists libmariadb 2>/dev/null && $(PYTHON) -c '$(HAS_PYTHON_H)'; } || { \
-	  [ "$$(id -u)" = 0 ] || { echo "expected PostgreSQL, its pgaudit, PgBouncer, MariaDB, curl, strace," \
+	  [ "$$(id -u)" = 0 ] || { echo "expected PostgreSQL, its pgaudit, PgBouncer, MariaDB, curl, OpenSSH, strace," \
 	    "systemd's journal and what mysqlclient is built with: apt-get install $(SERVERS), then postgresql-VERSION-pgaudit"; \
 	    exit 2; }; \
 	  apt-get update -qq && \
