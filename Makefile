@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup servers demo test test-long lint bench bench-capture bench-logs docs lock clean
+.PHONY: setup servers demo test test-long fuzz lint bench bench-capture bench-logs docs lock clean
 
 setup: .venv/.installed
 
@@ -71,6 +71,15 @@ $(MYSQLCLIENT): requirements/mysqlclient.txt | setup servers
 
 test-long: setup servers $(MYSQLCLIENT)
 	$(BIN)/pytest -m long
+
+# Each target for so long; an input that one can't take is left in .venv/fuzz/crash-….
+SECONDS ?= 60
+
+fuzz: setup
+	@mkdir -p .venv/fuzz
+	@for target in $$($(BIN)/python -m tests.fuzz list); do \
+	  echo "$$target"; $(BIN)/python -m tests.fuzz $$target -max_total_time=$(SECONDS) \
+	    -artifact_prefix=.venv/fuzz/ -verbosity=0 || exit 1; done
 
 lint: setup
 	$(BIN)/ruff check .
