@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -86,7 +87,11 @@ def database_of(policy: Policy) -> Path:
 
 
 def _account() -> Actor:
-    return Actor("os", getpass.getuser())
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's, that no list of accounts has
+        name = str(os.getuid())
+    return Actor("os", name)
 
 
 def policy_of(config: Path) -> Policy:

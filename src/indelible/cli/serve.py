@@ -57,6 +57,10 @@ def command(tlog: bool, listen: str, token_files: tuple[Path, ...], config: Path
         ) from None
     address = Address.parse(listen)
     tokens = [read_token_file(each) for each in token_files]
+    if len({token.name for token in tokens}) < len(tokens):
+        raise ConfigurationError(
+            "expected token files of different names: who reads is known by them"
+        )
     policy = policy_of(config)
     with contextlib.closing(TrailFile(policy.trail)) as trail, contextlib.ExitStack() as stack:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")

@@ -96,8 +96,8 @@ class PublishedTrail:
     def __init__(self, reader: TrailReader) -> None:
         self._reader = reader
         self._key = VerifierKey.parse(reader.vkey)
-        self._last: PublishedTree | None = None
-        self._last_stored: tuple[bytes, tuple[WitnessRow, ...]] | None = None
+        # One value, so that no thread takes the tree of one state for that of another.
+        self._last: tuple[bytes, tuple[WitnessRow, ...], PublishedTree] | None = None
 
     @property
     def key(self) -> VerifierKey:
@@ -120,16 +120,18 @@ class PublishedTrail:
         if note is None:
             raise NotPublishedError("expected a signed checkpoint, the trail has none yet")
         last = self._last
-        if last is None or self._last_stored != (note, rows):
-            opened = open_checkpoint(note, origin=self._reader.origin, log_key=self._key)
-            cosigned = self._checked(rows)
-            merged = parse_note(note)
-            for each in map(parse_note, cosigned.values()):
-                if each.text == merged.text:
-                    merged = add_signatures(merged, each.signatures)
-            last = PublishedTree(self._reader, format_note(merged), opened.checkpoint, cosigned)
-            self._last, self._last_stored = last, (note, rows)
-        return last
+        if last is None or last[:2] != (note, rows):
+            last = self._last = (note, rows, self._tree(note, rows))
+        return last[2]
+
+    def _tree(self, note: bytes, rows: tuple[WitnessRow, ...]) -> PublishedTree:
+        opened = open_checkpoint(note, origin=self._reader.origin, log_key=self._key)
+        cosigned = self._checked(rows)
+        merged = parse_note(note)
+        for each in map(parse_note, cosigned.values()):
+            if each.text == merged.text:
+                merged = add_signatures(merged, each.signatures)
+        return PublishedTree(self._reader, format_note(merged), opened.checkpoint, cosigned)
 
     def _checked(self, rows: tuple[WitnessRow, ...]) -> dict[str, bytes]:
         """By path, those that are cosigned as they say. One that isn't is missed by readers, and

@@ -1,10 +1,9 @@
 """A trail as a folder that any web server serves: the files of c2sp.org/tlog-tiles, heads only.
 
 Each file appears whole, and the checkpoint after everything that it covers (what witnesses cosigned
-comes behind it), so that whatever stops
-an export leaves the folder as it was to a reader. Whoever can write to the folder can take files
-away and put others there, which no reader believes; and an older state, which a reader believes who
-hasn't seen a newer one.
+comes behind it), so that whatever stops an export leaves the folder as it was to a reader. Whoever
+can write to the folder can take files away and put others there, which no reader believes; and an
+older state, which a reader believes who hasn't seen a newer one.
 """
 
 from __future__ import annotations
