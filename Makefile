@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup servers demo test test-long lint bench bench-capture bench-logs docs lock clean
+.PHONY: setup servers demo test test-long fuzz lint bench bench-capture bench-logs docs lock clean
 
 setup: .venv/.installed
 
@@ -20,8 +20,9 @@ demo: setup
 
 # Tests start servers of their own; the binaries must be there, and what mysqlclient is built with.
 # pgaudit's package is named after the version of the server.
-SERVERS := postgresql pgbouncer mariadb-server curl libmariadb-dev pkg-config gcc python3-dev \
-  systemd systemd-journal-remote strace git openssl
+SERVERS := postgresql pgbouncer mariadb-server curl git openssl openssh-client strace libmariadb-dev \
+  pkg-config gcc python3-dev systemd systemd-journal-remote
+PROGRAMS := pgbouncer mariadbd curl git openssl ssh-agent strace gcc journalctl
 NEWEST := basename "$$(dirname "$$(ls -d /usr/lib/postgresql/*/bin | sort | tail -1)")"
 HAS_PYTHON_H := import os, sysconfig as s, sys; \
   sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))
@@ -29,14 +30,11 @@ HAS_PYTHON_H := import os, sysconfig as s, sys; \
 servers:
 	@{ ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && \
 	  [ -e "/usr/lib/postgresql/$$($(NEWEST))/lib/pgaudit.so" ] && \
-	  PATH=$$PATH:/usr/sbin command -v pgbouncer >/dev/null && \
-	  PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null && \
-	  command -v curl >/dev/null && command -v gcc >/dev/null && \
-	  command -v journalctl >/dev/null && command -v strace >/dev/null && \
-	  command -v git >/dev/null && command -v openssl >/dev/null && [ -e /lib/systemd/systemd-journal-remote ] && \
+	  (for each in $(PROGRAMS); do PATH=$$PATH:/usr/sbin command -v $$each >/dev/null || exit 1; done) && \
+	  [ -e /lib/systemd/systemd-journal-remote ] && \
 	  pkg-config --exists libmariadb 2>/dev/null && $(PYTHON) -c '$(HAS_PYTHON_H)'; } || { \
-	  [ "$$(id -u)" = 0 ] || { echo "expected PostgreSQL, its pgaudit, PgBouncer, MariaDB, curl, strace, git, openssl," \
-	    "systemd's journal and what mysqlclient is built with: apt-get install $(SERVERS), then postgresql-VERSION-pgaudit"; \
+	  [ "$$(id -u)" = 0 ] || { echo "expected what the tests start and what mysqlclient is built with:" \
+	    "apt-get install $(SERVERS), then postgresql-VERSION-pgaudit"; \
 	    exit 2; }; \
 	  apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVERS) && \
@@ -72,6 +70,15 @@ $(MYSQLCLIENT): requirements/mysqlclient.txt | setup servers
 
 test-long: setup servers $(MYSQLCLIENT)
 	$(BIN)/pytest -m long
+
+# Each target for so long; an input that one can't take is left in .venv/fuzz/crash-….
+SECONDS ?= 60
+
+fuzz: setup
+	@mkdir -p .venv/fuzz
+	@for target in $$($(BIN)/python -m tests.fuzz list); do \
+	  echo "$$target"; $(BIN)/python -m tests.fuzz $$target -max_total_time=$(SECONDS) \
+	    -artifact_prefix=.venv/fuzz/ -verbosity=0 || exit 1; done
 
 lint: setup
 	$(BIN)/ruff check .

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar, Unpack, cast
 
 from indelible.actions import Declared, Unacknowledged, decorator
@@ -23,12 +24,14 @@ from indelible.events.explicit import ExplicitArguments, explicit_event
 from indelible.events.model import Actor, Event, Kind, Outcome, Subject, Target
 from indelible.events.values import Native, Value
 from indelible.integrity.acks import Ack, ack_of
+from indelible.integrity.keys import load_signing_key
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ASKED
 from indelible.policy import Policy
 from indelible.questions.asking import Questions
 from indelible.tlog import TrustPolicy
 from indelible.transport.journal import Journal
+from indelible.transport.producer_signing import ProducerSigner
 
 F = TypeVar("F", bound=Callable[..., Any])
 _ACK_POLL_S: Final = 0.005
@@ -226,16 +229,7 @@ class Explicit(Questions):
         The command line does, for every question, export and reversal; do it for your own. It is on
         disk when this returns. Raises `DeliveryError`.
         """
-        frame = current_frame()
-        event = Event(
-            action=ASKED,
-            kind="system",
-            actor=None if frame is None else frame.actor,
-            reason=None if frame is None else frame.reason,
-            details={"question": question[:_MAX_QUESTION]},
-        )
-        self._journal.append(encode_draft(event))
-        self._journal.sync()
+        tell(self._journal, ASKED, question=question[:_MAX_QUESTION])
 
     def notice(self, action: str, message: str, **details: str) -> None:
         """Write a `system` entry that stays noticed until somebody acknowledges it."""
@@ -251,3 +245,48 @@ class Explicit(Questions):
             )
         except DeliveryError:
             _log.critical("a notice was lost", extra={"action": action})
+
+
+def tell(
+    journal: Journal,
+    action: str,
+    *,
+    actor: Actor | None = None,
+    outcome: Outcome = Outcome.SUCCESS,
+    ip: str | None = None,
+    **details: Value,
+) -> None:
+    """Write down that the trail itself was read or verified, by `actor`, else by whoever acts.
+
+    It is on disk when this returns. Raises `DeliveryError`.
+    """
+    frame = current_frame()
+    event = Event(
+        action=action,
+        kind="system",
+        outcome=outcome,
+        actor=actor or (None if frame is None else frame.actor),
+        reason=None if frame is None else frame.reason,
+        context=None if ip is None else {"ip": ip},
+        details=details,
+    )
+    journal.append(encode_draft(event))
+    journal.sync()
+
+
+@contextlib.contextmanager
+def telling(policy: Policy) -> Iterator[Callable[..., None]]:
+    """`tell`, for who doesn't open the trail: a server that shows it needs none of its other keys,
+    and one that is damaged can't be opened.
+
+    Raises `ConfigurationError` where this account has neither journals nor the enrolment key.
+    """
+    key = load_signing_key(policy.keys / "enrolment.key")
+    journal = Journal(
+        policy.journals,
+        new_signer=lambda producer_id, epoch: ProducerSigner(producer_id, epoch, key),
+    )
+    try:
+        yield functools.partial(tell, journal)
+    finally:
+        journal.close()

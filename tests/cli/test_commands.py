@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sqlite3
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from indelible.testing import tamper
 
 SCHEMA = """
 CREATE TABLE customer (id TEXT PRIMARY KEY, name TEXT);
@@ -345,3 +348,32 @@ def test_whoever_asks_is_in_the_trail(shell: Shell) -> None:
     code = limited + "from indelible.cli import main; main()"
     said = shell.run("-c", code, "changes", "--by", "staff:bob", exit_code=4)
     assert "total: 120" not in said
+
+
+def test_whoever_verifies_is_in_the_trail(shell: Shell) -> None:
+    """With what came of it; a fault is noticed, and who may only read verifies all the same."""
+    shell.run("-c", APPLICATION)
+    whole = json.loads(shell.indelible("verify", "--json"))
+    shell.indelible("verify", "--trail", "trail.db", "--key", whole["vkey"])  # as a stranger does
+    shell.indelible("relay", "--once")
+    said = shell.indelible("events", "--system", "--action", "trail.verified", "--json")
+    (event,) = [json.loads(line)["event"] for line in said.splitlines() if "trail.ver" in line]
+    assert event["actor"]["kind"] == "os"
+    assert event["details"] == {
+        "size": whole["size"],
+        "root": base64.b64decode(whole["root"]).hex(),
+        "since": 0,
+        "assurance": "unwitnessed, one trust domain",
+    }
+    assert "nothing noticed" in shell.indelible("status")
+    journals = shell.directory / "trail.db.journals"
+    journals.rename(shell.directory / "elsewhere")
+    journals.write_text("")
+    assert "won't be in the trail: " in shell.indelible("verify")
+    journals.unlink()
+    (shell.directory / "elsewhere").rename(journals)
+    tamper.edit_body(shell.directory / "trail.db", 3)
+    assert "index 3: " in shell.indelible("verify", exit_code=3)
+    shell.indelible("relay", "--once")
+    status = shell.indelible("status", exit_code=1)
+    assert "trail.not_verified" in status and "EntryMismatchError: index 3: " in status

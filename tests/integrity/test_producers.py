@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from indelible.transport.journal_frames import (
     format_frame,
     scan_frames,
 )
-from indelible.transport.producer_signing import ProducerSigner
+from indelible.transport.producer_signing import Digest, ProducerSigner, statement_text
 from indelible.transport.relay import Relay, RelaySettings
 from tests.integrity.trails import ORIGIN, Maker
 
@@ -331,8 +332,6 @@ def test_an_attacker_with_the_current_key_cannot_rewrite_what_was_signed_before(
 
     def resign(bodies: Bodies) -> None:
         """With the only key there is."""
-        from base64 import b64encode
-
         statement = bodies[6][0]
         at = statement.index(b'"signature":"') + 13
         signature = b64encode(stolen.sign_bytes(b"anything"))
@@ -343,6 +342,142 @@ def test_an_attacker_with_the_current_key_cannot_rewrite_what_was_signed_before(
     with pytest.raises(ProducerSignatureError) as caught:
         verify(maker)
     assert caught.value.index == 6
+
+
+def test_an_old_statement_sealed_again_with_the_current_key(maker: Maker, journals: Path) -> None:
+    """The whole chain from an edited event on is made anew, digests and all, with the one key that
+    is there: an old statement isn't that key's to make (journald's sealing had this hole,
+    CVE-2023-31439).
+    """
+    journal = work(journals, ends=False)
+    assert journal._signer is not None
+    stolen = journal._signer._key
+    journal._files.let_go()
+
+    def seal_again(bodies: Bodies) -> None:
+        replaced(bodies, 3, b'"n":2', b'"n":9')
+        first = 1
+        for place in (6, 12, 18):
+            digest = Digest()
+            for body in bodies[first - 1 : place]:
+                digest.add(*body)
+            event = decode_event(bodies[place][0])
+            assert event.details is not None
+            text = statement_text(
+                *(event.producer.id, event.producer.epoch, first, place, digest.text()),
+                str(event.details["next"]),
+            )
+            signature = b64encode(stolen.sign_bytes(text)).decode()
+            details = {**event.details, "digest": digest.text(), "signature": signature}
+            sealed = encode_draft(Event(action=event.action, kind="system", details=details))
+            bodies[place] = list(seal_parts(sealed, event.time, event.producer))
+            first = place + 1
+
+    rewrite(journals, seal_again)
+    deliver(maker, journals)
+    verify_trail(maker.path, maker.key.verifier_key, with_index=False)
+    with pytest.raises(ProducerSignatureError) as caught:
+        verify(maker)
+    assert caught.value.index == 6
+
+
+@pytest.mark.parametrize("dropped", [range(2, 3), range(3, 5), range(2, 7)])
+def test_an_idle_stretch_that_was_dropped(maker: Maker, journals: Path, dropped: range) -> None:
+    """Statements of a process to which nothing happened are a chain, too: one that is left out and
+    closed up is named by the next (in journald's sealing idle epochs could go, CVE-2023-31438), and
+    one that is missing is a gap.
+    """
+    journal = signing_journal(journals)
+    journal.append(draft(0))
+    for _ in range(5):
+        sign(journal)
+    journal.append(draft(1))
+    journal.close()
+
+    def drop(bodies: Bodies) -> None:
+        assert all(b'"producer.signed"' in bodies[place][0] for place in dropped)
+        del bodies[dropped.start : dropped.stop]
+        for place in range(dropped.start, len(bodies)):
+            seq, old = place + 1, place + 1 + len(dropped)
+            for here, there in ((b'"seq":%d}', b'"seq":%d}'), (b'.%d","time"', b'.%d","time"')):
+                bodies[place][0] = bodies[place][0].replace(here % old, there % seq)
+
+    rewrite(journals, drop)
+    deliver(maker, journals)
+    with pytest.raises(ProducerSignatureError):
+        verify(maker)
+
+
+def test_a_process_whose_journal_was_removed_as_a_whole(maker: Maker, journals: Path) -> None:
+    """Idle or not, ended, killed or alive: who takes the name of a file away that the relay has
+    open takes nothing else, and it is said. Of a process that nobody had looked at yet there is
+    nothing to miss: that is the window until the next look, 20 ms.
+    """
+    made = [signing_journal(journals) for _ in range(4)]
+    ended, idle, read_out, alive = made
+    relay = Relay([JournalDirectory(journals)], maker.sequencer, RelaySettings())
+    for journal in made:
+        journal.append(draft(0))
+    relay.flush(30.0)
+    read_out.close()
+    for _ in range(5):
+        sign(idle)
+    ended.append(draft(1))
+    for journal in (ended, idle):
+        journal.close()
+    unknown = signing_journal(journals)
+    unknown.append(draft(2))
+    unknown.close()
+    for journal in (ended, idle, alive, unknown):
+        journal.path.unlink()
+    for _ in range(3):
+        relay.step()
+    time.sleep(1.1)
+    alive.append(draft(3))
+    alive.close()
+    relay.flush(30.0)
+    relay.stop()
+    signed = verify(maker).signed
+    assert (signed.producers, signed.ended, signed.holes, signed.open) == (4, 4, 0, 0)
+    noticed = [(notice.action, notice.message) for notice in maker.store.notices()]
+    assert sorted(action for action, _ in noticed) == [
+        "journal.file_removed",
+        "journal.removed",
+        "journal.removed",
+    ]
+    for journal in (ended, idle):
+        assert any(journal.producer_id in said for _, said in noticed)
+    assert not list(journals.iterdir())
+
+
+def test_a_killed_process_whose_journal_was_removed(maker: Maker, journals: Path) -> None:
+    """It vanished, as any that is killed, and what it had written is there."""
+    program = PROCESS.partition("journal = ")[0] + (
+        "journal = signing_journal(Path(sys.argv[1]))\n"
+        "journal.append(draft(0))\n"
+        "print(journal.path, flush=True)\n"
+        "sys.stdin.readline()\n"
+        "journal.append(draft(1))\n"
+        "journal.path.unlink()\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    relay = Relay([JournalDirectory(journals)], maker.sequencer, RelaySettings())
+    with subprocess.Popen(
+        [sys.executable, "-c", program, journals],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        relay.flush(30.0)
+        process.communicate("\n")
+    relay.step()
+    relay.stop()
+    assert verify_trail(maker.path, maker.key.verifier_key).signed.producers == 1
+    actions = [decode_event(entry.body).action for entry in maker.store.entries(0, 99)]
+    assert (actions.count("payment.sent"), actions.count("producer.vanished")) == (2, 1)
+    assert [notice.action for notice in maker.store.notices()] == ["journal.removed"]
 
 
 def test_events_that_are_gone_are_gaps_and_what_they_carried_is_said(

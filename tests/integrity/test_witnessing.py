@@ -116,7 +116,9 @@ def test_an_operator_has_a_trail_witnessed(operated: Operated, two: list[Witness
         "assurance: witnessed by 2 of 2 (witness.example-w1, witness.example-w2): "
         f"{found.size} of {found.size}" in said
     )
-    assert "assurance: witnessed by 2 of 2" in run("status", cwd=operated.directory)
+    said = run("status", cwd=operated.directory, exit_code=1)
+    assert "assurance: witnessed by 2 of 2" in said
+    assert "trail.not_verified" in said  # the first time, when there was nothing signed yet
     (told,) = objects(run("verify", "--json", cwd=operated.directory))
     assert told["assurance"] == "witnessed by 2 of 2"
     said = checked(two[0])

@@ -41,6 +41,17 @@ class Maker:
         self.seq = 0
         self.open()
 
+    @classmethod
+    def going_on(cls, path: Path, key: SigningKey, *, seq: int) -> Maker:
+        """With a file that is there, from the source's position behind `seq`."""
+        maker = cls.__new__(cls)
+        maker.key, maker.path, maker.seq = key, path, seq
+        maker.clock = Clock()
+        maker.clock.now += 1_000_000_000
+        maker.store = SqliteTrail(path)
+        maker.open()
+        return maker
+
     def open(self) -> None:
         """Take the lease, as a start of the application does."""
         lease = self.store.acquire_lease("test", now=self.clock(), lease_s=0.0)

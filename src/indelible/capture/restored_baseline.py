@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from indelible.errors import IndelibleError
-from indelible.events.codec import encode_draft
+from indelible.events.codec import UNDECODABLE, encode_draft
 from indelible.events.model import RESTORED, BaselineRows, Event, TargetRows
 
 _STEP_S: Final = 0.05
@@ -30,7 +30,7 @@ class Progress:
         self._path = path
         try:
             self.tables = msgspec.json.decode(path.read_bytes(), type=set[str])
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except (FileNotFoundError, *UNDECODABLE):
             self.tables = set()
 
     def add(self, table: str) -> None:

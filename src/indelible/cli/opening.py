@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import getpass
+import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Final
 
-from indelible.errors import ConfigurationError
+import click
+
+from indelible.errors import ConfigurationError, IndelibleError, VerificationError
 from indelible.events.context import acting_as
-from indelible.events.model import Actor
+from indelible.events.model import Actor, Outcome
+from indelible.explicit import telling
+from indelible.integrity.numbering import NOT_VERIFIED, VERIFIED
+from indelible.integrity.verifier import Verification
 from indelible.policy import Policy, load_policy
 from indelible.trail import Trail
+
+_MAX_MESSAGE: Final = 2_000
 
 
 def open_trail(config: Path) -> Trail:
@@ -38,8 +47,34 @@ def ask_trail(config: Path) -> Trail:
 
 def record_question(trail: Trail) -> None:
     """Write down what was typed, and as which account."""
-    with acting_as(Actor("os", getpass.getuser())):
+    with acting_as(_account()):
         trail.asked(shlex.join(sys.argv[1:]))
+
+
+def record_verification(policy: Policy, result: Verification | VerificationError) -> None:
+    """Write down that this account verified the trail, and with which result.
+
+    Where it can't be written down it is said so: who may only read verifies all the same.
+    """
+    try:
+        with telling(policy) as tell, acting_as(_account()):
+            if isinstance(result, VerificationError):
+                # Noticed: whoever ran it may be the one who would rather not have it known.
+                tell(
+                    NOT_VERIFIED,
+                    outcome=Outcome.FAILURE,
+                    message=f"{type(result).__name__}: {result}"[:_MAX_MESSAGE],
+                )
+            else:
+                tell(
+                    VERIFIED,
+                    size=result.size,
+                    root=result.root.hex(),
+                    since=result.since,
+                    assurance=result.assurance,
+                )
+    except IndelibleError as error:
+        click.echo(f"that it was verified won't be in the trail: {error}", err=True)
 
 
 def database_of(policy: Policy) -> Path:
@@ -49,6 +84,14 @@ def database_of(policy: Policy) -> Path:
             f'{policy.source}: expected [database] with url = "sqlite:///app.db", it has none'
         )
     return policy.database
+
+
+def _account() -> Actor:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's, that no list of accounts has
+        name = str(os.getuid())
+    return Actor("os", name)
 
 
 def policy_of(config: Path) -> Policy:

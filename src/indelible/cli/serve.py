@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG
-from indelible.errors import ConfigurationError
+from indelible.errors import ConfigurationError, IndelibleError
 from indelible.integrity.tokens import read_token_file
+
+if TYPE_CHECKING:
+    from indelible.policy import Policy
+    from indelible.server.readers import Readers
 
 
 @click.command("serve")
@@ -26,16 +31,19 @@ from indelible.integrity.tokens import read_token_file
 )
 @click.option(
     "--token-file",
+    "token_files",
+    multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Serve bodies, too, to who has the token in this file (0600).",
+    help="Serve bodies, too, to who has the token in this file (0600); one for each who reads.",
 )
 @CONFIG
-def command(tlog: bool, listen: str, token_file: Path | None, config: Path) -> None:
+def command(tlog: bool, listen: str, token_files: tuple[Path, ...], config: Path) -> None:
     """Let other machines read and check the trail, until stopped.
 
     Everybody who can connect sees the checkpoint, the tiles of the tree and the entries' heads,
-    which tell who produced how many entries of which kind, and nothing of what is in them.
+    which tell who produced how many entries of which kind, and nothing of what is in them. Who
+    reads bodies, or is refused them, is an entry of the trail.
     """
     if not tlog:
         raise click.UsageError("expected what to serve: --log")
@@ -48,11 +56,30 @@ def command(tlog: bool, listen: str, token_file: Path | None, config: Path) -> N
             f"serving needs {error.name}: pip install 'indelible[server]'"
         ) from None
     address = Address.parse(listen)
-    token = None if token_file is None else read_token_file(token_file)
-    with contextlib.closing(TrailFile(policy_of(config).trail)) as trail:
+    tokens = [read_token_file(each) for each in token_files]
+    if len({token.name for token in tokens}) < len(tokens):
+        raise ConfigurationError(
+            "expected token files of different names: who reads is known by them"
+        )
+    policy = policy_of(config)
+    with contextlib.closing(TrailFile(policy.trail)) as trail, contextlib.ExitStack() as stack:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+        readers = _open_readers(policy, stack) if tokens else None
         serve(
-            make_application(trail, token),
+            make_application(trail, tokens, readers),
             address,
             lambda url: click.echo(f"serving {trail.origin} at {url}; stop with Ctrl-C"),
         )
+
+
+def _open_readers(policy: Policy, stack: contextlib.ExitStack) -> Readers | None:
+    """What writes them down; None, and said so, where this account or machine can't."""
+    from indelible.explicit import telling
+    from indelible.server.readers import Readers
+
+    try:
+        tell = stack.enter_context(telling(policy))
+    except IndelibleError as error:
+        click.echo(f"who reads bodies won't be in the trail: {error}", err=True)
+        return None
+    return stack.enter_context(contextlib.closing(Readers(tell)))

@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from indelible.errors import ConfigurationError, DeliveryError
-from indelible.events.codec import decode_event, join_parts
+from indelible.events.codec import UNDECODABLE, decode_event, join_parts
 from indelible.events.model import Event
 from indelible.logs.followed_file import FilePlace
 from indelible.logs.inputs import Place
@@ -75,7 +75,7 @@ class PositionFile:
             self.position = _decode(self._path.read_bytes())
         except FileNotFoundError:
             self.position = Position(asked_at=time.time())
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNDECODABLE):
             raise ConfigurationError(
                 f"expected in {self._path} how far each stream was read, got something else: what "
                 "comes could be a replay; move it away to read all of it"

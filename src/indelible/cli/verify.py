@@ -18,7 +18,7 @@ from rich.console import Console
 from indelible.cli.assurance import anchor_text, assurance_text
 from indelible.cli.options import CONFIG, JSON, VKEY
 from indelible.cli.output import console, print_json, progress_bar
-from indelible.errors import DeliveryError
+from indelible.errors import DeliveryError, VerificationError
 from indelible.events.codec import format_time
 from indelible.integrity.assurance import load_trust_policy
 from indelible.integrity.fetching import HttpFetcher
@@ -28,7 +28,7 @@ from indelible.integrity.producers import Signed
 from indelible.integrity.remote import RemoteVerification, verify_remote
 from indelible.integrity.seen import Progress
 from indelible.integrity.tokens import read_token_file
-from indelible.tlog import VerifierKey
+from indelible.tlog import TrustPolicy, VerifierKey
 
 if TYPE_CHECKING:
     from indelible.integrity.anchors import Anchor
@@ -121,8 +121,6 @@ def command(
     """
     if file is not None and url is not None:
         raise click.UsageError("expected FILE or --url, got both")
-    if trust_file is not None and url is not None:
-        raise click.UsageError("expected no --url with --policy: no cosignatures are served")
     if file is not None:
         from indelible.cli.evidence import show_evidence
 
@@ -137,11 +135,13 @@ def command(
                 "expected --key with --url, and no --trail: who serves a trail can't be asked for "
                 "the key to check it with"
             )
-        _show_remote(url, key, token_file, state, only_new=only_new, as_json=as_json)
+        witnesses = _Witnesses(trust_file, max_age_s)
+        _show_remote(url, key, token_file, witnesses, state, only_new=only_new, as_json=as_json)
         return
     if token_file is not None:
         raise click.UsageError("expected --url with --token-file")
     anchors: Sequence[Anchor] = ()
+    policy = None
     if trail is None or key is None:
         from indelible.cli.opening import policy_of
         from indelible.integrity.anchors import open_anchors
@@ -153,8 +153,12 @@ def command(
         trust_file = trust_file or trust_file_of(policy)
         anchors = open_anchors(policy.anchors, trail, key.name)
     witnesses = _Witnesses(trust_file, max_age_s)
+    # Another copy of it is no place to write to.
+    told = policy if policy is not None and policy.trail == trail else None
     with progress_bar("verifying") as progress:
-        found, pin = _verify(trail, key, enrolment, witnesses, anchors, state, only_new, progress)
+        found, pin = _verify(
+            trail, key, enrolment, witnesses, anchors, state, only_new, progress, told
+        )
     if as_json:
         print_json([found])
         _check_reached(found)
@@ -191,6 +195,7 @@ def _show_remote(
     url: str,
     key: VerifierKey,
     token_file: Path | None,
+    witnesses: _Witnesses,
     state: Path | None,
     *,
     only_new: bool,
@@ -209,6 +214,8 @@ def _show_remote(
             seen=pin.seen if pin else None,
             only_new=only_new,
             with_bodies=token is not None,
+            trust=witnesses.trust,
+            max_age_s=witnesses.max_age_s or None,
             progress=progress,
         )
     store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))
@@ -220,7 +227,8 @@ def _show_remote(
     what = "heads and bodies" if found.with_bodies else "heads; no bodies"
     out.print(f"hashed again: {found.size - found.since} entries ({what}) · the index isn't served")
     out.print(_remembered(pin))
-    out.print(f"assurance: {found.assurance}", style="bold")
+    assurance = assurance_text(found.witnessed, found.size, int(time.time()))
+    out.print(f"assurance: {assurance}", style="bold")
 
 
 def _print_tree(out: Console, found: Verification | RemoteVerification) -> None:
@@ -236,7 +244,9 @@ def verify_and_pin(policy: Policy, progress: Progress) -> Verification:
     enrolment = load_public_key(policy.keys, "enrolment")
     witnesses = _Witnesses(trust_file_of(policy), MAX_AGE_S)
     anchors = open_anchors(policy.anchors, policy.trail, key.name)
-    return _verify(policy.trail, key, enrolment, witnesses, anchors, None, False, progress)[0]
+    return _verify(
+        policy.trail, key, enrolment, witnesses, anchors, None, False, progress, policy
+    )[0]
 
 
 class _Witnesses(NamedTuple):
@@ -244,6 +254,11 @@ class _Witnesses(NamedTuple):
 
     trust_file: Path | None
     max_age_s: int
+
+    @property
+    def trust(self) -> TrustPolicy | None:
+        """Raises `ConfigurationError`."""
+        return load_trust_policy(self.trust_file) if self.trust_file is not None else None
 
 
 def trust_file_of(policy: Policy) -> Path | None:
@@ -260,24 +275,35 @@ def _verify(
     state: Path | None,
     only_new: bool,
     progress: Progress,
+    told: Policy | None,
 ) -> tuple[Verification, Pin | None]:
-    """What was found, and what was remembered before."""
+    """What was found, and what was remembered before.
+
+    That it was verified, by whom and with which result, is an entry of the trail of `told`.
+    """
+    from indelible.cli.opening import record_verification
     from indelible.integrity.verifier import verify_trail
 
-    trust_file = witnesses.trust_file
     directory = state or state_directory(dict(os.environ))
     pin = load_pin(directory, key.name)
-    found = verify_trail(
-        trail,
-        key,
-        seen=pin.seen if pin else None,
-        only_new=only_new,
-        enrolment=enrolment,
-        trust=load_trust_policy(trust_file) if trust_file is not None else None,
-        max_age_s=witnesses.max_age_s or None,
-        anchors=anchors,
-        progress=progress,
-    )
+    try:
+        found = verify_trail(
+            trail,
+            key,
+            seen=pin.seen if pin else None,
+            only_new=only_new,
+            enrolment=enrolment,
+            trust=witnesses.trust,
+            max_age_s=witnesses.max_age_s or None,
+            anchors=anchors,
+            progress=progress,
+        )
+    except VerificationError as error:
+        if told is not None:
+            record_verification(told, error)
+        raise
+    if told is not None:
+        record_verification(told, found)
     store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))
     return found, pin
 

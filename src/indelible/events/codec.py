@@ -28,6 +28,10 @@ _PART_OVERHEAD: Final = 512
 _CUT_FIELDS: Final = ("changes", "baseline", "context", "statement", "reason", "details")
 
 
+UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that aren't the JSON that is expected."""
+
+
 def format_time(micros: int) -> Timestamp:
     """Microseconds since 1970 as a `Timestamp`."""
     seconds, rest = divmod(micros, 1_000_000)
@@ -122,7 +126,7 @@ def decode_event(body: bytes) -> Event:
     """The event in `body`. Raises `MalformedEventError`; unknown fields are passed over."""
     try:
         event = _decoder.decode(body)
-    except (msgspec.MsgspecError, EventError, UnicodeDecodeError, RecursionError) as error:
+    except (*UNDECODABLE, EventError) as error:
         raise MalformedEventError(f"expected the JSON of an event: {error}") from None
     if event.v != 1:
         raise MalformedEventError(f"expected an event of version 1, got version {event.v}")

@@ -18,6 +18,7 @@ from indelible.integrity.faults import (
     CosignatureError,
     ForkError,
     RollbackError,
+    TrailFaultError,
     UnwitnessedError,
 )
 from indelible.store.protocol import WitnessRow
@@ -198,6 +199,8 @@ def _check_continued(opened: OpenedCheckpoint, tree: Tree) -> None:
             new=tree.size,
             new_root=tree.root,
         )
+    except TrailFaultError:
+        raise  # says more: which tile it is
     except VerificationError:
         names = ", ".join(each.key.name for each in opened.cosignatures)
         raise ForkError(

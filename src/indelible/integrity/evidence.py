@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, TypeVar
 import msgspec
 
 from indelible.errors import EventError, VerificationError
-from indelible.events.codec import MAX_EVENT_BYTES, decode_event
+from indelible.events.codec import MAX_EVENT_BYTES, UNDECODABLE, decode_event
 from indelible.events.model import Event, Timestamp
 from indelible.integrity.assurance import Witnessed, is_quorum, judge
 from indelible.integrity.faults import UnwitnessedError
@@ -234,7 +234,7 @@ class EvidenceReader:
     def _decoded(self, line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         try:
             return decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNDECODABLE:
             # Its message may quote what was captured.
             raise MalformedEvidenceError(
                 f"line {self._number}: expected the JSON of {decoder.type.__name__}, came other "

@@ -34,6 +34,10 @@ from indelible.transport.producer_signing import BEGAN, ENDED, SIGNED, VANISHED
 
 ACKNOWLEDGED: Final = "notice.acknowledged"
 ASKED: Final = "trail.asked"
+VERIFIED: Final = "trail.verified"
+NOT_VERIFIED: Final = "trail.not_verified"
+BODIES_READ: Final = "trail.bodies_read"
+DENIED: Final = "trail.denied"
 BATCH: Final = "batch.sequenced"
 VOID: Final = "source.void"
 _VOID_RANGES: Final = 500
@@ -41,6 +45,9 @@ _VOID_RANGES: Final = 500
 QUIET: Final = ACTIONS | {
     ACKNOWLEDGED,
     ASKED,
+    VERIFIED,
+    BODIES_READ,
+    DENIED,
     BATCH,
     VOID,
     SKIPPED,

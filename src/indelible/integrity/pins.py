@@ -7,7 +7,6 @@ can write it can make this verifier accept a rollback; whoever can only write th
 from __future__ import annotations
 
 import os
-from base64 import b64decode, b64encode
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 import msgspec
 
 from indelible.errors import ConfigurationError
+from indelible.events.codec import UNDECODABLE
 from indelible.integrity.seen import Seen
 
 
@@ -23,13 +23,13 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
 
     origin: str
     size: int
-    root: str
+    root: bytes
     vkey: str
     time: str
 
     @property
     def seen(self) -> Seen:
-        return Seen(origin=self.origin, size=self.size, root=b64decode(self.root), vkey=self.vkey)
+        return Seen(origin=self.origin, size=self.size, root=self.root, vkey=self.vkey)
 
 
 _decode: Final = msgspec.json.Decoder(Pin).decode
@@ -54,7 +54,7 @@ def load_pin(directory: Path, origin: str) -> Pin | None:
         return None
     except OSError as error:
         raise ConfigurationError(f"can't read the pin {path}: {error.strerror}") from None
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise ConfigurationError(f"expected a pin at {path}: {error}") from None
     if pin.origin != origin:
         raise ConfigurationError(f"expected the pin of {origin} at {path}, it is of {pin.origin}")
@@ -66,7 +66,7 @@ def store_pin(directory: Path, seen: Seen, time: str) -> Path:
     pin = Pin(
         origin=seen.origin,
         size=seen.size,
-        root=b64encode(seen.root).decode(),
+        root=seen.root,
         vkey=seen.vkey,
         time=time,
     )

@@ -2,39 +2,60 @@
 
 Entries that were sequenced and are under no signed checkpoint yet aren't shown to anybody: a reader
 could neither check them nor hold us to them.
+
+Each witness's last cosigned checkpoint is shown beside: a trail that grows has a newer checkpoint
+than any witness saw. What they cosigned of the last one itself stands under that, too.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+
+from indelible.errors import VerificationError
 from indelible.integrity.faults import MissingEntryError
 from indelible.integrity.resources import (
     Kind,
     NotPublishedError,
     Resource,
+    cosigned_path,
     encode_bodies,
     format_path,
 )
 from indelible.integrity.tree import width_in_tree
-from indelible.store.protocol import TrailReader
+from indelible.store.protocol import TrailReader, WitnessRow
 from indelible.tlog import (
     FULL_WIDTH,
     Checkpoint,
     Tile,
     VerifierKey,
+    add_signatures,
     encode_bundle,
+    format_note,
     open_checkpoint,
+    parse_note,
     read_exact,
 )
+
+_log = logging.getLogger(__name__)
 
 
 class PublishedTree:
     """The trail under one signed checkpoint; it may have grown since."""
 
-    def __init__(self, reader: TrailReader, note: bytes, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self,
+        reader: TrailReader,
+        note: bytes,
+        checkpoint: Checkpoint,
+        cosigned: Mapping[str, bytes],
+    ) -> None:
         self._reader = reader
         self.note = note
-        """The signed checkpoint, byte for byte."""
+        """The signed checkpoint, with the cosignatures that there are over it."""
         self.checkpoint = checkpoint
+        self.cosigned = cosigned
+        """By its path, the last checkpoint that a witness cosigned: none is of more entries."""
 
     def read_tile(self, tile: Tile) -> bytes:
         """The hashes of the tile, or of its first `tile.width`: a `tlog.TileReader`."""
@@ -75,7 +96,8 @@ class PublishedTrail:
     def __init__(self, reader: TrailReader) -> None:
         self._reader = reader
         self._key = VerifierKey.parse(reader.vkey)
-        self._last: PublishedTree | None = None
+        # One value, so that no thread takes the tree of one state for that of another.
+        self._last: tuple[bytes, tuple[WitnessRow, ...], PublishedTree] | None = None
 
     @property
     def key(self) -> VerifierKey:
@@ -92,11 +114,41 @@ class PublishedTrail:
         Raises `NotPublishedError` before the first one, and `VerificationError` where it isn't one
         by the trail's key: what can't be checked isn't passed on.
         """
+        # Before the checkpoint, so that none is of more entries than it.
+        rows = self._reader.witnesses()
         note = self._reader.state().checkpoint
         if note is None:
             raise NotPublishedError("expected a signed checkpoint, the trail has none yet")
         last = self._last
-        if last is None or last.note != note:
-            opened = open_checkpoint(note, origin=self._reader.origin, log_key=self._key)
-            last = self._last = PublishedTree(self._reader, note, opened.checkpoint)
-        return last
+        if last is None or last[:2] != (note, rows):
+            last = self._last = (note, rows, self._tree(note, rows))
+        return last[2]
+
+    def _tree(self, note: bytes, rows: tuple[WitnessRow, ...]) -> PublishedTree:
+        opened = open_checkpoint(note, origin=self._reader.origin, log_key=self._key)
+        cosigned = self._checked(rows)
+        merged = parse_note(note)
+        for each in map(parse_note, cosigned.values()):
+            if each.text == merged.text:
+                merged = add_signatures(merged, each.signatures)
+        return PublishedTree(self._reader, format_note(merged), opened.checkpoint, cosigned)
+
+    def _checked(self, rows: tuple[WitnessRow, ...]) -> dict[str, bytes]:
+        """By path, those that are cosigned as they say. One that isn't is missed by readers, and
+        holds nothing else up.
+        """
+        found = {}
+        for row in rows:
+            if row.note is None:
+                continue
+            try:
+                key = VerifierKey.parse(row.vkey)
+                opened = open_checkpoint(
+                    row.note, origin=self._reader.origin, log_key=self._key, witness_keys=[key]
+                )
+            except VerificationError as error:
+                _log.error("a cosignature that is kept isn't one: %s", error)
+                continue
+            if opened.cosignatures:
+                found[cosigned_path(key)] = row.note
+        return found

@@ -2,12 +2,13 @@
 
 Needs the trail's public key, from whom one trusts, and no database driver. In this order: the
 checkpoint's signature; the tree's right edge; its upper tiles; that the tree continues the one seen
-before; then each bundle of heads against its tile and that tile against the tree, and, with a
-token, each body against its head. The first fault raises.
+before, and those that witnesses cosigned; then each bundle of heads against its tile and that tile
+against the tree, and, with a token, each body against its head. The first fault raises.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -15,8 +16,10 @@ import msgspec
 
 from indelible.errors import EventError, VerificationError
 from indelible.events.codec import decode_event
+from indelible.integrity.assurance import Tree, Witnessed, check_cosignatures, require
 from indelible.integrity.faults import (
     CheckpointError,
+    CosignatureError,
     EntryMismatchError,
     HeadMismatchError,
     MissingEntryError,
@@ -31,6 +34,7 @@ from indelible.integrity.resources import (
     Kind,
     MalformedBodiesError,
     Resource,
+    cosigned_path,
     format_path,
     most_bytes,
     parse_bodies,
@@ -38,16 +42,20 @@ from indelible.integrity.resources import (
 from indelible.integrity.seen import UNWITNESSED, Progress, Seen, check_seen
 from indelible.integrity.tree import check_level, check_right_edge, first_entry, levels, split_row
 from indelible.store.entry import format_head, format_stem
+from indelible.store.protocol import WitnessRow
 from indelible.tlog import (
     HASH_BYTES,
     MAX_NOTE_BYTES,
     Checkpoint,
     MalformedBundleError,
+    Size,
     Tile,
+    TrustPolicy,
     VerifierKey,
     leaf_hash,
     open_checkpoint,
     parse_bundle,
+    parse_note,
 )
 
 T = TypeVar("T")
@@ -67,6 +75,7 @@ class RemoteVerification(msgspec.Struct, frozen=True, kw_only=True):
     since: int
     with_bodies: bool
     assurance: str = UNWITNESSED
+    witnessed: Witnessed | None = None
 
     @property
     def seen(self) -> Seen:
@@ -80,16 +89,21 @@ def verify_remote(
     seen: Seen | None = None,
     only_new: bool = False,
     with_bodies: bool = False,
+    trust: TrustPolicy | None = None,
+    now: int | None = None,
+    max_age_s: int | None = None,
     progress: Progress = lambda done, of: None,
 ) -> RemoteVerification:
     """Return only if what is served is what `key` signed, whole, and grown from `seen`.
 
-    `only_new` hashes the entries behind `seen` alone. Holds one bundle at a time. Raises a
-    `TrailFaultError` or another `VerificationError` for what doesn't hold, and
-    `UnreachableTrailError` where that can't be told.
+    `only_new` hashes the entries behind `seen` alone. Holds one bundle at a time. `trust`, `now`
+    and `max_age_s` are those of `verifier.verify_trail`. Raises a `TrailFaultError` or another
+    `VerificationError` for what doesn't hold, and `UnreachableTrailError` where that can't be told.
     """
     trail = _RemoteTrail(fetcher)
-    signed = trail.checkpoint(key)
+    # Before the checkpoint, which then is of no fewer entries than any of them.
+    rows = trail.cosigned(trust) if trust is not None else []
+    note, signed = trail.checkpoint(key)
     size = signed.size
     if seen is not None and size < seen.size:
         raise RollbackError(last_seen=seen.size, offered=int(size))
@@ -98,10 +112,16 @@ def verify_remote(
     for level in reversed(range(1, levels(size))):
         for _ in check_level(trail, size, level, since):
             pass
+    tiles = _ProvenTiles(trail, size)
     if seen is not None:
-        # All that the proof is made of stands in the tiles above and in this one.
-        next(check_level(trail, size, 0, seen.size), None)
-        check_seen(trail, origin=signed.origin, size=size, root=signed.root, seen=seen)
+        check_seen(tiles, origin=signed.origin, size=size, root=signed.root, seen=seen)
+    witnessed = None
+    if trust is not None:
+        rows += _cosigned_itself(note, trust)
+        tree = Tree(key, signed.origin, size, signed.root, tiles)
+        cosigned = check_cosignatures(rows, trust, tree)
+        at = int(time.time()) if now is None else now
+        witnessed = require(cosigned, trust, tree, now=at, max_age_s=max_age_s)
     for tile, row in check_level(trail, size, 0, since):
         heads = trail.heads(tile, row)
         if with_bodies:
@@ -114,6 +134,8 @@ def verify_remote(
         vkey=str(key),
         since=since,
         with_bodies=with_bodies,
+        assurance=UNWITNESSED if witnessed is None else str(witnessed),
+        witnessed=witnessed,
     )
 
 
@@ -124,11 +146,24 @@ class _RemoteTrail:
         self._fetcher = fetcher
         self._has_bodies = False
 
-    def checkpoint(self, key: VerifierKey) -> Checkpoint:
+    def cosigned(self, trust: TrustPolicy) -> list[WitnessRow]:
+        """What is said to be the last that each witness of `trust` cosigned, unchecked."""
+        rows = []
+        for key in trust.witness_keys:
+            try:
+                note = self._fetcher.fetch(cosigned_path(key), max_bytes=MAX_NOTE_BYTES)
+            except OversizedAnswerError as error:
+                raise CosignatureError(0, f"said to be cosigned by {key}: {error}") from None
+            if note is not None:
+                rows.append(WitnessRow(str(key), Size(0), 0, note))
+        return rows
+
+    def checkpoint(self, key: VerifierKey) -> tuple[bytes, Checkpoint]:
+        """The signed note, and what it says."""
         try:
             note = self._fetcher.fetch(CHECKPOINT_PATH, max_bytes=MAX_NOTE_BYTES)
             if note is not None:
-                return open_checkpoint(note, origin=key.name, log_key=key).checkpoint
+                return note, open_checkpoint(note, origin=key.name, log_key=key).checkpoint
         except VerificationError as error:
             raise CheckpointError(
                 0, f"expected a checkpoint signed by {key.name}: {error}"
@@ -210,6 +245,31 @@ class _RemoteTrail:
             except OversizedAnswerError as error:
                 raise TileMismatchError(first, str(error)) from None
         raise missing(first, f"expected {format_path(resource)}, which the checkpoint covers")
+
+
+class _ProvenTiles:
+    """A `tlog.TileReader` of a tree whose upper tiles are proven."""
+
+    def __init__(self, trail: _RemoteTrail, size: Size) -> None:
+        self._trail = trail
+        self._size = size
+
+    def read_tile(self, tile: Tile) -> bytes:
+        """Proven: one that was changed is named, and isn't taken for another history."""
+        if tile.level > 0:
+            return self._trail.read_tile(tile)
+        _, row = next(check_level(self._trail, self._size, 0, first_entry(tile)))
+        return row[: tile.width * HASH_BYTES]
+
+
+def _cosigned_itself(note: bytes, trust: TrustPolicy) -> list[WitnessRow]:
+    """What stands under the checkpoint in the names of the policy's witnesses."""
+    claimed = {(each.name, each.key_id) for each in parse_note(note).signatures}
+    return [
+        WitnessRow(str(key), Size(0), 0, note)
+        for key in trust.witness_keys
+        if (key.name, key.key_id) in claimed
+    ]
 
 
 def _first_difference(heads: list[bytes], row: bytes) -> int | None:

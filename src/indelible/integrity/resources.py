@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 from indelible.errors import QueryError, VerificationError
@@ -18,6 +19,7 @@ from indelible.tlog import (
     MAX_ENTRY_BYTES,
     Size,
     Tile,
+    VerifierKey,
     bundle_path,
     new_tiles,
     parse_bundle_path,
@@ -26,6 +28,8 @@ from indelible.tlog import (
 )
 
 CHECKPOINT_PATH: Final = "checkpoint"
+COSIGNED: Final = "cosigned"
+"""Under it is the last checkpoint that each witness cosigned."""
 _LENGTH_BYTES: Final = 2
 _BUNDLES: Final = "tile/entries/"
 _BODIES: Final = "bodies/"
@@ -64,6 +68,11 @@ def format_path(resource: Resource) -> str:
         return tile_path(tile)
     path = bundle_path(tile.n, tile.width)
     return path if kind is Kind.HEADS else _BODIES + path.removeprefix(_BUNDLES)
+
+
+def cosigned_path(witness: VerifierKey) -> str:
+    """Where the last checkpoint stands that this witness cosigned."""
+    return f"{COSIGNED}/{sha256(str(witness).encode()).hexdigest()}"
 
 
 def parse_path(path: str) -> Resource:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from indelible.errors import VerificationError
-from indelible.integrity.faults import CheckpointError, ForkError, RollbackError
+from indelible.integrity.faults import CheckpointError, ForkError, RollbackError, TrailFaultError
 from indelible.tlog import (
     Hash,
     Size,
@@ -51,6 +51,8 @@ def check_seen(reader: TileReader, *, origin: str, size: Size, root: Hash, seen:
         verify_beginning(
             reader, old=Size(seen.size), old_root=Hash(seen.root), new=size, new_root=root
         )
+    except TrailFaultError:
+        raise  # says more: which tile it is
     except VerificationError:
         raise ForkError(
             0,

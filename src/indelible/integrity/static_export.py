@@ -1,9 +1,9 @@
 """A trail as a folder that any web server serves: the files of c2sp.org/tlog-tiles, heads only.
 
-Each file appears whole, and the checkpoint after everything that it covers, so that whatever stops
-an export leaves the folder as it was to a reader. Whoever can write to the folder can take files
-away and put others there, which no reader believes; and an older state, which a reader believes who
-hasn't seen a newer one.
+Each file appears whole, and the checkpoint after everything that it covers (what witnesses cosigned
+comes behind it), so that whatever stops an export leaves the folder as it was to a reader. Whoever
+can write to the folder can take files away and put others there, which no reader believes; and an
+older state, which a reader believes who hasn't seen a newer one.
 """
 
 from __future__ import annotations
@@ -136,6 +136,10 @@ class _Export:
                 self._progress(first_entry(resource.tile) + resource.tile.width, now.size)
         self._sync_folders()
         self._put(self._folder / CHECKPOINT_PATH, self._tree.note)
+        self._sync_folders()
+        # Behind it: none is of more entries than the checkpoint that a reader finds afterwards.
+        for path, note in self._tree.cosigned.items():
+            self._put(self._folder / path, note)
         self._sync_folders()
         # A reader of the older checkpoint finds the full tile in place of the partial ones.
         for partial in replaced:

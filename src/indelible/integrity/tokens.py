@@ -6,6 +6,7 @@ Whoever has it reads all of a trail's bodies, and can't write any.
 from __future__ import annotations
 
 import hmac
+import os
 import re
 from pathlib import Path
 from typing import Final, NoReturn
@@ -18,12 +19,13 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{32,512}=*")
 
 
 class Token:
-    """A bearer token; only `header` gives it out."""
+    """A bearer token; only `header` gives it out. `name` is that of its file."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("_text", "name")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, name: str = "token") -> None:
         self._text = text
+        self.name = name
 
     @property
     def header(self) -> str:
@@ -55,4 +57,5 @@ def read_token_file(path: Path) -> Token:
             f"expected a token of 32 letters, digits or more in {path}, came another text: "
             f"(umask 077; openssl rand -hex 32 > {path})"
         )
-    return Token(text)
+    # A file's name may be any bytes.
+    return Token(text, os.fsencode(path.name).decode(errors="replace"))

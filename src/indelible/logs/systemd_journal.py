@@ -17,6 +17,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from indelible.errors import ConfigurationError, DeliveryError
+from indelible.events.codec import UNDECODABLE
 
 _BATCH_BYTES: Final = 65_536
 _log = logging.getLogger(__name__)
@@ -140,7 +141,7 @@ class SystemdJournal:
         for line in entries:
             try:
                 entry = _decode(line)
-            except msgspec.MsgspecError:
+            except UNDECODABLE:
                 continue  # What ends in the midst of an entry: it is asked for again.
             batch.append(_bytes_of(entry.message))
             size += len(batch[-1])

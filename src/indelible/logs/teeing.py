@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import msgspec
 
 from indelible.errors import EventError
-from indelible.events.codec import encode_draft
+from indelible.events.codec import UNDECODABLE, encode_draft
 from indelible.events.model import Event
 from indelible.events.values import Value
 from indelible.logs.encoding import ascii_json, letters
@@ -210,7 +210,7 @@ class Tee:
             return
         try:
             found = _read(frame.json)
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             self._irregular("unreadable", stream=frame.stream, seq=frame.seq)
             return
         if frame.line_class == "C":
@@ -254,7 +254,7 @@ class Tee:
             return
         try:
             self._audit(frame, _read(whole).e)
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             self._irregular("unreadable", stream=frame.stream, seq=frame.seq)
 
     def _audit(self, frame: Frame, raw: msgspec.Raw) -> None:
@@ -267,7 +267,7 @@ class Tee:
                 details = {**(event.details or {}), **origin}
                 self._kept.append(encode_draft(msgspec.structs.replace(event, details=details)))
                 self.counts.audit += 1
-        except (msgspec.MsgspecError, EventError):
+        except (*UNDECODABLE, EventError):
             self._irregular("unreadable", stream=frame.stream, seq=frame.seq)
             return
         name = ascii_json(event.action)

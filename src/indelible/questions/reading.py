@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from indelible.errors import MalformedEventError
-from indelible.events.codec import decode_event, join_parts
+from indelible.events.codec import UNDECODABLE, decode_event, join_parts
 from indelible.events.model import Actor, Event, Kind, Outcome, Part, Subject, Timestamp
 from indelible.events.values import Id
 from indelible.questions.window import Window
@@ -86,7 +86,7 @@ def view_subjects(body: bytes) -> SubjectsView:
     """The narrow view of an event's bytes. Raises `MalformedEventError`."""
     try:
         return _subjects_decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise MalformedEventError(f"expected the JSON of an event: {error}") from None
 
 
@@ -94,7 +94,7 @@ def view_records(body: bytes) -> RecordsView:
     """The view with rows of an event's bytes. Raises `MalformedEventError`."""
     try:
         return _records_decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise MalformedEventError(f"expected the JSON of an event: {error}") from None
 
 
@@ -102,7 +102,7 @@ def glance(body: bytes) -> tuple[Kind, Timestamp]:
     """Kind and time: most candidates need no more to be passed over."""
     try:
         glance = _glance_decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise MalformedEventError(f"expected the JSON of an event: {error}") from None
     return glance.kind, glance.time
 

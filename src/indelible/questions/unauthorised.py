@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from indelible.errors import MalformedEventError
-from indelible.events.codec import decode_event
+from indelible.events.codec import UNDECODABLE, decode_event
 from indelible.events.model import Actor, TargetRows
 from indelible.events.values import Id
 from indelible.questions.answer import Answer
@@ -107,7 +107,7 @@ def unauthorised(
 def _view(body: bytes) -> _View:
     try:
         return _decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise MalformedEventError(f"expected the JSON of an event: {error}") from None
 
 

@@ -1,5 +1,5 @@
-"""The answers of `indelible serve`: a trail's checkpoint, tiles and heads for everybody, bodies for
-whoever has the token. Read only, and nothing that isn't under a signed checkpoint.
+"""The answers of `indelible serve`: a trail's checkpoints, tiles and heads for everybody, bodies
+for whoever has the token. Read only, and nothing that isn't under a signed checkpoint.
 
 Whoever can answer in our place can leave answers out, or show an older checkpoint; anything else
 that they make up fails the reader's checks.
@@ -8,6 +8,7 @@ that they make up fails the reader's checks.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.applications import Starlette
@@ -19,11 +20,14 @@ from starlette.routing import Route
 from indelible.errors import DeliveryError, IndelibleError
 from indelible.integrity.resources import (
     CHECKPOINT_PATH,
+    COSIGNED,
     Kind,
     NotPublishedError,
     parse_path,
 )
 from indelible.integrity.tokens import Token
+from indelible.integrity.tree import first_entry
+from indelible.server.readers import Readers
 from indelible.server.trail_file import TrailFile
 
 logger = logging.getLogger(__name__)
@@ -36,29 +40,51 @@ _EACH_TIME: Final = "no-cache"
 _NOWHERE: Final = "no-store"
 
 
-def make_application(trail: TrailFile, token: Token | None) -> Starlette:
-    """The ASGI application; without a token there are no bodies."""
+def make_application(
+    trail: TrailFile, tokens: Sequence[Token], readers: Readers | None = None
+) -> Starlette:
+    """The ASGI application; without a token there are no bodies.
+
+    `readers` writes down who was given bodies, or refused them.
+    """
 
     # Not coroutines: reading waits for a disk, so it is done in a thread.
     def checkpoint(request: Request) -> Response:
         return _answer(trail.current().note, _TEXT, _EACH_TIME)
 
+    def cosigned(request: Request) -> Response:
+        note = trail.current().cosigned.get(request.url.path.removeprefix("/"))
+        if note is None:
+            raise NotPublishedError("expected a witness that cosigned a checkpoint of this trail")
+        return _answer(note, _TEXT, _EACH_TIME)
+
     def resource(request: Request) -> Response:
         found = parse_path(request.url.path.removeprefix("/"))
         if found.kind is not Kind.BODIES:
             return _answer(trail.current().read(found), _BYTES, _FOR_EVER)
-        if token is None:
+        if not tokens:
             raise NotPublishedError("expected heads, tiles or the checkpoint: no bodies here")
-        if not token.is_in(request.headers.get("authorization", "")):
+        header = request.headers.get("authorization", "")
+        address = request.client.host if request.client else "unknown"
+        # All of them are compared, so that it takes as long for each.
+        holders = [token.name for token in tokens if token.is_in(header)]
+        if not holders:
             logger.warning("bodies were asked for without the token, or with another one")
+            if readers is not None:
+                readers.refused(address, has_another=bool(header))
             raise HTTPException(
                 401, "expected the token of this trail's bodies", {"WWW-Authenticate": "Bearer"}
             )
-        return _answer(trail.current().read(found), _BYTES, _NOWHERE)
+        bodies = trail.current().read(found)
+        if readers is not None:
+            first = first_entry(found.tile)
+            readers.read(holders[0], address, first, first + found.tile.width - 1)
+        return _answer(bodies, _BYTES, _NOWHERE)
 
     application = Starlette(
         routes=[
             Route(f"/{CHECKPOINT_PATH}", checkpoint),
+            Route(f"/{COSIGNED}/{{witness}}", cosigned),
             Route("/tile/{place:path}", resource),
             Route("/bodies/{place:path}", resource),
         ],
@@ -79,7 +105,7 @@ def _refuse(request: Request, error: Exception) -> Response:
         return _answer(f"{error}\n", _TEXT, _EACH_TIME, 404)
     logger.error("a part of the trail can't be shown", exc_info=error)
     if isinstance(error, DeliveryError):
-        answer = _answer("the trail can't be read now\n", _TEXT, _NOWHERE, 503)
+        answer = _answer("the trail can't be read or written now\n", _TEXT, _NOWHERE, 503)
         answer.headers["Retry-After"] = "1"
         return answer
     return _answer("the trail is damaged here: `indelible verify`\n", _TEXT, _NOWHERE, 500)
@@ -90,7 +116,9 @@ def _refuse_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):  # Starlette gives nothing else
         raise error
     if error.status_code == 404:
-        return _refuse(request, NotPublishedError("expected /checkpoint, /tile/… or /bodies/…"))
+        return _refuse(
+            request, NotPublishedError("expected /checkpoint, /cosigned/…, /tile/… or /bodies/…")
+        )
     answer = _answer(f"{error.detail}\n", _TEXT, _NOWHERE, error.status_code)
     answer.headers.update(error.headers or {})
     return answer

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-import msgspec
-
 from indelible.capture.change_drafts import DecodedRows, OutboxNotice
+from indelible.events.codec import UNDECODABLE
 from indelible.transport.kept_file import replace_file
 
 
@@ -32,7 +31,7 @@ class ContextMemory(Generic[L]):
         self.ledger: L
         try:
             self.ledger = make_ledger(path.read_bytes())
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except (FileNotFoundError, *UNDECODABLE):
             self.ledger = make_ledger(None)
         self._saved_through = self.ledger.through
         self._is_checked = False

@@ -33,6 +33,7 @@ from indelible.transport.producer_signing import SILENT, VANISHED
 from indelible.transport.source import Fetched, Mark
 
 _NAME: Final = re.compile(r"([0-9a-f]{1,64})\.([0-9]{1,18})\.([0-9]{1,9})\.journal")
+REMOVED: Final = "journal.removed"
 _READ_BYTES: Final = 1 << 20
 _TAIL_BYTES: Final = 1 << 17
 
@@ -180,7 +181,8 @@ class JournalStream:
         self.epoch = epoch
         self.name = f"journal {producer_id}.{epoch}"
         self.numbers: tuple[int, ...] = ()
-        """The files that there are, ascending; set by whoever lists the directory."""
+        """The files that there are, ascending: those of the directory, and those still open."""
+        self._removed: set[int] = set()
         self._directory = directory
         self._files: dict[int, JournalFile] = {}
         self._held: Received | None = None
@@ -188,6 +190,15 @@ class JournalStream:
         self._read_out: dict[int, int] = {}
         self._to_retire: dict[int, int] = {}
         self._is_silent = self._is_told_silent = False
+
+    def found(self, numbers: Sequence[int]) -> None:
+        """These files are in the directory.
+
+        One that is open and no more there is read to its end all the same: whoever took its name
+        away took nothing else, unless they cut it before.
+        """
+        self._removed = self._files.keys() - set(numbers)
+        self.numbers = tuple(sorted({*numbers, *self._files}))
 
     def fetch(self, sink: Sink, *, limit: int, max_bytes: int) -> Fetched:
         """See `Source.fetch`."""
@@ -227,6 +238,8 @@ class JournalStream:
                     gaps += self._gaps(sink, seq, frame.seq - is_event)
                     if is_event and frame.seq >= seq and frame.seq not in self._held:
                         bodies = frame.bodies
+                        if number in self._removed:
+                            remarks += self._word_of_removal(sink, number, frame.seq)
                         deliveries.append(Delivery(self.producer_id, self.epoch, frame.seq, bodies))
                         size += sum(map(len, bodies))
                     seq = max(seq, frame.seq + 1)
@@ -339,6 +352,18 @@ class JournalStream:
         )
         return [Remark(SILENT, message, name)]
 
+    def _word_of_removal(self, sink: Sink, number: int, seq: int) -> list[Remark]:
+        """Said once of a file; nothing of one that another relay read to its end, and deleted."""
+        self._removed.discard(number)
+        if seq in sink.received(self.producer_id, self.epoch):
+            return []
+        message = (
+            f"{self._path(number).name} was removed before event {seq} and what is behind it was "
+            "carried; it was still open, and they are"
+        )
+        name = {"producer": self.producer_id, "epoch": str(self.epoch)}
+        return [Remark(REMOVED, message, name)]
+
     def _remarks(self, number: int, piece: Piece) -> list[Remark]:
         remarks = []
         name = self._path(number).name
@@ -366,13 +391,13 @@ class JournalDirectory:
                 name = _NAME.fullmatch(found.name)
                 if name is not None:
                     numbers.setdefault((name[1], int(name[2])), []).append(int(name[3]))
-        for key in self._streams.keys() - numbers.keys():
-            self._streams.pop(key).close()
-        for key in sorted(numbers, key=lambda key: (key[1], key[0])):
-            if key not in self._streams:
-                self._streams[key] = JournalStream(self._directory, *key)
-            self._streams[key].numbers = tuple(sorted(numbers[key]))
-        return [self._streams[key] for key in sorted(numbers, key=lambda key: (key[1], key[0]))]
+        for key in numbers.keys() - self._streams.keys():
+            self._streams[key] = JournalStream(self._directory, *key)
+        for key, stream in list(self._streams.items()):
+            stream.found(numbers.get(key, ()))
+            if not stream.numbers:
+                self._streams.pop(key).close()
+        return [self._streams[key] for key in sorted(self._streams, key=lambda key: key[::-1])]
 
     def ends(self) -> list[tuple[str, int, int]]:
         """The last event of each producer that is in a file now: producer, epoch and number.

@@ -23,7 +23,7 @@ from typing import Final
 import msgspec
 
 from indelible.errors import DeliveryError
-from indelible.events.codec import MAX_EVENT_BYTES, MAX_PARTS
+from indelible.events.codec import MAX_EVENT_BYTES, MAX_PARTS, UNDECODABLE
 
 MAGIC: Final = b"indelible-journal 1\n"
 _VERSION: Final = re.compile(rb"indelible-journal ([0-9]{1,9})\n")
@@ -144,7 +144,7 @@ def parse_header(frame: Frame) -> JournalHeader | None:
         return None
     try:
         return _decode_header(frame.content)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None
 
 

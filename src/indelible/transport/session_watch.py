@@ -19,7 +19,7 @@ from indelible.capture.horizon import OutboxState
 from indelible.capture.host import Journal
 from indelible.capture.sessions import Session, SessionsLook
 from indelible.errors import IndelibleError
-from indelible.events.codec import encode_draft, format_time
+from indelible.events.codec import UNDECODABLE, encode_draft, format_time
 from indelible.events.sessions import AGAIN_S, ENDED, MISSED, SEEN, UNWATCHED, Span, event_of
 from indelible.policy.model import Server
 from indelible.transport.kept_file import replace_file
@@ -219,7 +219,7 @@ class SessionWatch:
 def _read(path: Path) -> Memory | None:
     try:
         return _decode(path.read_bytes())
-    except (FileNotFoundError, msgspec.MsgspecError):
+    except (FileNotFoundError, *UNDECODABLE):
         return None
 
 
