@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import getpass
+import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import click
 
 from indelible.errors import ConfigurationError
 from indelible.events.context import acting_as
 from indelible.events.model import Actor
+from indelible.integrity.encrypted_key import Passphrase
+from indelible.integrity.passphrases import unlock_with
 from indelible.policy import Policy, load_policy
 from indelible.trail import Trail
 
@@ -19,7 +25,30 @@ def open_trail(config: Path) -> Trail:
 
     Raises `ConfigurationError` when there is no such file or no such trail.
     """
-    return Trail.open(load_policy(config), relay=False)
+    return Trail.open(load_policy(config), relay=False, ask=asker())
+
+
+def asker() -> Callable[[str], str] | None:
+    """Who asks for a passphrase at the terminal; None where nobody sits there."""
+    if not sys.stdin.isatty():
+        return None
+    return lambda what: str(click.prompt(what, hide_input=True, err=True))
+
+
+def new_passphrase(file: Path | None, variable: str | None) -> Passphrase:
+    """The passphrase for new keys: where it will be read from, else typed twice.
+
+    Raises `ConfigurationError` where there is none, and nobody at the terminal.
+    """
+    if file is None and variable is None:
+        if not sys.stdin.isatty():
+            raise ConfigurationError(
+                "expected a terminal to type a passphrase at, or passphrase_file or passphrase_env "
+                "in [trail]"
+            )
+        typed = click.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True)
+        return Passphrase(str(typed))
+    return unlock_with(file, variable, os.environ)(Path("the new keys"))
 
 
 def ask_trail(config: Path) -> Trail:

@@ -14,7 +14,7 @@ from indelible.capture.sqlite_install import check
 from indelible.cli.app import ANSWER_IS_NO
 from indelible.cli.opening import open_trail
 from indelible.cli.options import CONFIG, JSON
-from indelible.cli.output import console, local, print_json, print_table
+from indelible.cli.output import console, local, print_json, print_table, printable
 from indelible.cli.witness_look import WitnessingLook, look_at_witnesses
 from indelible.errors import IndelibleError
 from indelible.policy import Policy, Server
@@ -27,13 +27,14 @@ from indelible.trail import Trail
 def command(as_json: bool, config: Path) -> None:
     """What is captured, how far it is carried, and what nobody acknowledged yet.
 
-    Exits with 1 when something noticed is unacknowledged, a table isn't seen, or witnesses don't
-    cosign.
+    Exits with 1 when something noticed is unacknowledged, a table isn't seen, witnesses don't
+    cosign, or the signer is away or refuses.
     """
     with open_trail(config) as trail:
         drifts = _drifts(trail.policy)
         notices = trail.notices()
         witnessing = look_at_witnesses(trail, int(time.time()))
+        signer = trail.signer_fault()
         if as_json:
             print_json(
                 [
@@ -41,20 +42,23 @@ def command(as_json: bool, config: Path) -> None:
                     *notices,
                     *({"drift": text} for text in drifts),
                     *({"witness": fault} for fault in witnessing.faults),
+                    *({"signer": fault} for fault in [signer] if fault),
                     {"assurance": witnessing.assurance, "witnessed": witnessing.witnessed},
                 ]
             )
         else:
-            _print(trail, drifts, witnessing)
-        if notices or drifts or witnessing.faults:
+            _print(trail, drifts, witnessing, signer)
+        if notices or drifts or witnessing.faults or signer:
             raise SystemExit(ANSWER_IS_NO)
 
 
-def _print(trail: Trail, drifts: list[str], witnessing: WitnessingLook) -> None:
+def _print(trail: Trail, drifts: list[str], witnessing: WitnessingLook, signer: str | None) -> None:
     out = console()
     state = trail.reader.state()
     out.print(f"trail {trail.policy.trail} ({trail.reader.origin}): {state.size} entries")
     out.print(f"assurance: {witnessing.assurance}")
+    if signer:
+        out.print(f"not signed as it should be: {printable(signer)}", style="bold")
     for fault in witnessing.faults:
         out.print(f"not witnessed as it should be: {fault}", style="bold")
     print_table(

@@ -4,6 +4,7 @@
 
     VerificationError
     ├── ContradictedError       a witness knows a larger, or another, tree of this trail
+    │   └── SignerRefusedError      the signer has signed a larger, or another, tree of it
     └── TrailFaultError         has `index`
         ├── CheckpointError         missing, not by the trail's key, or of another size or root
         ├── UncheckpointedError     entries under no signed checkpoint
@@ -23,7 +24,12 @@
 
 from __future__ import annotations
 
-from indelible.errors import VerificationError
+from typing import Final
+
+from indelible.errors import DeliveryError, VerificationError
+
+CONTRADICTED: Final = "trail.contradicted"
+"""What was said to it is an entry of whatever trail goes on."""
 
 
 class ContradictedError(VerificationError):
@@ -41,6 +47,26 @@ class ContradictedError(VerificationError):
         self.witness = witness
         self.why = why
         self.is_proven = is_proven
+
+
+class SignerAwayError(DeliveryError):
+    """The signer, or the token with the key, doesn't answer: what is pending is signed later."""
+
+
+class SignerRefusedError(ContradictedError):
+    """The signer has signed a larger or another tree: the trail was rolled back, or forked."""
+
+    def __init__(self, why: str) -> None:
+        VerificationError.__init__(
+            self,
+            f"the signer refuses: {why}. Nothing is signed until that is settled; what is captured "
+            "waits. Was the trail restored from a backup, or is another sequencer at work on a "
+            "copy? Then go on as a new one: `indelible init --continue` (docs/how-to.md, When a "
+            "key or a trail is lost)",
+        )
+        self.witness = "signer"
+        self.why = why
+        self.is_proven = True
 
 
 class TrailFaultError(VerificationError):

@@ -14,14 +14,17 @@ from indelible.integrity.resources import (
     encode_bodies,
     format_path,
 )
+from indelible.integrity.rotations import SigningKeys, open_by, rotations_in
 from indelible.integrity.tree import width_in_tree
 from indelible.store.protocol import TrailReader
 from indelible.tlog import (
     FULL_WIDTH,
     Checkpoint,
     Tile,
+    UnknownKeyError,
     VerifierKey,
     encode_bundle,
+    format_rotations,
     open_checkpoint,
     read_exact,
 )
@@ -60,6 +63,13 @@ class PublishedTree:
             return encode_bundle([entry.head for entry in entries])
         return encode_bodies([(entry.salt, entry.body) for entry in entries])
 
+    def rotations(self) -> bytes:
+        """The rotations under the checkpoint, as they are served; empty where there are none."""
+        covered = self.checkpoint.size
+        return format_rotations(
+            [note for index, note in rotations_in(self._reader) if index < covered]
+        )
+
     def _check(self, resource: Resource) -> None:
         kind, tile = resource
         size = self.checkpoint.size
@@ -74,13 +84,19 @@ class PublishedTrail:
 
     def __init__(self, reader: TrailReader) -> None:
         self._reader = reader
-        self._key = VerifierKey.parse(reader.vkey)
         self._last: PublishedTree | None = None
 
     @property
     def key(self) -> VerifierKey:
-        """The public key that the trail says it is signed with."""
-        return self._key
+        """The newest public key that the trail says it is signed with."""
+        return VerifierKey.parse(self._reader.vkey)
+
+    @property
+    def keys(self) -> tuple[VerifierKey, ...]:
+        """The newest, and those before it."""
+        keys = SigningKeys(self.key)
+        keys.add_all(rotations_in(self._reader), self._reader.size)
+        return (keys.newest, *keys.earlier)
 
     @property
     def origin(self) -> str:
@@ -97,6 +113,10 @@ class PublishedTrail:
             raise NotPublishedError("expected a signed checkpoint, the trail has none yet")
         last = self._last
         if last is None or last.note != note:
-            opened = open_checkpoint(note, origin=self._reader.origin, log_key=self._key)
+            try:
+                opened = open_checkpoint(note, origin=self.origin, log_key=self.key)
+            except UnknownKeyError:
+                # A rotation that isn't signed yet: the checkpoint is by the key before.
+                opened = open_by(note, self.origin, self.keys)
             last = self._last = PublishedTree(self._reader, note, opened.checkpoint)
         return last

@@ -28,6 +28,7 @@ from indelible.integrity.faults import (
 from indelible.integrity.fetching import Fetcher, OversizedAnswerError, UnreachableTrailError
 from indelible.integrity.resources import (
     CHECKPOINT_PATH,
+    ROTATIONS_PATH,
     Kind,
     MalformedBodiesError,
     Resource,
@@ -35,12 +36,14 @@ from indelible.integrity.resources import (
     most_bytes,
     parse_bodies,
 )
+from indelible.integrity.rotations import KeyLine, SigningKeys
 from indelible.integrity.seen import UNWITNESSED, Progress, Seen, check_seen
 from indelible.integrity.tree import check_level, check_right_edge, first_entry, levels, split_row
 from indelible.store.entry import format_head, format_stem
 from indelible.tlog import (
     HASH_BYTES,
     MAX_NOTE_BYTES,
+    MAX_ROTATIONS_BYTES,
     Checkpoint,
     MalformedBundleError,
     Tile,
@@ -48,6 +51,7 @@ from indelible.tlog import (
     leaf_hash,
     open_checkpoint,
     parse_bundle,
+    parse_rotations,
 )
 
 T = TypeVar("T")
@@ -84,12 +88,14 @@ def verify_remote(
 ) -> RemoteVerification:
     """Return only if what is served is what `key` signed, whole, and grown from `seen`.
 
+    A checkpoint that isn't signed by `key`, or was seen signed by another, counts by the rotations
+    that are served: from both they must lead to a key that signed it.
     `only_new` hashes the entries behind `seen` alone. Holds one bundle at a time. Raises a
     `TrailFaultError` or another `VerificationError` for what doesn't hold, and
     `UnreachableTrailError` where that can't be told.
     """
     trail = _RemoteTrail(fetcher)
-    signed = trail.checkpoint(key)
+    signed, line = trail.checkpoint(key, seen)
     size = signed.size
     if seen is not None and size < seen.size:
         raise RollbackError(last_seen=seen.size, offered=int(size))
@@ -102,6 +108,10 @@ def verify_remote(
         # All that the proof is made of stands in the tiles above and in this one.
         next(check_level(trail, size, 0, seen.size), None)
         check_seen(trail, origin=signed.origin, size=size, root=signed.root, seen=seen)
+    for rotation in line.rotations:
+        # As for what was seen.
+        next(check_level(trail, size, 0, rotation.size), None)
+    line.check_tree(trail, size, signed.root)
     for tile, row in check_level(trail, size, 0, since):
         heads = trail.heads(tile, row)
         if with_bodies:
@@ -111,7 +121,7 @@ def verify_remote(
         origin=signed.origin,
         size=int(size),
         root=signed.root,
-        vkey=str(key),
+        vkey=str(line.newest),
         since=since,
         with_bodies=with_bodies,
     )
@@ -124,11 +134,20 @@ class _RemoteTrail:
         self._fetcher = fetcher
         self._has_bodies = False
 
-    def checkpoint(self, key: VerifierKey) -> Checkpoint:
+    def checkpoint(self, key: VerifierKey, seen: Seen | None) -> tuple[Checkpoint, KeyLine]:
+        """The checkpoint, and the keys from `key` to the one that signed it."""
+        keys = SigningKeys(key, None if seen is None else VerifierKey.parse(seen.vkey))
         try:
             note = self._fetcher.fetch(CHECKPOINT_PATH, max_bytes=MAX_NOTE_BYTES)
             if note is not None:
-                return open_checkpoint(note, origin=key.name, log_key=key).checkpoint
+                if not keys.have_signed(note):
+                    served = self._fetcher.fetch(ROTATIONS_PATH, max_bytes=MAX_ROTATIONS_BYTES)
+                    notes = parse_rotations(served or b"")
+                    keys.add_all(enumerate(notes), len(notes))
+                signed = open_checkpoint(note, origin=key.name, log_key=keys.newest)
+                return signed.checkpoint, keys.line
+        except CheckpointError:
+            raise
         except VerificationError as error:
             raise CheckpointError(
                 0, f"expected a checkpoint signed by {key.name}: {error}"

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from indelible.errors import DeliveryError, IndelibleError
 from indelible.integrity.resources import (
     CHECKPOINT_PATH,
+    ROTATIONS_PATH,
     Kind,
     NotPublishedError,
     parse_path,
@@ -43,6 +44,12 @@ def make_application(trail: TrailFile, token: Token | None) -> Starlette:
     def checkpoint(request: Request) -> Response:
         return _answer(trail.current().note, _TEXT, _EACH_TIME)
 
+    def rotations(request: Request) -> Response:
+        found = trail.current().rotations()
+        if not found:
+            raise NotPublishedError("the key of this trail was never rotated")
+        return _answer(found, _TEXT, _EACH_TIME)
+
     def resource(request: Request) -> Response:
         found = parse_path(request.url.path.removeprefix("/"))
         if found.kind is not Kind.BODIES:
@@ -59,6 +66,7 @@ def make_application(trail: TrailFile, token: Token | None) -> Starlette:
     application = Starlette(
         routes=[
             Route(f"/{CHECKPOINT_PATH}", checkpoint),
+            Route(f"/{ROTATIONS_PATH}", rotations),
             Route("/tile/{place:path}", resource),
             Route("/bodies/{place:path}", resource),
         ],

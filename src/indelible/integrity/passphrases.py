@@ -1,0 +1,55 @@
+"""Where the passphrase of a key file comes from: a file, the environment, or who types it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from indelible.errors import ConfigurationError
+from indelible.integrity.encrypted_key import Passphrase
+from indelible.integrity.key_ring import Unlock, no_passphrase
+from indelible.integrity.private_files import read_private
+
+
+def unlock_with(
+    file: Path | None,
+    variable: str | None,
+    environment: Mapping[str, str],
+    ask: Callable[[str], str] | None = None,
+) -> Unlock:
+    """What gives the passphrase of a key file: read once, and only where there is one to open.
+
+    From `file` (0600), else from the `variable` of the environment, else by `ask`, which is given
+    what to ask for. Raises `ConfigurationError` when it is called and none of them has one.
+    """
+    known: list[Passphrase] = []
+
+    def unlock(path: Path) -> Passphrase:
+        if not known:
+            known.append(_find(path, file, variable, environment, ask))
+        return known[0]
+
+    return unlock
+
+
+def _find(
+    path: Path,
+    file: Path | None,
+    variable: str | None,
+    environment: Mapping[str, str],
+    ask: Callable[[str], str] | None,
+) -> Passphrase:
+    if file is not None:
+        found = Passphrase(read_private(file, "a passphrase"))
+        where = str(file)
+    elif variable is not None:
+        found = Passphrase(environment.get(variable, ""))
+        where = f"the environment variable {variable}"
+    elif ask is not None:
+        found = Passphrase(ask(f"passphrase for {path}"))
+        where = "what was typed"
+    else:
+        return no_passphrase(path)
+    if not found.reveal():
+        raise ConfigurationError(f"expected a passphrase for {path} in {where}, it is empty")
+    return found
