@@ -224,9 +224,9 @@ def serving(server: SignerServer):  # type: ignore[no-untyped-def]
 
 AS_NOBODY = """
 import os, sys
-os.setgid(65534); os.setuid(65534)
 from pathlib import Path
 from indelible.integrity.http_exchange import exchange
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:
     answer = exchange("GET", "http://signer/key", deadline_s=5, max_bytes=999, via=Path(sys.argv[1]))
     print(answer.status)
@@ -334,8 +334,10 @@ class Site:
         self.configure("trail.db")
 
     def configure(self, file: str, signer: SignerProcess | None = None) -> None:
+        signer = signer or self.signer
         self.config.write_text(
-            f'[trail]\nurl = "sqlite:///{file}"\nsigner = "{(signer or self.signer).url}"\n'
+            f'[trail]\nurl = "sqlite:///{file}"\nsigner = "{signer.url}"\n'
+            f'origin = "{signer.key.name}"\n'
             'journals = "trail.db.journals"\n[relay]\npoll_s = 0.01\n'
         )
 

@@ -28,6 +28,7 @@ from indelible.tlog import (
     TileReader,
     VerifierKey,
     format_rotations,
+    open_rotation,
     parse_rotations,
     sign_checkpoint,
     sign_rotation,
@@ -113,7 +114,8 @@ def load_ring(path: Path, unlock: Unlock = no_passphrase) -> KeyRing:
     found = _parse(read_private(path), path, unlock)
     if isinstance(found, str):
         raise ConfigurationError(f"{path}: {found}")
-    return KeyRing(found, load_rotations(path.with_name(ROTATIONS)))
+    rotations = load_rotations(path.with_name(ROTATIONS))
+    return KeyRing(found, _leading_to(found[0].verifier_key, rotations))
 
 
 def load_rotations(path: Path) -> list[bytes]:
@@ -126,12 +128,20 @@ def load_rotations(path: Path) -> list[bytes]:
         raise ConfigurationError(f"expected rotations at {path}: {error}") from None
 
 
+def _leading_to(key: VerifierKey, notes: Sequence[bytes]) -> list[bytes]:
+    """Without what a rotation that was cut short left behind: a note to a key that nobody has."""
+    try:
+        places = [n for n, note in enumerate(notes, 1) if open_rotation(note).new == key]
+    except VerificationError as error:
+        raise ConfigurationError(f"expected rotations signed by both keys: {error}") from None
+    return list(notes[: max(places, default=0)])
+
+
 def rotate_ring(path: Path, rotation: Rotation, ring: KeyRing, new: Signer, text: str) -> bytes:
     """Have `new`, which stands as `text` in a file, take over from the ring's key; the rotation.
 
     It is on disk before the file is replaced, so that no key is ever used that nobody vouches for.
-    What a crash between leaves is a rotation to a key that nobody has, which leads nowhere in the
-    trail.
+    What a crash between leaves is a rotation to a key that nobody has: the next load leaves it out.
     """
     note = sign_rotation(rotation, ring.signers[0], new)
     replace_private(path.with_name(ROTATIONS), format_rotations([*ring.rotations, note]))

@@ -44,7 +44,7 @@ class BoundedServer(ThreadingHTTPServer):
         self._max_connections = max_connections
         self._lock = threading.Lock()
         self._due: dict[socket.socket, float] = {}
-        super().__init__(address, _Handler)
+        super().__init__(address, _UnixHandler if isinstance(address, str) else _Handler)
 
     def answer_post(self, path: str, body: bytes) -> Answer:
         """The answer to a POST; raises `IndelibleError` where nothing was done."""
@@ -199,3 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         _log.debug("request", extra={"client": self.client_address[0]})
+
+
+class _UnixHandler(_Handler):
+    disable_nagle_algorithm = False  # which such a socket doesn't have
