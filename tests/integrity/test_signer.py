@@ -224,11 +224,12 @@ def serving(server: SignerServer):  # type: ignore[no-untyped-def]
 
 AS_NOBODY = """
 import os, sys
+path = sys.argv[1]
 from pathlib import Path
 from indelible.integrity.http_exchange import exchange
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:
-    answer = exchange("GET", "http://signer/key", deadline_s=5, max_bytes=999, via=Path(sys.argv[1]))
+    answer = exchange("GET", "http://signer/key", deadline_s=5, max_bytes=999, via=Path(path))
     print(answer.status)
 except Exception as error:
     print(error)
