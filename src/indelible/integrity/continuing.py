@@ -57,6 +57,7 @@ def continuation(
     notes = [note for note in (*kept, *fetched, *given) if note is not None]
     last = _largest(notes, origin, keys)
     known = open_by(format_note(last), origin, keys).checkpoint
+    size = min(size, known.size)  # what is behind that isn't signed
     return Remark(
         CONTINUED,
         f"goes on from {origin}, which had {known.size} entries; {size} of them are kept",
