@@ -21,7 +21,7 @@ demo: setup
 # Tests start servers of their own; the binaries must be there, and what mysqlclient is built with.
 # pgaudit's package is named after the version of the server.
 SERVERS := postgresql pgbouncer mariadb-server curl libmariadb-dev pkg-config gcc python3-dev \
-  systemd systemd-journal-remote strace
+  systemd systemd-journal-remote strace softhsm2
 NEWEST := basename "$$(dirname "$$(ls -d /usr/lib/postgresql/*/bin | sort | tail -1)")"
 HAS_PYTHON_H := import os, sysconfig as s, sys; \
   sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))
@@ -32,9 +32,9 @@ servers:
 	  PATH=$$PATH:/usr/sbin command -v pgbouncer >/dev/null && \
 	  PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null && \
 	  command -v curl >/dev/null && command -v gcc >/dev/null && \
-	  command -v journalctl >/dev/null && command -v strace >/dev/null && [ -e /lib/systemd/systemd-journal-remote ] && \
+	  command -v journalctl >/dev/null && command -v strace >/dev/null && command -v softhsm2-util >/dev/null && [ -e /lib/systemd/systemd-journal-remote ] && \
 	  pkg-config --exists libmariadb 2>/dev/null && $(PYTHON) -c '$(HAS_PYTHON_H)'; } || { \
-	  [ "$$(id -u)" = 0 ] || { echo "expected PostgreSQL, its pgaudit, PgBouncer, MariaDB, curl, strace," \
+	  [ "$$(id -u)" = 0 ] || { echo "expected PostgreSQL, its pgaudit, PgBouncer, MariaDB, curl, strace, SoftHSM," \
 	    "systemd's journal and what mysqlclient is built with: apt-get install $(SERVERS), then postgresql-VERSION-pgaudit"; \
 	    exit 2; }; \
 	  apt-get update -qq && \
