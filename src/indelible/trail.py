@@ -30,13 +30,12 @@ from indelible.integrity.assurance import (
     judge,
     load_trust_policy,
 )
-from indelible.integrity.encrypted_key import Passphrase
 from indelible.integrity.faults import CONTRADICTED, ContradictedError
 from indelible.integrity.key_ring import KeyRing
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ACKNOWLEDGED
-from indelible.integrity.passphrases import unlock_with
+from indelible.integrity.passphrases import Passphrase, unlock_with
 from indelible.integrity.rotations import SigningKeys, rotations_in
 from indelible.integrity.seen import Progress, Seen
 from indelible.integrity.sequencer import add_first_entry

@@ -16,10 +16,10 @@ import pytest
 
 from indelible import Trail
 from indelible.errors import ConfigurationError
-from indelible.integrity.encrypted_key import Passphrase, decrypt_key, encrypt_key
+from indelible.integrity.encrypted_key import decrypt_key, encrypt_key
 from indelible.integrity.key_ring import key_text, load_ring
 from indelible.integrity.keys import create_signing_key, load_signing_key
-from indelible.integrity.passphrases import unlock_with
+from indelible.integrity.passphrases import Passphrase, unlock_with
 from indelible.tlog import Algorithm, SigningKey
 from tests.integrity.signers import SignerProcess
 from tests.integrity.witnesses import MAIN, run
@@ -153,6 +153,13 @@ def test_a_trail_s_keys_under_a_passphrase(tmp_path: Path, passphrase_file: Path
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("TRAIL_PASSPHRASE", "correct horse battery staple")
         said += run("status", cwd=tmp_path, exit_code=1)  # the rotation is noticed
+        second = CONFIG.replace("trail", "trail-2").replace("[trail-2]", "[trail]")
+        (tmp_path / "second.toml").write_text(
+            second + 'passphrase_env = "TRAIL_PASSPHRASE"\njournals = "trail.db.journals"\n'
+        )
+        said += run("init", "--config", "second.toml", "--continue", "trail.db", cwd=tmp_path)
+        for name in ("trail.key", "enrolment.key"):
+            assert "ENCRYPTED" in (tmp_path / "trail-2.db.keys" / name).read_text()
     config.write_text(CONFIG)
     said += wrong + run("relay", "--once", cwd=tmp_path, exit_code=2)
     assert "passphrase_file or passphrase_env" in said

@@ -13,7 +13,8 @@ from indelible.cli.options import CONFIG
 from indelible.errors import ConfigurationError, TrailExistsError
 from indelible.integrity.assurance import load_trust_policy
 from indelible.integrity.keys import TrailKeys, load_keys
-from indelible.integrity.passphrases import unlock_with
+from indelible.integrity.passphrases import PEM_BEGIN, unlock_with
+from indelible.integrity.private_files import read_private
 from indelible.policy import Policy, load_policy
 from indelible.policy.load import policy_for_url
 from indelible.trail import Trail
@@ -132,6 +133,8 @@ def command(
     if old is not None:
         first = _continued(policy, old, checkpoints)
         taken_over = _keys_of(old, policy)
+        # What was under a passphrase stays under it.
+        is_encrypted = is_encrypted or _is_encrypted(old)
     passphrase = None
     if is_encrypted:
         passphrase = new_passphrase(policy.passphrase_file, policy.passphrase_env)
@@ -152,6 +155,11 @@ def _keys_of(old: Path, policy: Policy) -> TrailKeys | None:
     unlock = unlock_with(policy.passphrase_file, policy.passphrase_env, os.environ, asker())
     # The key that signed checkpoints is needed no more, wherever it is.
     return load_keys(keys, unlock, has_signer=True)
+
+
+def _is_encrypted(old: Path) -> bool:
+    path = policy_for_url(f"sqlite:///{old}").keys / "enrolment.key"
+    return path.is_file() and PEM_BEGIN in read_private(path)
 
 
 def _continued(policy: Policy, old: Path, checkpoints: tuple[Path, ...]) -> Remark:

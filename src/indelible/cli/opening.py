@@ -14,8 +14,7 @@ import click
 from indelible.errors import ConfigurationError
 from indelible.events.context import acting_as
 from indelible.events.model import Actor
-from indelible.integrity.encrypted_key import Passphrase
-from indelible.integrity.passphrases import unlock_with
+from indelible.integrity.passphrases import Passphrase, unlock_with
 from indelible.policy import Policy, load_policy
 from indelible.trail import Trail
 
@@ -46,8 +45,9 @@ def new_passphrase(file: Path | None, variable: str | None) -> Passphrase:
                 "expected a terminal to type a passphrase at, or passphrase_file or passphrase_env "
                 "in [trail]"
             )
-        typed = click.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True)
-        return Passphrase(str(typed))
+        return Passphrase(
+            str(click.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True))
+        )
     return unlock_with(file, variable, os.environ)(Path("the new keys"))
 
 

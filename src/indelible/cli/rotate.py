@@ -16,19 +16,17 @@ from indelible.cli.options import CONFIG, PASSPHRASE_FILE
 from indelible.cli.signer import PKCS11, new_key, opened
 from indelible.errors import ConfigurationError, StoreBusyError
 from indelible.events.codec import format_time
-from indelible.integrity.encrypted_key import PEM_BEGIN
 from indelible.integrity.key_ring import (
     KEY_FILE,
     ROTATIONS,
     KeyRing,
-    Unlock,
     load_ring,
     retire_old,
     rotate_ring,
 )
 from indelible.integrity.keys import load_public_key
 from indelible.integrity.leader import LEASE_S
-from indelible.integrity.passphrases import unlock_with
+from indelible.integrity.passphrases import PEM_BEGIN, Unlock, unlock_with
 from indelible.integrity.private_files import read_private
 from indelible.integrity.rotations import keys_of, open_by
 from indelible.integrity.sequencer import Sequencer

@@ -17,9 +17,8 @@ import click
 from indelible.cli.opening import asker, new_passphrase
 from indelible.cli.options import PASSPHRASE, PASSPHRASE_FILE
 from indelible.errors import ConfigurationError
-from indelible.integrity.encrypted_key import Passphrase
-from indelible.integrity.key_ring import Unlock, key_text, load_ring
-from indelible.integrity.passphrases import unlock_with
+from indelible.integrity.key_ring import key_text, load_ring
+from indelible.integrity.passphrases import Passphrase, Unlock, unlock_with
 from indelible.integrity.pkcs11_key import Pkcs11Key
 from indelible.integrity.private_files import read_private
 from indelible.integrity.signer import CheckpointGuard, hold

@@ -26,30 +26,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-PEM_BEGIN: Final = "-----BEGIN ENCRYPTED PRIVATE KEY-----"
-PEM_END: Final = "-----END ENCRYPTED PRIVATE KEY-----"
+from indelible.integrity.passphrases import PEM_BEGIN, PEM_END, Passphrase
+
 # OpenSSL gives scrypt 32 MiB: N = 2^14 is what it reads. p = 8 makes up for it in time.
 _N, _R, _P = 1 << 14, 8, 8
 _PBES2: Final = bytes.fromhex("06092a864886f70d01050d")
 _SCRYPT: Final = bytes.fromhex("06092b06010401da47040b")
 _AES256_CBC: Final = bytes.fromhex("060960864801650304012a")
 _SEQUENCE, _OCTETS, _INTEGER = 0x30, 0x04, 0x02
-
-
-class Passphrase:
-    """A secret that no repr, and so no report of a traceback's variables, shows."""
-
-    __slots__ = ("_secret",)
-
-    def __init__(self, text: str) -> None:
-        self._secret = text.encode()
-
-    def reveal(self) -> bytes:
-        """The bytes, for a key derivation only."""
-        return self._secret
-
-    def __repr__(self) -> str:
-        return "<Passphrase>"
 
 
 def encrypt_key(key: Ed25519PrivateKey, passphrase: Passphrase) -> str:

@@ -20,6 +20,8 @@
         ├── ProducerSignatureError  a process's events aren't those that it signed
         ├── NumberingError          positions, batches or their index don't agree with the entries
         └── IndexMismatchError      the index leaves an entry out, or finds one wrongly
+
+And a `DeliveryError`: `SignerAwayError`, which ends by itself.
 """
 
 from __future__ import annotations
@@ -61,8 +63,7 @@ class SignerRefusedError(ContradictedError):
             self,
             f"the signer refuses: {why}. Nothing is signed until that is settled; what is captured "
             "waits. Was the trail restored from a backup, or is another sequencer at work on a "
-            "copy? Then go on as a new one: `indelible init --continue` (docs/how-to.md, When a "
-            "key or a trail is lost)",
+            "copy? Then go on as a new one: `indelible init --continue` (docs/runbook.md)",
         )
         self.witness = "signer"
         self.why = why

@@ -56,7 +56,7 @@ def exchange(
     """
     connection, target = _connection(url, deadline_s)
     if via is not None:
-        connection = _UnixConnection(via, deadline_s)
+        connection = UnixConnection(via, deadline_s)
     headers: Mapping[str, str] = {"User-Agent": _AGENT, "Connection": "close"}
     if body is not None:
         headers = {**headers, "Content-Type": content_type}
@@ -82,7 +82,9 @@ def exchange(
     return Exchanged(response.status, media_type.strip().lower(), received)
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
     def __init__(self, path: Path, timeout_s: float) -> None:
         super().__init__("localhost", timeout=timeout_s)
         self._path = path

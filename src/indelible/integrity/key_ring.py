@@ -7,17 +7,17 @@ public half with, under it, PKCS#8 under a passphrase, or the address of the key
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
 from indelible.errors import ConfigurationError, IndelibleError, VerificationError
-from indelible.integrity.encrypted_key import (
+from indelible.integrity.passphrases import (
     PEM_BEGIN,
     PEM_END,
     Passphrase,
-    decrypt_key,
-    encrypt_key,
+    Unlock,
+    no_passphrase,
 )
 from indelible.integrity.private_files import read_private, replace_private, write_private
 from indelible.tlog import (
@@ -39,9 +39,6 @@ KEY_FILE: Final = "trail.key"
 ROTATIONS: Final = "rotations"
 PKCS11: Final = "pkcs11:"
 _PRIVATE: Final = "PRIVATE+KEY+"
-
-Unlock = Callable[[Path], Passphrase]
-"""Gives the passphrase of the file; raises `ConfigurationError` where there is none."""
 
 
 class CheckpointSigner(Protocol):
@@ -91,17 +88,13 @@ class KeyRing:
         return f"<KeyRing of {self.verifier_key}>"
 
 
-def no_passphrase(path: Path) -> Passphrase:
-    """For who has none."""
-    raise ConfigurationError(
-        f"expected a passphrase for {path}: name passphrase_file or passphrase_env in [trail]"
-    )
-
-
 def key_text(key: SigningKey, passphrase: Passphrase | None) -> str:
     """How `key` stands in a file."""
     if passphrase is None:
         return key.export_private() + "\n"
+    # A tenth of a second of imports, which only who has a passphrase pays.
+    from indelible.integrity.encrypted_key import encrypt_key
+
     return f"{key.verifier_key}\n{encrypt_key(key.private_key, passphrase)}"
 
 
@@ -199,6 +192,8 @@ def _parse_one(part: str, path: Path, unlock: Unlock) -> Signer:
         return Pkcs11Key.open(rest, public)
     if not rest.startswith(PEM_BEGIN):
         raise ConfigurationError("expected a private key under its public half, came another text")
+    from indelible.integrity.encrypted_key import decrypt_key
+
     private = decrypt_key(rest, unlock(path))
     if private is None:
         raise ConfigurationError("expected its passphrase, came another (or the file is damaged)")

@@ -15,15 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from indelible.errors import ConfigurationError, TrailExistsError
-from indelible.integrity.encrypted_key import Passphrase
-from indelible.integrity.key_ring import (
-    KEY_FILE,
-    KeyRing,
-    Unlock,
-    key_text,
-    load_ring,
-    no_passphrase,
-)
+from indelible.integrity.key_ring import KEY_FILE, KeyRing, key_text, load_ring
+from indelible.integrity.passphrases import Passphrase, Unlock, no_passphrase
 from indelible.integrity.private_files import read_private, write_private
 from indelible.tlog import Algorithm, MalformedKeyError, SigningKey, VerifierKey
 

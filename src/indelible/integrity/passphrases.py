@@ -4,11 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from indelible.errors import ConfigurationError
-from indelible.integrity.encrypted_key import Passphrase
-from indelible.integrity.key_ring import Unlock, no_passphrase
 from indelible.integrity.private_files import read_private
+
+PEM_BEGIN: Final = "-----BEGIN ENCRYPTED PRIVATE KEY-----"
+PEM_END: Final = "-----END ENCRYPTED PRIVATE KEY-----"
+"""Between them stands a key under a passphrase."""
+
+
+class Passphrase:
+    """A secret that no repr, and so no report of a traceback's variables, shows."""
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, text: str) -> None:
+        self._secret = text.encode()
+
+    def reveal(self) -> bytes:
+        """The bytes, for a key derivation only."""
+        return self._secret
+
+    def __repr__(self) -> str:
+        return "<Passphrase>"
+
+
+Unlock = Callable[[Path], Passphrase]
+"""Gives the passphrase of the file; raises `ConfigurationError` where there is none."""
+
+
+def no_passphrase(path: Path) -> Passphrase:
+    """For who has none."""
+    raise ConfigurationError(
+        f"expected a passphrase for {path}: name passphrase_file or passphrase_env in [trail], or "
+        "type it at a terminal"
+    )
 
 
 def unlock_with(

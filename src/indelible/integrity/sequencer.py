@@ -151,7 +151,8 @@ class Sequencer:
     def _sign_pending(self) -> None:
         """Have what is pending signed, and kept. Where the signer is away that is noticed, once,
         and tried again later."""
-        if time.monotonic() < self._sign_at:
+        began = time.monotonic()
+        if began < self._sign_at:
             return
         try:
             note = self._sign()
@@ -165,7 +166,9 @@ class Sequencer:
             self._on_refusal(error)
             raise
         except SignerAwayError as error:
-            self._sign_at = time.monotonic() + _RETRY_S
+            # One that hangs holds up each batch that asks: the longer it does, the rarer.
+            now = time.monotonic()
+            self._sign_at = now + max(_RETRY_S, 4 * (now - began))
             if not self._is_away:
                 self._is_away = True
                 self._say_away(error)

@@ -19,13 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from indelible.errors import ConfigurationError, DeliveryError, VerificationError
-from indelible.integrity.key_ring import (
-    KEY_FILE,
-    KeyRing,
-    Unlock,
-    load_ring,
-    no_passphrase,
-)
+from indelible.integrity.key_ring import KEY_FILE, KeyRing, load_ring
+from indelible.integrity.passphrases import Unlock, no_passphrase
 from indelible.integrity.private_files import write_private
 from indelible.integrity.witness import TEXT, Answer, fault_of, refusal
 from indelible.integrity.witness_file import WitnessedTlog, WitnessFile

@@ -135,8 +135,10 @@ class Witnessing:
             return
         self._on_contradiction = on_contradiction
         self._is_stopping = False
-        self._thread = threading.Thread(target=self._run, name="indelible-witnessing", daemon=True)
-        self._thread.start()
+        # Known when it runs: `stop` may come from another thread meanwhile, and joins it.
+        thread = threading.Thread(target=self._run, name="indelible-witnessing", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def wake(self) -> None:
         """A checkpoint was stored. Returns at once."""
