@@ -198,6 +198,7 @@ def test_a_trail_that_was_put_back(place: Place) -> None:
     ended_well(place, "invoice.waits")
 
 
+@pytest.mark.long
 def test_a_stolen_key(place: Place) -> None:
     """Before: witnesses refuse the thief's fork. Behind: they know the name no more, and the last
     checkpoint is that of entry 0."""
@@ -209,6 +210,7 @@ def test_a_stolen_key(place: Place) -> None:
     assert "example.com/trail+" in said
 
 
+@pytest.mark.long
 def test_a_lost_signer(place: Place) -> None:
     """Entries wait unsigned; the old trail stays verifiable as far as it was signed."""
     place.set_up()
@@ -220,6 +222,7 @@ def test_a_lost_signer(place: Place) -> None:
     assert f"index {signed}:" in said
 
 
+@pytest.mark.long
 def test_a_lost_passphrase(place: Place) -> None:
     """What was signed verifies; nothing new is."""
     for name, text in (("right", "correct horse"), ("wrong", "another horse")):
@@ -229,6 +232,7 @@ def test_a_lost_passphrase(place: Place) -> None:
     place.play("passphrase")
 
 
+@pytest.mark.long
 def test_a_lost_witness(place: Place) -> None:
     """With another in its place there is a quorum again."""
     place.set_up()

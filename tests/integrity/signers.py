@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import io
 import os
 import shutil
 import signal
@@ -11,12 +13,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
+from indelible.cli.app import main
 from indelible.integrity.http_exchange import Exchanged, exchange
 from indelible.integrity.key_ring import key_text
 from indelible.integrity.signer import CheckpointGuard
 from indelible.tlog import SigningKey, VerifierKey
 from tests.integrity.witnesses import MAIN
+from tests.integrity.witnesses import run as run_apart
 
 ORIGIN = "example.com/trail"
 
@@ -94,3 +99,26 @@ class SignerProcess:
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(str(self.socket))
         return connection
+
+
+def run(*arguments: str, cwd: Path, exit_code: int = 0) -> str:
+    """`indelible …` in `cwd`; what it said. In this process, which saves half a second each time;
+    in one of its own what sets up logging or signals."""
+    if {"relay", "serve"} & {*arguments}:
+        return run_apart(*arguments, cwd=cwd, exit_code=exit_code)
+    said = io.StringIO()
+    ended = 0
+    environment = {"XDG_STATE_HOME": str(cwd / "state"), "NO_COLOR": "1", "COLUMNS": "80"}
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.dict(os.environ, environment),
+        mock.patch.object(sys, "argv", ["indelible", *arguments]),
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            ended = int(end.code or 0)
+    assert ended == exit_code, said.getvalue()
+    return said.getvalue()

@@ -118,8 +118,7 @@ def test_a_call_that_fails(tmp_path: Path, call: str, fault: str) -> None:
     assert check(tmp_path, call, fault, {"write": 14, "pwrite64": 90, "fdatasync": 20}[call])
 
 
-@pytest.mark.parametrize("fault", ["EIO", "SIGKILL"])
-@pytest.mark.parametrize("call", ["sendto", "recvfrom"])
+@pytest.mark.parametrize(("call", "fault"), [("sendto", "SIGKILL"), ("recvfrom", "EIO")])
 def test_a_call_that_fails_between_it_and_its_signer(tmp_path: Path, call: str, fault: str) -> None:
     """The signature is lost on its way: it is asked for again, and is the same."""
     with SignerProcess(tmp_path / "signer") as signer:

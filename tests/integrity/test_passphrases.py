@@ -21,8 +21,8 @@ from indelible.integrity.key_ring import key_text, load_ring
 from indelible.integrity.keys import create_signing_key, load_signing_key
 from indelible.integrity.passphrases import Passphrase, unlock_with
 from indelible.tlog import Algorithm, SigningKey
-from tests.integrity.signers import SignerProcess
-from tests.integrity.witnesses import MAIN, run
+from tests.integrity.signers import SignerProcess, run, run_apart
+from tests.integrity.witnesses import MAIN
 
 SECRET = "correct horse battery staple é"
 CONFIG = '[trail]\nurl = "sqlite:///trail.db"\norigin = "example.com/trail"\n'
@@ -253,23 +253,23 @@ def test_keys_in_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     def uri(label: str) -> str:
         return f"pkcs11:token=audit;object={label}?module-path={SOFTHSM}&pin-source=file:{pin}"
 
-    said = run("signer", "init", "example.com/trail", "--pkcs11", uri("one"), cwd=tmp_path)
+    said = run_apart("signer", "init", "example.com/trail", "--pkcs11", uri("one"), cwd=tmp_path)
     first = said.strip().rpartition(" ")[2]
     process = SignerProcess(tmp_path / "signer")
     config = tmp_path / "indelible.toml"
     config.write_text(CONFIG + f'signer = "{process.url}"\n')
     with process:
-        run("init", cwd=tmp_path)
+        run_apart("init", cwd=tmp_path)
         record_one(config)
     rotate = ("rotate", "--signer", "signer")
-    run(*rotate, "--pkcs11", uri("two"), "--both-for", "0", cwd=tmp_path)
+    run_apart(*rotate, "--pkcs11", uri("two"), "--both-for", "0", cwd=tmp_path)
     with process:
         record_one(config)
-    run(*rotate, "--finish", cwd=tmp_path)
+    run_apart(*rotate, "--finish", cwd=tmp_path)
     with process:
         second = record_one(config)
         assert second != first
-    said = run("verify", "--key", first, "--trail", "trail.db", cwd=tmp_path)
+    said = run_apart("verify", "--key", first, "--trail", "trail.db", cwd=tmp_path)
     assert "PRIVATE" not in (tmp_path / "signer" / "trail.key").read_text()
     # The token is away: nothing is signed, and nothing is lost.
     with process:
@@ -289,7 +289,7 @@ def test_keys_in_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         (uri("one") + "&pin-value=2468", "with these four parts"),
         ("pkcs11:object=one", "with these four parts"),
     ):
-        said = run(
+        said = run_apart(
             *("signer", "init", "example.com/a", "--directory", "a", "--pkcs11", broken),
             cwd=tmp_path,
             exit_code=2,
@@ -297,7 +297,7 @@ def test_keys_in_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert why in said
         assert "2468" not in said
     pin.write_text("9753\n")
-    said = run("signer", "serve", "--socket", str(process.socket), cwd=tmp_path, exit_code=2)
+    said = run_apart("signer", "serve", "--socket", str(process.socket), cwd=tmp_path, exit_code=2)
     assert "PinIncorrect" in said
     assert "9753" not in said
 

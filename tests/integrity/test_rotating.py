@@ -40,11 +40,11 @@ from indelible.tlog import (
 )
 from indelible.transport.delivery import Remark
 from tests.http_trails import served_folder
-from tests.integrity.signers import SignerProcess
+from tests.integrity.signers import SignerProcess, run
 from tests.integrity.test_signer import Site, record, signed_size
 from tests.integrity.trails import delivery_at
 from tests.integrity.witnessed import ORIGIN, Operated, policy_of, wait_until_witnessed
-from tests.integrity.witnesses import WitnessProcess, run, running, until
+from tests.integrity.witnesses import WitnessProcess, running, until
 
 
 class Rotated:
@@ -150,6 +150,15 @@ def test_cut_short_between_the_rotation_and_the_key_file(rotated: Rotated) -> No
     rotated.rotate("--both-for", "0")
     rotated.rotate("--finish")
     assert rotated.verify(rotated.first).vkey == str(rotated.newest)
+
+
+def test_a_key_file_that_cannot_be_written_rotates_nothing(rotated: Rotated) -> None:
+    """The old key signs as before, and the trail goes on."""
+    (rotated.keys / "trail.key.new").mkdir()
+    assert "can't write" in rotated.rotate(exit_code=2)
+    (rotated.keys / "trail.key.new").rmdir()
+    rotated.record()
+    assert rotated.verify(rotated.first).vkey == str(rotated.first)
 
 
 def test_cut_short_behind_the_key_file(rotated: Rotated) -> None:

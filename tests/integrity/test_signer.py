@@ -40,10 +40,10 @@ from indelible.tlog import (
     parse_checkpoint,
     parse_note,
 )
-from tests.integrity.signers import ORIGIN, SignerProcess
+from tests.integrity.signers import ORIGIN, SignerProcess, run
 from tests.integrity.test_witness import FORKED, LEAVES, root_at
 from tests.integrity.trails import delivery_at
-from tests.integrity.witnesses import run, until
+from tests.integrity.witnesses import until
 from tests.tlog.trees import MemoryTiles
 
 KEY = SigningKey.generate(ORIGIN)

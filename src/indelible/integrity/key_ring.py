@@ -19,7 +19,7 @@ from indelible.integrity.passphrases import (
     Unlock,
     no_passphrase,
 )
-from indelible.integrity.private_files import read_private, replace_private, write_private
+from indelible.integrity.private_files import read_private, replace_private
 from indelible.tlog import (
     Checkpoint,
     Rotation,
@@ -55,7 +55,7 @@ class CheckpointSigner(Protocol):
     def sign(self, checkpoint: Checkpoint, tiles: TileReader) -> bytes:
         """The signed note of `checkpoint`, whose tree `tiles` are of.
 
-        Raises `DeliveryError` where it can't be had now, and `ContradictedError` where something
+        Raises `SignerAwayError` where it can't be had now, and `SignerRefusedError` where something
         else was signed before, which this doesn't continue.
         """
 
@@ -135,6 +135,7 @@ def rotate_ring(path: Path, rotation: Rotation, ring: KeyRing, new: Signer, text
 
     It is on disk before the file is replaced, so that no key is ever used that nobody vouches for.
     What a crash between leaves is a rotation to a key that nobody has: the next load leaves it out.
+    Raises `ConfigurationError` where it can't be written; then the old key signs as before.
     """
     note = sign_rotation(rotation, ring.signers[0], new)
     replace_private(path.with_name(ROTATIONS), format_rotations([*ring.rotations, note]))
@@ -143,12 +144,15 @@ def rotate_ring(path: Path, rotation: Rotation, ring: KeyRing, new: Signer, text
 
 
 def retire_old(path: Path, ring: KeyRing) -> Path:
-    """Take the ring's second key out of the file; where that stands from now on."""
+    """Take the ring's second key out of the file; where that stands from now on.
+
+    Raises `ConfigurationError` where that can't be written; then both sign as before.
+    """
     old = ring.signers[1].verifier_key
     kept = path.with_name(f"retired-{old.key_id.hex()}.key")
     first, second = _split(read_private(path))
-    if not kept.exists():
-        write_private(kept, second.encode() + b"\n")
+    # Written over where it was cut short before: it is the same key.
+    replace_private(kept, second.encode() + b"\n")
     replace_private(path, first.encode() + b"\n")
     return kept
 

@@ -209,9 +209,10 @@ class Leader:
 
     def _refused(self, error: ContradictedError) -> None:
         """From whatever thread delivers: the sequencer signs nothing more; step down."""
-        self._on_refusal(error)
         self._refusal = error
         self._deposed.set()
+        with contextlib.suppress(DeliveryError):
+            self._on_refusal(error)
 
     def _stop_leading(self) -> None:
         leading, self._led = self._leading, None

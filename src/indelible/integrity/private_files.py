@@ -36,13 +36,19 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def replace_private(path: Path, content: bytes) -> None:
-    """The file has this content, or still the one before, whatever happens meanwhile."""
+    """The file has this content, or still the one before, whatever happens meanwhile.
+
+    Raises `ConfigurationError` where it can't be written.
+    """
     new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
-    write_private(new, content)
-    new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        new.unlink(missing_ok=True)
+        write_private(new, content)
+        new.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise ConfigurationError(f"can't write {path}: {error.strerror}") from None

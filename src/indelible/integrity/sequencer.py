@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 UNSIGNED: Final = "trail.unsigned"
 _RETRY_S: Final = 0.5
+_AGAIN_S: Final = 5.0
+"""How often an idle trail is signed once more: a key may have been rotated, the signer be gone."""
 
 
 class Sequencer:
@@ -74,7 +76,7 @@ class Sequencer:
         self._signed = store.state().checkpoint
         self._is_pending = True
         self._is_away = False
-        self._sign_at = 0.0
+        self._sign_at = self._again_at = 0.0
         self._sequencing = threading.Lock()
         with self._sequencing:
             self._known = _Known(store, clock())
@@ -110,13 +112,13 @@ class Sequencer:
         self._refusal = why
 
     def renew(self) -> None:
-        """Say that this sequencer lives, and sign what couldn't be before.
+        """Say that this sequencer lives; sign what couldn't be before, and now and then again.
 
         Raises `DeposedError`, and `SignerRefusedError`.
         """
         self._store.renew_lease(self._lease, now=self._clock())
         with self._sequencing:
-            if self._is_pending:
+            if self._is_pending or time.monotonic() >= self._again_at:
                 self._sign_pending()
 
     # -- below, `_sequencing` is held -----------------------------------------------------------
@@ -174,6 +176,7 @@ class Sequencer:
                 self._say_away(error)
             return
         self._is_away = False
+        self._again_at = time.monotonic() + _AGAIN_S
         if note != self._signed:
             size = self._known.edge.size
             self._store.store_checkpoint(self._lease, note, size, now=self._clock())
