@@ -118,7 +118,8 @@ class Sequencer:
         """
         self._store.renew_lease(self._lease, now=self._clock())
         with self._sequencing:
-            if self._is_pending or time.monotonic() >= self._again_at:
+            is_due = self._is_pending or time.monotonic() >= self._again_at
+            if is_due and self._refusal is None:
                 self._sign_pending()
 
     # -- below, `_sequencing` is held -----------------------------------------------------------
