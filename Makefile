@@ -21,8 +21,8 @@ demo: setup
 # Tests start servers of their own; the binaries must be there, and what mysqlclient is built with.
 # pgaudit's package is named after the version of the server.
 SERVERS := postgresql pgbouncer mariadb-server curl git openssl openssh-client strace libmariadb-dev \
-  pkg-config gcc python3-dev systemd systemd-journal-remote
-PROGRAMS := pgbouncer mariadbd curl git openssl ssh-agent strace gcc journalctl
+  pkg-config gcc python3-dev softhsm2 systemd systemd-journal-remote
+PROGRAMS := pgbouncer mariadbd curl git openssl ssh-agent strace gcc softhsm2-util journalctl
 NEWEST := basename "$$(dirname "$$(ls -d /usr/lib/postgresql/*/bin | sort | tail -1)")"
 HAS_PYTHON_H := import os, sysconfig as s, sys; \
   sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))

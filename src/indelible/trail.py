@@ -8,12 +8,17 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from indelible.errors import DeliveryError, ReversalError
+from indelible.errors import (
+    ConfigurationError,
+    DeliveryError,
+    ReversalError,
+    VerificationError,
+)
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
 from indelible.events.model import Actor, Event
@@ -26,10 +31,13 @@ from indelible.integrity.assurance import (
     judge,
     load_trust_policy,
 )
-from indelible.integrity.faults import ContradictedError
+from indelible.integrity.faults import CONTRADICTED, ContradictedError
+from indelible.integrity.key_ring import KeyRing
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ACKNOWLEDGED
+from indelible.integrity.passphrases import Passphrase, unlock_with
+from indelible.integrity.rotations import SigningKeys, rotations_in
 from indelible.integrity.seen import Progress, Seen
 from indelible.integrity.sequencer import add_first_entry
 from indelible.integrity.verifier import Verification, verify_trail
@@ -50,6 +58,7 @@ from indelible.reversal.reversal import (
 )
 from indelible.store.protocol import AnchorRow, Notice, WitnessRow
 from indelible.store.sqlite import SqliteTrail
+from indelible.tlog import Checkpoint
 from indelible.transport.databases import CapturedDatabases
 from indelible.transport.delivery import Remark
 from indelible.transport.journal import Journal
@@ -59,6 +68,7 @@ from indelible.transport.producer_signing import ProducerSigner
 
 if TYPE_CHECKING:
     from indelible.integrity.anchoring import Anchoring
+    from indelible.integrity.signer_client import SignerClient
     from indelible.integrity.witnessing import Witnessing
 
 _POLL_S: Final = 0.02
@@ -82,6 +92,7 @@ class Trail(Explicit):
         self._store = store
         self._keys = keys
         self._trust = load_trust_policy(policy.witness.policy) if policy.witness else None
+        self._signer = keys.ring or _signer_client(policy, store, keys)
         witnessing = self._witnessing()
         self._journal = Journal(
             policy.journals,
@@ -95,11 +106,12 @@ class Trail(Explicit):
         )
         self._leader = Leader(
             store,
-            keys.signing_key,
+            self._signer,
             [self._databases, JournalDirectory(policy.journals)],
             policy.relay,
             witnessing=witnessing,
             anchoring=self._anchoring() if relay else None,
+            on_refusal=self._refused,
             holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         )
         self._delivered: dict[str, tuple[float, int]] = {}
@@ -114,39 +126,66 @@ class Trail(Explicit):
         *,
         first: Remark | None = None,
         taken_over: TrailKeys | None = None,
+        passphrase: Passphrase | None = None,
     ) -> Self:
         """Make a trail and its keys where `source` says, and open it.
 
-        One that goes on from another has a `first` entry, and keys that are `taken_over`.
-        Raises `TrailExistsError` where there is one, or keys of one.
+        One that goes on from another has a `first` entry, and keys that are `taken_over`. Keys are
+        under the `passphrase`; the one that signs checkpoints is made only where no `signer` has
+        it. Raises `TrailExistsError` where there is one, or keys of one, and `DeliveryError` where
+        the signer doesn't answer.
         """
         policy = policy_of(source)
-        origin = policy.origin or f"localhost/{secrets.token_hex(6)}"
-        keys = create_keys(policy.keys, origin, taken_over=taken_over)
+        signed_by = None
+        if policy.signer is not None:
+            from indelible.integrity.signer_client import fetch_signer_key
+
+            signed_by = fetch_signer_key(policy.signer)
+            if policy.origin not in (None, signed_by.name):
+                raise ConfigurationError(
+                    f"{policy.source}: expected origin = {signed_by.name!r}, which the signer "
+                    f"signs, came {policy.origin!r}"
+                )
+        origin = policy.origin or (
+            signed_by.name if signed_by is not None else f"localhost/{secrets.token_hex(6)}"
+        )
+        keys = create_keys(
+            policy.keys, origin, taken_over=taken_over, signed_by=signed_by, passphrase=passphrase
+        )
         store = SqliteTrail.create(
             policy.trail,
             origin=origin,
-            vkey=str(keys.signing_key.verifier_key),
+            vkey=str(keys.verifier_key),
             source_id=secrets.token_hex(8),
         )
         try:
             if first is not None:
-                add_first_entry(store, keys.signing_key, first)
-        finally:
+                add_first_entry(store, keys.ring or _signer_client(policy, store, keys), first)
+            return cls(policy, store, keys, relay=True)
+        except BaseException:
             store.close()
-        return cls.open(policy)
+            raise
 
     @classmethod
-    def open(cls, source: str | Path | Policy, *, relay: bool = True) -> Self:
+    def open(
+        cls,
+        source: str | Path | Policy,
+        *,
+        relay: bool = True,
+        ask: Callable[[str], str] | None = None,
+    ) -> Self:
         """Open the trail of an `indelible.toml`, or of a URL (`sqlite:///trail.db`).
 
-        With `relay=False` this process carries nothing, and only asks. Raises `NoTrailError` where
+        With `relay=False` this process carries nothing, and only asks. `ask` is called for the
+        passphrase of the keys where the configuration names none. Raises `NoTrailError` where
         there is no trail (`create` makes one), and `ConfigurationError`.
         """
         policy = policy_of(source)
         store = SqliteTrail(policy.trail)
         try:
-            return cls(policy, store, load_keys(policy.keys), relay=relay)
+            unlock = unlock_with(policy.passphrase_file, policy.passphrase_env, os.environ, ask)
+            keys = load_keys(policy.keys, unlock, has_signer=policy.signer is not None)
+            return cls(policy, store, keys, relay=relay)
         except BaseException:
             store.close()
             raise
@@ -377,7 +416,7 @@ class Trail(Explicit):
         """
         return verify_trail(
             self._policy.trail,
-            self._keys.signing_key.verifier_key,
+            self._keys.verifier_key,
             seen=seen,
             enrolment=self._keys.enrolment_key.verifier_key,
             trust=self._trust,
@@ -394,8 +433,11 @@ class Trail(Explicit):
             return None
         rows = self._store.witnesses()
         state = self._store.state()  # behind the rows, and so not smaller than what they are about
-        key = self._keys.signing_key.verifier_key
-        tree = Tree(key, self._store.origin, state.size, state.root, self._store)
+        keys = SigningKeys(self._keys.verifier_key)
+        keys.add_all(rotations_in(self._store), state.size)
+        tree = Tree(
+            keys.newest, self._store.origin, state.size, state.root, self._store, keys.earlier
+        )
         return judge(check_cosignatures(rows, self._trust, tree), self._trust)
 
     def witnesses(self) -> tuple[WitnessRow, ...]:
@@ -411,9 +453,28 @@ class Trail(Explicit):
         # HTTP and TLS, which a trail without witnesses doesn't need.
         from indelible.integrity.witnessing import Witnessing
 
-        return Witnessing(
-            self._store, self._keys.signing_key, self._trust, settings, notice=self.notice
-        )
+        return Witnessing(self._store, self._signer, self._trust, settings, notice=self.notice)
+
+    def signer_fault(self) -> str | None:
+        """Why the signer process wouldn't sign this trail as it is; None where it would, or there
+        is none. Nothing is signed."""
+        if not isinstance(self._signer, KeyRing):
+            try:
+                self._signer.check(self._pending, self._store)
+            except (DeliveryError, VerificationError) as error:
+                return str(error)
+        return None
+
+    def _pending(self) -> Checkpoint:
+        state = self._store.state()
+        return Checkpoint(origin=self._store.origin, size=state.size, root=state.root)
+
+    def _refused(self, error: ContradictedError) -> None:
+        """The signer's refusal is an entry of whatever trail goes on from here, once."""
+        vkey = str(self._keys.verifier_key)
+        if not any(row.vkey == vkey and row.contradicts for row in self._store.witnesses()):
+            self.notice(CONTRADICTED, f"the signer contradicts {self._store.origin}: {error.why}")
+            self._store.store_witness_fault(vkey, error.why, contradicts=True)
 
     def anchors(self) -> tuple[AnchorRow, ...]:
         """What each anchor of the configuration said when it was last asked, unchecked."""
@@ -426,16 +487,18 @@ class Trail(Explicit):
         if not settings:
             return None
         from indelible.integrity.anchoring import Anchoring, Trusted
+        from indelible.integrity.rotations import keys_of
 
         anchors = open_anchors(settings, self._policy.trail, self._store.origin)
-        trusted = Trusted(self._keys.signing_key.verifier_key, self._trust)
+        trusted = Trusted(lambda: keys_of(self._signer), self._trust)
         return Anchoring(
             self._store, trusted, list(zip(anchors, settings, strict=True)), notice=self.notice
         )
 
     @property
     def refusal(self) -> ContradictedError | None:
-        """Why this process signs nothing though it could: a witness knows another tree."""
+        """Why this process signs nothing though it could: a witness or the signer knows another
+        tree."""
         return self._leader.refusal
 
     def notices(self) -> Sequence[Notice]:
@@ -453,6 +516,16 @@ class Trail(Explicit):
             details={"index": index},
         )
         return self._journal.append(encode_draft(event))
+
+
+def _signer_client(policy: Policy, store: SqliteTrail, keys: TrailKeys) -> SignerClient:
+    """Who asks the signer process; raises `ConfigurationError` where none is named."""
+    # HTTP, which a trail that has its key at hand doesn't need.
+    from indelible.integrity.signer_client import SignerClient
+
+    if policy.signer is None:
+        raise ConfigurationError(f"{policy.source}: expected keys, or a signer that has them")
+    return SignerClient(policy.signer, keys.verifier_key, [note for _, note in rotations_in(store)])
 
 
 def policy_of(source: str | Path | Policy) -> Policy:

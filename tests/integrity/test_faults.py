@@ -1,22 +1,32 @@
 """System calls that fail, and kills at each: nothing acknowledged is lost, no fork is signed.
 
+Of what sequences, with its key and with a signer; and of the signer and of a witness themselves.
+
 `strace` makes the n-th call of a kind fail, as a failing or full disk does, or kills the process as
 it is about to make it. What the process said before is held against the trail that it left.
 """
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from base64 import b64decode
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from indelible import Actor, Trail
+from indelible.integrity.http_exchange import UnixConnection
 from indelible.integrity.verifier import Seen
+from tests.integrity.signers import SignerProcess
+from tests.integrity.test_signer import asking as signer_asking
+from tests.integrity.test_witness import FORKED
 
 ROOT = Path(__file__).parents[2]
 FAULTS = {
@@ -28,20 +38,27 @@ FAULTS = {
 CALLS = ("write", "pwrite64", "fdatasync", "fsync", "ftruncate", "openat", "unlink")
 
 
-def run(config: Path, call: str, fault: str, when: int) -> list[list[str]]:
-    """What the process said before it ended, however that was."""
+def failing(call: str, fault: str, when: int, log: Path) -> list[str]:
+    """What makes the `when`-th such call of the command behind it fail."""
     strace = shutil.which("strace")
     assert strace is not None, "expected strace: apt-get install strace"
     until = "+" if fault.startswith("from here on") else ""
+    return [
+        strace,
+        "-f",
+        "-qq",
+        # Which would be quicker, and makes errors only.
+        *(() if fault == "SIGKILL" else ("--seccomp-bpf",)),
+        *("-e", f"trace={call}", "-e", f"inject={call}:{FAULTS[fault]}:when={when}{until}"),
+        *("-o", str(log)),
+    ]
+
+
+def run(config: Path, call: str, fault: str, when: int) -> list[list[str]]:
+    """What the process said before it ended, however that was."""
     done = subprocess.run(
         [
-            strace,
-            "-f",
-            "-qq",
-            # Which would be quicker, and makes errors only.
-            *(() if fault == "SIGKILL" else ("--seccomp-bpf",)),
-            *("-e", f"trace={call}", "-e", f"inject={call}:{FAULTS[fault]}:when={when}{until}"),
-            *("-o", str(config.with_name("strace"))),
+            *failing(call, fault, when, config.with_name("strace")),
             *(sys.executable, "-m", "tests.integrity.faulty_worker", str(config)),
         ],
         cwd=ROOT,
@@ -81,10 +98,13 @@ def held(config: Path, said: list[list[str]]) -> None:
                 assert trail.verify(seen=seen).size >= seen.size
 
 
-def check(directory: Path, call: str, fault: str, when: int) -> bool:
-    """False where the process ended in order, so that a later call isn't made at all."""
+def check(directory: Path, call: str, fault: str, when: int, trail: str = "") -> bool:
+    """False where the process ended in order, so that a later call isn't made at all.
+
+    `trail` is more that the configuration says of it.
+    """
     config = directory / "indelible.toml"
-    config.write_text("[trail]\nurl = 'sqlite:///trail.db'\n[relay]\npoll_s = 0.01\n")
+    config.write_text(f"[trail]\nurl = 'sqlite:///trail.db'\n{trail}[relay]\npoll_s = 0.01\n")
     Trail.create(config).close()
     said = run(config, call, fault, when)
     held(config, said)
@@ -98,18 +118,105 @@ def test_a_call_that_fails(tmp_path: Path, call: str, fault: str) -> None:
     assert check(tmp_path, call, fault, {"write": 14, "pwrite64": 90, "fdatasync": 20}[call])
 
 
+@pytest.mark.parametrize(("call", "fault"), [("sendto", "SIGKILL"), ("recvfrom", "EIO")])
+def test_a_call_that_fails_between_it_and_its_signer(tmp_path: Path, call: str, fault: str) -> None:
+    """The signature is lost on its way: it is asked for again, and is the same."""
+    with SignerProcess(tmp_path / "signer") as signer:
+        check(tmp_path, call, fault, 9, f"signer = '{signer.url}'\n")
+
+
+MOST = 90
+"""Entries: three at a time are signed."""
+
+
+def ask_all(path: Path) -> int:
+    """Have growing trees signed, for as long as that goes well; the last size that was.
+
+    Over one connection, and so by one thread of the signer: strace counts each thread's calls.
+    """
+    size = failed = 0
+    with (
+        contextlib.suppress(OSError, http.client.HTTPException),
+        contextlib.closing(UnixConnection(path, 30)) as connection,
+    ):
+        while size < MOST and failed < 5:
+            connection.request("POST", "/add-checkpoint", signer_asking(size, size + 3))
+            with connection.getresponse() as answer:
+                body = answer.read()
+            if answer.status == 200:
+                size += 3
+            elif answer.status == 409:
+                size = int(body)
+            else:
+                failed += 1
+    return size
+
+
+def check_signer(directory: Path, call: str, fault: str, when: int) -> bool:
+    """What it signed before it failed stands, and nothing else is signed by the next one."""
+    signer = SignerProcess(directory / "signer")
+    log = directory / "strace"
+    signed = 0
+    try:
+        # -D: signals to it go to the signer, not to strace.
+        strace, *options = failing(call, fault, when, log)
+        signer.start(strace, "-D", *options)
+        signed = ask_all(signer.socket)
+    except AssertionError:
+        pass  # it didn't come to listen
+    finally:
+        signer.stop(signal.SIGTERM)
+    with signer:
+        known = int(signer.ask("POST", "add-checkpoint", signer_asking(600, 600)).body)
+        assert signed <= known <= signed + 3, "signed, and forgotten"
+        for old, size in ((known, known), (known, known + 9), (known, 600)):
+            if known >= 6:
+                answer = signer.ask("POST", "add-checkpoint", signer_asking(old, size, FORKED))
+                assert answer.status == 422
+        assert signer.ask("POST", "add-checkpoint", signer_asking(known, 600)).status == 200
+    return "INJECTED" in log.read_text() or signed < MOST
+
+
+@pytest.mark.parametrize(
+    ("call", "fault", "when"),
+    [
+        ("fdatasync", "EIO", 20),
+        ("fdatasync", "SIGKILL", 25),
+        ("pwrite64", "ENOSPC", 40),
+        ("sendto", "SIGKILL", 7),
+    ],
+)
+def test_a_signer_s_call_that_fails(tmp_path: Path, call: str, fault: str, when: int) -> None:
+    """In the middle of the work: between state and answer, too."""
+    assert check_signer(tmp_path, call, fault, when), "no such call was made to fail"
+
+
+def each_call(directory: Path, check: Callable[[Path, int], bool]) -> int:
+    """The first ones one by one, later ones in growing steps, until there are no more."""
+    when, made = 1, 0
+    while when < 4_000:
+        place = directory / str(when)
+        place.mkdir()
+        if not check(place, when):
+            break
+        made += 1
+        shutil.rmtree(place)
+        when += max(1, when // 3)
+    return made
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("call", CALLS)
 def test_every_call_that_fails(tmp_path: Path, call: str, fault: str) -> None:
-    """The first ones one by one, later ones in growing steps, until there are no more."""
-    when, made = 1, 0
-    while when < 4_000:
-        directory = tmp_path / str(when)
-        directory.mkdir()
-        if not check(directory, call, fault, when):
-            break
-        made += 1
-        shutil.rmtree(directory)
-        when += max(1, when // 3)
+    """Of the sequencer and all around it."""
+    made = each_call(tmp_path, lambda place, when: check(place, call, fault, when))
     assert made, f"{call} was never made"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("call", [*CALLS, "sendto", "recvfrom"])
+def test_every_call_of_a_signer_that_fails(tmp_path: Path, call: str, fault: str) -> None:
+    """Of the signer."""
+    each_call(tmp_path, lambda place, when: check_signer(place, call, fault, when))

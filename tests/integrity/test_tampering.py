@@ -329,9 +329,7 @@ def test_a_history_rewritten_with_the_stolen_key_is_found_by_who_remembers(
     """The thief of the key can sign a fork; a pin kept elsewhere tells it from the trail."""
     seen = verify_trail(trail.path, trail.key.verifier_key).seen
     (tmp_path / "fork").mkdir()
-    fork = Maker(tmp_path / "fork" / "trail.db")
-    fork.key = trail.key
-    fork.open()
+    fork = Maker(tmp_path / "fork" / "trail.db", trail.key)
     fork.fill([400, 300, 20])
     verify_trail(fork.path, trail.key.verifier_key)
     with pytest.raises(ForkError, match="history was rewritten"):

@@ -31,8 +31,8 @@ class Clock:
 class Maker:
     """A trail under way: one sequencer, and a source to deliver from."""
 
-    def __init__(self, path: Path) -> None:
-        self.key = SigningKey.generate(ORIGIN)
+    def __init__(self, path: Path, key: SigningKey | None = None) -> None:
+        self.key = key or SigningKey.generate(ORIGIN)
         self.path = path
         self.clock = Clock()
         self.store = SqliteTrail.create(

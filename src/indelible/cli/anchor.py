@@ -37,6 +37,7 @@ def command(names: tuple[str, ...], self_test: bool, config: Path) -> None:
     from indelible.integrity.anchor_s3 import S3Anchor
     from indelible.integrity.anchoring import Trusted, anchor_now, newest_cosigned, newest_signed
     from indelible.integrity.anchors import open_anchors
+    from indelible.integrity.rotations import key_line
     from indelible.store.sqlite import SqliteTrail
 
     policy = policy_of(config)
@@ -47,11 +48,14 @@ def command(names: tuple[str, ...], self_test: bool, config: Path) -> None:
             raise ConfigurationError("expected an anchor of kind s3 with --self-test")
     key = load_public_key(policy.keys)
     trust_file = trust_file_of(policy)
-    trusted = Trusted(key, None if trust_file is None else load_trust_policy(trust_file))
     out = console()
     failed = []
     is_deleting = False
     with contextlib.closing(SqliteTrail(policy.trail)) as store:
+        keys = key_line(store, key).keys
+        trusted = Trusted(
+            lambda: keys, None if trust_file is None else load_trust_policy(trust_file)
+        )
         signed = newest_cosigned(store, trusted) or newest_signed(store, trusted)
         if signed is None:
             raise ConfigurationError("expected a signed checkpoint: nothing is in the trail yet")
@@ -63,7 +67,7 @@ def command(names: tuple[str, ...], self_test: bool, config: Path) -> None:
                     if found.verdict == "deletes":
                         is_deleting = True
                         continue
-                row = anchor_now(anchor, signed, store, key)
+                row = anchor_now(anchor, signed, store, keys)
             except VerificationError as error:
                 store.store_anchor_fault(anchor.name, str(error), contradicts=True)
                 raise

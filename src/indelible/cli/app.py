@@ -44,6 +44,8 @@ _COMMANDS: Final = (
     "reconcile",
     "export",
     "key",
+    "rotate",
+    "signer",
     "witness",
     "anchor",
     "tee",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 
 import click
 
+from indelible.cli.opening import asker, new_passphrase
 from indelible.cli.options import CONFIG
 from indelible.errors import ConfigurationError, TrailExistsError
 from indelible.integrity.assurance import load_trust_policy
 from indelible.integrity.keys import TrailKeys, load_keys
+from indelible.integrity.passphrases import PEM_BEGIN, unlock_with
+from indelible.integrity.private_files import read_private
 from indelible.policy import Policy, load_policy
 from indelible.policy.load import policy_for_url
 from indelible.trail import Trail
@@ -82,6 +86,12 @@ allowed = []                      # classes and kinds that `indelible scan` may 
     help="The trail's name, as its checkpoints state it: a URL without scheme that is yours. "
     "[default: localhost/ and a random text]",
 )
+@click.option(
+    "--passphrase",
+    "is_encrypted",
+    is_flag=True,
+    help="Keep the keys that sign under a passphrase.",
+)
 def command(
     config: Path,
     database: str | None,
@@ -89,6 +99,7 @@ def command(
     old: Path | None,
     checkpoints: tuple[Path, ...],
     origin: str | None,
+    is_encrypted: bool,
 ) -> None:
     """Make a trail and its keys.
 
@@ -96,6 +107,8 @@ def command(
 
     With --continue the new trail's first entry is the last checkpoint of the old one that the
     witnesses know. The configuration names a new file and a new origin.
+
+    With a signer in the configuration, that has the key which signs checkpoints.
     """
     if checkpoints and old is None:
         raise ConfigurationError("expected --continue FILE beside --checkpoint")
@@ -119,8 +132,13 @@ def command(
     first = taken_over = None
     if old is not None:
         first = _continued(policy, old, checkpoints)
-        taken_over = _keys_of(old)
-    trail = Trail.create(policy, first=first, taken_over=taken_over)
+        taken_over = _keys_of(old, policy)
+        # What was under a passphrase stays under it.
+        is_encrypted = is_encrypted or _is_encrypted(old)
+    passphrase = None
+    if is_encrypted:
+        passphrase = new_passphrase(policy.passphrase_file, policy.passphrase_env)
+    trail = Trail.create(policy, first=first, taken_over=taken_over, passphrase=passphrase)
     vkey = trail.reader.vkey
     trail.close()
     click.echo(f"made the trail {policy.trail} and its keys in {policy.keys}")
@@ -129,10 +147,19 @@ def command(
         click.echo(f"entry 0: {first.message}")
 
 
-def _keys_of(old: Path) -> TrailKeys | None:
+def _keys_of(old: Path, policy: Policy) -> TrailKeys | None:
     """What signed the contexts and journals that still wait; None where its keys aren't there."""
     keys = policy_for_url(f"sqlite:///{old}").keys
-    return load_keys(keys) if keys.is_dir() else None
+    if not keys.is_dir():
+        return None
+    unlock = unlock_with(policy.passphrase_file, policy.passphrase_env, os.environ, asker())
+    # The key that signed checkpoints is needed no more, wherever it is.
+    return load_keys(keys, unlock, has_signer=True)
+
+
+def _is_encrypted(old: Path) -> bool:
+    path = policy_for_url(f"sqlite:///{old}").keys / "enrolment.key"
+    return path.is_file() and PEM_BEGIN in read_private(path)
 
 
 def _continued(policy: Policy, old: Path, checkpoints: tuple[Path, ...]) -> Remark:

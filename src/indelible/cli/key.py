@@ -6,16 +6,23 @@ from pathlib import Path
 
 import click
 
+from indelible.cli.opening import new_passphrase
+from indelible.cli.options import PASSPHRASE, PASSPHRASE_FILE
 from indelible.integrity.keys import create_signing_key
 
 
 @click.command("key")
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def command(name: str, file: Path) -> None:
+@PASSPHRASE
+@PASSPHRASE_FILE
+def command(name: str, file: Path, is_encrypted: bool, passphrase_file: Path | None) -> None:
     """Make a signing key called NAME in FILE, and print its public half.
 
     Whoever is to believe what it signs needs that line, from its owner's own hands. NAME is an
     address without a scheme by custom: audit.example.com/2026.
     """
-    click.echo(create_signing_key(file, name).verifier_key)
+    passphrase = None
+    if is_encrypted or passphrase_file is not None:
+        passphrase = new_passphrase(passphrase_file, None)
+    click.echo(create_signing_key(file, name, passphrase=passphrase).verifier_key)

@@ -6,6 +6,7 @@ import getpass
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from indelible.events.context import acting_as
 from indelible.events.model import Actor, Outcome
 from indelible.explicit import telling
 from indelible.integrity.numbering import NOT_VERIFIED, VERIFIED
+from indelible.integrity.passphrases import Passphrase, unlock_with
 from indelible.integrity.verifier import Verification
 from indelible.policy import Policy, load_policy
 from indelible.trail import Trail
@@ -28,7 +30,31 @@ def open_trail(config: Path) -> Trail:
 
     Raises `ConfigurationError` when there is no such file or no such trail.
     """
-    return Trail.open(load_policy(config), relay=False)
+    return Trail.open(load_policy(config), relay=False, ask=asker())
+
+
+def asker() -> Callable[[str], str] | None:
+    """Who asks for a passphrase at the terminal; None where nobody sits there."""
+    if not sys.stdin.isatty():
+        return None
+    return lambda what: str(click.prompt(what, hide_input=True, err=True))
+
+
+def new_passphrase(file: Path | None, variable: str | None) -> Passphrase:
+    """The passphrase for new keys: where it will be read from, else typed twice.
+
+    Raises `ConfigurationError` where there is none, and nobody at the terminal.
+    """
+    if file is None and variable is None:
+        if not sys.stdin.isatty():
+            raise ConfigurationError(
+                "expected a terminal to type a passphrase at, or passphrase_file or passphrase_env "
+                "in [trail]"
+            )
+        return Passphrase(
+            str(click.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True))
+        )
+    return unlock_with(file, variable, os.environ)(Path("the new keys"))
 
 
 def ask_trail(config: Path) -> Trail:

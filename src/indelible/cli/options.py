@@ -28,6 +28,16 @@ JSON: Final = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object a line instead of tables."
 )
 
+PASSPHRASE: Final = click.option(
+    "--passphrase", "is_encrypted", is_flag=True, help="Keep it under a passphrase."
+)
+PASSPHRASE_FILE: Final = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where the passphrase of its keys is (0600), and not typed.",
+)
+
 
 def window(command: F) -> F:
     """`--since` and `--until`, half-open; a date means all of that day."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from indelible.cli.opening import policy_of
+from indelible.cli.opening import asker, policy_of
 from indelible.cli.options import CONFIG
 from indelible.trail import Trail
 
@@ -28,11 +28,11 @@ def command(once: bool, timeout_s: float, config: Path) -> None:
     """Carry what applications captured into the trail, until stopped.
 
     An application that has its trail open relays by itself. Any number of relays may run: the one
-    that holds the lease works, the others wait to take over. Ends with 3 where a witness knows a
-    larger or another tree of this trail: then nothing may be signed.
+    that holds the lease works, the others wait to take over. Ends with 3 where a witness or the
+    signer knows a larger or another tree of this trail: then nothing may be signed.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
-    trail = Trail.open(policy_of(config))
+    trail = Trail.open(policy_of(config), ask=asker())
     try:
         if once:
             trail.flush(timeout_s)

@@ -15,7 +15,7 @@ from indelible.cli.anchor_look import AnchorLook, look_at_anchors
 from indelible.cli.app import ANSWER_IS_NO
 from indelible.cli.opening import open_trail
 from indelible.cli.options import CONFIG, JSON
-from indelible.cli.output import console, local, print_json, print_table
+from indelible.cli.output import console, local, print_json, print_table, printable
 from indelible.cli.witness_look import WitnessingLook, look_at_witnesses
 from indelible.errors import IndelibleError
 from indelible.policy import Policy, Server
@@ -29,7 +29,7 @@ def command(as_json: bool, config: Path) -> None:
     """What is captured, how far it is carried, and what nobody acknowledged yet.
 
     Exits with 1 when something noticed is unacknowledged, a table isn't seen, witnesses don't
-    cosign, or an anchor takes nothing.
+    cosign, an anchor takes nothing, or the signer is away or refuses.
     """
     with open_trail(config) as trail:
         drifts = _drifts(trail.policy)
@@ -37,6 +37,7 @@ def command(as_json: bool, config: Path) -> None:
         now = int(time.time())
         witnessing = look_at_witnesses(trail, now)
         anchored = look_at_anchors(trail, now)
+        signer = trail.signer_fault()
         if as_json:
             print_json(
                 [
@@ -45,22 +46,29 @@ def command(as_json: bool, config: Path) -> None:
                     *({"drift": text} for text in drifts),
                     *({"witness": fault} for fault in witnessing.faults),
                     *anchored,
+                    *({"signer": fault} for fault in [signer] if fault),
                     {"assurance": witnessing.assurance, "witnessed": witnessing.witnessed},
                 ]
             )
         else:
-            _print(trail, drifts, witnessing, anchored)
-        if notices or drifts or witnessing.faults or any(each.fault for each in anchored):
+            _print(trail, drifts, witnessing, anchored, signer)
+        if notices or drifts or witnessing.faults or signer or any(each.fault for each in anchored):
             raise SystemExit(ANSWER_IS_NO)
 
 
 def _print(
-    trail: Trail, drifts: list[str], witnessing: WitnessingLook, anchored: list[AnchorLook]
+    trail: Trail,
+    drifts: list[str],
+    witnessing: WitnessingLook,
+    anchored: list[AnchorLook],
+    signer: str | None,
 ) -> None:
     out = console()
     state = trail.reader.state()
     out.print(f"trail {trail.policy.trail} ({trail.reader.origin}): {state.size} entries")
     out.print(f"assurance: {witnessing.assurance}")
+    if signer:
+        out.print(f"not signed as it should be: {printable(signer)}", style="bold")
     for fault in witnessing.faults:
         out.print(f"not witnessed as it should be: {fault}", style="bold")
     for look in anchored:

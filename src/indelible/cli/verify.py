@@ -244,9 +244,9 @@ def verify_and_pin(policy: Policy, progress: Progress) -> Verification:
     enrolment = load_public_key(policy.keys, "enrolment")
     witnesses = _Witnesses(trust_file_of(policy), MAX_AGE_S)
     anchors = open_anchors(policy.anchors, policy.trail, key.name)
-    return _verify(
-        policy.trail, key, enrolment, witnesses, anchors, None, False, progress, policy
-    )[0]
+    return _verify(policy.trail, key, enrolment, witnesses, anchors, None, False, progress, policy)[
+        0
+    ]
 
 
 class _Witnesses(NamedTuple):

@@ -19,6 +19,8 @@ from indelible.cli.options import JSON, VKEY
 from indelible.cli.output import console, print_json, print_table, printable
 from indelible.errors import ConfigurationError
 from indelible.integrity.http_exchange import check_url
+from indelible.integrity.key_ring import load_rotations
+from indelible.integrity.rotations import KeyLine
 from indelible.integrity.witness import Witness
 from indelible.integrity.witness_alarm import ALARM_AFTER_S, AlarmBell, alarms
 from indelible.integrity.witness_server import WitnessServer
@@ -83,6 +85,31 @@ def add(key: VerifierKey, origin: str | None, directory: Path) -> None:
     with _opened(directory) as witness:
         witness.file.add_tlog(origin or key.name, key, int(time.time()))
     click.echo(f"witnesses {origin or key.name}")
+
+
+@command.command("rekey")
+@click.argument("rotations", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@_DIRECTORY
+def rekey(rotations: Path, directory: Path) -> None:
+    """Expect a tlog's checkpoints to be signed by the key that its old one names in ROTATIONS.
+
+    That is the file `rotations` beside the tlog's key, and served beside its checkpoint. What was
+    cosigned stays as it is.
+    """
+    notes = load_rotations(rotations)
+    with _opened(directory) as witness:
+        found = [
+            (tlog.origin, line.newest)
+            for tlog in witness.file.tlogs()
+            if tlog.retired is None and (line := KeyLine.of(tlog.key, notes)).rotations
+        ]
+        for origin, key in found:
+            witness.file.rekey_tlog(origin, key)
+            click.echo(f"expects {key} to sign {origin}")
+    if not found:
+        raise ConfigurationError(
+            f"{rotations}: expected a rotation from the key of a tlog that is witnessed here"
+        )
 
 
 @command.command("retire")

@@ -19,11 +19,12 @@ from typing import Final, NamedTuple
 from indelible.errors import DeliveryError, IndelibleError, VerificationError
 from indelible.integrity.anchors import Anchor, check_looked, look_at, row_of
 from indelible.integrity.assurance import Tree, cosigned_note
+from indelible.integrity.faults import CONTRADICTED
+from indelible.integrity.rotations import open_by
 from indelible.integrity.witness_client import SignedCheckpoint
-from indelible.integrity.witnessing import CONTRADICTED
 from indelible.policy.anchors import AnchorSettings
 from indelible.store.protocol import AnchorRow, TrailStore
-from indelible.tlog import TrustPolicy, VerifierKey, open_checkpoint
+from indelible.tlog import TrustPolicy, VerifierKey
 
 _log = logging.getLogger(__name__)
 
@@ -38,9 +39,10 @@ Result = AnchorRow | IndelibleError
 
 
 class Trusted(NamedTuple):
-    """By what a checkpoint of the trail is told: its key, and the policy of its witnesses."""
+    """By what a checkpoint of the trail is told: its keys, the newest first, and the policy of its
+    witnesses."""
 
-    key: VerifierKey
+    keys: Callable[[], tuple[VerifierKey, ...]]
     policy: TrustPolicy | None
 
 
@@ -144,7 +146,7 @@ class Anchoring:
         return newest if now - each.waits_since >= self._cosigning_s else None
 
     def _ask(self, anchor: Anchor, signed: SignedCheckpoint) -> AnchorRow:
-        return anchor_now(anchor, signed, self._store, self._trusted.key)
+        return anchor_now(anchor, signed, self._store, self._trusted.keys())
 
     def _until_next(self) -> float:
         """Seconds until somebody is late, becomes due, or may find something newer."""
@@ -192,7 +194,7 @@ class Anchoring:
 def newest_signed(store: TrailStore, trusted: Trusted) -> SignedCheckpoint | None:
     """The stored checkpoint; None before the first, and for the empty trail.
 
-    Raises `VerificationError` where it isn't by the trail's key.
+    Raises `VerificationError` where it isn't by a key of the trail's.
     """
     note = store.state().checkpoint
     return None if note is None else _signed(note, store, trusted)
@@ -207,12 +209,12 @@ def newest_cosigned(store: TrailStore, trusted: Trusted) -> SignedCheckpoint | N
 
 
 def _signed(note: bytes, store: TrailStore, trusted: Trusted) -> SignedCheckpoint | None:
-    opened = open_checkpoint(note, origin=store.origin, log_key=trusted.key)
+    opened = open_by(note, store.origin, trusted.keys())
     return SignedCheckpoint(opened.checkpoint, note) if opened.checkpoint.size else None
 
 
 def anchor_now(
-    anchor: Anchor, signed: SignedCheckpoint, store: TrailStore, key: VerifierKey
+    anchor: Anchor, signed: SignedCheckpoint, store: TrailStore, keys: tuple[VerifierKey, ...]
 ) -> AnchorRow:
     """Have the anchor take this checkpoint, unless what it has contradicts the trail.
 
@@ -222,7 +224,9 @@ def anchor_now(
     last = row_of(store.anchors(), anchor.name)
     looked = look_at(anchor, last, whole=False)
     state = store.state()  # behind what the anchor has, and so not smaller
-    finding = check_looked(looked, Tree(key, store.origin, state.size, state.root, store))
+    newest, *earlier = keys
+    tree = Tree(newest, store.origin, state.size, state.root, store, tuple(earlier))
+    finding = check_looked(looked, tree)
     if finding.fault:
         raise DeliveryError(finding.fault)
     receipt = anchor.keep(signed.note, signed.checkpoint, last)

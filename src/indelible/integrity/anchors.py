@@ -16,6 +16,7 @@ import msgspec
 from indelible.errors import DeliveryError, VerificationError
 from indelible.integrity.assurance import Tree
 from indelible.integrity.faults import AnchorMismatchError, ForkError, RollbackError
+from indelible.integrity.rotations import open_by
 from indelible.policy.anchors import (
     AnchorSettings,
     FileSettings,
@@ -29,7 +30,6 @@ from indelible.tlog import (
     Checkpoint,
     Hash,
     Size,
-    open_checkpoint,
     parse_checkpoint,
     parse_note,
     verify_beginning,
@@ -227,7 +227,7 @@ def check_looked(looked: Looked, tree: Tree) -> AnchorFinding:
 def _check_row(last: AnchorRow, note: bytes, tree: Tree) -> None:
     """What the trail's file says that the anchor took is a checkpoint of this trail."""
     try:
-        checkpoint = open_checkpoint(note, origin=tree.origin, log_key=tree.key).checkpoint
+        checkpoint = open_by(note, tree.origin, tree.keys).checkpoint
     except VerificationError as error:
         raise AnchorMismatchError(
             last.name, f"expected a checkpoint of this trail as what it took: {error}"
@@ -247,7 +247,7 @@ def _is_ours(held: Held, tree: Tree, name: str) -> bool:
         _check_continued(Size(size), Hash(root), tree, name)
         return True
     try:
-        signed = open_checkpoint(held.note(), origin=tree.origin, log_key=tree.key).checkpoint
+        signed = open_by(held.note(), tree.origin, tree.keys).checkpoint
     except VerificationError:
         return False
     _check_continued(signed.size, signed.root, tree, name)

@@ -21,6 +21,7 @@ from indelible.integrity.faults import (
     TrailFaultError,
     UnwitnessedError,
 )
+from indelible.integrity.rotations import check_listed, open_by
 from indelible.store.protocol import WitnessRow
 from indelible.tlog import (
     Hash,
@@ -33,7 +34,6 @@ from indelible.tlog import (
     VerifierKey,
     add_signatures,
     format_note,
-    open_checkpoint,
     parse_note,
     parse_trust_policy,
     verify_beginning,
@@ -41,13 +41,22 @@ from indelible.tlog import (
 
 
 class Tree(NamedTuple):
-    """A trail's tree: whose it is, how large, and where to read its tiles."""
+    """A trail's tree: whose it is, how large, and where to read its tiles.
+
+    `earlier` are the keys that were rotated away: what they signed then is still kept.
+    """
 
     key: VerifierKey
     origin: str
     size: Size
     root: Hash
     tiles: TileReader
+    earlier: tuple[VerifierKey, ...] = ()
+
+    @property
+    def keys(self) -> tuple[VerifierKey, ...]:
+        """The newest first."""
+        return (self.key, *self.earlier)
 
 
 class Witnessed(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +96,7 @@ def check_cosignatures(
     witness over a checkpoint of this trail, and `RollbackError` and `ForkError` where one is over a
     tree that this one doesn't continue.
     """
-    trust.check_tlog(tree.key)
+    check_listed(trust, tree.keys)
     found: dict[VerifierKey, tuple[Size, int]] = {}
     known = {str(key) for key in trust.witness_keys}
     for row in rows:
@@ -177,9 +186,7 @@ def require(
 
 def _open(note: bytes, vkey: str, trust: TrustPolicy, tree: Tree) -> OpenedCheckpoint:
     try:
-        opened = open_checkpoint(
-            note, origin=tree.origin, log_key=tree.key, witness_keys=trust.witness_keys
-        )
+        opened = open_by(note, tree.origin, tree.keys, trust.witness_keys)
     except VerificationError as error:
         raise CosignatureError(0, f"kept as cosigned by {vkey}: {error}") from None
     if all(str(each.key) != vkey for each in opened.cosignatures):

@@ -12,6 +12,7 @@ from typing import Final
 
 from indelible.errors import DeliveryError, VerificationError
 from indelible.integrity.faults import CheckpointError
+from indelible.integrity.rotations import SigningKeys, open_by, rotations_in
 from indelible.integrity.witness_client import WitnessClient
 from indelible.policy.model import WitnessSettings
 from indelible.store.sqlite_reader import SqliteReader
@@ -22,7 +23,6 @@ from indelible.tlog import (
     VerifierKey,
     add_signatures,
     format_note,
-    open_checkpoint,
     parse_note,
 )
 from indelible.transport.delivery import Remark
@@ -43,23 +43,27 @@ def continuation(
     """
     reader = SqliteReader(path)
     try:
-        origin, key = reader.origin, VerifierKey.parse(reader.vkey)
+        origin, newest = reader.origin, VerifierKey.parse(reader.vkey)
+        signing = SigningKeys(newest)
+        signing.add_all(rotations_in(reader), reader.size)
+        keys = (newest, *signing.earlier)
         size = reader.size
         kept = [reader.state().checkpoint, *(row.note for row in reader.witnesses())]
-        fetched = _fetch(reader, origin, key, trust, settings, is_needed=not given)
+        fetched = _fetch(reader, origin, keys, trust, settings, is_needed=not given)
     finally:
         reader.close()
     for note in given:
-        _open(note, origin, key)
+        _open(note, origin, keys)
     notes = [note for note in (*kept, *fetched, *given) if note is not None]
-    last = _largest(notes, origin, key)
-    known = open_checkpoint(format_note(last), origin=origin, log_key=key).checkpoint
+    last = _largest(notes, origin, keys)
+    known = open_by(format_note(last), origin, keys).checkpoint
+    size = min(size, known.size)  # what is behind that isn't signed
     return Remark(
         CONTINUED,
         f"goes on from {origin}, which had {known.size} entries; {size} of them are kept",
         {
             "origin": origin,
-            "vkey": str(key),
+            "vkey": str(newest),
             "checkpoint": format_note(last).decode(),
             "size": str(known.size),
             "kept": str(size),
@@ -70,7 +74,7 @@ def continuation(
 def _fetch(
     reader: SqliteReader,
     origin: str,
-    key: VerifierKey,
+    keys: Sequence[VerifierKey],
     trust: TrustPolicy | None,
     settings: WitnessSettings | None,
     *,
@@ -84,7 +88,7 @@ def _fetch(
     for witness in trust.witnesses:
         if witness.url is None:
             continue
-        client = WitnessClient(witness, key, reader, deadline_s=settings.deadline_s)
+        client = WitnessClient(witness, keys, reader, deadline_s=settings.deadline_s)
         try:
             found.append(client.fetch_latest(origin))
         except (DeliveryError, VerificationError) as error:
@@ -97,13 +101,13 @@ def _fetch(
     return found
 
 
-def _largest(notes: Sequence[bytes], origin: str, key: VerifierKey) -> Note:
-    """Of notes by `key` the one of the most entries, with the signatures of all that are equal."""
+def _largest(notes: Sequence[bytes], origin: str, keys: Sequence[VerifierKey]) -> Note:
+    """Of notes by the trail's keys the largest, with the signatures of all that are equal."""
     largest: Note | None = None
     size = Size(-1)
     for raw in notes:
         try:
-            found = _open(raw, origin, key)
+            found = _open(raw, origin, keys)
         except CheckpointError:
             continue  # in a file that was restored, or of a witness that was shown something else
         note = parse_note(raw)
@@ -112,12 +116,12 @@ def _largest(notes: Sequence[bytes], origin: str, key: VerifierKey) -> Note:
         elif largest is not None and note.text == largest.text:
             largest = add_signatures(largest, note.signatures)
     if largest is None:
-        raise CheckpointError(0, f"expected a checkpoint of {origin} by {key}, there is none")
+        raise CheckpointError(0, f"expected a checkpoint of {origin} by {keys[0]}, there is none")
     return largest
 
 
-def _open(raw: bytes, origin: str, key: VerifierKey) -> Size:
+def _open(raw: bytes, origin: str, keys: Sequence[VerifierKey]) -> Size:
     try:
-        return open_checkpoint(raw, origin=origin, log_key=key).checkpoint.size
+        return open_by(raw, origin, keys).checkpoint.size
     except VerificationError as error:
         raise CheckpointError(0, f"expected a checkpoint of {origin}: {error}") from None

@@ -11,7 +11,7 @@ they built the index of the trail again from its entries, and that the question 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import BinaryIO, Final, TypeVar
 
@@ -22,6 +22,7 @@ from indelible.events.codec import MAX_EVENT_BYTES, UNDECODABLE, decode_event
 from indelible.events.model import Event, Timestamp
 from indelible.integrity.assurance import Witnessed, is_quorum, judge
 from indelible.integrity.faults import UnwitnessedError
+from indelible.integrity.rotations import KeyLine, check_listed
 from indelible.store.entry import format_head, format_stem
 from indelible.tlog import (
     MAX_PROOF_HASHES,
@@ -60,7 +61,8 @@ class EvidenceMismatchError(VerificationError):
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The first line. `question` is the command that asks it, with the instants searched; `key` is
     what the checkpoint claims to be signed with; `made` is the exporter's clock; `policy` the trust
-    policy that names the trail's witnesses, where it has any."""
+    policy that names the trail's witnesses, where it has any; `rotations` are those of the trail's
+    keys that led to `key`."""
 
     format: str
     question: tuple[str, ...]
@@ -68,6 +70,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     checkpoint: str
     key: str
     policy: str | None = None
+    rotations: tuple[str, ...] = ()
 
 
 class ProvenEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -154,12 +157,15 @@ class EvidenceReader:
         self._digest = sha256()
         self._verifier = verifier
         self.header = self._header()
-        self.key = key or VerifierKey.parse(self.header.key)
+        notes = [_utf8(each, "line 1") for each in self.header.rotations]
+        line = KeyLine.of(key or VerifierKey.parse(self.header.key), notes)
+        self.key = line.newest
+        """Which signed the checkpoint: `key`, or what the file's rotations lead to from there."""
         self.witnessed: Witnessed | None = None
         """By whom the checkpoint is cosigned; None without a policy."""
         if trust is None and self.header.policy is not None:
             trust = parse_trust_policy(_utf8(self.header.policy, "line 1"))
-        self.checkpoint = self._opened(trust)
+        self.checkpoint = self._opened(trust, line.keys)
         self.count = 0
         self.is_attested = False
         """After the last entry: whether `verifier` signed that there are no others."""
@@ -191,7 +197,7 @@ class EvidenceReader:
             )
         self._check_attestation(end, above)
 
-    def _opened(self, trust: TrustPolicy | None) -> Checkpoint:
+    def _opened(self, trust: TrustPolicy | None, keys: Sequence[VerifierKey]) -> Checkpoint:
         opened = open_checkpoint(
             _utf8(self.header.checkpoint, "line 1"),
             origin=self.key.name,
@@ -200,7 +206,7 @@ class EvidenceReader:
         )
         size = opened.checkpoint.size
         if trust is not None:
-            trust.check_tlog(self.key)
+            check_listed(trust, keys)
             cosigned = {each.key: (size, each.time or 0) for each in opened.cosignatures}
             self.witnessed = judge(cosigned, trust)
             if trust.quorum is not None and not is_quorum(trust, tuple(cosigned)):

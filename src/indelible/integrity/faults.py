@@ -4,6 +4,7 @@
 
     VerificationError
     ├── ContradictedError       a witness knows a larger, or another, tree of this trail
+    │   └── SignerRefusedError      the signer has signed a larger, or another, tree of it
     ├── AnchorMismatchError     an anchor no longer has what it took, or its answer doesn't hold
     └── TrailFaultError         has `index`
         ├── CheckpointError         missing, not by the trail's key, or of another size or root
@@ -20,11 +21,18 @@
         ├── ProducerSignatureError  a process's events aren't those that it signed
         ├── NumberingError          positions, batches or their index don't agree with the entries
         └── IndexMismatchError      the index leaves an entry out, or finds one wrongly
+
+And a `DeliveryError`: `SignerAwayError`, which ends by itself.
 """
 
 from __future__ import annotations
 
-from indelible.errors import VerificationError
+from typing import Final
+
+from indelible.errors import DeliveryError, VerificationError
+
+CONTRADICTED: Final = "trail.contradicted"
+"""What was said to it is an entry of whatever trail goes on."""
 
 
 class ContradictedError(VerificationError):
@@ -54,6 +62,25 @@ class AnchorMismatchError(VerificationError):
         super().__init__(f"anchor {anchor}: {why}")
         self.anchor = anchor
         self.why = why
+
+
+class SignerAwayError(DeliveryError):
+    """The signer, or the token with the key, doesn't answer: what is pending is signed later."""
+
+
+class SignerRefusedError(ContradictedError):
+    """The signer has signed a larger or another tree: the trail was rolled back, or forked."""
+
+    def __init__(self, why: str) -> None:
+        VerificationError.__init__(
+            self,
+            f"the signer refuses: {why}. Nothing is signed until that is settled; what is captured "
+            "waits. Was the trail restored from a backup, or is another sequencer at work on a "
+            "copy? Then go on as a new one: `indelible init --continue` (docs/runbook.md)",
+        )
+        self.witness = "signer"
+        self.why = why
+        self.is_proven = True
 
 
 class TrailFaultError(VerificationError):

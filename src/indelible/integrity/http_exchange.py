@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
 import ssl
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -43,14 +45,19 @@ def exchange(
     body: bytes | None = None,
     content_type: str = _PLAIN,
     authorization: str | None = None,
+    via: Path | None = None,
 ) -> Exchanged:
-    """Ask once. Raises `DeliveryError` for all that isn't a whole answer of at most `max_bytes`
+    """Ask once, over the socket `via` where there is one: the URL's host is a name only then.
+
+    Raises `DeliveryError` for all that isn't a whole answer of at most `max_bytes`
     within `deadline_s`, also where it drips in byte by byte; never with what the answer says.
 
     Looking a host name up isn't cut short: the system's resolver has a time limit of its own.
     Connecting, and agreeing on TLS, have `deadline_s` each.
     """
     connection, target = _connection(url, deadline_s)
+    if via is not None:
+        connection = UnixConnection(via, deadline_s)
     headers: Mapping[str, str] = {"User-Agent": _AGENT, "Connection": "close"}
     if body is not None:
         headers = {**headers, "Content-Type": content_type}
@@ -68,12 +75,32 @@ def exchange(
     except (OSError, http.client.HTTPException, ValueError) as error:
         is_late = isinstance(error, TimeoutError)
         why = f"none within {deadline_s:g} s" if is_late else type(error).__name__
-        raise DeliveryError(f"expected an answer of {_shown(url)}: {why}") from None
+        raise DeliveryError(f"expected an answer of {via or _shown(url)}: {why}") from None
     finally:
         connection.close()
     if len(received) > max_bytes:
-        raise DeliveryError(f"expected at most {max_bytes} bytes of {_shown(url)}, came more")
+        raise DeliveryError(
+            f"expected at most {max_bytes} bytes of {via or _shown(url)}, came more"
+        )
     return Exchanged(response.status, media_type.strip().lower(), received)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(self.timeout)
+            connection.connect(str(self._path))
+        except BaseException:
+            connection.close()
+            raise
+        self.sock = connection
 
 
 def _connection(url: str, timeout_s: float) -> tuple[http.client.HTTPConnection, str]:

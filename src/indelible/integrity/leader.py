@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final
 
 from indelible.errors import DeliveryError, DeposedError, IndelibleError, VerificationError
 from indelible.integrity.faults import ContradictedError
+from indelible.integrity.key_ring import CheckpointSigner
 from indelible.integrity.sequencer import Sequencer
 from indelible.policy.model import RelaySettings
 from indelible.store.protocol import Lease, TrailStore
-from indelible.tlog import SigningKey
 from indelible.transport.relay import Relay
 from indelible.transport.source import SourceFinder
 
@@ -37,14 +37,14 @@ class Leader:
     """Waits for the lease, then relays, until `stop`.
 
     `finders` give the sources; only the holder looks at them. `witnessing` is asked before
-    anything is signed, and has what is signed cosigned; `anchoring` has it anchored. `clock` gives
-    microseconds.
+    anything is signed, and has what is signed cosigned; `anchoring` has it anchored. `on_refusal`
+    is told, from a thread, that the signer refuses. `clock` gives microseconds.
     """
 
     def __init__(
         self,
         store: TrailStore,
-        key: SigningKey,
+        signer: CheckpointSigner,
         finders: Sequence[SourceFinder],
         settings: RelaySettings,
         *,
@@ -52,10 +52,12 @@ class Leader:
         lease_s: float = LEASE_S,
         witnessing: Witnessing | None = None,
         anchoring: Anchoring | None = None,
+        on_refusal: Callable[[ContradictedError], None] = lambda error: None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._store = store
-        self._key = key
+        self._signer = signer
+        self._on_refusal = on_refusal
         self._finders = finders
         self._settings = settings
         self._holder = holder
@@ -88,7 +90,8 @@ class Leader:
 
     @property
     def refusal(self) -> ContradictedError | None:
-        """Why this process signs nothing though it could: a witness contradicts the trail."""
+        """Why this process signs nothing though it could: a witness or the signer knows another
+        tree."""
         return self._refusal
 
     def start(self) -> None:
@@ -102,6 +105,8 @@ class Leader:
                     self._try_to_lead()
                 except DeliveryError:
                     _log.warning("lease not taken yet, trying again")
+                except ContradictedError as error:
+                    _log.critical("nothing is signed: %s", error)
             self._thread = threading.Thread(target=self._run, name="indelible-leader", daemon=True)
             self._thread.start()
 
@@ -170,13 +175,24 @@ class Leader:
         if lease is None:
             return
         witnessing = self._witnessing
-        if witnessing is None:
-            sequencer = Sequencer(self._store, lease, self._key, clock=self._clock)
-        else:
-            self._check_with(witnessing, lease)
+        try:
+            if witnessing is not None:
+                witnessing.check(lambda: self._store.renew_lease(lease, now=self._clock()))
             sequencer = Sequencer(
-                self._store, lease, self._key, clock=self._clock, on_checkpoint=witnessing.wake
+                self._store,
+                lease,
+                self._signer,
+                clock=self._clock,
+                on_checkpoint=witnessing.wake if witnessing is not None else lambda: None,
+                on_refusal=self._refused,
             )
+        except BaseException as error:
+            if isinstance(error, ContradictedError):
+                self._refusal = error
+            with contextlib.suppress(DeliveryError):
+                self._store.release_lease(lease)
+            raise
+        self._refusal = None
         relay = Relay(
             self._finders,
             sequencer,
@@ -191,18 +207,6 @@ class Leader:
             self._anchoring.start()
         relay.start()
 
-    def _check_with(self, witnessing: Witnessing, lease: Lease) -> None:
-        """Return if no witness contradicts what is about to be signed; else let go of the lease."""
-        try:
-            witnessing.check(lambda: self._store.renew_lease(lease, now=self._clock()))
-            self._refusal = None
-        except BaseException as error:
-            if isinstance(error, ContradictedError):
-                self._refusal = error
-            with contextlib.suppress(DeliveryError):
-                self._store.release_lease(lease)
-            raise
-
     def _contradicted(self, error: ContradictedError) -> None:
         """From the witnesses' thread: sign nothing more, then step down."""
         self._refusal = error
@@ -210,6 +214,13 @@ class Leader:
         if leading is not None:
             leading[1].refuse(error)
         self._deposed.set()
+
+    def _refused(self, error: ContradictedError) -> None:
+        """From whatever thread delivers: the sequencer signs nothing more; step down."""
+        self._refusal = error
+        self._deposed.set()
+        with contextlib.suppress(DeliveryError):
+            self._on_refusal(error)
 
     def _stop_leading(self) -> None:
         leading, self._led = self._leading, None

@@ -180,8 +180,10 @@ class Numbering:
         ]
         return entries, [leaf_of(entry.stem, entry.salt, entry.body) for entry in entries]
 
-    def as_append(self, entries: Sequence[NewEntry], growth: Growth) -> Append:
-        """What the store makes durable together."""
+    def as_append(
+        self, entries: Sequence[NewEntry], growth: Growth, *, vkey: str | None = None
+    ) -> Append:
+        """What the store makes durable together; `vkey` where the trail's key is rotated."""
         return Append(
             first=self._first,
             time=self._now,
@@ -196,6 +198,7 @@ class Numbering:
             gaps=self._gaps,
             notices=self._notices,
             acknowledged=self._acknowledged,
+            vkey=vkey,
         )
 
     # -- one delivery ---------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from indelible.integrity.resources import (
     encode_bodies,
     format_path,
 )
+from indelible.integrity.rotations import SigningKeys, open_by, rotations_in
 from indelible.integrity.tree import width_in_tree
 from indelible.store.protocol import TrailReader, WitnessRow
 from indelible.tlog import (
@@ -32,7 +33,7 @@ from indelible.tlog import (
     add_signatures,
     encode_bundle,
     format_note,
-    open_checkpoint,
+    format_rotations,
     parse_note,
     read_exact,
 )
@@ -81,6 +82,13 @@ class PublishedTree:
             return encode_bundle([entry.head for entry in entries])
         return encode_bodies([(entry.salt, entry.body) for entry in entries])
 
+    def rotations(self) -> bytes:
+        """The rotations under the checkpoint, as they are served; empty where there are none."""
+        covered = self.checkpoint.size
+        return format_rotations(
+            [note for index, note in rotations_in(self._reader) if index < covered]
+        )
+
     def _check(self, resource: Resource) -> None:
         kind, tile = resource
         size = self.checkpoint.size
@@ -95,14 +103,20 @@ class PublishedTrail:
 
     def __init__(self, reader: TrailReader) -> None:
         self._reader = reader
-        self._key = VerifierKey.parse(reader.vkey)
         # One value, so that no thread takes the tree of one state for that of another.
         self._last: tuple[bytes, tuple[WitnessRow, ...], PublishedTree] | None = None
 
     @property
     def key(self) -> VerifierKey:
-        """The public key that the trail says it is signed with."""
-        return self._key
+        """The newest public key that the trail says it is signed with."""
+        return VerifierKey.parse(self._reader.vkey)
+
+    @property
+    def keys(self) -> tuple[VerifierKey, ...]:
+        """The newest, and those before it."""
+        keys = SigningKeys(self.key)
+        keys.add_all(rotations_in(self._reader), self._reader.size)
+        return (keys.newest, *keys.earlier)
 
     @property
     def origin(self) -> str:
@@ -125,15 +139,19 @@ class PublishedTrail:
         return last[2]
 
     def _tree(self, note: bytes, rows: tuple[WitnessRow, ...]) -> PublishedTree:
-        opened = open_checkpoint(note, origin=self._reader.origin, log_key=self._key)
-        cosigned = self._checked(rows)
+        # A rotation may not be signed yet: then the checkpoint is by the key before.
+        keys = self.keys
+        opened = open_by(note, self.origin, keys)
+        cosigned = self._checked(rows, keys)
         merged = parse_note(note)
         for each in map(parse_note, cosigned.values()):
             if each.text == merged.text:
                 merged = add_signatures(merged, each.signatures)
         return PublishedTree(self._reader, format_note(merged), opened.checkpoint, cosigned)
 
-    def _checked(self, rows: tuple[WitnessRow, ...]) -> dict[str, bytes]:
+    def _checked(
+        self, rows: tuple[WitnessRow, ...], keys: tuple[VerifierKey, ...]
+    ) -> dict[str, bytes]:
         """By path, those that are cosigned as they say. One that isn't is missed by readers, and
         holds nothing else up.
         """
@@ -142,13 +160,11 @@ class PublishedTrail:
             if row.note is None:
                 continue
             try:
-                key = VerifierKey.parse(row.vkey)
-                opened = open_checkpoint(
-                    row.note, origin=self._reader.origin, log_key=self._key, witness_keys=[key]
-                )
+                witness = VerifierKey.parse(row.vkey)
+                opened = open_by(row.note, self.origin, keys, [witness])
             except VerificationError as error:
                 _log.error("a cosignature that is kept isn't one: %s", error)
                 continue
             if opened.cosignatures:
-                found[cosigned_path(key)] = row.note
+                found[cosigned_path(witness)] = row.note
         return found

@@ -31,6 +31,7 @@ from indelible.integrity.faults import (
 from indelible.integrity.fetching import Fetcher, OversizedAnswerError, UnreachableTrailError
 from indelible.integrity.resources import (
     CHECKPOINT_PATH,
+    ROTATIONS_PATH,
     Kind,
     MalformedBodiesError,
     Resource,
@@ -39,6 +40,7 @@ from indelible.integrity.resources import (
     most_bytes,
     parse_bodies,
 )
+from indelible.integrity.rotations import KeyLine, SigningKeys
 from indelible.integrity.seen import UNWITNESSED, Progress, Seen, check_seen
 from indelible.integrity.tree import check_level, check_right_edge, first_entry, levels, split_row
 from indelible.store.entry import format_head, format_stem
@@ -46,6 +48,7 @@ from indelible.store.protocol import WitnessRow
 from indelible.tlog import (
     HASH_BYTES,
     MAX_NOTE_BYTES,
+    MAX_ROTATIONS_BYTES,
     Checkpoint,
     MalformedBundleError,
     Size,
@@ -56,6 +59,7 @@ from indelible.tlog import (
     open_checkpoint,
     parse_bundle,
     parse_note,
+    parse_rotations,
 )
 
 T = TypeVar("T")
@@ -96,6 +100,8 @@ def verify_remote(
 ) -> RemoteVerification:
     """Return only if what is served is what `key` signed, whole, and grown from `seen`.
 
+    A checkpoint that isn't signed by `key`, or was seen signed by another, counts by the rotations
+    that are served: from both they must lead to a key that signed it.
     `only_new` hashes the entries behind `seen` alone. Holds one bundle at a time. `trust`, `now`
     and `max_age_s` are those of `verifier.verify_trail`. Raises a `TrailFaultError` or another
     `VerificationError` for what doesn't hold, and `UnreachableTrailError` where that can't be told.
@@ -103,7 +109,7 @@ def verify_remote(
     trail = _RemoteTrail(fetcher)
     # Before the checkpoint, which then is of no fewer entries than any of them.
     rows = trail.cosigned(trust) if trust is not None else []
-    note, signed = trail.checkpoint(key)
+    note, signed, line = trail.checkpoint(key, seen)
     size = signed.size
     if seen is not None and size < seen.size:
         raise RollbackError(last_seen=seen.size, offered=int(size))
@@ -115,10 +121,12 @@ def verify_remote(
     tiles = _ProvenTiles(trail, size)
     if seen is not None:
         check_seen(tiles, origin=signed.origin, size=size, root=signed.root, seen=seen)
+    line.check_tree(tiles, size, signed.root)
     witnessed = None
     if trust is not None:
         rows += _cosigned_itself(note, trust)
-        tree = Tree(key, signed.origin, size, signed.root, tiles)
+        newest, *earlier = line.keys
+        tree = Tree(newest, signed.origin, size, signed.root, tiles, tuple(earlier))
         cosigned = check_cosignatures(rows, trust, tree)
         at = int(time.time()) if now is None else now
         witnessed = require(cosigned, trust, tree, now=at, max_age_s=max_age_s)
@@ -131,7 +139,7 @@ def verify_remote(
         origin=signed.origin,
         size=int(size),
         root=signed.root,
-        vkey=str(key),
+        vkey=str(line.newest),
         since=since,
         with_bodies=with_bodies,
         assurance=UNWITNESSED if witnessed is None else str(witnessed),
@@ -158,12 +166,20 @@ class _RemoteTrail:
                 rows.append(WitnessRow(str(key), Size(0), 0, note))
         return rows
 
-    def checkpoint(self, key: VerifierKey) -> tuple[bytes, Checkpoint]:
-        """The signed note, and what it says."""
+    def checkpoint(self, key: VerifierKey, seen: Seen | None) -> tuple[bytes, Checkpoint, KeyLine]:
+        """The signed note, what it says, and the keys from `key` to the one that signed it."""
+        keys = SigningKeys(key, None if seen is None else VerifierKey.parse(seen.vkey))
         try:
             note = self._fetcher.fetch(CHECKPOINT_PATH, max_bytes=MAX_NOTE_BYTES)
             if note is not None:
-                return note, open_checkpoint(note, origin=key.name, log_key=key).checkpoint
+                if not keys.have_signed(note):
+                    served = self._fetcher.fetch(ROTATIONS_PATH, max_bytes=MAX_ROTATIONS_BYTES)
+                    notes = parse_rotations(served or b"")
+                    keys.add_all(enumerate(notes), len(notes))
+                signed = open_checkpoint(note, origin=key.name, log_key=keys.newest)
+                return note, signed.checkpoint, keys.line
+        except CheckpointError:
+            raise
         except VerificationError as error:
             raise CheckpointError(
                 0, f"expected a checkpoint signed by {key.name}: {error}"

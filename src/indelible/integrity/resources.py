@@ -30,6 +30,8 @@ from indelible.tlog import (
 CHECKPOINT_PATH: Final = "checkpoint"
 COSIGNED: Final = "cosigned"
 """Under it is the last checkpoint that each witness cosigned."""
+ROTATIONS_PATH: Final = "rotations"
+"""The rotations of the trail's key, where there are any: `tlog.format_rotations`."""
 _LENGTH_BYTES: Final = 2
 _BUNDLES: Final = "tile/entries/"
 _BODIES: Final = "bodies/"

@@ -23,11 +23,13 @@ from indelible.integrity.faults import StrayEntryError
 from indelible.integrity.published import PublishedTrail, PublishedTree
 from indelible.integrity.resources import (
     CHECKPOINT_PATH,
+    ROTATIONS_PATH,
     NotPublishedError,
     new_resources,
     parse_path,
 )
 from indelible.integrity.resources import format_path as path_of
+from indelible.integrity.rotations import open_by
 from indelible.integrity.seen import Progress, Seen, check_seen
 from indelible.integrity.tree import check_right_edge, first_entry, width_in_tree
 from indelible.tlog import (
@@ -35,12 +37,13 @@ from indelible.tlog import (
     MAX_NOTE_BYTES,
     Checkpoint,
     Size,
-    open_checkpoint,
 )
 
 _TREE: Final = "tile"
 _UNFINISHED: Final = ".new"
 """The file that is being written; renamed when it is whole."""
+_LEFT: Final = {_TREE, _UNFINISHED, ROTATIONS_PATH}
+"""What an export that never came to its checkpoint leaves."""
 
 
 class ExportFolderError(ConfigurationError):
@@ -134,6 +137,8 @@ class _Export:
             self._put(self._folder / path_of(resource), self._tree.read(resource))
             if resource.tile.level == 0:
                 self._progress(first_entry(resource.tile) + resource.tile.width, now.size)
+        if rotations := self._tree.rotations():
+            self._put(self._folder / ROTATIONS_PATH, rotations)
         self._sync_folders()
         self._put(self._folder / CHECKPOINT_PATH, self._tree.note)
         self._sync_folders()
@@ -149,23 +154,20 @@ class _Export:
         )
 
     def _before(self) -> Checkpoint | None:
-        """The checkpoint that the folder has, by our key; None for a folder of no export yet."""
+        """The checkpoint that the folder has, by our keys; None for a folder of no export yet."""
         path = self._folder / CHECKPOINT_PATH
         try:
             with path.open("rb") as file:
                 note = file.read(MAX_NOTE_BYTES + 1)
         except FileNotFoundError:
-            # An export that never came to its checkpoint leaves no more than these.
-            if others := {each.name for each in self._folder.iterdir()} - {_TREE, _UNFINISHED}:
+            if others := {each.name for each in self._folder.iterdir()} - _LEFT:
                 raise ExportFolderError(
                     f"expected an export or an empty folder at {self._folder}, there is "
                     f"{min(others)!r} and no checkpoint"
                 ) from None
             return None
         try:
-            return open_checkpoint(
-                note, origin=self._trail.origin, log_key=self._trail.key
-            ).checkpoint
+            return open_by(note, self._trail.origin, self._trail.keys).checkpoint
         except VerificationError as error:
             raise ExportFolderError(
                 f"expected an export of {self._trail.origin} at {self._folder}: {error}"

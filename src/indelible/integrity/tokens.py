@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from indelible.errors import ConfigurationError
-from indelible.integrity.keys import read_private
+from indelible.integrity.private_files import read_private
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{32,512}=*")
 """`b64token` of RFC 6750, long enough that nobody guesses it."""

@@ -30,6 +30,7 @@ from indelible.integrity.faults import (
     UncheckpointedError,
 )
 from indelible.integrity.producers import ProducerCheck, Signed
+from indelible.integrity.rotations import SigningKeys, rotations_in
 from indelible.integrity.seen import UNWITNESSED, Progress, Seen, check_seen
 from indelible.integrity.tree import check_level, check_right_edge, levels
 from indelible.store.blocks import BLOCK_ENTRIES
@@ -91,6 +92,8 @@ def verify_trail(
 ) -> Verification:
     """Return only if the trail at `path` is what `key` signed, whole, and grown from `seen`.
 
+    Where entries of the trail lead on from `key`, and from the key that was `seen`, by rotations,
+    the newest must have signed it; `Verification.vkey` is that.
     `only_new` hashes the entries behind `seen` alone, and leaves the derived tables unchecked
     where they tell of the whole trail; `with_index=False` checks the proof only. `enrolment` is the
     key that enrols the processes whose signatures count; without it any does. Under `trust` each
@@ -102,14 +105,19 @@ def verify_trail(
     looked = _look_at_anchors(path, anchors)
     with audit_trail(path) as audit:
         trail = audit.trail()
-        _check_checkpoint(trail, key)
+        since = seen.size if seen is not None and only_new else 0
+        keys = SigningKeys(key, None if seen is None else VerifierKey.parse(seen.vkey))
+        if since or not with_index or trust or anchors or not keys.have_signed(trail.checkpoint):
+            # Not all entries are read below, or not before something has to be believed.
+            with contextlib.closing(SqliteReader(path)) as reader:
+                keys.add_all(rotations_in(reader), trail.size)
+        _check_checkpoint(trail, keys.newest)
         if seen is not None:
             check_seen(audit, origin=trail.origin, size=trail.size, root=trail.root, seen=seen)
         size = int(trail.size)
-        since = seen.size if seen is not None and only_new else 0
         _check_tiles(audit, trail)
         witnessed = None
-        tree = Tree(key, trail.origin, trail.size, trail.root, audit)
+        tree = Tree(keys.newest, trail.origin, trail.size, trail.root, audit, keys.earlier)
         if trust is not None:
             cosigned = check_cosignatures(audit.witnesses(), trust, tree)
             at = int(time.time()) if now is None else now
@@ -117,15 +125,17 @@ def verify_trail(
         anchored = tuple(check_looked(each, tree) for each in looked)
         derived = Derived(audit, trail, since) if with_index else None
         producers = ProducerCheck(enrolment, own=trail.source_id)
-        _check_entries(audit, trail, since, derived, producers, progress)
+        _check_entries(audit, trail, since, derived, producers, keys, progress)
         if derived is not None:
             derived.finish()
+        _check_checkpoint(trail, keys.newest)
+        keys.check_tree(audit, trail.size, trail.root)
         open_notices = [index for index, by in audit.notices().items() if by is None]
         return Verification(
             origin=trail.origin,
             size=size,
             root=trail.root,
-            vkey=str(key),
+            vkey=str(keys.newest),
             checkpoint=(trail.checkpoint or b"").decode(),
             since=since,
             batches=sum(1 for _ in audit.batches()),
@@ -200,6 +210,7 @@ def _check_entries(
     since: int,
     derived: Derived | None,
     producers: ProducerCheck,
+    keys: SigningKeys,
     progress: Progress,
 ) -> None:
     size = int(trail.size)
@@ -221,7 +232,7 @@ def _check_entries(
                 first + len(block.bodies), f"the checkpoint covers {size} entries"
             )
         if derived is not None:
-            derived.add(block, _signed_events(block, since, producers))
+            derived.add(block, _signed_events(block, since, producers, keys))
         n += 1
         progress(first + count, size)
     if n * BLOCK_ENTRIES < size:
@@ -258,9 +269,12 @@ def _events(block: BlockRow) -> Iterator[Event]:
         yield event
 
 
-def _signed_events(block: BlockRow, since: int, producers: ProducerCheck) -> Iterator[Event]:
+def _signed_events(
+    block: BlockRow, since: int, producers: ProducerCheck, keys: SigningKeys
+) -> Iterator[Event]:
     first = block.n * BLOCK_ENTRIES
     for place, event in enumerate(_events(block)):
+        keys.add(first + place, event)
         if first + place >= since:
             producers.add(first + place, event, block.bodies[place])
         yield event

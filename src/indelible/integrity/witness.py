@@ -37,7 +37,7 @@ from indelible.tlog import (
     witnessed_checkpoint_path,
 )
 
-_TEXT: Final = "text/plain; charset=utf-8"
+TEXT: Final = "text/plain; charset=utf-8"
 
 
 class Answer(NamedTuple):
@@ -108,16 +108,16 @@ class Witness:
             note = parse_note(request.signed_checkpoint)
             checkpoint = parse_checkpoint(note.text)
         except VerificationError as error:
-            return _refusal(400, str(error))
+            return refusal(400, str(error))
         tlog = self.file.tlog(checkpoint.origin)
         if tlog is None or tlog.retired is not None:
-            return _refusal(404, "no such tlog is witnessed here")
+            return refusal(404, "no such tlog is witnessed here")
         try:
             open_checkpoint(request.signed_checkpoint, origin=tlog.origin, log_key=tlog.key)
         except (UnknownKeyError, InvalidSignatureError) as error:
-            return _refusal(403, str(error))
+            return refusal(403, str(error))
         if request.old > checkpoint.size:
-            return _refusal(400, "expected an old size of at most the checkpoint's")
+            return refusal(400, "expected an old size of at most the checkpoint's")
         signed = Note(
             note.text,
             tuple(
@@ -146,9 +146,9 @@ class Witness:
         with self.file.transaction() as connection:
             tlog = self.file.read_tlog(connection, origin)
             if tlog is None or tlog.retired is not None:
-                return _refusal(404, "no such tlog is witnessed here")
+                return refusal(404, "no such tlog is witnessed here")
             is_other = checkpoint.size == tlog.size and checkpoint.root != tlog.root
-            fault = _fault(tlog, request, checkpoint)
+            fault = fault_of(tlog, request, checkpoint)
             if tlog.checkpoint is not None and (is_other or fault is not None):
                 self.file.refuse(
                     connection,
@@ -165,14 +165,14 @@ class Witness:
             if request.old != tlog.size:
                 return Answer(409, SIZE_CONTENT_TYPE, format_known_size(tlog.size))
             if fault is not None:
-                return _refusal(422, fault)
+                return refusal(422, fault)
             cosignature = cosign_note(signed.text, self._key, time=now)
             cosigned = format_note(add_signatures(signed, [cosignature]))
             self.file.replace(connection, tlog, checkpoint.size, checkpoint.root, cosigned, now)
-        return Answer(200, _TEXT, format_signatures([cosignature]))
+        return Answer(200, TEXT, format_signatures([cosignature]))
 
 
-def _fault(tlog: WitnessedTlog, request: AddCheckpoint, checkpoint: Checkpoint) -> str | None:
+def fault_of(tlog: WitnessedTlog, request: AddCheckpoint, checkpoint: Checkpoint) -> str | None:
     """What keeps it from being a continuation of what was cosigned; None: nothing, or its old size
     is another, so that its proof is none to look at.
     """
@@ -191,5 +191,5 @@ def _fault(tlog: WitnessedTlog, request: AddCheckpoint, checkpoint: Checkpoint) 
     return None
 
 
-def _refusal(status: int, why: str) -> Answer:
-    return Answer(status, _TEXT, f"{why}\n".encode(errors="backslashreplace"))
+def refusal(status: int, why: str) -> Answer:
+    return Answer(status, TEXT, f"{why}\n".encode(errors="backslashreplace"))

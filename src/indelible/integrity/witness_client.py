@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from indelible.errors import DeliveryError, VerificationError
 from indelible.integrity.faults import ContradictedError
 from indelible.integrity.http_exchange import Exchanged, check_url, exchange
+from indelible.integrity.rotations import open_by
 from indelible.tlog import (
     ADD_CHECKPOINT_PATH,
     MAX_ANSWER_BYTES,
@@ -22,7 +24,6 @@ from indelible.tlog import (
     consistency_proof,
     format_add_checkpoint,
     format_note,
-    open_checkpoint,
     open_cosignature,
     parse_known_size,
     parse_note,
@@ -48,7 +49,8 @@ class Cosigned(NamedTuple):
 
 
 class WitnessClient:
-    """One witness, asked for one trail. For one thread at a time.
+    """One witness, asked for one trail, which `log_keys` are of: the newest, and those before it.
+    For one thread at a time.
 
     `known` is the size that it is believed to have cosigned last; it corrects a wrong one. `tiles`
     are read to build proofs.
@@ -57,7 +59,7 @@ class WitnessClient:
     def __init__(
         self,
         witness: TrustedWitness,
-        log_key: VerifierKey,
+        log_keys: Sequence[VerifierKey],
         tiles: TileReader,
         *,
         deadline_s: float,
@@ -68,7 +70,7 @@ class WitnessClient:
         self.known = known
         self._url = (witness.url or "").rstrip("/")
         check_url(self._url)
-        self._log_key = log_key
+        self._log_keys = log_keys
         self._tiles = tiles
         self._deadline_s = deadline_s
 
@@ -97,7 +99,7 @@ class WitnessClient:
             )
             if answer.status == 200:
                 return self._take(answer, signed)
-            known = _known_size(answer)
+            known = known_size(answer)
             is_refused = answer.status == 422 or (
                 # Of a tree as large as what it knows, some say 409.
                 answer.status == 409 and old == size and known in (None, old)
@@ -123,9 +125,7 @@ class WitnessClient:
         answer = self._ask("GET", witnessed_checkpoint_path(origin), ends)
         if answer.status != 200:
             raise self._fault(f"came status {answer.status}")
-        opened = open_checkpoint(
-            answer.body, origin=origin, log_key=self._log_key, witness_keys=[self.witness.key]
-        )
+        opened = open_by(answer.body, origin, self._log_keys, [self.witness.key])
         if not opened.cosignatures:
             raise self._fault("it shows a checkpoint that it didn't cosign")
         return answer.body
@@ -148,9 +148,7 @@ class WitnessClient:
         ours = signed.checkpoint
         try:
             answer = self._ask("GET", witnessed_checkpoint_path(ours.origin), ends)
-            shown = open_checkpoint(
-                answer.body, origin=ours.origin, log_key=self._log_key
-            ).checkpoint
+            shown = open_by(answer.body, ours.origin, self._log_keys).checkpoint
         except (DeliveryError, VerificationError):
             return False
         if shown.size > ours.size:
@@ -183,7 +181,7 @@ class WitnessClient:
         return DeliveryError(f"expected a cosignature: {why}")
 
 
-def _known_size(answer: Exchanged) -> Size | None:
+def known_size(answer: Exchanged) -> Size | None:
     """The size that a 409 says was cosigned last; None for any other answer."""
     if answer.status != 409 or answer.content_type != SIZE_CONTENT_TYPE:
         return None

@@ -119,6 +119,12 @@ class WitnessFile:
             if connection.execute(self._sql["retire"], (now, origin)).rowcount != 1:
                 raise ConfigurationError(f"expected a tlog that is witnessed, came {origin}")
 
+    def rekey_tlog(self, origin: str, key: VerifierKey) -> None:
+        """Expect its checkpoints to be signed by `key` from now on; what was cosigned stays."""
+        with self.transaction() as connection:
+            if connection.execute(self._sql["rekey"], (str(key), origin)).rowcount != 1:
+                raise ConfigurationError(f"expected a tlog that is witnessed, came {origin}")
+
     def tlog(self, origin: str) -> WitnessedTlog | None:
         with self._writing, store_errors(self.path):
             row = self._connection.execute(self._sql["tlog"], (origin,)).fetchone()

@@ -6,6 +6,8 @@ SELECT vkey FROM witness
 INSERT INTO tlog (origin, vkey, size, root, heard) VALUES (?, ?, 0, ?, ?)
 -- name: retire
 UPDATE tlog SET retired = ? WHERE origin = ? AND retired IS NULL
+-- name: rekey
+UPDATE tlog SET vkey = ? WHERE origin = ? AND retired IS NULL
 -- name: tlog
 SELECT origin, vkey, size, root, checkpoint, heard, retired FROM tlog WHERE origin = ?
 -- name: tlogs

@@ -1,7 +1,7 @@
 """The HTTP front of a witness: `POST …/add-checkpoint`, `GET …/<SHA-256 of origin>/checkpoint`.
 
 Python's own server, with bounds: so many connections, so many bytes a request, so many seconds for
-one to arrive. TLS is a proxy's in front of it.
+one to arrive. TLS is a proxy's in front of it. A signer answers within the same bounds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from indelible.errors import ConfigurationError, IndelibleError
-from indelible.integrity.witness import Answer, Witness
+from indelible.integrity.witness import TEXT, Answer, Witness
 from indelible.tlog import ADD_CHECKPOINT_PATH, MAX_REQUEST_BYTES
 
 _log = logging.getLogger(__name__)
@@ -25,41 +25,34 @@ MAX_CONNECTIONS: Final = 64
 REQUEST_S: Final = 10.0
 """How long a request may take to arrive, and a connection may stay without one."""
 
-_TEXT: Final = "text/plain; charset=utf-8"
 
-
-class WitnessServer(ThreadingHTTPServer):
-    """Serves one witness: `serve_forever` until `shutdown`, from another thread."""
+class BoundedServer(ThreadingHTTPServer):
+    """Within the bounds: `serve_forever` until `shutdown`, from another thread."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(
         self,
-        witness: Witness,
-        host: str,
-        port: int,
+        address: Any,
         *,
         max_connections: int = MAX_CONNECTIONS,
         request_s: float = REQUEST_S,
     ) -> None:
-        """Listens at once; port 0 is any free one. Raises `ConfigurationError`."""
-        self.witness = witness
+        """Listens at once; raises `OSError`."""
         self._request_s = request_s
         self._max_connections = max_connections
         self._lock = threading.Lock()
         self._due: dict[socket.socket, float] = {}
-        if ":" in host:
-            self.address_family = socket.AF_INET6
-        try:
-            super().__init__((host, port), _Handler)
-        except (OSError, OverflowError) as error:
-            raise ConfigurationError(f"can't listen on {host} port {port}: {error}") from None
+        super().__init__(address, _UnixHandler if isinstance(address, str) else _Handler)
 
-    @property
-    def port(self) -> int:
-        port: int = self.server_address[1]
-        return port
+    def answer_post(self, path: str, body: bytes) -> Answer:
+        """The answer to a POST; raises `IndelibleError` where nothing was done."""
+        raise NotImplementedError
+
+    def answer_get(self, path: str) -> Answer:
+        """The answer to a GET; raises `IndelibleError`."""
+        raise NotImplementedError
 
     def expect_request(self, connection: socket.socket) -> None:
         """From now on a request has to arrive in time."""
@@ -102,6 +95,44 @@ class WitnessServer(ThreadingHTTPServer):
             _log.exception("answering a request")
 
 
+class WitnessServer(BoundedServer):
+    """Serves one witness."""
+
+    def __init__(
+        self,
+        witness: Witness,
+        host: str,
+        port: int,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+        request_s: float = REQUEST_S,
+    ) -> None:
+        """Listens at once; port 0 is any free one. Raises `ConfigurationError`."""
+        self.witness = witness
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        try:
+            super().__init__((host, port), max_connections=max_connections, request_s=request_s)
+        except (OSError, OverflowError) as error:
+            raise ConfigurationError(f"can't listen on {host} port {port}: {error}") from None
+
+    @property
+    def port(self) -> int:
+        port: int = self.server_address[1]
+        return port
+
+    def answer_post(self, path: str, body: bytes) -> Answer:
+        if path.rpartition("/")[2] != ADD_CHECKPOINT_PATH:
+            return Answer(404, TEXT, b"no such place\n")
+        return self.witness.add_checkpoint(body)
+
+    def answer_get(self, path: str) -> Answer:
+        found = self.witness.latest("/".join(path.split("/")[-2:]))
+        if found is None:
+            return Answer(404, TEXT, b"no such checkpoint\n")
+        return Answer(200, TEXT, found)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "indelible-witness"
@@ -109,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = REQUEST_S
     wbufsize = -1
     disable_nagle_algorithm = True
-    server: WitnessServer
+    server: BoundedServer
 
     def handle_one_request(self) -> None:
         self.server.expect_request(self.connection)
@@ -120,29 +151,21 @@ class _Handler(BaseHTTPRequestHandler):
         if body is None:
             return
         self.server.request_arrived(self.connection)
-        if self.path.rpartition("/")[2] != ADD_CHECKPOINT_PATH:
-            self._answer(Answer(404, _TEXT, b"no such place\n"))
-            return
         try:
-            answer = self.server.witness.add_checkpoint(body)
+            answer = self.server.answer_post(self.path, body)
         except IndelibleError as error:
-            _log.error("not cosigned: %s", error)
-            answer = Answer(500, _TEXT, b"nothing was cosigned: see what the witness prints\n")
+            _log.error("not signed: %s", error)
+            answer = Answer(500, TEXT, b"nothing was signed: see what the process prints\n")
         self._answer(answer)
 
     def do_GET(self) -> None:
         self.server.request_arrived(self.connection)
-        parts = self.path.split("/")
         try:
-            found = self.server.witness.latest("/".join(parts[-2:]))
+            answer = self.server.answer_get(self.path)
         except IndelibleError as error:
             _log.error("not read: %s", error)
-            self._answer(Answer(500, _TEXT, b"see what the witness prints\n"))
-            return
-        if found is None:
-            self._answer(Answer(404, _TEXT, b"no such checkpoint\n"))
-        else:
-            self._answer(Answer(200, _TEXT, found))
+            answer = Answer(500, TEXT, b"see what the process prints\n")
+        self._answer(answer)
 
     def _read_body(self) -> bytes | None:
         """All of it; None where it was refused or cut off."""
@@ -162,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: int, why: bytes) -> None:
         """Without having read the body: what comes next isn't a request."""
         self.close_connection = True
-        self._answer(Answer(status, _TEXT, why))
+        self._answer(Answer(status, TEXT, why))
 
     def _answer(self, answer: Answer) -> None:
         self.send_response(answer.status)
@@ -176,3 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         _log.debug("request", extra={"client": self.client_address[0]})
+
+
+class _UnixHandler(_Handler):
+    disable_nagle_algorithm = False  # which such a socket doesn't have

@@ -22,7 +22,9 @@ from indelible.errors import (
     IndelibleError,
     VerificationError,
 )
-from indelible.integrity.faults import ContradictedError
+from indelible.integrity.faults import CONTRADICTED, ContradictedError
+from indelible.integrity.key_ring import CheckpointSigner
+from indelible.integrity.rotations import check_listed, keys_of, open_by
 from indelible.integrity.witness_client import Cosigned, SignedCheckpoint, WitnessClient
 from indelible.policy.model import WitnessSettings
 from indelible.store.protocol import TrailStore
@@ -30,17 +32,13 @@ from indelible.tlog import (
     EMPTY_ROOT,
     Checkpoint,
     QuorumError,
-    SigningKey,
     Size,
     TrustPolicy,
-    open_checkpoint,
-    sign_checkpoint,
     verify_beginning,
 )
 
 _log = logging.getLogger(__name__)
 
-CONTRADICTED: Final = "trail.contradicted"
 _ASK_S: Final = 0.05
 """No witness is asked more often, however fast checkpoints come."""
 _LOOK_S: Final = 0.5
@@ -62,7 +60,7 @@ class Witnessing:
     def __init__(
         self,
         store: TrailStore,
-        key: SigningKey,
+        signer: CheckpointSigner,
         trust: TrustPolicy,
         settings: WitnessSettings,
         *,
@@ -74,14 +72,14 @@ class Witnessing:
         this trail.
         """
         self._store = store
-        self._key = key
+        self._signer = signer
         self._trust = trust
         self._settings = settings
         self._notice = notice
         self._monotonic = monotonic
         self._jitter = jitter
         try:
-            trust.check_tlog(key.verifier_key)
+            check_listed(trust, keys_of(signer))
         except QuorumError as error:
             raise ConfigurationError(f"{settings.policy}: {error}") from None
         cosigned = {row.vkey: row.size for row in store.witnesses()}
@@ -89,7 +87,7 @@ class Witnessing:
             _Asked(
                 WitnessClient(
                     witness,
-                    key.verifier_key,
+                    keys_of(signer),
                     store,
                     deadline_s=settings.deadline_s,
                     known=cosigned.get(str(witness.key), Size(0)),
@@ -137,8 +135,10 @@ class Witnessing:
             return
         self._on_contradiction = on_contradiction
         self._is_stopping = False
-        self._thread = threading.Thread(target=self._run, name="indelible-witnessing", daemon=True)
-        self._thread.start()
+        # Known when it runs: `stop` may come from another thread meanwhile, and joins it.
+        thread = threading.Thread(target=self._run, name="indelible-witnessing", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def wake(self) -> None:
         """A checkpoint was stored. Returns at once."""
@@ -194,8 +194,8 @@ class Witnessing:
         note = self._store.state().checkpoint
         if note is None:
             empty = Checkpoint(origin=self._store.origin, size=Size(0), root=EMPTY_ROOT)
-            return SignedCheckpoint(empty, sign_checkpoint(empty, self._key))
-        opened = open_checkpoint(note, origin=self._store.origin, log_key=self._key.verifier_key)
+            return SignedCheckpoint(empty, self._signer.sign(empty, self._store))
+        opened = open_by(note, self._store.origin, keys_of(self._signer))
         return SignedCheckpoint(opened.checkpoint, note)
 
     def _check_continued(self, signed: Checkpoint) -> None:

@@ -39,6 +39,16 @@ _TABLE_KEYS: Final = (
 _DATABASE_KEYS: Final = ("url", "roles", "profile", "hosts", "audit_log")
 _SERVER_SCHEMES: Final = ("postgresql", "postgres", "mysql", "mariadb")
 _SERVER_URLS: Final = "postgresql://host/name or mysql://host/name"
+_TRAIL_KEYS: Final = (
+    "url",
+    "journals",
+    "keys",
+    "origin",
+    "signer",
+    "passphrase_file",
+    "passphrase_env",
+)
+_SIGNER_SCHEME: Final = "unix://"
 _LOGS_KEYS: Final = ("allowed",)
 _RELAY_KEYS: Final = (
     "batch_events",
@@ -98,12 +108,16 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
     _logs(document, top)
     trail_at = top.under("trail")
     trail = _section(document, "trail", top)
-    _check_keys(trail, ("url", "journals", "keys", "origin"), trail_at)
+    _check_keys(trail, _TRAIL_KEYS, trail_at)
     if "url" not in trail:
         raise trail_at.error('expected `url`, as in url = "sqlite:///trail.db"')
     trail_url = _take(trail, "url", str, "", trail_at)
     trail_path = _sqlite_path(trail_url, trail_at, directory)
     defaults = policy_for_url(trail_url)
+    passphrase_file = _take(trail, "passphrase_file", str, "", trail_at)
+    passphrase_env = _take(trail, "passphrase_env", str, "", trail_at)
+    if passphrase_file and passphrase_env:
+        raise trail_at.error("expected passphrase_file or passphrase_env, got both")
     database = _section(document, "database", top)
     database_path, server = _database(database, top.under("database"), directory)
     tables = _section(document, "tables", top)
@@ -140,6 +154,9 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
         relay=_relay(_section(document, "relay", top), top.under("relay")),
         witness=_witness(document, top, directory),
         anchors=parse_anchors(document, top, directory),
+        signer=_signer(trail, trail_at),
+        passphrase_file=directory / passphrase_file if passphrase_file else None,
+        passphrase_env=passphrase_env or None,
         source=name,
     )
 
@@ -394,6 +411,17 @@ def _witness(
                 key,
             )
     return settings
+
+
+def _signer(section: Mapping[str, object], at: _Where) -> Path | None:
+    """The socket that `unix:///run/indelible/signer.sock` names; None: the key is a file here."""
+    url = _take(section, "signer", str, "", at)
+    if not url:
+        return None
+    path = url.removeprefix(_SIGNER_SCHEME)
+    if path == url or not path.startswith("/"):
+        raise at.error(f"expected a URL like unix:///run/signer.sock, got {url!r}", "signer")
+    return Path(path)
 
 
 def _sqlite_path(url: str, at: _Where, directory: Path) -> Path:

@@ -125,8 +125,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     `trail` is the trail's SQLite file; `journals` the directory of journals and `keys` that of
     keys, beside it. `origin` is the name that a new trail gets; None: a random one, as verifiers
     tell trails by it. The application's database, where the owner named it, is `database`, an
-    SQLite file, or `server`. Without `witness` nobody cosigns; `anchors`
-    are asked beside.
+    SQLite file, or `server`. Without `witness` nobody cosigns; `anchors` are asked beside. `signer`
+    is the socket of the process that has the key which signs checkpoints; without it that is among
+    `keys`. Key files may be under a passphrase, in `passphrase_file` or the environment variable
+    `passphrase_env`.
     """
 
     trail: Path
@@ -140,6 +142,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     relay: RelaySettings = RelaySettings()
     witness: WitnessSettings | None = None
     anchors: tuple[AnchorSettings, ...] = ()
+    signer: Path | None = None
+    passphrase_file: Path | None = None
+    passphrase_env: str | None = None
     source: str = "(defaults)"
 
     def table(self, name: str) -> TablePolicy:

@@ -12,6 +12,7 @@ from indelible.errors import QueryError
 from indelible.events.model import Timestamp
 from indelible.integrity.assurance import cosigned_note
 from indelible.integrity.evidence import FORMAT, Header, ProvenEntry
+from indelible.integrity.rotations import SigningKeys, rotations_in
 from indelible.integrity.seen import Progress
 from indelible.integrity.verifier import Verification
 from indelible.questions.answer import Answer
@@ -21,6 +22,7 @@ from indelible.tlog import (
     Index,
     Size,
     TlogProof,
+    VerifierKey,
     parse_checkpoint,
     parse_note,
     parse_trust_policy,
@@ -95,8 +97,11 @@ def gather(
         question=tuple(question),
         made=made,
         checkpoint=note.decode(),
-        key=verified.vkey if verified is not None else reader.vkey,
+        key=str(_key_of(note, reader)),
         policy=policy,
+        rotations=tuple(
+            rotation.decode() for index, rotation in rotations_in(reader) if index < size
+        ),
     )
 
     def proven() -> Iterator[ProvenEntry]:
@@ -106,6 +111,18 @@ def gather(
             yield _as_line(_evidence(reader, prover, index, note))
 
     return header, proven()
+
+
+def _key_of(note: bytes, reader: TrailReader) -> VerifierKey:
+    """The newest of the trail's keys that signed the note, as it says."""
+    newest = VerifierKey.parse(reader.vkey)
+    if not note:
+        return newest
+    keys = SigningKeys(newest)
+    keys.add_all(rotations_in(reader), reader.size)
+    signed = {(each.name, each.key_id) for each in parse_note(note).signatures}
+    claimed = (key for key in (newest, *keys.earlier) if (key.name, key.key_id) in signed)
+    return next(claimed, newest)
 
 
 def _checkpoint(reader: TrailReader) -> tuple[bytes, Size]:

@@ -21,6 +21,7 @@ from indelible.errors import DeliveryError, IndelibleError
 from indelible.integrity.resources import (
     CHECKPOINT_PATH,
     COSIGNED,
+    ROTATIONS_PATH,
     Kind,
     NotPublishedError,
     parse_path,
@@ -58,6 +59,12 @@ def make_application(
             raise NotPublishedError("expected a witness that cosigned a checkpoint of this trail")
         return _answer(note, _TEXT, _EACH_TIME)
 
+    def rotations(request: Request) -> Response:
+        found = trail.current().rotations()
+        if not found:
+            raise NotPublishedError("the key of this trail was never rotated")
+        return _answer(found, _TEXT, _EACH_TIME)
+
     def resource(request: Request) -> Response:
         found = parse_path(request.url.path.removeprefix("/"))
         if found.kind is not Kind.BODIES:
@@ -85,6 +92,7 @@ def make_application(
         routes=[
             Route(f"/{CHECKPOINT_PATH}", checkpoint),
             Route(f"/{COSIGNED}/{{witness}}", cosigned),
+            Route(f"/{ROTATIONS_PATH}", rotations),
             Route("/tile/{place:path}", resource),
             Route("/bodies/{place:path}", resource),
         ],

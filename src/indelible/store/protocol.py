@@ -147,6 +147,8 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
     notices: Sequence[Notice] = ()
     acknowledged: Sequence[tuple[Index, Index]] = ()
     """(notice, acknowledging entry)."""
+    vkey: str | None = None
+    """The trail's key from here on, where it is rotated."""
 
 
 class TrailState(msgspec.Struct, frozen=True):
@@ -218,7 +220,7 @@ class TrailReader(Protocol):
 
     @property
     def vkey(self) -> str:
-        """The public key that the trail says it is signed with. A verifier pins its own."""
+        """The newest public key that the trail says it is signed with. A verifier pins its own."""
 
     @property
     def source_id(self) -> str:

@@ -4,6 +4,8 @@ INSERT INTO trail (only, origin, vkey, source_id, size, root) VALUES (1, ?, ?, ?
 INSERT INTO lease (only, epoch, holder, heard) VALUES (1, 0, '', 0)
 -- name: trail
 SELECT origin, vkey, source_id, size, root, checkpoint FROM trail
+-- name: put_vkey
+UPDATE trail SET vkey = ?
 -- name: size
 SELECT size FROM trail
 -- name: take_lease

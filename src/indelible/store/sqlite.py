@@ -81,6 +81,8 @@ class SqliteTrail(SqliteReader):
                 self._blocks.write(connection, batch)
                 self._index.write(connection, batch)
                 self._write_facts(connection, batch)
+                if batch.vkey is not None:
+                    connection.execute(self._sql["put_vkey"], (batch.vkey,))
             except BaseException:
                 self._forget()
                 raise

@@ -55,7 +55,6 @@ class SqliteReader:
         with self._connections.snapshot() as connection:
             row = _one(connection, self._sql["trail"])
         self._origin: str = row[0]
-        self._vkey: str = row[1]
         self._source_id: str = row[2]
 
     @property
@@ -68,7 +67,9 @@ class SqliteReader:
 
     @property
     def vkey(self) -> str:
-        return self._vkey
+        with self._connections.snapshot() as connection:
+            vkey: str = _one(connection, self._sql["trail"])[1]
+        return vkey
 
     @property
     def source_id(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from indelible.errors import VerificationError
 from indelible.tlog.hashing import EMPTY_ROOT, HASH_BYTES, MAX_SIZE, Hash, Size
-from indelible.tlog.keys import Algorithm, SigningKey, VerifierKey
+from indelible.tlog.keys import Algorithm, Signer, VerifierKey
 from indelible.tlog.note import (
     MalformedNoteError,
     Note,
@@ -101,13 +101,15 @@ def parse_checkpoint(text: str) -> Checkpoint:
     )
 
 
-def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> bytes:
+def sign_checkpoint(checkpoint: Checkpoint, *keys: Signer) -> bytes:
     """The signed note of a checkpoint: the same bytes each time (Ed25519 has no randomness).
+
+    By each of `keys`: while a key is rotated there are two.
 
     Never sign one that is inconsistent with an earlier one: nothing here can know, the caller must.
     """
     text = format_checkpoint(checkpoint)
-    return format_note(Note(text, (sign_note(text, key),)))
+    return format_note(Note(text, tuple(sign_note(text, key) for key in keys)))
 
 
 def open_checkpoint(

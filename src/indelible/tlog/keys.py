@@ -7,7 +7,7 @@ where it is asked to by name, in `export_private`.
 import enum
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -98,6 +98,20 @@ class VerifierKey:
             ) from None
 
 
+class Signer(Protocol):
+    """Whatever makes the signatures of one key: the key itself, a hardware token, a service."""
+
+    @property
+    def verifier_key(self) -> VerifierKey:
+        """The public half, of type 0x01 where it signs checkpoints."""
+
+    def sign_bytes(self, message: bytes) -> bytes:
+        """The 64-byte Ed25519 signature over `message` (pure, RFC 8032): the same bytes each time.
+
+        Raises `DeliveryError` where it can't be had now.
+        """
+
+
 class SigningKey:
     """A private key under a name. Immutable; its repr shows the public half only; never pickled."""
 
@@ -146,6 +160,11 @@ class SigningKey:
     def sign_bytes(self, message: bytes) -> bytes:
         """The 64-byte Ed25519 signature over `message`; the same bytes each time."""
         return self._private_key.sign(message)
+
+    @property
+    def private_key(self) -> Ed25519PrivateKey:
+        """The secret itself, for who writes it to an encrypted file."""
+        return self._private_key
 
     def export_private(self) -> str:
         """The secret in Go's text form, for a key file: never for a log or a message."""

@@ -13,7 +13,7 @@ from indelible.tlog.hashing import MAX_SIZE
 from indelible.tlog.keys import (
     Algorithm,
     InvalidSignatureError,
-    SigningKey,
+    Signer,
     VerifierKey,
     is_key_name,
 )
@@ -116,7 +116,7 @@ def check_note_text(text: str) -> None:
     _decode(encoded)
 
 
-def sign_note(text: str, key: SigningKey) -> NoteSignature:
+def sign_note(text: str, key: Signer) -> NoteSignature:
     """The Ed25519 signature of `key` over `text`; the same each time.
 
     Raises `MalformedNoteError` for a text that can't be a note's, and for a cosigner's key.
@@ -126,7 +126,7 @@ def sign_note(text: str, key: SigningKey) -> NoteSignature:
     return _signature(key, key.sign_bytes(text.encode()))
 
 
-def cosign_note(text: str, key: SigningKey, *, time: int) -> NoteSignature:
+def cosign_note(text: str, key: Signer, *, time: int) -> NoteSignature:
     """The cosignature/v1 of `key` over `text`, stating the POSIX second `time`.
 
     The caller must have verified the checkpoint's consistency with the last one it cosigned.
@@ -188,12 +188,13 @@ def _cosigned_message(text: str, time: int) -> bytes:
     return f"cosignature/v1\ntime {time}\n{text}".encode()
 
 
-def _signature(key: SigningKey, signature: bytes) -> NoteSignature:
-    return NoteSignature(key.name, key.verifier_key.key_id, signature)
+def _signature(key: Signer, signature: bytes) -> NoteSignature:
+    public = key.verifier_key
+    return NoteSignature(public.name, public.key_id, signature)
 
 
-def _check_algorithm(key: SigningKey, expected: Algorithm) -> None:
-    if key.algorithm is not expected:
+def _check_algorithm(key: Signer, expected: Algorithm) -> None:
+    if key.verifier_key.algorithm is not expected:
         raise MalformedNoteError(
             f"signing: expected a key of type {expected.name}, came {key.verifier_key}"
         )
