@@ -31,12 +31,15 @@ class Clock:
 class Maker:
     """A trail under way: one sequencer, and a source to deliver from."""
 
-    def __init__(self, path: Path) -> None:
-        self.key = SigningKey.generate(ORIGIN)
+    def __init__(self, path: Path, *, key: SigningKey | None = None) -> None:
+        self.key = key or SigningKey.generate(ORIGIN)
         self.path = path
         self.clock = Clock()
         self.store = SqliteTrail.create(
-            path, origin=ORIGIN, vkey=str(self.key.verifier_key), source_id="ffffffffffffffff"
+            path,
+            origin=self.key.name,
+            vkey=str(self.key.verifier_key),
+            source_id="ffffffffffffffff",
         )
         self.seq = 0
         self.open()
