@@ -122,10 +122,11 @@ def write(directory: Path, rate: int, seconds: float) -> None:
         time.sleep(min(0.01, 1 / rate))
     is_over.set()
     looking.join()
-    assert journal._signer is not None
-    current = journal._signer._key.verifier_key.public_key.hex()
-    print(json.dumps([ages, counts, public, current]), flush=True)
-    sys.stdin.read()
+    with journal._writing:  # no statement meanwhile
+        assert journal._signer is not None
+        current = journal._signer._key.verifier_key.public_key.hex()
+        print(json.dumps([ages, counts, public, current]), flush=True)
+        sys.stdin.read()
     journal.close()
 
 
