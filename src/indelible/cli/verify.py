@@ -67,8 +67,8 @@ MAX_AGE_S: Final = 600
 @click.option(
     "--only-new",
     is_flag=True,
-    help="Read only entries that came since the last verification, and take those before for what "
-    "it found: an edit there since isn't found.",
+    help="Read entries that came since the last verification alone: an edit of others since then "
+    "isn't found.",
 )
 @click.option(
     "--state",
