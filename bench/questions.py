@@ -39,6 +39,8 @@ HOUR = 3_600 * 1_000_000
 WINDOWS = {"15 hours": 15 * HOUR, "7 days": 7 * 24 * HOUR, "12 months": YEAR}
 DRAWS = 20
 PAGE = 100
+SLOW_MS = 1_000.0
+"""What takes longer isn't asked twice: most of it is no wait for the disk."""
 
 
 class Timing(NamedTuple):
@@ -95,16 +97,16 @@ def key_path(trail: Path) -> Path:
     return trail.with_name(f"{trail.name}.key")
 
 
-def ask_all(store: TrailReader, years: int) -> None:
+def ask_all(store: TrailReader, years: int, draws: int = DRAWS) -> None:
     rng = random.Random(1)
-    actors = [Actor("staff", f"user{rng.randrange(200):03d}") for _ in range(DRAWS)]
-    busy = [Actor("staff", f"user{n:03d}") for n in range(DRAWS)]
-    subjects = [Subject("customer", str(rng.randint(1, 50_000))) for _ in range(DRAWS)]
-    print(f"{store.size:,} entries, {DRAWS} draws")
+    actors = [Actor("staff", f"user{rng.randrange(200):03d}") for _ in range(draws)]
+    busy = [Actor("staff", f"user{n:03d}") for n in range(draws)]
+    subjects = [Subject("customer", str(rng.randint(1, 50_000))) for _ in range(draws)]
+    print(f"{store.size:,} entries, {draws} draws")
     columns = ("median ms", "p95 ms", "max ms", "CPU ms", "100th ms", "findings")
     print(" " * 28 + "".join(f"{column:>10}" for column in columns))
     for name, width in WINDOWS.items():
-        starts = [EPOCH + rng.randrange(years * YEAR - width + 1) for _ in range(DRAWS)]
+        starts = [EPOCH + rng.randrange(years * YEAR - width + 1) for _ in range(draws)]
         windows = [Window(format_time(start), format_time(start + width + 1)) for start in starts]
         for question, ask, askers in (
             ("changes", _changes, actors),
@@ -139,7 +141,11 @@ def _reverse(store: TrailReader, by: Actor, window: Window) -> Timing:
 
 
 def _timed(ask: Callable[[], Iterable[object]]) -> Timing:
-    sum(1 for _ in ask())  # warm
+    first = _timed_once(ask)  # warms up
+    return first if first.elapsed_ms > SLOW_MS else _timed_once(ask)
+
+
+def _timed_once(ask: Callable[[], Iterable[object]]) -> Timing:
     began, cpu_began = time.perf_counter(), time.process_time()
     count = 0
     page = 0.0

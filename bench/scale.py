@@ -44,12 +44,13 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--years", type=int, default=3)
     parser.add_argument("--trail", type=Path)
+    parser.add_argument("--draws", type=int, default=questions.DRAWS)
     parser.add_argument("--part", choices=PARTS, action="append", default=[])
     chosen = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     if chosen.part and chosen.trail:
         for part in chosen.part:
-            PARTS[part](chosen.trail, chosen.events, chosen.years)
+            PARTS[part](chosen.trail, chosen)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_024
             print(f"  {'peak of memory':<34}{peak:>10,} MiB")
         return
@@ -60,19 +61,20 @@ def main() -> None:
             if part == "build" and path.exists():
                 continue
             options = ("--events", str(chosen.events), "--years", str(chosen.years))
-            command = (sys.executable, "-m", "bench.scale", *options, "--part", part)
+            more = ("--draws", str(chosen.draws), "--trail", str(path), "--part", part)
             print(f"\n{part}", flush=True)
-            subprocess.run([*command, "--trail", str(path)], check=True)
+            subprocess.run([sys.executable, "-m", "bench.scale", *options, *more], check=True)
     print(describe_machine())
 
 
-def build(path: Path, events: int, years: int) -> None:
-    _show(f"{events:,} events", lambda: questions.build(path, events, years))
+def build(path: Path, chosen: argparse.Namespace) -> None:
+    events: int = chosen.events
+    _show(f"{events:,} events", lambda: questions.build(path, events, chosen.years))
     size = path.stat().st_size
     print(f"  {'room':<34}{size / 1e6:>10,.0f} MB, {size / events:.0f} bytes an event")
 
 
-def verify_all(path: Path, events: int, years: int) -> None:
+def verify_all(path: Path, chosen: argparse.Namespace) -> None:
     """And leave what the next one goes on from, as a pin does."""
     left: list[Verified] = []
     key = _key(path).verifier_key
@@ -82,7 +84,7 @@ def verify_all(path: Path, events: int, years: int) -> None:
     _verified_path(path).write_bytes(msgspec.json.encode(left[0]))
 
 
-def verify_new(path: Path, events: int, years: int) -> None:
+def verify_new(path: Path, chosen: argparse.Namespace) -> None:
     store, key = SqliteTrail(path), _key(path)
     *_, last = store.batches(int(store.size) - 1)
     start = parse_time(last.time) + DAY
@@ -98,7 +100,7 @@ def verify_new(path: Path, events: int, years: int) -> None:
         _show(f"verify {NEW:,} events more", verify)
 
 
-def prove_entries(path: Path, events: int, years: int) -> None:
+def prove_entries(path: Path, chosen: argparse.Namespace) -> None:
     rng = random.Random(1)
     reader = SqliteReader(path)
     size = int(reader.size)
@@ -137,13 +139,13 @@ def prove_entries(path: Path, events: int, years: int) -> None:
     _show_times(f"{COLD} entries, nothing in memory", cold)
 
 
-def ask(path: Path, events: int, years: int) -> None:
+def ask(path: Path, chosen: argparse.Namespace) -> None:
     store = SqliteReader(path)
-    questions.ask_all(store, years)
+    questions.ask_all(store, chosen.years, chosen.draws)
     store.close()
 
 
-PARTS: dict[str, Callable[[Path, int, int], None]] = {
+PARTS: dict[str, Callable[[Path, argparse.Namespace], None]] = {
     "build": build,
     "verify": verify_all,
     "verify-new": verify_new,

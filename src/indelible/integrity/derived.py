@@ -74,9 +74,9 @@ class Derived:
         self._indexed = 0
         self._refs: list[int] = []
         self._low, self._high = "~", ""
+        self._first_run = 0
         self._next_run(since)
         self.first = since if self._run is None else min(since, self._run.first)
-        self.first_run = 0 if self._run is None or not since else self._run.id
         self._batches = iter(audit.batches(self.first))
         self._batch = next(self._batches, None)
         if self._batch is not None and self._batch[1] < self.first:
@@ -109,7 +109,7 @@ class Derived:
             raise NumberingError(self._size, "there are batches beyond the end of the trail")
         if self._run is not None:
             raise IndexMismatchError(self._size, "the index goes beyond the end of the trail")
-        if strays := self._audit.count_stray_pages(self.first_run):
+        if strays := self._audit.count_stray_pages(self._first_run):
             raise IndexMismatchError(self._size, f"{strays} pages of the index belong to no run")
         # Of what went before only the whole table tells; each new position was looked up instead.
         if not self._since and self._audit.count_positions() != self._positions:
@@ -274,7 +274,7 @@ class Derived:
     def _next_run(self, since: int) -> None:
         self._run = next(self._runs, None)
         while self._run is not None and self._run.last < since:
-            self._indexed = self._run.last + 1
+            self._indexed, self._first_run = self._run.last + 1, self._run.id + 1
             self._run = next(self._runs, None)
         if self._run is not None and self._run.first != self._indexed:
             raise IndexMismatchError(self._indexed, "no run of the index covers it")
