@@ -175,7 +175,9 @@ class Witnessing:
             signed = self._last_signed()
             now = self._monotonic()
             is_signed = signed.checkpoint.size == self._store.size
-            if is_signed and all(each.is_settled(signed, now, self._pause_s) for each in self._asked):
+            if is_signed and all(
+                each.is_settled(signed, now, self._pause_s) for each in self._asked
+            ):
                 return
             time.sleep(_FINISH_LOOK_S)
 
@@ -240,9 +242,7 @@ class Witnessing:
 
     def _until_next(self, signed: SignedCheckpoint) -> float:
         """Seconds until somebody is due, or late."""
-        next_at = min(
-            min(each.due_at(signed, self._pause_s), each.late_at) for each in self._asked
-        )
+        next_at = min(min(each.due_at(signed, self._pause_s), each.late_at) for each in self._asked)
         return min(_LOOK_S, max(0.0, next_at - self._monotonic()))
 
     def _take_news(self, timeout_s: float) -> None:
@@ -356,7 +356,9 @@ class _Asked:
         """Whether it has cosigned this, or failed and is to be left alone for now."""
         if self.is_asked:
             return False
-        return self._note == signed.note if self.has_cosigned else self.due_at(signed, pause_s) > now
+        return (
+            self._note == signed.note if self.has_cosigned else self.due_at(signed, pause_s) > now
+        )
 
     def start(
         self,

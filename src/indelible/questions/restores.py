@@ -53,7 +53,7 @@ def restore_of(event: Event) -> Restore | None:
 def read_restores(reader: TrailReader, window: Window, *, size: int) -> tuple[Restore, ...]:
     """Every restore that was noticed in the window.
 
-    There are few notices, and very many runs of the index, each of which would have to be looked in.
+    There are few notices, and many runs of the index, each of which one would have to look in.
     """
     found = []
     for notice in reader.notices():
