@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup servers demo test test-long fuzz lint bench bench-capture bench-logs docs lock clean
+.PHONY: setup servers demo test test-long fuzz lint bench bench-scale bench-capture bench-logs docs lock clean
 
 setup: .venv/.installed
 
@@ -88,6 +88,10 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m bench
+
+# A trail of ten million entries: a quarter of an hour to make it, about as long to verify and ask it.
+bench-scale: setup
+	$(BIN)/python -m bench scale --events 10000000 --years 3
 
 # Beside other libraries, which are installed where nothing else looks for them.
 PEERS := .venv/peers

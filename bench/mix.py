@@ -29,19 +29,30 @@ VERBS = ("user.logged_in", "user.logged_out", "invoice.refund", "report.exported
 
 
 class Mix:
-    """Events in the order of their times, in batches from three producers."""
+    """Events in the order of their times, in batches from three producers that began at `start`;
+    the last is about `span` microseconds later."""
 
-    def __init__(self, count: int, *, uuids: bool = False, seed: int = 20_261_123) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        uuids: bool = False,
+        seed: int = 20_261_123,
+        start: int = EPOCH,
+        span: int = YEAR,
+    ) -> None:
         self._count = count
+        self._start = start
+        self._step = span // max(count, 1)
         self._random = random.Random(seed)
         self._uuids = uuids
         self._actors = [Actor("staff", f"user{n:03d}") for n in range(200)]
 
     def deliveries(self) -> Iterator[Delivery]:
         rng = self._random
-        step = YEAR // max(self._count, 1)
+        step, epoch = self._step, self._start
         seqs = dict.fromkeys(PRODUCERS, 0)
-        now = EPOCH
+        now = epoch
         made = 0
         while made < self._count:
             actor = self._actors[min(int(rng.expovariate(1 / 30)), 199)]
@@ -51,9 +62,9 @@ class Mix:
                 now += rng.randint(1, 2 * step)
                 seqs[producer] += 1
                 made += 1
-                place = Producer(producer, EPOCH, seqs[producer])
+                place = Producer(producer, epoch, seqs[producer])
                 body = seal(encode_draft(self._event(actor, request)), format_time(now), place)
-                yield Delivery(producer, EPOCH, seqs[producer], (body,))
+                yield Delivery(producer, epoch, seqs[producer], (body,))
 
     def batches(self, size: int) -> Iterator[list[Delivery]]:
         batch = []

@@ -2,8 +2,10 @@
 
 `python -m bench sequencing [--events N] [--keys integer|uuid]`: the seeded mix of `bench.mix` in
 batches of 1,000 through the real sequencer (FULL, lease, duplicates checked, tiles, two commits,
-signature), on one core. Beside it, batch by batch in the same run, the same bytes go into a plain
-SQLite table (FULL, one commit a batch) and at the end of a plain file (one fdatasync a batch).
+signature), on one core. Beside it, batch by batch in the same run, the same bytes go into a trail
+that isn't signed (one commit, and no signature), into a plain SQLite table (FULL, one commit a
+batch) and at the end of a plain file (one fdatasync a batch). The last line is the median, over
+batches, of signed to unsigned.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import sqlite3
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -67,8 +70,11 @@ class Timing(NamedTuple):
 class Trail:
     """A real one."""
 
+    sequencer: type[Sequencer] = Sequencer
+    file = "trail.db"
+
     def __init__(self, directory: Path) -> None:
-        self.path = directory / "trail.db"
+        self.path = directory / self.file
         self.key = SigningKey.generate("example.com/bench")
         self.store = SqliteTrail.create(
             self.path,
@@ -78,10 +84,25 @@ class Trail:
         )
         lease = self.store.acquire_lease("bench", now=time.time_ns() // 1_000, lease_s=LEASE_S)
         assert lease is not None
-        self._sequencer = Sequencer(self.store, lease, self.key)
+        self._sequencer = self.sequencer(self.store, lease, self.key)
 
     def write(self, batch: Sequence[Delivery]) -> None:
         self._sequencer.deliver(batch)
+
+
+class _Unsigned(Sequencer):
+    def _sign(self) -> bytes:
+        return b""
+
+    def _store_checkpoint(self, note: bytes) -> None:
+        pass
+
+
+class UnsignedTrail(Trail):
+    """One whose root is pending for ever."""
+
+    sequencer = _Unsigned
+    file = "unsigned.db"
 
 
 class PlainTable:
@@ -125,12 +146,18 @@ def main() -> None:
 
 
 def measure(directory: Path, *, events: int, keys: str) -> None:
-    trail, table, file = Trail(directory), PlainTable(directory), PlainFile(directory)
-    timings = {name: Timing([], []) for name in ("trail", "table", "file")}
+    trail, unsigned = Trail(directory), UnsignedTrail(directory)
+    table, file = PlainTable(directory), PlainFile(directory)
+    timings = {name: Timing([], []) for name in ("trail", "unsigned", "table", "file")}
     bytes_in = compared = done = 0
     memory: list[tuple[int, int]] = []
     for batch in Mix(events, uuids=keys == "uuid").batches(BATCH):
+        is_odd = len(timings["trail"].batches) % 2
+        if is_odd:
+            _time(timings["unsigned"], unsigned.write, batch)
         _time(timings["trail"], trail.write, batch)
+        if not is_odd:
+            _time(timings["unsigned"], unsigned.write, batch)
         done += len(batch)
         bytes_in += sum(len(body) for delivery in batch for body in delivery.bodies)
         if compared < COMPARED_EVENTS:
@@ -144,12 +171,19 @@ def measure(directory: Path, *, events: int, keys: str) -> None:
     last = len(timings["trail"].batches) // 10 or 1
     tenth = Timing(*(each[-last:] for each in timings["trail"]))
     _print_timing("  the last tenth of them", tenth, len(tenth.batches) * BATCH)
+    _print_timing("sequenced, not signed", timings["unsigned"], events)
     _print_timing("plain SQLite table", timings["table"], compared)
     _print_timing("plain file, fdatasync", timings["file"], compared)
+    ratios = [
+        statistics.median(signed / plain for signed, plain in zip(*pairs, strict=True))
+        for pairs in zip(timings["trail"], timings["unsigned"], strict=True)
+    ]
+    print(f"  {'signed to not signed':<32}{ratios[0]:.3f}, of the processor {ratios[1]:.3f}")
     print(f"  {'memory':<32}" + ", ".join(f"{mib} MiB at {at:,}" for at, mib in memory[::3]))
     _print_room(trail, events)
     _print_verifying(trail)
     trail.store.close()
+    unsigned.store.close()
 
 
 def _time(

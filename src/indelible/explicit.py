@@ -34,7 +34,8 @@ from indelible.transport.journal import Journal
 from indelible.transport.producer_signing import ProducerSigner
 
 F = TypeVar("F", bound=Callable[..., Any])
-_ACK_POLL_S: Final = 0.005
+_FIRST_ACK_POLL_S: Final = 0.001
+_ACK_POLL_MAX_S: Final = 0.02
 _MAX_QUESTION: Final = 2_000
 _log = logging.getLogger(__name__)
 
@@ -155,9 +156,15 @@ class Explicit(Questions):
                 "expected [anchors.…] of kind rfc3161, s3, or git with push: what others took "
                 "can't be checked by anybody else"
             )
+        is_witnessed = ack is Ack.WITNESSED
+        with self._leader.awaiting_witnesses() if is_witnessed else contextlib.nullcontext():
+            self._await_ack(event_id, ack, timeout_s)
+
+    def _await_ack(self, event_id: str, ack: Ack, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         self._journal.sync()
         reached = Ack.RECEIVED
+        pause_s = _FIRST_ACK_POLL_S
         while ack > reached and (reached := self.ack_of(event_id)) < ack:
             remaining_s = deadline - time.monotonic()
             if remaining_s <= 0:
@@ -169,7 +176,8 @@ class Explicit(Questions):
                 with contextlib.suppress(DeliveryError):
                     if self._leader.flush(remaining_s) and self.ack_of(event_id) > reached:
                         continue
-            time.sleep(_ACK_POLL_S)
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.25, _ACK_POLL_MAX_S)
 
     def decide(
         self,

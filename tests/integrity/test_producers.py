@@ -18,7 +18,7 @@ from indelible.errors import DeliveryError
 from indelible.events.codec import decode_event, encode_draft, format_time, seal_parts
 from indelible.events.model import Event, Producer
 from indelible.integrity.faults import ProducerSignatureError
-from indelible.integrity.producers import Signed
+from indelible.integrity.verified import Signed
 from indelible.integrity.verifier import Verification, verify_trail
 from indelible.tlog import SigningKey
 from indelible.transport.delivery import Delivery
@@ -478,6 +478,48 @@ def test_a_killed_process_whose_journal_was_removed(maker: Maker, journals: Path
     actions = [decode_event(entry.body).action for entry in maker.store.entries(0, 99)]
     assert (actions.count("payment.sent"), actions.count("producer.vanished")) == (2, 1)
     assert [notice.action for notice in maker.store.notices()] == ["journal.removed"]
+
+
+@pytest.mark.parametrize(("reach", "passes"), [(0, True), (1, False)])
+def test_the_window_that_a_stolen_key_opens(
+    maker: Maker, journals: Path, reach: int, passes: bool
+) -> None:
+    """With all that the process has, exactly what no statement is about can be rewritten unseen."""
+    journal = signing_journal(journals)
+    for n in range(12):
+        journal.append(draft(n))
+        if n in (3, 7):
+            sign(journal)
+    signer = journal._signer
+    assert signer is not None
+    stolen, stated = signer._key, signer.stated_through
+    producer_id, epoch = journal.producer_id, journal.epoch
+    journal._files.let_go()  # killed
+
+    def forge(bodies: Bodies) -> None:
+        """The second statement is event `stated + 1`; the first of ours is behind it."""
+        forger = ProducerSigner(producer_id, epoch, ENROLMENT)
+        forger._key, forger._first = stolen, stated + 1
+        for place in range(stated + 1 - 2 * reach, len(bodies)):
+            if b"payment.sent" in bodies[place][0]:
+                replaced(bodies, place, b'"payment.sent"', b'"payment.kept"')
+        for body in bodies[stated:]:
+            forger.add(body[0])
+        forger.state(len(bodies), is_end=True)
+        assert forger.unwritten is not None
+        place = Producer(producer_id, epoch, len(bodies) + 1)
+        bodies.append(list(seal_parts(forger.unwritten, format_time(epoch + 10**6), place)))
+
+    rewrite(journals, forge)
+    deliver(maker, journals)
+    events = [decode_event(entry.body).action for entry in maker.store.entries(0, 99)]
+    assert events.count("payment.kept") == 4 + reach
+    if passes:
+        signed = verify(maker).signed
+        assert (signed.ended, signed.open) == (1, 0)
+    else:
+        with pytest.raises(ProducerSignatureError, match="changed or exchanged"):
+            verify(maker)
 
 
 def test_events_that_are_gone_are_gaps_and_what_they_carried_is_said(

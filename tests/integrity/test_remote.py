@@ -316,18 +316,45 @@ def test_a_partial_tile_that_became_full_meanwhile_is_read_from_it(maker: Maker)
         kept.verify()
 
 
+NO_DRIVER = """
+import sys
+class NoDriver:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in DRIVERS: raise ImportError('no ' + name)
+DRIVERS = {'sqlite3', '_sqlite3', 'apsw', 'aiosqlite', 'psycopg', 'psycopg_binary', 'psycopg2',
+           'asyncpg', 'pymysql', 'MySQLdb', 'mysql', 'aiomysql', 'sqlalchemy', 'django',
+           'starlette', 'uvicorn'}
+sys.meta_path.insert(0, NoDriver())
+"""
+CLIENT = (
+    *("remote", "fetching", "resources", "tree", "seen", "verified", "pins", "tokens"),
+    *("evidence", "assurance", "faults", "http_exchange", "witness_client"),
+)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [*(f"integrity.{name}" for name in CLIENT), "cli.verify", "cli.evidence"],
+)
+def test_a_verifier_s_code_needs_no_database_driver(module: str) -> None:
+    run_without_driver(f"import indelible.{module}, indelible.tlog")
+
+
+def test_the_driver_is_missed_where_it_is_needed() -> None:
+    with pytest.raises(AssertionError, match="ImportError: no sqlite3"):
+        run_without_driver("import indelible.integrity.verifier")
+
+
+def run_without_driver(code: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NO_DRIVER + code], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def run_verify(*arguments: str, state: Path, exit_code: int = 0) -> str:
     """In a process in which no database driver can be imported."""
-    code = (
-        "import sys\n"
-        "class NoDriver:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] in DRIVERS: raise ImportError('no ' + name)\n"
-        "DRIVERS = {'sqlite3', '_sqlite3', 'apsw', 'psycopg', 'psycopg2', 'asyncpg', 'pymysql',\n"
-        "           'MySQLdb', 'aiomysql', 'sqlalchemy', 'django', 'starlette', 'uvicorn'}\n"
-        "sys.meta_path.insert(0, NoDriver())\n"
-        "from indelible.cli import main; main()"
-    )
+    code = NO_DRIVER + "from indelible.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "verify", "--state", str(state), *arguments],
         capture_output=True,

@@ -352,18 +352,6 @@ def test_head_and_body_must_tell_of_the_same_event(maker: Maker, monkeypatch) ->
         verify_trail(maker.path, maker.key.verifier_key)
 
 
-def test_verifying_goes_on_from_what_was_seen(trail: Maker) -> None:
-    """Only what is new is hashed again, and an edit there is found."""
-    seen = verify_trail(trail.path, trail.key.verifier_key).seen
-    trail.fill([300])
-    again = verify_trail(trail.path, trail.key.verifier_key, seen=seen, only_new=True)
-    assert (again.since, again.size) == (702, 1003)
-    with behind_the_back(trail.path) as connection:
-        change_lines(connection, 3, "frame0", replace_in(0, b"actor", b"actus"))
-    with pytest.raises(EntryMismatchError, match="index 768: "):
-        verify_trail(trail.path, trail.key.verifier_key, seen=seen, only_new=True)
-
-
 def test_no_byte_of_the_file_can_be_flipped_without_an_error_or_no_effect(
     trail: Maker, tmp_path: Path
 ) -> None:

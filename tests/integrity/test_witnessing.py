@@ -125,6 +125,24 @@ def test_an_operator_has_a_trail_witnessed(operated: Operated, two: list[Witness
     assert f"{ORIGIN}   {found.size} " in said
 
 
+def test_who_waits_for_witnesses_has_them_asked_at_once(
+    operated: Operated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the pause between two checkpoints is that nobody waits for."""
+    monkeypatch.setattr("indelible.integrity.witnessing._ASK_S", 3_600.0)
+    with operated.open() as trail:
+        for _ in range(3):
+            event_id = trail.record("payment.sent")
+            assert event_id is not None
+            trail.await_ack(event_id, Ack.WITNESSED, timeout_s=60.0)
+        event_id = trail.record("payment.sent")
+        assert event_id is not None
+        trail.await_ack(event_id, Ack.CHECKPOINTED, timeout_s=60.0)
+        time.sleep(0.3)
+        assert trail.ack_of(event_id) is Ack.CHECKPOINTED
+        trail.await_ack(event_id, Ack.WITNESSED, timeout_s=60.0)
+
+
 def test_an_event_is_witnessed_when_a_quorum_has_cosigned_it(
     operated: Operated, two: list[WitnessProcess]
 ) -> None:

@@ -36,7 +36,10 @@ class Maker:
         self.path = path
         self.clock = Clock()
         self.store = SqliteTrail.create(
-            path, origin=ORIGIN, vkey=str(self.key.verifier_key), source_id="ffffffffffffffff"
+            path,
+            origin=self.key.name,
+            vkey=str(self.key.verifier_key),
+            source_id="ffffffffffffffff",
         )
         self.seq = 0
         self.open()

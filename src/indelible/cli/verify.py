@@ -24,10 +24,10 @@ from indelible.integrity.assurance import load_trust_policy
 from indelible.integrity.fetching import HttpFetcher
 from indelible.integrity.keys import load_public_key
 from indelible.integrity.pins import Pin, load_pin, state_directory, store_pin
-from indelible.integrity.producers import Signed
 from indelible.integrity.remote import RemoteVerification, verify_remote
 from indelible.integrity.seen import Progress
 from indelible.integrity.tokens import read_token_file
+from indelible.integrity.verified import Earlier, Signed, Verified
 from indelible.tlog import TrustPolicy, VerifierKey
 
 if TYPE_CHECKING:
@@ -67,7 +67,12 @@ MAX_AGE_S: Final = 600
     metavar="FILE",
     help="With --url: hold bodies against their heads, too, with the token in this file (0600).",
 )
-@click.option("--only-new", is_flag=True, help="Hash only what came since the last verification.")
+@click.option(
+    "--only-new",
+    is_flag=True,
+    help="Read entries that came since the last verification alone: an edit of others since then "
+    "isn't found.",
+)
 @click.option(
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
@@ -165,10 +170,13 @@ def command(
         return
     out = console()
     _print_tree(out, found)
+    new = "" if found.earlier is None else "their "
     out.print(
-        f"hashed again: {found.size - found.since} entries · index, {found.batches} batches and "
-        f"{found.sources} sources built again and equal"
+        f"hashed again: {found.size - found.since} entries · {new}index, {found.batches} batches "
+        f"and {found.sources} sources built again and equal"
     )
+    if found.earlier is not None:
+        out.print(_earlier_text(found.earlier))
     out.print(_signed_text(found.signed))
     out.print(_remembered(pin))
     if found.quarantined or found.unacknowledged:
@@ -226,13 +234,21 @@ def _show_remote(
     _print_tree(out, found)
     what = "heads and bodies" if found.with_bodies else "heads; no bodies"
     out.print(f"hashed again: {found.size - found.since} entries ({what}) · the index isn't served")
+    if found.since and pin is not None:
+        out.print(f"not read again: {found.since} entries before, of the tree seen at {pin.time}")
     out.print(_remembered(pin))
     assurance = assurance_text(found.witnessed, found.size, int(time.time()))
     out.print(f"assurance: {assurance}", style="bold")
 
 
 def _print_tree(out: Console, found: Verification | RemoteVerification) -> None:
-    out.print(f"whole: {found.size} entries of {found.origin} are what was signed")
+    if found.since:
+        out.print(
+            f"grown: entries from {found.since} to before {found.size} of {found.origin} are what "
+            "was signed, behind those that were seen before"
+        )
+    else:
+        out.print(f"whole: {found.size} entries of {found.origin} are what was signed")
     out.print(f"root: {found.root.hex()}")
 
 
@@ -286,12 +302,14 @@ def _verify(
 
     directory = state or state_directory(dict(os.environ))
     pin = load_pin(directory, key.name)
+    left: list[Verified] = []
     try:
         found = verify_trail(
             trail,
             key,
             seen=pin.seen if pin else None,
-            only_new=only_new,
+            earlier=pin.verified if pin and only_new else None,
+            on_verified=left.append,
             enrolment=enrolment,
             trust=witnesses.trust,
             max_age_s=witnesses.max_age_s or None,
@@ -304,7 +322,7 @@ def _verify(
         raise
     if told is not None:
         record_verification(told, found)
-    store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))
+    store_pin(directory, found.seen, left[0].what.time, left[0])
     return found, pin
 
 
@@ -322,6 +340,16 @@ def _signed_text(signed: Signed) -> str:
         text += (
             f" · beside gaps: {signed.holes} statements, {signed.broken} processes from there on"
         )
+    return text
+
+
+def _earlier_text(earlier: Earlier) -> str:
+    text = (
+        f"not read again: the {earlier.size} entries before, and what is derived from them, which "
+        f"were right at {earlier.time}: an edit there since is found without --only-new"
+    )
+    if earlier.whole_time != earlier.time:
+        text += f", last done at {earlier.whole_time} of {earlier.whole_size} entries"
     return text
 
 

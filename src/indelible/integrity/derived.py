@@ -6,6 +6,7 @@ Memory is bounded by one run of the index and one range set a source, not by the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from indelible.events.model import Event, Timestamp
 from indelible.events.values import Value
@@ -20,51 +21,66 @@ from indelible.integrity.numbering import (
     digest_of,
     parse_ranges,
 )
+from indelible.integrity.verified import SourceSoFar, Verified
 from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.store.index import encode_directory, references
 from indelible.store.ranges import RangeSet
 from indelible.store.sqlite_audit import BlockRow, RunRow, SqliteAudit, TrailRow
 from indelible.store.terms import term_hashes_of
 
+_UNNOTICED: Final = "it has to be noticed, and isn't among the notices"
+
 
 class _Source:
     """A source, as its entries tell of it."""
 
-    def __init__(self) -> None:
-        self.ranges = RangeSet()
-        self.latest: str = ""
-        self.last_time: str = ""
-        self.last = 0
+    def __init__(self, known: SourceSoFar | None = None) -> None:
+        self.ranges = RangeSet() if known is None else RangeSet(known.received)
+        self.latest = "" if known is None else known.latest
+        self.last_time = "" if known is None else known.last_time
+        self.last = 0 if known is None else known.last
 
 
 class Derived:
     """Takes the entries in order, block by block; `finish` compares what only the end tells.
 
-    With `since` above 0, only what single entries tell is compared.
+    With what an `earlier` verification left, what is derived from the entries behind it is
+    compared, and all sources and notices; of the index the runs that hold such an entry, and so
+    that those can be built again, entries from `first` on are to be given.
     """
 
-    def __init__(self, audit: SqliteAudit, trail: TrailRow, since: int) -> None:
+    def __init__(
+        self, audit: SqliteAudit, trail: TrailRow, earlier: Verified | None = None
+    ) -> None:
         self._audit = audit
         self._size = int(trail.size)
-        self._since = since
-        self._batches = iter(audit.batches())
-        self._batch = next(self._batches, None)
-        while self._batch is not None and self._batch[1] < since:
-            self._batch = next(self._batches, None)
-        self._conflicts = audit.conflicts()
-        self._gaps = audit.gaps()
-        self._quarantined = audit.quarantined()
+        self._since = since = 0 if earlier is None else earlier.what.size
+        self._conflicts = audit.conflicts(since)
+        self._gaps = audit.gaps(since)
+        self._quarantined = {
+            index: (producer, epoch, seq, digest_of(bodies))
+            for index, producer, epoch, seq, bodies in audit.quarantined(since)
+        }
         self._notices = audit.notices()
-        self._noticed: dict[int, int | None] = {}
-        self._sources: dict[tuple[str, int], _Source] = {}
+        self._noticed = {} if earlier is None else dict(earlier.noticed)
+        sources = () if earlier is None else earlier.sources
+        self._sources = {(known.producer, known.epoch): _Source(known) for known in sources}
         self._positions = 0
+        self.batches = 0
+        """Batches that ended in the entries that weren't verified before."""
         self._previous: tuple[str, int, int, int] | None = None
         self._runs = iter(audit.runs())
         self._run: RunRow | None = None
         self._indexed = 0
         self._refs: list[int] = []
         self._low, self._high = "~", ""
+        self._first_run = 0
         self._next_run(since)
+        self.first = since if self._run is None else min(since, self._run.first)
+        self._batches = iter(audit.batches(self.first))
+        self._batch = next(self._batches, None)
+        if self._batch is not None and self._batch[1] < self.first:
+            self._batch = next(self._batches, None)  # nothing came since
         self._own_source = trail.source_id
 
     def add(self, block: BlockRow, events: Iterable[Event]) -> None:
@@ -72,12 +88,13 @@ class Derived:
         first = block.n * BLOCK_ENTRIES
         for place, event in enumerate(events):
             index = first + place
-            if index < self._since:
+            if index < self.first:
                 continue
             received = self._received(index, event)
-            self._check_position(index, event)
-            self._check_doubt(index, event, received, bool(block.doubtful >> place & 1))
-            self._check_system(index, event)
+            if index >= self._since:
+                self._check_position(index, event)
+                self._check_doubt(index, event, received, bool(block.doubtful >> place & 1))
+                self._check_system(index, event)
             time = event.time
             low, high = (time, received) if time < received else (received, time)
             if low < block.min_time or high > block.max_time:
@@ -92,11 +109,10 @@ class Derived:
             raise NumberingError(self._size, "there are batches beyond the end of the trail")
         if self._run is not None:
             raise IndexMismatchError(self._size, "the index goes beyond the end of the trail")
-        if strays := self._audit.count_stray_pages():
+        if strays := self._audit.count_stray_pages(self._first_run):
             raise IndexMismatchError(self._size, f"{strays} pages of the index belong to no run")
-        if self._since:
-            return
-        if self._audit.count_positions() != self._positions:
+        # Of what went before only the whole table tells; each new position was looked up instead.
+        if not self._since and self._audit.count_positions() != self._positions:
             raise NumberingError(
                 self._size,
                 f"expected {self._positions} positions with an index, there are "
@@ -110,6 +126,8 @@ class Derived:
                 min(leftover), "conflict, gap, quarantine or notice without an entry that says so"
             )
         for index, by in self._noticed.items():
+            if index not in self._notices:
+                raise NumberingError(index, _UNNOTICED)
             if self._notices[index] != by:
                 raise NumberingError(
                     index,
@@ -117,6 +135,17 @@ class Derived:
                     if by is not None
                     else "it counts as acknowledged, and no entry says so",
                 )
+
+    def so_far(self) -> tuple[SourceSoFar, ...]:
+        """What to go on from, of each source."""
+        return tuple(
+            SourceSoFar(*key, one.ranges.ranges(), one.last, one.last_time, one.latest)
+            for key, one in self._sources.items()
+        )
+
+    def noticed(self) -> tuple[tuple[int, int | None], ...]:
+        """Each notice, and the entry that acknowledges it."""
+        return tuple(self._noticed.items())
 
     # -- batches and positions ------------------------------------------------------------------
 
@@ -133,6 +162,7 @@ class Derived:
             said = (details.get("first"), details.get("last"), details.get("time"))
             if said != (batch[0], batch[1], batch[2]):
                 raise NumberingError(index, "the batch isn't what its last entry says")
+            self.batches += index >= self._since
             self._batch = next(self._batches, None)
             if self._batch is not None and self._batch[0] != index + 1:
                 raise NumberingError(index + 1, "no batch begins here")
@@ -149,16 +179,15 @@ class Derived:
             if conflict != place:
                 raise NumberingError(index, "the conflict noted here is of another position")
             return
-        if self._since == 0:
-            if producer.seq in source.ranges:
-                raise NumberingError(index, f"position {producer.seq} of its source stands twice")
-            source.ranges.add(producer.seq, producer.seq)
+        if producer.seq in source.ranges:
+            raise NumberingError(index, f"position {producer.seq} of its source stands twice")
+        source.ranges.add(producer.seq, producer.seq)
         if producer.seq > source.last:
             source.last, source.last_time = producer.seq, event.time
         self._positions += 1
         previous = self._previous
         self._previous = (*place, index)
-        if previous == (place[0], place[1], place[2] - 1, index - 1):
+        if previous == (place[0], place[1], place[2] - 1, index - 1) and not self._since:
             return
         # Between two ends of a stretch the mapping is a straight line, so the ends suffice.
         for at in (previous, self._previous):
@@ -167,8 +196,6 @@ class Derived:
 
     def _check_doubt(self, index: int, event: Event, received: str, doubtful: bool) -> None:
         source = self._source(event.producer.id, event.producer.epoch)
-        if self._since:
-            return
         expected = is_doubtful(
             event.time,
             epoch=event.producer.epoch,
@@ -193,7 +220,7 @@ class Derived:
             return
         if event.action not in QUIET:
             if index not in self._notices:
-                raise NumberingError(index, "it has to be noticed, and isn't among the notices")
+                raise NumberingError(index, _UNNOTICED)
             self._noticed[index] = None
         if event.producer.id != self._own_source:
             return
@@ -207,7 +234,7 @@ class Derived:
             self._add_void(index, details)
         elif event.action == "event.quarantined":
             kept = self._quarantined.pop(index, None)
-            if kept is None or digest_of(kept[3]) != details.get("sha256"):
+            if kept is None or kept[3] != details.get("sha256"):
                 raise NumberingError(index, "the bytes set aside aren't those that came")
             source = self._source(kept[0], kept[1])
             source.ranges.add(kept[2], kept[2])
@@ -219,10 +246,9 @@ class Derived:
             ranges = parse_ranges(details["ranges"])
         except (KeyError, ValueError):
             raise NumberingError(index, "it doesn't say which positions are void") from None
-        if self._since == 0:
-            for first, last in ranges:
-                source.ranges.add(first, last)
-                source.last = max(source.last, last)
+        for first, last in ranges:
+            source.ranges.add(first, last)
+            source.last = max(source.last, last)
 
     def _check_sources(self) -> None:
         stored = self._audit.sources()
@@ -247,8 +273,8 @@ class Derived:
 
     def _next_run(self, since: int) -> None:
         self._run = next(self._runs, None)
-        while self._run is not None and self._run.first < since:
-            self._indexed = self._run.last + 1
+        while self._run is not None and self._run.last < since:
+            self._indexed, self._first_run = self._run.last + 1, self._run.id + 1
             self._run = next(self._runs, None)
         if self._run is not None and self._run.first != self._indexed:
             raise IndexMismatchError(self._indexed, "no run of the index covers it")

@@ -110,6 +110,10 @@ class Leader:
             self._thread = threading.Thread(target=self._run, name="indelible-leader", daemon=True)
             self._thread.start()
 
+    def awaiting_witnesses(self) -> contextlib.AbstractContextManager[None]:
+        """While it is entered, witnesses that this process asks are asked without a pause."""
+        return contextlib.nullcontext() if self._witnessing is None else self._witnessing.awaited()
+
     def flush(self, timeout_s: float) -> bool:
         """Whether this process leads and has carried everything captured before the call.
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Final
 
-import msgspec
-
 from indelible.errors import VerificationError
+from indelible.events.codec import decode_event
 from indelible.events.model import Event
 from indelible.events.values import Value
 from indelible.integrity.faults import ProducerSignatureError
+from indelible.integrity.verified import ProducerSoFar, Signed, Verified
 from indelible.tlog import MalformedKeyError, VerifierKey
 from indelible.transport.producer_signing import (
     BEGAN,
@@ -31,25 +32,8 @@ _WAITING: Final = 8
 """More parts than a journal's own entries between a statement and its last event ever are."""
 
 
-class Signed(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of a trail is under signatures of who made it.
-
-    `producers` began with a key that the enrolment key signed, or that nobody was asked about
-    (`enrolment` is None); `ended` of them in order. `entries` are under their statements, `open`
-    are behind the last: of processes that still run, or were killed. `holes` are statements about
-    events of which some never came, `broken` are processes of which a statement never came, so that
-    nothing behind it is proven: the gaps are entries themselves. `unsigned` entries are by sources
-    that sign nothing: databases, and whoever writes without statements.
-    """
-
-    enrolment: str | None
-    producers: int = 0
-    ended: int = 0
-    entries: int = 0
-    open: int = 0
-    holes: int = 0
-    broken: int = 0
-    unsigned: int = 0
+Reread = Callable[[int, int], Iterable[tuple[int, bytes]]]
+"""Index and body of the entries from one index to another, proven to be in the tree."""
 
 
 class _Producer:
@@ -62,34 +46,100 @@ class _Producer:
         """The first event that no statement is about yet."""
         self.last = 0
         """The last event that came."""
-        self.waiting: deque[tuple[int, bytes]] = deque()
-        """The last few parts of events, not in the digest yet: those behind what the next statement
-        is about aren't for this one."""
+        self.waiting: deque[tuple[int, int, bytes]] = deque()
+        """Index, number and body of the last few parts of events, not in the digest yet: those
+        behind what the next statement is about aren't for this one."""
+        self.unstated: list[tuple[int, int]] = []
+        """Indexes of the entries that are in the digest or wait for it, as ranges."""
+        self.is_behind = False
+        """Whether those were read by an earlier verification, and aren't in the digest again."""
         self.is_whole = True
         """Whether every event since `first` came."""
         self.is_over = self.has_ended = False
         """Whether nothing more is checked; and that because it said so."""
 
+    @classmethod
+    def resume(cls, known: ProducerSoFar) -> _Producer:
+        producer = cls(VerifierKey.parse(known.key))
+        producer.first, producer.last = known.first, known.last
+        producer.unstated = list(known.unstated)
+        producer.is_behind = bool(known.unstated)
+        producer.is_whole = known.is_whole
+        producer.is_over, producer.has_ended = known.is_over, known.has_ended
+        return producer
+
+    def so_far(self, source: tuple[str, int]) -> ProducerSoFar:
+        return ProducerSoFar(
+            *source,
+            str(self.key),
+            self.first,
+            self.last,
+            () if self.is_over else tuple(self.unstated),
+            self.is_whole,
+            self.is_over,
+            self.has_ended,
+        )
+
+    def add(self, index: int, seq: int, body: bytes) -> None:
+        """One part of an event, the next."""
+        if self.unstated and self.unstated[-1][1] == index - 1:
+            self.unstated[-1] = (self.unstated[-1][0], index)
+        else:
+            self.unstated.append((index, index))
+        self._put_off(index, seq, body)
+
+    def catch_up(self, read: Reread) -> None:
+        """Have in the digest what an earlier verification had in it."""
+        self.is_behind = False
+        for first, last in self.unstated:
+            for index, body in read(first, last):
+                self._put_off(index, decode_event(body).producer.seq, body)
+
+    def _put_off(self, index: int, seq: int, body: bytes) -> None:
+        self.waiting.append((index, seq, body))
+        if len(self.waiting) > _WAITING:
+            self.digest.add(self.waiting.popleft()[2])
+
     def digest_through(self, last: int) -> Digest:
-        while self.waiting and self.waiting[0][0] <= last:
-            self.digest.add(self.waiting.popleft()[1])
+        while self.waiting and self.waiting[0][1] <= last:
+            self.digest.add(self.waiting.popleft()[2])
         return self.digest
+
+    def state(self, last: int) -> None:
+        """A statement through `last` was right: begin behind it."""
+        self.digest = Digest()
+        self.first, self.is_whole = last + 1, True
+        self.unstated = [(index, index) for index, _, _ in self.waiting]
 
 
 class ProducerCheck:
     """Takes the events of a trail in order; raises at the first that isn't what was signed.
 
-    Of a trail whose first entries aren't given, only producers that began behind them are checked.
     Memory is a few hundred bytes for each process.
     """
 
-    def __init__(self, enrolment: VerifierKey | None, *, own: str = "") -> None:
-        """`own` is the source of the trail's own entries, which its key signs."""
+    def __init__(
+        self,
+        enrolment: VerifierKey | None,
+        *,
+        own: str = "",
+        earlier: Verified | None = None,
+        reread: Reread = lambda first, last: (),
+    ) -> None:
+        """`own` is the source of the trail's own entries, which its key signs.
+
+        With what an `earlier` verification left the entries behind it are expected; `reread` gives
+        those of before that a statement to come is about.
+        """
         self._enrolment = enrolment
         self._own = own
-        self._producers: dict[tuple[str, int], _Producer] = {}
-        self._begun = self._ended = self._entries = self._holes = self._broken = 0
-        self._unsigned = 0
+        self._reread = reread
+        known = () if earlier is None else earlier.producers
+        self._producers = {(each.producer, each.epoch): _Producer.resume(each) for each in known}
+        before = Signed(enrolment=None) if earlier is None else earlier.signed
+        self._begun, self._ended, self._entries = before.producers, before.ended, before.entries
+        self._holes, self._broken = before.holes, before.broken
+        self._unsigned = before.unsigned
 
     def add(self, index: int, event: Event, body: bytes) -> None:
         """The entry at `index`."""
@@ -116,15 +166,19 @@ class ProducerCheck:
                 )
             return
         producer.last = seq
+        if producer.is_behind:
+            producer.catch_up(self._reread)
         if is_own and event.action != BEGAN:
             is_chained = self._check_statement(index, event, producer)
             if event.action == ENDED or not is_chained:
                 producer.is_over, producer.has_ended = True, is_chained
                 producer.waiting.clear()
                 return
-        producer.waiting.append((seq, body))
-        if len(producer.waiting) > _WAITING:
-            producer.digest.add(producer.waiting.popleft()[1])
+        producer.add(index, seq, body)
+
+    def so_far(self) -> tuple[ProducerSoFar, ...]:
+        """What to go on from."""
+        return tuple(one.so_far(source) for source, one in self._producers.items())
 
     def finish(self) -> Signed:
         """What all of it comes to."""
@@ -187,8 +241,7 @@ class ProducerCheck:
                 "signed: one was changed or exchanged before it was delivered",
             )
         self._entries += last - first + 1
-        producer.digest = Digest()
-        producer.first, producer.is_whole = last + 1, True
+        producer.state(last)
         if following is not None:
             producer.key = following
         self._ended += is_end

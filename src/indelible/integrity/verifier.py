@@ -3,19 +3,24 @@
 In this order, so that the first thing that is wrong can be named: the checkpoint's signature; the
 tiles, from the root down; each entry against its leaf; then what is derived from the entries
 (batches, positions, index, notices). The first fault raises; nothing is repaired.
+
+Where an earlier verification left word of itself, that can be gone on from: the tree must begin
+with the one that it found, and the entries behind that are read, with what is derived from them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from indelible.errors import EventError, VerificationError
-from indelible.events.codec import decode_event
+from indelible.events.codec import decode_event, format_time
 from indelible.events.model import Event
 from indelible.integrity.anchors import Anchor, AnchorFinding, Looked, check_looked, look_at, row_of
 from indelible.integrity.assurance import Tree, Witnessed, check_cosignatures, require
@@ -29,17 +34,24 @@ from indelible.integrity.faults import (
     TileMismatchError,
     UncheckpointedError,
 )
-from indelible.integrity.producers import ProducerCheck, Signed
+from indelible.integrity.producers import ProducerCheck, Reread
 from indelible.integrity.rotations import SigningKeys, rotations_in
 from indelible.integrity.seen import UNWITNESSED, Progress, Seen, check_seen
-from indelible.integrity.tree import check_level, check_right_edge, levels
+from indelible.integrity.tree import (
+    check_level,
+    check_right_edge,
+    first_entry,
+    levels,
+    width_in_tree,
+)
+from indelible.integrity.verified import Earlier, Signed, Verified
 from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.store.entry import format_stem, leaf_of
 from indelible.store.sqlite_audit import BlockRow, SqliteAudit, TrailRow, audit_trail
 from indelible.store.sqlite_reader import SqliteReader
 from indelible.tlog import (
-    FULL_WIDTH,
     HASH_BYTES,
+    TILE_HEIGHT,
     Tile,
     TrustPolicy,
     VerifierKey,
@@ -47,13 +59,18 @@ from indelible.tlog import (
     tile_of_tree,
 )
 
+_KEPT_BLOCKS: Final = 32
+"""So many stay at hand: processes that wrote at the same time have entries in the same ones."""
+
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What was verified, and what that is worth.
 
-    `checkpoint` is the signed note. `since` is the size from which on entries were hashed again: 0
-    for all of them. `witnessed` is None without a trust policy, or where no witness of it cosigned
-    anything. `anchors` are what each of the anchors that were asked is worth.
+    `checkpoint` is the signed note. Entries from index `since` on were read: 0 for all of them;
+    those before it were taken as an `earlier` verification found them, and so was what is derived
+    from them: `batches` counts those that were compared. `witnessed` is None without a trust
+    policy, or where no witness of it cosigned anything. `anchors` are what each of the anchors that
+    were asked is worth.
     """
 
     origin: str
@@ -62,6 +79,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     vkey: str
     checkpoint: str
     since: int
+    earlier: Earlier | None = None
     batches: int
     sources: int
     quarantined: int
@@ -81,7 +99,8 @@ def verify_trail(
     key: VerifierKey,
     *,
     seen: Seen | None = None,
-    only_new: bool = False,
+    earlier: Verified | None = None,
+    on_verified: Callable[[Verified], None] = lambda verified: None,
     with_index: bool = True,
     trust: TrustPolicy | None = None,
     now: int | None = None,
@@ -94,55 +113,66 @@ def verify_trail(
 
     Where entries of the trail lead on from `key`, and from the key that was `seen`, by rotations,
     the newest must have signed it; `Verification.vkey` is that.
-    `only_new` hashes the entries behind `seen` alone, and leaves the derived tables unchecked
-    where they tell of the whole trail; `with_index=False` checks the proof only. `enrolment` is the
-    key that enrols the processes whose signatures count; without it any does. Under `trust` each
-    cosignature of its witnesses is checked, and where it asks for a quorum there must be one, with
-    `max_age_s` no older than that at the POSIX second `now`. Each of `anchors` is read back, and
-    held against the trail. Raises a `TrailFaultError`, or another `VerificationError` for bytes
-    that can't be decoded, a tlog that `trust` doesn't list, and an anchor that lost what it took.
+
+    With what an `earlier` verification left, only entries behind it are read, and what is derived
+    from them: an edit before it isn't found. All is read all the same where that one was told
+    another `enrolment` key. `on_verified` is given what the next verification can go on from.
+
+    `with_index=False` checks the proof only. `enrolment` is the key that enrols the processes whose
+    signatures count; without it any does. Under `trust` each cosignature of its witnesses is
+    checked, and where it asks for a quorum there must be one, with `max_age_s` no older than that
+    at the POSIX second `now`. Each of `anchors` is read back, and held against the trail. Raises a
+    `TrailFaultError`, or another `VerificationError` for bytes that can't be decoded, a tlog that
+    `trust` doesn't list, and an anchor that lost what it took.
     """
+    moment = time.time_ns() // 1_000 if now is None else now * 1_000_000
+    if earlier is not None and (not with_index or earlier.signed.enrolment != _text(enrolment)):
+        earlier = None
+    since = 0 if earlier is None else earlier.what.size
     looked = _look_at_anchors(path, anchors)
     with audit_trail(path) as audit:
         trail = audit.trail()
-        since = seen.size if seen is not None and only_new else 0
         keys = SigningKeys(key, None if seen is None else VerifierKey.parse(seen.vkey))
         if since or not with_index or trust or anchors or not keys.have_signed(trail.checkpoint):
             # Not all entries are read below, or not before something has to be believed.
             with contextlib.closing(SqliteReader(path)) as reader:
                 keys.add_all(rotations_in(reader), trail.size)
         _check_checkpoint(trail, keys.newest)
-        if seen is not None:
-            check_seen(audit, origin=trail.origin, size=trail.size, root=trail.root, seen=seen)
-        size = int(trail.size)
-        _check_tiles(audit, trail)
+        derived = Derived(audit, trail, earlier) if with_index else None
+        first = 0 if derived is None else derived.first
+        _check_tiles(audit, trail, first)
+        for one in (seen, None if earlier is None else earlier.seen):
+            if one is not None:
+                check_seen(audit, origin=trail.origin, size=trail.size, root=trail.root, seen=one)
         witnessed = None
         tree = Tree(keys.newest, trail.origin, trail.size, trail.root, audit, keys.earlier)
         if trust is not None:
             cosigned = check_cosignatures(audit.witnesses(), trust, tree)
-            at = int(time.time()) if now is None else now
-            witnessed = require(cosigned, trust, tree, now=at, max_age_s=max_age_s)
+            witnessed = require(cosigned, trust, tree, now=moment // 1_000_000, max_age_s=max_age_s)
         anchored = tuple(check_looked(each, tree) for each in looked)
-        derived = Derived(audit, trail, since) if with_index else None
-        producers = ProducerCheck(enrolment, own=trail.source_id)
-        _check_entries(audit, trail, since, derived, producers, keys, progress)
-        if derived is not None:
-            derived.finish()
+        producers = ProducerCheck(
+            enrolment, own=trail.source_id, earlier=earlier, reread=_rereader(audit, trail)
+        )
+        _check_entries(audit, trail, (first, since), derived, producers, keys, progress)
+        signed = producers.finish()
         _check_checkpoint(trail, keys.newest)
         keys.check_tree(audit, trail.size, trail.root)
-        open_notices = [index for index, by in audit.notices().items() if by is None]
+        if derived is not None:
+            derived.finish()
+            on_verified(_verified(trail, keys.newest, earlier, derived, producers, moment))
         return Verification(
             origin=trail.origin,
-            size=size,
+            size=int(trail.size),
             root=trail.root,
             vkey=str(keys.newest),
             checkpoint=(trail.checkpoint or b"").decode(),
             since=since,
-            batches=sum(1 for _ in audit.batches()),
+            earlier=None if earlier is None else earlier.what,
+            batches=0 if derived is None else derived.batches,
             sources=len(audit.sources()),
-            quarantined=len(audit.quarantined()),
-            unacknowledged=len(open_notices),
-            signed=producers.finish(),
+            quarantined=audit.count_quarantined(),
+            unacknowledged=sum(by is None for by in audit.notices().values()),
+            signed=signed,
             assurance=UNWITNESSED if witnessed is None else str(witnessed),
             witnessed=witnessed,
             anchors=anchored,
@@ -155,6 +185,32 @@ def _look_at_anchors(path: Path, anchors: Sequence[Anchor]) -> list[Looked]:
     with contextlib.closing(SqliteReader(path)) as reader:
         rows = reader.anchors()
     return [look_at(anchor, row_of(rows, anchor.name)) for anchor in anchors]
+
+
+def _verified(
+    trail: TrailRow,
+    key: VerifierKey,
+    earlier: Verified | None,
+    derived: Derived,
+    producers: ProducerCheck,
+    moment: int,
+) -> Verified:
+    size, at = int(trail.size), format_time(moment)
+    whole = (size, at) if earlier is None else (earlier.what.whole_size, earlier.what.whole_time)
+    return Verified(
+        origin=trail.origin,
+        root=trail.root,
+        vkey=str(key),
+        what=Earlier(size=size, time=at, whole_size=whole[0], whole_time=whole[1]),
+        signed=producers.finish(),
+        sources=derived.so_far(),
+        producers=producers.so_far(),
+        noticed=derived.noticed(),
+    )
+
+
+def _text(key: VerifierKey | None) -> str | None:
+    return None if key is None else str(key)
 
 
 def _check_checkpoint(trail: TrailRow, key: VerifierKey) -> None:
@@ -181,25 +237,34 @@ def _check_checkpoint(trail: TrailRow, key: VerifierKey) -> None:
         )
 
 
-def _check_tiles(audit: SqliteAudit, trail: TrailRow) -> None:
-    """Every tile hashes to its place in the tile above, and the topmost to the signed root."""
+def _check_tiles(audit: SqliteAudit, trail: TrailRow, first: int) -> None:
+    """Every tile hashes to its place in the tile above, and the topmost to the signed root.
+
+    Of each level from the tile on that covers the entry at `first`.
+    """
     size = trail.size
-    expected: dict[tuple[int, int], int] = {}
-    level = 0
-    while (width := size >> (8 * level)) > 0:
-        for n in range(-(-width // FULL_WIDTH)):
-            expected[(level, n)] = tile_of_tree(level, n, size).width * HASH_BYTES
-        level += 1
-    for level, n, length in audit.tiles():
-        covers = n << (8 * (level + 1))
-        if (level, n) not in expected:
-            raise StrayEntryError(covers, f"tile {level}/{n} is beyond the tree of size {size}")
-        if length != expected.pop((level, n)):
-            raise TileMismatchError(covers, f"tile {level}/{n} has a wrong length of {length}")
-    for level, n in expected:
-        raise TileMismatchError(n << (8 * (level + 1)), f"tile {level}/{n} is missing")
     for level in range(levels(size)):
-        for _ in check_level(audit, size, level):
+        n = first >> (TILE_HEIGHT * (level + 1))
+        for found, length in audit.tiles(level, n):
+            tile = Tile(level, found)
+            width = width_in_tree(tile, size)
+            if not width:
+                raise StrayEntryError(
+                    first_entry(tile), f"tile {level}/{found} is beyond the tree of size {size}"
+                )
+            if found != n:
+                break
+            if length != width * HASH_BYTES:
+                raise TileMismatchError(
+                    first_entry(tile), f"tile {level}/{n} has a wrong length of {length}"
+                )
+            n += 1
+        if width_in_tree(Tile(level, n), size):
+            raise TileMismatchError(first_entry(Tile(level, n)), f"tile {level}/{n} is missing")
+    if strays := audit.count_tiles_beyond(levels(size)):
+        raise StrayEntryError(size, f"{strays} tiles are of no level of the tree of size {size}")
+    for level in range(levels(size)):
+        for _ in check_level(audit, size, level, first):
             pass
     check_right_edge(audit, size, trail.root)
 
@@ -207,36 +272,62 @@ def _check_tiles(audit: SqliteAudit, trail: TrailRow) -> None:
 def _check_entries(
     audit: SqliteAudit,
     trail: TrailRow,
-    since: int,
+    bounds: tuple[int, int],
     derived: Derived | None,
     producers: ProducerCheck,
     keys: SigningKeys,
     progress: Progress,
 ) -> None:
+    """From the first of `bounds` on; those before the second were verified before."""
     size = int(trail.size)
-    n = since // BLOCK_ENTRIES
+    start, since = bounds
+    n = start // BLOCK_ENTRIES
     for block in audit.blocks(n):
-        if block.n != n:
-            raise (StrayEntryError if block.n * BLOCK_ENTRIES >= size else MissingEntryError)(
-                n * BLOCK_ENTRIES, f"expected block {n}, there is block {block.n} instead"
-            )
-        first = n * BLOCK_ENTRIES
-        count = min(BLOCK_ENTRIES, size - first)
-        if count <= 0:
-            raise StrayEntryError(max(first, size), f"the checkpoint covers {size} entries")
-        _check_leaves(audit, block, tile_of_tree(0, n, trail.size))
-        if len(block.bodies) > count:
-            raise StrayEntryError(size, f"the checkpoint covers {size} entries")
-        if len(block.bodies) < count:
-            raise MissingEntryError(
-                first + len(block.bodies), f"the checkpoint covers {size} entries"
-            )
+        _check_block(audit, trail, block, n)
         if derived is not None:
             derived.add(block, _signed_events(block, since, producers, keys))
         n += 1
-        progress(first + count, size)
+        progress(min(n * BLOCK_ENTRIES, size) - start, size - start)
     if n * BLOCK_ENTRIES < size:
         raise MissingEntryError(n * BLOCK_ENTRIES, f"the checkpoint covers {size} entries")
+
+
+def _check_block(audit: SqliteAudit, trail: TrailRow, block: BlockRow, n: int) -> None:
+    """It is block `n`, and has the entries that the checkpoint says; their tile is proven."""
+    size = int(trail.size)
+    if block.n != n:
+        raise (StrayEntryError if block.n * BLOCK_ENTRIES >= size else MissingEntryError)(
+            n * BLOCK_ENTRIES, f"expected block {n}, there is block {block.n} instead"
+        )
+    first = n * BLOCK_ENTRIES
+    count = min(BLOCK_ENTRIES, size - first)
+    if count <= 0:
+        raise StrayEntryError(max(first, size), f"the checkpoint covers {size} entries")
+    _check_leaves(audit, block, tile_of_tree(0, n, trail.size))
+    if len(block.bodies) > count:
+        raise StrayEntryError(size, f"the checkpoint covers {size} entries")
+    if len(block.bodies) < count:
+        raise MissingEntryError(first + len(block.bodies), f"the checkpoint covers {size} entries")
+
+
+def _rereader(audit: SqliteAudit, trail: TrailRow) -> Reread:
+    """Gives entries that were verified before once more, proven to be those."""
+
+    @lru_cache(_KEPT_BLOCKS)
+    def bodies(n: int) -> list[bytes]:
+        for level in reversed(range(levels(trail.size))):
+            next(check_level(audit, trail.size, level, n * BLOCK_ENTRIES), None)
+        block = next(audit.blocks(n), None)
+        if block is None:
+            raise MissingEntryError(n * BLOCK_ENTRIES, f"block {n} is missing")
+        _check_block(audit, trail, block, n)
+        return block.bodies
+
+    def reread(first: int, last: int) -> Iterator[tuple[int, bytes]]:
+        for index in range(first, last + 1):
+            yield index, bodies(index // BLOCK_ENTRIES)[index % BLOCK_ENTRIES]
+
+    return reread
 
 
 def _check_leaves(audit: SqliteAudit, block: BlockRow, tile: Tile) -> None:

@@ -7,13 +7,14 @@ is slow or fails holds up no other.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from indelible.errors import (
@@ -40,7 +41,7 @@ from indelible.tlog import (
 _log = logging.getLogger(__name__)
 
 _ASK_S: Final = 0.05
-"""No witness is asked more often, however fast checkpoints come."""
+"""No witness is asked more often, however fast checkpoints come, unless somebody waits for it."""
 _LOOK_S: Final = 0.5
 _FINISH_LOOK_S: Final = 0.01
 _FIRST_RETRY_S: Final = 0.5
@@ -105,6 +106,8 @@ class Witnessing:
         self._is_stopping = False
         self._is_closed = False
         self._thread: threading.Thread | None = None
+        self._counting = threading.Lock()
+        self._waiting = 0
 
     def check(self, renew: Callable[[], None]) -> None:
         """Ask every witness what it knows; return if none contradicts this trail.
@@ -144,6 +147,19 @@ class Witnessing:
         """A checkpoint was stored. Returns at once."""
         self._news.put(None)
 
+    @contextlib.contextmanager
+    def awaited(self) -> Iterator[None]:
+        """Meanwhile each witness is asked again as soon as it has answered."""
+        with self._counting:
+            self._waiting += 1
+        if self._thread is not None:
+            self.wake()
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._waiting -= 1
+
     def stop(self) -> None:
         """Ask no more; what is on its way is left to itself."""
         thread, self._thread = self._thread, None
@@ -159,7 +175,9 @@ class Witnessing:
             signed = self._last_signed()
             now = self._monotonic()
             is_signed = signed.checkpoint.size == self._store.size
-            if is_signed and all(each.is_settled(signed, now) for each in self._asked):
+            if is_signed and all(
+                each.is_settled(signed, now, self._pause_s) for each in self._asked
+            ):
                 return
             time.sleep(_FINISH_LOOK_S)
 
@@ -211,16 +229,20 @@ class Witnessing:
 
     # -- asking ---------------------------------------------------------------------------------
 
+    @property
+    def _pause_s(self) -> float:
+        return 0.0 if self._waiting else _ASK_S
+
     def _ask_due(self, signed: SignedCheckpoint) -> None:
         now = self._monotonic()
         for each in self._asked:
-            if each.due_at(signed) <= now:
+            if each.due_at(signed, self._pause_s) <= now:
                 # A little longer than it takes by itself: looking a name up has no deadline.
                 each.start(signed, now, now + self._settings.deadline_s + 0.5, self._news)
 
     def _until_next(self, signed: SignedCheckpoint) -> float:
         """Seconds until somebody is due, or late."""
-        next_at = min(min(each.due_at(signed), each.late_at) for each in self._asked)
+        next_at = min(min(each.due_at(signed, self._pause_s), each.late_at) for each in self._asked)
         return min(_LOOK_S, max(0.0, next_at - self._monotonic()))
 
     def _take_news(self, timeout_s: float) -> None:
@@ -307,6 +329,7 @@ class _Asked:
         self.signed: SignedCheckpoint | None = None
         """What it is being asked for."""
         self._late_at = math.inf
+        self._started_at = -math.inf
         self._not_before = 0.0
         self._refresh_at = 0.0
         self._note = b""
@@ -321,19 +344,21 @@ class _Asked:
         """When its answer is no longer waited for."""
         return self._late_at
 
-    def due_at(self, signed: SignedCheckpoint) -> float:
-        """When it is to be asked; not while it is being asked."""
+    def due_at(self, signed: SignedCheckpoint, pause_s: float) -> float:
+        """When it is to be asked, so long behind the last time; not while it is being asked."""
         if self.is_asked or (self._busy is not None and self._busy.is_alive()):
             return math.inf
         if self.has_cosigned and self._note == signed.note:
             return self._refresh_at
-        return self._not_before
+        return max(self._not_before, self._started_at + pause_s)
 
-    def is_settled(self, signed: SignedCheckpoint, now: float) -> bool:
+    def is_settled(self, signed: SignedCheckpoint, now: float, pause_s: float) -> bool:
         """Whether it has cosigned this, or failed and is to be left alone for now."""
         if self.is_asked:
             return False
-        return self._note == signed.note if self.has_cosigned else self.due_at(signed) > now
+        return (
+            self._note == signed.note if self.has_cosigned else self.due_at(signed, pause_s) > now
+        )
 
     def start(
         self,
@@ -355,7 +380,7 @@ class _Asked:
                 result = DeliveryError(type(error).__name__)
             news.put(_Answer(self, signed, result))
 
-        self.signed, self._late_at, self._not_before = signed, late_at, now + _ASK_S
+        self.signed, self._late_at, self._started_at = signed, late_at, now
         self._busy = threading.Thread(target=ask, name="indelible-witness", daemon=True)
         self._busy.start()
 
@@ -376,7 +401,7 @@ class _Asked:
     def ask_again(self) -> None:
         """At once."""
         self._answered()
-        self.has_cosigned, self._not_before = False, 0.0
+        self.has_cosigned, self._not_before, self._started_at = False, 0.0, -math.inf
 
     def _answered(self) -> None:
         self.signed, self._late_at = None, math.inf

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import msgspec
 
+from indelible.events.codec import decode_event
 from indelible.events.model import INCARNATION_OPENED, Event
-from indelible.questions.reading import read_events
+from indelible.questions.reading import is_in_window
 from indelible.questions.row_change import Position
 from indelible.questions.window import Window
 from indelible.store.protocol import TrailReader
-from indelible.store.terms import action_term
 
 TAKEN_BACK = "a restored backup took it back"
 
@@ -51,11 +51,19 @@ def restore_of(event: Event) -> Restore | None:
 
 
 def read_restores(reader: TrailReader, window: Window, *, size: int) -> tuple[Restore, ...]:
-    """Every restore that was noticed in the window."""
-    terms = [action_term(INCARNATION_OPENED)]
-    seen = read_events(reader, terms, window, size=size, kinds={"system"})
-    found = (restore_of(each.event) for each in seen)
-    return tuple(restore for restore in found if restore is not None)
+    """Every restore that was noticed in the window.
+
+    There are few notices, and many runs of the index, each of which one would have to look in.
+    """
+    found = []
+    for notice in reader.notices():
+        if notice.action == INCARNATION_OPENED and notice.index < size:
+            entry = reader.entry(notice.index)
+            event = decode_event(entry.body)
+            restore = restore_of(event)
+            if restore is not None and is_in_window(entry, event.time, window):
+                found.append(restore)
+    return tuple(found)
 
 
 def is_taken_back(restores: Iterable[Restore], position: Position) -> bool:

@@ -128,7 +128,7 @@ INSERT INTO conflict (idx, producer, epoch, seq) VALUES (?, ?, ?, ?)
 -- name: conflicts_at
 SELECT idx FROM conflict WHERE producer = ? AND epoch = ? AND seq = ? ORDER BY idx
 -- name: conflicts
-SELECT idx, producer, epoch, seq FROM conflict ORDER BY idx
+SELECT idx, producer, epoch, seq FROM conflict WHERE idx >= ? ORDER BY idx
 -- name: last_position
 SELECT max(
   coalesce((SELECT max(first_seq + count - 1) FROM span WHERE producer = :producer AND epoch = :epoch), 0),
@@ -158,18 +158,23 @@ WHERE idx > ? AND acknowledged IS NULL ORDER BY idx LIMIT 100
 SELECT n, count, min_time, max_time, doubtful, stems, salts, frame0, frame1, frame2, frame3
 FROM block WHERE n >= ? ORDER BY n
 -- name: tile_lengths
-SELECT id, length(hashes) FROM tile ORDER BY id
+SELECT id, length(hashes) FROM tile WHERE id BETWEEN ? AND ? ORDER BY id
+-- name: tiles_beyond
+SELECT count(*) FROM tile WHERE id < 0 OR id >= ?
 -- name: stray_pages
-SELECT count(*) FROM page WHERE (id >> 16) NOT IN (SELECT id FROM run)
+SELECT count(*) FROM page WHERE id >= ? AND (id >> 16) NOT IN (SELECT id FROM run)
 -- name: all_batches
-SELECT first, last, time FROM batch ORDER BY first
+SELECT first, last, time FROM batch
+WHERE first >= coalesce((SELECT max(first) FROM batch WHERE first <= ?1), ?1) ORDER BY first
 -- name: audit_sources
 SELECT producer, epoch, ranges, last_time, latest FROM source
 -- name: count_positions
 SELECT coalesce(sum(count), 0) FROM span
 -- name: all_gaps
-SELECT idx, producer, epoch, first, last FROM gap
+SELECT idx, producer, epoch, first, last FROM gap WHERE idx >= ?
 -- name: all_quarantined
-SELECT idx, producer, epoch, seq, bodies FROM quarantine
+SELECT idx, producer, epoch, seq, bodies FROM quarantine WHERE idx >= ?
+-- name: count_quarantined
+SELECT count(*) FROM quarantine
 -- name: all_notices
 SELECT idx, acknowledged FROM notice

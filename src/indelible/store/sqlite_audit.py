@@ -114,10 +114,15 @@ class SqliteAudit:
         hashes: bytes = row[0]
         return hashes[: tile.width * HASH_BYTES]
 
-    def tiles(self) -> Iterator[tuple[int, int, int]]:
-        """(level, n, length in bytes) of every tile stored."""
-        for key, length in self._connection.execute(self._sql["tile_lengths"]):
-            yield key >> 48, key & (1 << 48) - 1, length
+    def tiles(self, level: int, first: int) -> Iterator[tuple[int, int]]:
+        """(n, length in bytes) of every tile of a level that is stored, from number `first` on."""
+        bounds = (tile_key(Tile(level, first)), tile_key(Tile(level + 1, 0)) - 1)
+        for key, length in self._connection.execute(self._sql["tile_lengths"], bounds):
+            yield key & (1 << 48) - 1, length
+
+    def count_tiles_beyond(self, levels: int) -> int:
+        """Tiles of no level below `levels`."""
+        return self._number("tiles_beyond", tile_key(Tile(levels, 0)))
 
     def runs(self) -> Iterator[RunRow]:
         for row in self._connection.execute(self._sql["runs"]):
@@ -135,17 +140,18 @@ class SqliteAudit:
             refs += page
         return refs, firsts
 
-    def count_stray_pages(self) -> int:
-        """Pages that belong to no run."""
-        return self._number("stray_pages")
+    def count_stray_pages(self, first_run: int) -> int:
+        """Pages that belong to no run, behind those of the runs before `first_run`."""
+        return self._number("stray_pages", *_from(first_run << 16))
 
     def witnesses(self) -> tuple[WitnessRow, ...]:
         return read_witnesses(self._connection, self._sql["witnesses"])
 
-    def batches(self) -> Iterator[tuple[int, int, str]]:
+    def batches(self, first: int) -> Iterator[tuple[int, int, str]]:
+        """(first, last, time) of the batches from the one that holds the entry at `first` on."""
         # Not `yield from`: that would close the cursor after its connection.
-        for first, last, time in self._connection.execute(self._sql["all_batches"]):  # noqa: UP028
-            yield first, last, time
+        for row in self._connection.execute(self._sql["all_batches"], _from(first)):  # noqa: UP028
+            yield row
 
     def sources(self) -> dict[tuple[str, int], tuple[tuple[Range, ...], str, str]]:
         """(ranges, last claimed time, greatest undoubted time) of every source."""
@@ -161,23 +167,32 @@ class SqliteAudit:
         """How many positions have an index."""
         return self._number("count_positions")
 
-    def conflicts(self) -> dict[int, tuple[str, int, int]]:
-        """index -> (producer, epoch, seq)"""
-        return {row[0]: row[1:] for row in self._connection.execute(self._sql["conflicts"])}
+    def conflicts(self, first: int) -> dict[int, tuple[str, int, int]]:
+        """index -> (producer, epoch, seq), from index `first` on."""
+        rows = self._connection.execute(self._sql["conflicts"], _from(first))
+        return {row[0]: row[1:] for row in rows}
 
-    def gaps(self) -> dict[int, tuple[str, int, int, int]]:
-        return {row[0]: row[1:] for row in self._connection.execute(self._sql["all_gaps"])}
+    def gaps(self, first: int) -> dict[int, tuple[str, int, int, int]]:
+        rows = self._connection.execute(self._sql["all_gaps"], _from(first))
+        return {row[0]: row[1:] for row in rows}
 
-    def quarantined(self) -> dict[int, tuple[str, int, int, tuple[bytes, ...]]]:
-        return {
-            row[0]: (row[1], row[2], row[3], unpack_bodies(row[4]))
-            for row in self._connection.execute(self._sql["all_quarantined"])
-        }
+    def quarantined(self, first: int) -> Iterator[tuple[int, str, int, int, tuple[bytes, ...]]]:
+        """(index, producer, epoch, seq, bodies), from index `first` on."""
+        for row in self._connection.execute(self._sql["all_quarantined"], _from(first)):
+            yield (*row[:4], unpack_bodies(row[4]))
+
+    def count_quarantined(self) -> int:
+        return self._number("count_quarantined")
 
     def notices(self) -> dict[int, int | None]:
         """index -> entry of its acknowledgement."""
         return dict(self._connection.execute(self._sql["all_notices"]).fetchall())
 
-    def _number(self, name: str) -> int:
-        number: int = self._connection.execute(self._sql[name]).fetchone()[0]
+    def _number(self, name: str, *arguments: int) -> int:
+        number: int = self._connection.execute(self._sql[name], arguments).fetchone()[0]
         return number
+
+
+def _from(first: int) -> tuple[int]:
+    """The bound of a query from `first` on: from 0 that is everything, negative strays too."""
+    return (first or -(1 << 63),)
