@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 from indelible.errors import DeliveryError, ReversalError
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
-from indelible.events.model import Actor, Event
+from indelible.events.model import Actor, Event, Timestamp
 from indelible.explicit import Explicit
 from indelible.integrity.assurance import (
     Tree,
@@ -29,6 +29,7 @@ from indelible.integrity.faults import ContradictedError
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ACKNOWLEDGED
+from indelible.integrity.sealing import seal_trail
 from indelible.integrity.seen import Progress, Seen
 from indelible.integrity.sequencer import add_first_entry
 from indelible.integrity.verifier import Verification, verify_trail
@@ -37,7 +38,7 @@ from indelible.invariants.expecting import Progress as ReconcileProgress
 from indelible.invariants.opening import open_live
 from indelible.invariants.reconcile import reconcile
 from indelible.policy import Policy, load_policy
-from indelible.policy.load import policy_for_url
+from indelible.policy.load import policy_for_url, tiers_of
 from indelible.questions.asking import When
 from indelible.reversal.gather import select_changes
 from indelible.reversal.reversal import (
@@ -47,7 +48,9 @@ from indelible.reversal.reversal import (
     database_path,
     server_database,
 )
+from indelible.store.places import Lock, name_of_place, open_place
 from indelible.store.protocol import Notice, WitnessRow
+from indelible.store.segment import Segment
 from indelible.store.sqlite import SqliteTrail
 from indelible.transport.databases import CapturedDatabases
 from indelible.transport.delivery import Remark
@@ -361,6 +364,41 @@ class Trail(Explicit):
                     "status`)"
                 )
             time.sleep(_POLL_S)
+
+    # -- keeping --------------------------------------------------------------------------------
+
+    def seal(
+        self, *, before: When = None, to: Path | str | None = None, only_full: bool = True
+    ) -> Iterator[Segment]:
+        """Move what came before that time to segments; gives each once it is done.
+
+        Without `before` what is older than the policy's `hot_days`, without `to` where it says: a
+        folder, or `s3://bucket/prefix`. What is under no signed checkpoint stays, and, with
+        `[witness]`, what no quorum has cosigned; with `only_full` also what doesn't fill a segment.
+        Questions are answered as before. Raises `StoreBusyError` while another process seals,
+        `StoreFullError`, `SegmentUnreachableError` and `VerificationError`: nothing is lost then.
+        """
+        tiers = self._policy.tiers or tiers_of(self._policy.trail)
+        place = name_of_place(to if to is not None else tiers.sealed, self._policy.trail)
+        lock = Lock(tiers.lock, tiers.lock_days) if tiers.lock and to is None else None
+        witnessed_size = None
+        if self._trust is not None:
+            witnessed = self.witnessed()
+            witnessed_size = witnessed.size if witnessed is not None and witnessed.quorum else 0
+        window = self.window(None, before if before is not None else f"{tiers.hot_days} days ago")
+        return seal_trail(
+            self._store,
+            self._keys.signing_key.verifier_key,
+            open_place(place, self._policy.trail, lock),
+            place,
+            before=window.until or Timestamp("~"),
+            witnessed_size=witnessed_size,
+            only_full=only_full,
+        )
+
+    def segments(self) -> Sequence[Segment]:
+        """What was sealed, oldest first."""
+        return self._store.segments()
 
     # -- trust ----------------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ from indelible.tlog import (
     TrustPolicy,
     VerifierKey,
     open_checkpoint,
+    root_of,
     tile_of_tree,
 )
 
@@ -100,7 +101,8 @@ def verify_trail(
             check_seen(audit, origin=trail.origin, size=trail.size, root=trail.root, seen=seen)
         size = int(trail.size)
         since = seen.size if seen is not None and only_new else 0
-        _check_tiles(audit, trail)
+        sealed = _check_segments(audit, size)
+        _check_tiles(audit, trail, sealed)
         witnessed = None
         if trust is not None:
             tree = Tree(key, trail.origin, trail.size, trail.root, audit)
@@ -109,7 +111,7 @@ def verify_trail(
             witnessed = require(cosigned, trust, tree, now=at, max_age_s=max_age_s)
         derived = Derived(audit, trail, since) if with_index else None
         producers = ProducerCheck(enrolment, own=trail.source_id)
-        _check_entries(audit, trail, since, derived, producers, progress)
+        _check_entries(audit, trail, since, sealed, derived, producers, progress)
         if derived is not None:
             derived.finish()
         open_notices = [index for index, by in audit.notices().items() if by is None]
@@ -154,13 +156,29 @@ def _check_checkpoint(trail: TrailRow, key: VerifierKey) -> None:
         )
 
 
-def _check_tiles(audit: SqliteAudit, trail: TrailRow) -> None:
-    """Every tile hashes to its place in the tile above, and the topmost to the signed root."""
+def _check_segments(audit: SqliteAudit, size: int) -> int:
+    """How many entries are in segments, which follow each other from the first one on."""
+    sealed = 0
+    for segment in audit.segments():
+        blocks = segment.last + 1 - segment.first
+        if segment.first != sealed or blocks <= 0 or blocks % BLOCK_ENTRIES:
+            raise MissingEntryError(sealed, f"expected a segment from here on, there is {segment}")
+        sealed = segment.last + 1
+    if sealed > size:
+        raise StrayEntryError(size, f"segments go up to entry {sealed - 1}")
+    return sealed
+
+
+def _check_tiles(audit: SqliteAudit, trail: TrailRow, sealed: int) -> None:
+    """Every tile hashes to its place in the tile above, and the topmost to the signed root.
+
+    Of sealed entries there are no tiles of level 0: their blocks are held against level 1.
+    """
     size = trail.size
     expected: dict[tuple[int, int], int] = {}
     level = 0
     while (width := size >> (8 * level)) > 0:
-        for n in range(-(-width // FULL_WIDTH)):
+        for n in range(0 if level else sealed // BLOCK_ENTRIES, -(-width // FULL_WIDTH)):
             expected[(level, n)] = tile_of_tree(level, n, size).width * HASH_BYTES
         level += 1
     for level, n, length in audit.tiles():
@@ -172,7 +190,7 @@ def _check_tiles(audit: SqliteAudit, trail: TrailRow) -> None:
     for level, n in expected:
         raise TileMismatchError(n << (8 * (level + 1)), f"tile {level}/{n} is missing")
     for level in range(levels(size)):
-        for _ in check_level(audit, size, level):
+        for _ in check_level(audit, size, level, 0 if level else sealed):
             pass
     check_right_edge(audit, size, trail.root)
 
@@ -181,6 +199,7 @@ def _check_entries(
     audit: SqliteAudit,
     trail: TrailRow,
     since: int,
+    sealed: int,
     derived: Derived | None,
     producers: ProducerCheck,
     progress: Progress,
@@ -196,7 +215,10 @@ def _check_entries(
         count = min(BLOCK_ENTRIES, size - first)
         if count <= 0:
             raise StrayEntryError(max(first, size), f"the checkpoint covers {size} entries")
-        _check_leaves(audit, block, tile_of_tree(0, n, trail.size))
+        if first < sealed:
+            _check_sealed(audit, block)
+        else:
+            _check_leaves(audit, block, tile_of_tree(0, n, trail.size))
         if len(block.bodies) > count:
             raise StrayEntryError(size, f"the checkpoint covers {size} entries")
         if len(block.bodies) < count:
@@ -209,6 +231,18 @@ def _check_entries(
         progress(first + count, size)
     if n * BLOCK_ENTRIES < size:
         raise MissingEntryError(n * BLOCK_ENTRIES, f"the checkpoint covers {size} entries")
+
+
+def _check_sealed(audit: SqliteAudit, block: BlockRow) -> None:
+    """A sealed block's leaves lead to its hash in the tile of level 1, which is proven by now."""
+    above, at = divmod(block.n, FULL_WIDTH)
+    proven = audit.read_tile(Tile(1, above, at + 1))[at * HASH_BYTES :]
+    if root_of(list(map(leaf_of, block.stems, block.salts, block.bodies))) != proven:
+        raise EntryMismatchError(
+            block.n * BLOCK_ENTRIES,
+            f"body, salt or head of one of the {BLOCK_ENTRIES} entries from here on isn't what was "
+            "committed to",
+        )
 
 
 def _check_leaves(audit: SqliteAudit, block: BlockRow, tile: Tile) -> None:

@@ -11,6 +11,7 @@ import msgspec
 Durability = Literal["strict", "request", "async"]
 Baseline = Literal["full", "keys"]
 Profile = Literal["triggers", "log", "both"]
+LockMode = Literal["governance", "compliance"]
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -68,6 +69,24 @@ class WitnessSettings(msgspec.Struct, frozen=True, kw_only=True):
     refresh_s: float = 50.0
 
 
+class TierSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where older entries go, and from when on.
+
+    `sealed` is a folder, or `s3://bucket/prefix`; what is older than `hot_days` is sealed to it.
+    With a `lock` an object store is told to let nobody delete a segment for `lock_days`. `lake` is
+    the folder of the copies for analysis; None: there are none. Prices are for a gigabyte (10⁹
+    bytes) and a month, in whatever is paid with.
+    """
+
+    sealed: Path | str
+    hot_days: int = 90
+    lock: LockMode | None = None
+    lock_days: int = 365
+    lake: Path | None = None
+    hot_price: float | None = None
+    sealed_price: float | None = None
+
+
 class Server(msgspec.Struct, frozen=True):
     """A database of PostgreSQL, MariaDB or MySQL: `url` may hold a password, so that it is shown
     without.
@@ -123,7 +142,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     `trail` is the trail's SQLite file; `journals` the directory of journals and `keys` that of
     keys, beside it. `origin` is the name that a new trail gets; None: a random one, as verifiers
     tell trails by it. The application's database, where the owner named it, is `database`, an
-    SQLite file, or `server`. Without `witness` nobody cosigns.
+    SQLite file, or `server`. Without `witness` nobody cosigns. `tiers` says where older entries go
+    when they are sealed.
     """
 
     trail: Path
@@ -136,6 +156,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     tables: dict[str, TablePolicy] = {}
     relay: RelaySettings = RelaySettings()
     witness: WitnessSettings | None = None
+    tiers: TierSettings | None = None
     source: str = "(defaults)"
 
     def table(self, name: str) -> TablePolicy:

@@ -7,7 +7,7 @@ or can be derived from the entries again, and is compared with them by `indelibl
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -160,6 +160,25 @@ class TrailState(msgspec.Struct, frozen=True):
     checkpoint: bytes | None
 
 
+class Tier(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a part of the trail is kept: the entries `first` to `last`, and how they are read.
+
+    `hot` is the trail's own file, `sealed` are segments at one place. What was sealed has claimed
+    and received times from `since` to `until`; of the hot tier they are the received ones, as it is
+    looked at for every window. `length` are the bytes of all its `files`: the hot one has the index
+    and the tree of all tiers.
+    """
+
+    name: Literal["hot", "sealed"]
+    place: str
+    first: Index
+    last: Index
+    since: Timestamp
+    until: Timestamp
+    length: int
+    files: int
+
+
 class WitnessRow(NamedTuple):
     """What a witness said when it was asked to cosign; `vkey` is its key.
 
@@ -190,7 +209,9 @@ class TrailReader(Protocol):
     Every call, and every step of an iterator, reads one consistent snapshot in a transaction that
     ends before anything is handed out, so that a slow reader holds nothing up. Iterators cover
     the entries that were there when they started, hold a bounded number of them, and may be
-    abandoned. Raises `StoreBusyError` when the file stays locked for too long.
+    abandoned. Raises `StoreBusyError` when the file stays locked for too long, and, where entries
+    are sealed that are needed, `SegmentUnreachableError` and `SegmentDamagedError`: never is one
+    left out.
     """
 
     @property
@@ -258,6 +279,9 @@ class TrailReader(Protocol):
 
     def witnesses(self) -> tuple[WitnessRow, ...]:
         """What each witness that was ever asked said, by key."""
+
+    def tiers(self) -> tuple[Tier, ...]:
+        """Where what is kept, oldest first; the last is the hot one."""
 
     def quarantined(self) -> Iterator[Quarantined]:
         """The deliveries set aside, in order."""

@@ -1,0 +1,359 @@
+"""Sealing: the oldest entries of a trail's file go to a segment, and only then from the file.
+
+A segment is written, synced, read back and held against the tree; then one transaction takes its
+blocks out of the file. Whatever stops it leaves the entries here, or here and there: the next run
+finds the same file by its name. One run at a time; the sequencer and readers go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+from indelible.errors import StoreBusyError
+from indelible.events.codec import decode_event
+from indelible.events.model import Timestamp
+from indelible.store.blocks import BLOCK_ENTRIES, decode_bodies
+from indelible.store.errors import MalformedBlockError, StoreConflictError
+from indelible.store.index import (
+    Page,
+    decode_page,
+    encode_directory,
+    encode_pages,
+    encode_sealed_pages,
+    references,
+)
+from indelible.store.places import Place, check_parts, damaged, written
+from indelible.store.segment import (
+    SEGMENT_BLOCKS,
+    SEGMENT_BYTES,
+    SEGMENT_REFS,
+    BlockTimes,
+    SealedBlock,
+    Segment,
+    format_block,
+    format_end,
+    format_header,
+    root_of_block,
+    segment_name,
+)
+from indelible.store.sqlite_file import Connect, open_connection, statements, store_errors
+from indelible.store.sqlite_reader import tile_key
+from indelible.store.terms import term_hashes_of
+from indelible.tlog import FULL_WIDTH, HASH_BYTES, Hash, Tile
+
+_SPOOL: Final = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC
+_VACUUM_PAGES: Final = 500
+"""Pages that are moved in one transaction, so that the sequencer waits for few."""
+
+
+class _Written(NamedTuple):
+    """A segment that was written to the spooled file."""
+
+    segment: Segment
+    blocks: list[tuple[SealedBlock, BlockTimes]]
+    pages: list[Page]
+    refs: int
+
+
+class Sealer:
+    """Seals one trail's file to one place."""
+
+    def __init__(
+        self,
+        trail: Path,
+        place: Place,
+        place_name: str,
+        *,
+        clock: Callable[[], Timestamp],
+        connect: Connect = open_connection,
+    ) -> None:
+        """`place_name` is how the trail's file names `place`; `clock` gives the time of sealing."""
+        self._trail = trail
+        self._place = place
+        self._place_name = place_name
+        self._clock = clock
+        self._connect = connect
+        self._sql = statements()
+
+    def seal(
+        self, limit: int, *, only_full: bool = True, most_blocks: int = SEGMENT_BLOCKS
+    ) -> Iterator[Segment]:
+        """Seal whole blocks below entry `limit`, oldest first; gives each segment once it is done.
+
+        With `only_full` what doesn't fill a segment stays. Raises `StoreBusyError` where another
+        run is at it, `StoreFullError`, `SegmentUnreachableError`, `MalformedBlockError` where an
+        entry isn't what the tree says, or what was read back isn't what was written: then what is
+        sealed is sealed, and the rest is where it was.
+        """
+        with self._alone(), contextlib.closing(self._connect(self._trail)) as connection:
+            with store_errors(self._trail):
+                origin = connection.execute(self._sql["trail"]).fetchone()[0]
+            while (end := self._next_end(connection, limit, only_full, most_blocks)) is not None:
+                written_ = self._write(connection, origin, *end)
+                self._check(connection, written_)
+                self._commit(connection, written_)
+                self._give_back(connection)
+                yield written_.segment
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Held by the kernel, so that a killed run holds nobody up."""
+        path = self._trail.with_name(f"{self._trail.name}.sealing")
+        with written(path):
+            fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise StoreBusyError(
+                    f"expected nobody to be sealing {self._trail}, another process is"
+                ) from None
+            yield
+        finally:
+            os.close(fd)
+
+    # -- choosing -------------------------------------------------------------------------------
+
+    def _next_end(
+        self, connection: sqlite3.Connection, limit: int, only_full: bool, most_blocks: int
+    ) -> tuple[int, int] | None:
+        """The next segment's first and last block; None where nothing is to be sealed."""
+        with store_errors(self._trail):
+            first = connection.execute(self._sql["sealed_through"]).fetchone()[0] // BLOCK_ENTRIES
+            blocks = max(0, limit // BLOCK_ENTRIES - first)
+            size = refs = 0
+            runs = iter(connection.execute(self._sql["runs_over"], (first * BLOCK_ENTRIES, limit)))
+            run = next(runs, None)
+            for n in range(first, first + min(blocks, most_blocks)):
+                row = connection.execute(self._sql["block_bytes"], (n,)).fetchone()
+                if row is None or row[0] is None:
+                    raise MalformedBlockError(f"expected block {n}, whole and not sealed yet")
+                size += row[0]
+                while run is not None and run[1] < (n + 1) * BLOCK_ENTRIES:
+                    refs += run[3]
+                    run = next(runs, None)
+                if n + 1 - first == most_blocks or size >= SEGMENT_BYTES or refs >= SEGMENT_REFS:
+                    return first, n
+        return (first, first + blocks - 1) if blocks and not only_full else None
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def _write(
+        self, connection: sqlite3.Connection, origin: str, first: int, last: int
+    ) -> _Written:
+        """All of a segment to the spooled file, and to the disk."""
+        path = self._place.spool(self._trail)
+        entries = (first * BLOCK_ENTRIES, (last + 1) * BLOCK_ENTRIES - 1)
+        try:
+            with (
+                written(path),
+                open(os.open(path, _SPOOL, 0o600), "wb") as file,  # noqa: PTH123
+                store_errors(self._trail),
+            ):
+                connection.execute("BEGIN")
+                try:
+                    out = _Hashed(file)
+                    out.write(format_header(origin, *entries))
+                    blocks = [self._write_block(connection, n, out) for n in range(first, last + 1)]
+                    refs = self._references(connection, *entries)
+                    pages = encode_sealed_pages(refs)
+                    out.write(format_end(out.size, blocks, [page.data for page in pages]))
+                finally:
+                    connection.execute("ROLLBACK")
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise
+        digest = out.digest
+        segment = Segment(
+            first=entries[0],
+            last=entries[1],
+            place=self._place_name,
+            name=segment_name(*entries, digest),
+            length=out.size,
+            sha256=digest,
+            since=Timestamp(min(times.since for _, times in blocks)),
+            until=Timestamp(max(times.until for _, times in blocks)),
+            sealed_at=self._clock(),
+        )
+        self._place.put(segment.name, path)
+        return _Written(segment, blocks, pages, len(refs))
+
+    def _write_block(
+        self, connection: sqlite3.Connection, n: int, out: _Hashed
+    ) -> tuple[SealedBlock, BlockTimes]:
+        row = connection.execute(self._sql["block"], (n,)).fetchone()
+        if row is None or row[1] != BLOCK_ENTRIES or row[11] is not None:
+            raise MalformedBlockError(f"expected block {n}, whole and not sealed yet")
+        raw, block = format_block(out.size, row[7:11], row[5], row[6])
+        out.write(raw)
+        return block, BlockTimes(row[2], row[3], row[4], self._root(connection, n))
+
+    def _root(self, connection: sqlite3.Connection, n: int) -> Hash:
+        """What the tree says of block `n`: the hash of its tile of level 0."""
+        above, at = divmod(n, FULL_WIDTH)
+        row = connection.execute(
+            self._sql["tile"], (tile_key(Tile(1, above, FULL_WIDTH)),)
+        ).fetchone()
+        root = b"" if row is None else row[0][at * HASH_BYTES : (at + 1) * HASH_BYTES]
+        if len(root) != HASH_BYTES:
+            raise MalformedBlockError(f"expected the hash of block {n} in the tree, there is none")
+        return Hash(root)
+
+    def _references(self, connection: sqlite3.Connection, first: int, last: int) -> list[int]:
+        """The index's references to these entries, counted from `first`, sorted."""
+        refs: list[int] = []
+        covered = first
+        for run in connection.execute(self._sql["runs_over"], (first, last)).fetchall():
+            if run[1] != covered:
+                raise MalformedBlockError(
+                    f"expected a run of the index from entry {covered}, there is one from {run[1]}"
+                )
+            refs += _shifted(self._decode(connection, run), run[1] - first, last - first)
+            covered = run[2] + 1
+        for n in range(covered // BLOCK_ENTRIES, last // BLOCK_ENTRIES + 1):
+            # Entries that no run covers yet.
+            row = connection.execute(self._sql["block"], (n,)).fetchone()
+            for index, body in enumerate(decode_bodies(n, row[7:11], row[1]), n * BLOCK_ENTRIES):
+                if index >= covered:
+                    refs += references(term_hashes_of(decode_event(body)), index - first)
+        refs.sort()
+        return refs
+
+    def _decode(self, connection: sqlite3.Connection, run: Sequence[int]) -> list[int]:
+        bounds = (run[0] << 16, (run[0] << 16) + 0xFFFF)
+        rows = connection.execute(self._sql["pages_of_run"], bounds)
+        return [ref for (data,) in rows for ref in decode_page(data)]
+
+    # -- reading back ---------------------------------------------------------------------------
+
+    def _check(self, connection: sqlite3.Connection, found: _Written) -> None:
+        """Return only if what is kept there now is what the tree says of its entries."""
+        segment = found.segment
+        raw = self._place.fetch(segment)
+        if sha256(raw).digest() != segment.sha256:
+            raise damaged(segment, "what was read back isn't what was written; it isn't used")
+        for number, (block, times) in enumerate(found.blocks, segment.first // BLOCK_ENTRIES):
+            whole = raw[block.offset : block.offset + block.length]
+            if root_of_block(check_parts(segment, block, whole)) != times.root:
+                raise MalformedBlockError(
+                    f"expected block {number} as the tree has it, it is another: nothing of "
+                    f"{segment} is sealed; `indelible verify` says which entry it is"
+                )
+
+    # -- taking out -----------------------------------------------------------------------------
+
+    def _commit(self, connection: sqlite3.Connection, found: _Written) -> None:
+        """The blocks, their leaves and their runs out of the file, in one transaction."""
+        segment, sql = found.segment, self._sql
+        first, last = segment.first, segment.last
+        with store_errors(self._trail):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                sealed = connection.execute(sql["sealed_through"]).fetchone()[0]
+                if sealed != first:
+                    raise StoreConflictError(f"expected {first} entries to be sealed, {sealed} are")
+                for n, (block, _) in enumerate(found.blocks, first // BLOCK_ENTRIES):
+                    if connection.execute(sql["seal_block"], (block.pack(), n)).rowcount != 1:
+                        raise StoreConflictError(f"expected block {n} in the file, it isn't there")
+                self._replace_runs(connection, found)
+                connection.execute(
+                    sql["drop_tiles"], (first // BLOCK_ENTRIES, last // BLOCK_ENTRIES)
+                )
+                connection.execute(
+                    sql["put_segment"],
+                    (
+                        first,
+                        last,
+                        segment.place,
+                        segment.name,
+                        segment.length,
+                        segment.sha256,
+                        segment.since,
+                        segment.until,
+                        segment.sealed_at,
+                    ),
+                )
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _replace_runs(self, connection: sqlite3.Connection, found: _Written) -> None:
+        """One run for the segment; of the run that goes on behind it, what is left."""
+        segment, sql = found.segment, self._sql
+        first, last = segment.first, segment.last
+        # As they are now: they may have been merged since they were read.
+        for run in connection.execute(sql["runs_over"], (first, last)).fetchall():
+            left = _left(self._decode(connection, run), last + 1 - run[1])
+            connection.execute(sql["drop_run"], (run[0],))
+            connection.execute(sql["drop_pages"], (run[0] << 16, (run[0] << 16) + 0xFFFF))
+            if run[2] > last:
+                times = (run[4], run[5])
+                self._put_run(connection, last + 1, run[2], len(left), times, encode_pages(left))
+        times = (segment.since, segment.until)
+        self._put_run(connection, first, last, found.refs, times, found.pages)
+
+    def _put_run(
+        self,
+        connection: sqlite3.Connection,
+        first: int,
+        last: int,
+        refs: int,
+        times: tuple[str, str],
+        pages: Sequence[Page],
+    ) -> None:
+        run = connection.execute(self._sql["next_run"]).fetchone()[0]
+        connection.executemany(
+            self._sql["put_page"],
+            [(run << 16 | number, page.data) for number, page in enumerate(pages)],
+        )
+        directory = encode_directory([page.first_hash for page in pages])
+        connection.execute(self._sql["put_run"], (run, first, last, refs, *times, directory))
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        """The file's free pages to the disk, some at a time."""
+        with store_errors(self._trail):
+            before = 0
+            while (free := connection.execute("PRAGMA freelist_count").fetchone()[0]) != before:
+                before = free
+                connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+
+
+class _Hashed:
+    """A file that is written from its beginning, its size and its hash."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = sha256()
+        self.size = 0
+
+    def write(self, raw: bytes) -> None:
+        self._file.write(raw)
+        self._hash.update(raw)
+        self.size += len(raw)
+
+    @property
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+
+def _shifted(refs: list[int], shift: int, most: int) -> list[int]:
+    """The references whose entry is at most `most` behind the first, by which they are shifted."""
+    moved = [ref + shift for ref in refs] if shift else refs
+    return [ref for ref in moved if ref & 0xFFFFFFFF <= most]
+
+
+def _left(refs: list[int], taken: int) -> list[int]:
+    """What is left of a run of which the first `taken` entries go."""
+    return [ref - taken for ref in refs if ref & 0xFFFFFFFF >= taken]
