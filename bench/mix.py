@@ -1,7 +1,7 @@
 """A seeded mix of events like that of real customer applications.
 
 60 % reads of 1 to 50 records, 30 % updates, 10 % explicit events, in requests of 1 to 4 events
-over a year; about 7.6 record and 7.4 subject references an event.
+over a year or more; about 7.6 record and 7.4 subject references an event.
 """
 
 from __future__ import annotations
@@ -31,15 +31,18 @@ VERBS = ("user.logged_in", "user.logged_out", "invoice.refund", "report.exported
 class Mix:
     """Events in the order of their times, in batches from three producers."""
 
-    def __init__(self, count: int, *, uuids: bool = False, seed: int = 20_261_123) -> None:
+    def __init__(
+        self, count: int, *, uuids: bool = False, seed: int = 20_261_123, years: int = 1
+    ) -> None:
         self._count = count
+        self._span = years * YEAR
         self._random = random.Random(seed)
         self._uuids = uuids
         self._actors = [Actor("staff", f"user{n:03d}") for n in range(200)]
 
     def deliveries(self) -> Iterator[Delivery]:
         rng = self._random
-        step = YEAR // max(self._count, 1)
+        step = self._span // max(self._count, 1)
         seqs = dict.fromkeys(PRODUCERS, 0)
         now = EPOCH
         made = 0

@@ -174,10 +174,10 @@ FROM block WHERE n = ?
 -- name: put_segment
 INSERT INTO segment (first, last, place, name, bytes, sha256, min_time, max_time, sealed_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
--- name: seal_block
-UPDATE block SET
-  stems = NULL, salts = NULL, frame0 = NULL, frame1 = NULL, frame2 = NULL, frame3 = NULL, sealed = ?
-WHERE n = ? AND sealed IS NULL
+-- name: drop_blocks
+DELETE FROM block WHERE n BETWEEN ? AND ? AND sealed IS NULL
+-- name: put_sealed_block
+INSERT INTO block (n, count, min_time, max_time, doubtful, sealed) VALUES (?, ?, ?, ?, ?, ?)
 -- name: drop_tiles
 DELETE FROM tile WHERE id BETWEEN ? AND ?
 -- name: run_from

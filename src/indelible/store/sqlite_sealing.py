@@ -96,11 +96,12 @@ class Sealer:
             with store_errors(self._trail):
                 origin = connection.execute(self._sql["trail"]).fetchone()[0]
             while (end := self._next_end(connection, limit, only_full, most_blocks)) is not None:
-                written_ = self._write(connection, origin, *end)
-                self._check(connection, written_)
-                self._commit(connection, written_)
-                self._give_back(connection)
-                yield written_.segment
+                found = self._write(connection, origin, *end)
+                self._check(found)
+                self._commit(connection, found)
+                yield found.segment
+            # Once, at the end: what is at the file's end may be sealed next.
+            self._give_back(connection)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -218,7 +219,11 @@ class Sealer:
                 raise MalformedBlockError(
                     f"expected a run of the index from entry {covered}, there is one from {run[1]}"
                 )
-            refs += _shifted(self._decode(connection, run), run[1] - first, last - first)
+            shift = run[1] - first
+            some = self._decode(connection, run)
+            if run[2] > last:
+                some = [ref for ref in some if ref & 0xFFFFFFFF <= last - run[1]]
+            refs += [ref + shift for ref in some] if shift else some
             covered = run[2] + 1
         for n in range(covered // BLOCK_ENTRIES, last // BLOCK_ENTRIES + 1):
             # Entries that no run covers yet.
@@ -236,7 +241,7 @@ class Sealer:
 
     # -- reading back ---------------------------------------------------------------------------
 
-    def _check(self, connection: sqlite3.Connection, found: _Written) -> None:
+    def _check(self, found: _Written) -> None:
         """Return only if what is kept there now is what the tree says of its entries."""
         segment = found.segment
         raw = self._place.fetch(segment)
@@ -262,13 +267,22 @@ class Sealer:
                 sealed = connection.execute(sql["sealed_through"]).fetchone()[0]
                 if sealed != first:
                     raise StoreConflictError(f"expected {first} entries to be sealed, {sealed} are")
-                for n, (block, _) in enumerate(found.blocks, first // BLOCK_ENTRIES):
-                    if connection.execute(sql["seal_block"], (block.pack(), n)).rowcount != 1:
-                        raise StoreConflictError(f"expected block {n} in the file, it isn't there")
-                self._replace_runs(connection, found)
-                connection.execute(
-                    sql["drop_tiles"], (first // BLOCK_ENTRIES, last // BLOCK_ENTRIES)
+                numbers = (first // BLOCK_ENTRIES, last // BLOCK_ENTRIES)
+                dropped = connection.execute(sql["drop_blocks"], numbers).rowcount
+                if dropped != len(found.blocks):
+                    raise StoreConflictError(
+                        f"expected {len(found.blocks)} blocks from {numbers[0]} on, there are "
+                        f"{dropped}"
+                    )
+                connection.executemany(
+                    sql["put_sealed_block"],
+                    [
+                        (n, BLOCK_ENTRIES, *times[:3], block.pack())
+                        for n, (block, times) in enumerate(found.blocks, numbers[0])
+                    ],
                 )
+                self._replace_runs(connection, found)
+                connection.execute(sql["drop_tiles"], numbers)
                 connection.execute(
                     sql["put_segment"],
                     (
@@ -295,10 +309,11 @@ class Sealer:
         first, last = segment.first, segment.last
         # As they are now: they may have been merged since they were read.
         for run in connection.execute(sql["runs_over"], (first, last)).fetchall():
-            left = _left(self._decode(connection, run), last + 1 - run[1])
+            goes_on = run[2] > last
+            left = _left(self._decode(connection, run), last + 1 - run[1]) if goes_on else []
             connection.execute(sql["drop_run"], (run[0],))
             connection.execute(sql["drop_pages"], (run[0] << 16, (run[0] << 16) + 0xFFFF))
-            if run[2] > last:
+            if goes_on:
                 times = (run[4], run[5])
                 self._put_run(connection, last + 1, run[2], len(left), times, encode_pages(left))
         times = (segment.since, segment.until)
@@ -327,7 +342,8 @@ class Sealer:
             before = 0
             while (free := connection.execute("PRAGMA freelist_count").fetchone()[0]) != before:
                 before = free
-                connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+                # `execute` would take its first step only, which is one page.
+                connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
 
 
 class _Hashed:
@@ -346,12 +362,6 @@ class _Hashed:
     @property
     def digest(self) -> bytes:
         return self._hash.digest()
-
-
-def _shifted(refs: list[int], shift: int, most: int) -> list[int]:
-    """The references whose entry is at most `most` behind the first, by which they are shifted."""
-    moved = [ref + shift for ref in refs] if shift else refs
-    return [ref for ref in moved if ref & 0xFFFFFFFF <= most]
 
 
 def _left(refs: list[int], taken: int) -> list[int]:
