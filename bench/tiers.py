@@ -91,7 +91,9 @@ def measure(path: Path, years: int) -> None:
     ask(reader, end)
     began = time.process_time()
     verify_trail(path, VerifierKey.parse(reader.vkey))
-    print(f"  verify, all rebuilt {size / (time.process_time() - began):>10,.0f} a processor second")
+    print(
+        f"  verify, all rebuilt {size / (time.process_time() - began):>10,.0f} a processor second"
+    )
     print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024:>13} MiB")
 
 
@@ -164,7 +166,9 @@ def ask(reader: SqliteReader, end: int) -> None:
         ):
             pairs = zip(askers, windows, strict=True)
             _show(
-                question, name, [_timed(lambda w=w, a=a, q=ask_one: q(reader, a, w)) for a, w in pairs]
+                question,
+                name,
+                [_timed(lambda w=w, a=a, q=ask_one: q(reader, a, w)) for a, w in pairs],
             )
 
 

@@ -48,6 +48,7 @@ from indelible.reversal.reversal import (
     database_path,
     server_database,
 )
+from indelible.store.lake import LakeFile, write_lake
 from indelible.store.places import Lock, name_of_place, open_place
 from indelible.store.protocol import Notice, WitnessRow
 from indelible.store.segment import Segment
@@ -395,6 +396,17 @@ class Trail(Explicit):
             witnessed_size=witnessed_size,
             only_full=only_full,
         )
+
+    def fill_lake(self, folder: Path | None = None) -> Iterator[LakeFile]:
+        """Copy what is sealed, and isn't there yet, as Parquet; gives each file that was written.
+
+        Without `folder` to where the policy says, or nowhere. Raises `ConfigurationError` without
+        pyarrow, `StoreFullError`, `SegmentUnreachableError` and `VerificationError`.
+        """
+        if folder is None and self._policy.tiers is not None:
+            folder = self._policy.tiers.lake
+        if folder is not None:
+            yield from write_lake(self._store, self.segments(), folder)
 
     def segments(self) -> Sequence[Segment]:
         """What was sealed, oldest first."""

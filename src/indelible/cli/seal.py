@@ -39,6 +39,8 @@ def command(
     leave the file. The application goes on meanwhile. Stopped at any moment, and run again, it
     goes on; nothing is lost or there twice. What isn't signed yet stays, and, where witnesses are
     configured, what they haven't cosigned.
+
+    With a lake in the configuration, what is sealed is copied there as Parquet, for analysis.
     """
     with open_trail(config) as trail:
         out = console()
@@ -53,6 +55,23 @@ def command(
                     f"{local(segment.until)}) in {size_text(segment.length)}: "
                     f"{segment.place}/{segment.name}"
                 )
+        for file in trail.fill_lake():
+            if as_json:
+                print_json(
+                    [
+                        {
+                            "lake": {
+                                "first": file.first,
+                                "last": file.last,
+                                "path": str(file.path),
+                                "rows": file.rows,
+                                "bytes": file.length,
+                            }
+                        }
+                    ]
+                )
+            else:
+                out.print(f"copied entries {file.first} to {file.last} to {file.path}")
         if not count and not as_json:
             out.print("nothing to seal: what is that old and signed doesn't fill a segment")
 

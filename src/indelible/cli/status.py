@@ -15,6 +15,7 @@ from indelible.cli.app import ANSWER_IS_NO
 from indelible.cli.opening import open_trail
 from indelible.cli.options import CONFIG, JSON
 from indelible.cli.output import console, local, print_json, print_table
+from indelible.cli.tier import rows, tier_line
 from indelible.cli.witness_look import WitnessingLook, look_at_witnesses
 from indelible.errors import IndelibleError
 from indelible.policy import Policy, Server
@@ -38,6 +39,7 @@ def command(as_json: bool, config: Path) -> None:
             print_json(
                 [
                     *trail.reader.sources(),
+                    *({"tier": tier} for tier in trail.reader.tiers()),
                     *notices,
                     *({"drift": text} for text in drifts),
                     *({"witness": fault} for fault in witnessing.faults),
@@ -55,6 +57,10 @@ def _print(trail: Trail, drifts: list[str], witnessing: WitnessingLook) -> None:
     state = trail.reader.state()
     out.print(f"trail {trail.policy.trail} ({trail.reader.origin}): {state.size} entries")
     out.print(f"assurance: {witnessing.assurance}")
+    tiers = trail.reader.tiers()
+    if len(tiers) > 1:
+        for row in rows(tiers, trail.policy):
+            out.print(tier_line(row))
     for fault in witnessing.faults:
         out.print(f"not witnessed as it should be: {fault}", style="bold")
     print_table(

@@ -11,6 +11,7 @@ from indelible.cli.opening import open_trail
 from indelible.cli.options import CONFIG, JSON
 from indelible.cli.output import console, local, print_json, print_table
 from indelible.policy import Policy
+from indelible.store.lake import lake_size
 from indelible.store.places import open_place
 from indelible.store.protocol import Tier
 from indelible.store.segment import Segment
@@ -34,7 +35,11 @@ def command(as_json: bool, config: Path) -> None:
         if as_json:
             print_json([*tiers, *({"segment": str(segment)} for segment in segments)])
         else:
-            print_table(console(), COLUMNS, rows(tiers, policy), empty="")
+            out = console()
+            print_table(out, COLUMNS, rows(tiers, policy), empty="")
+            if policy.tiers is not None and policy.tiers.lake is not None:
+                files, length = lake_size(policy.tiers.lake)
+                out.print(f"lake: {files} files at {policy.tiers.lake}, {size_text(length)}")
         faults, strays = [], []
         for place in dict.fromkeys(segment.place for segment in segments):
             here = [segment for segment in segments if segment.place == place]
@@ -67,6 +72,15 @@ def rows(tiers: Sequence[Tier], policy: Policy) -> Iterator[list[str]]:
             f"{tier.length / count:.0f}" if count else "",
             "" if price is None else f"{price * tier.length / 1e9:.4f}",
         ]
+
+
+def tier_line(row: Sequence[str]) -> str:
+    """One of `rows` in words."""
+    tier, place, entries, since, until, size, each, price = row
+    return (
+        f"{tier}: {entries} entries from {since} to {until} at {place}, {size}, {each} bytes each"
+        + (f", {price} a month" if price else "")
+    )
 
 
 def size_text(size: int) -> str:
