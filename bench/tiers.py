@@ -1,8 +1,8 @@
 """What sealing costs and saves, and what answers take across tiers.
 
-`python -m bench tiers [--events N] [--years Y] [--keys integer|uuid] [--trail PATH] [--without-lake]`:
-the seeded mix of `bench.mix` over so many years, received as it happened. All but the last 90 days
-are sealed to a folder and copied to the lake; then each of the four questions is asked of the hot
+`python -m bench tiers [--events N] [--years Y] [--keys integer|uuid] [--trail PATH]`: the seeded
+mix of `bench.mix` over so many years, received as it happened. All but the last 90 days are sealed
+to a folder and copied to the lake; then each of the four questions is asked of the hot
 tier, of the sealed one, and across both, on one core with a warm cache. A trail built at PATH is
 copied, and stays.
 """
@@ -33,6 +33,7 @@ from indelible.questions.accessors import accessors
 from indelible.questions.events import changes
 from indelible.questions.window import Window
 from indelible.reversal.gather import select_changes
+from indelible.store.lake import write_lake
 from indelible.store.places import Folder
 from indelible.store.sqlite import SqliteTrail
 from indelible.store.sqlite_reader import SqliteReader
@@ -88,6 +89,7 @@ def measure(path: Path, years: int) -> None:
     print(f"\n{size:,} entries over {years} years, {path.stat().st_size / size:.1f} bytes each")
     seal(reader, path, end)
     show_room(reader, path)
+    fill(reader, path)
     ask(reader, end)
     began = time.process_time()
     verify_trail(path, VerifierKey.parse(reader.vkey))
@@ -116,6 +118,16 @@ def seal(reader: SqliteReader, path: Path, end: int) -> None:
         f"  sealed {sealed:,} in {elapsed:.1f} s: {sealed / elapsed:,.0f} events/s, "
         f"{sealed / cpu:,.0f} a processor second; slowest segment {slowest:.2f} s"
     )
+
+
+def fill(reader: SqliteReader, path: Path) -> None:
+    processor = time.process_time()
+    files = list(write_lake(reader, reader.segments(), path.parent / "lake"))
+    rows = sum(file.rows for file in files)
+    rate = rows / (time.process_time() - processor)
+    each = sum(file.length for file in files) / rows
+    print(f"  lake                    {each:>9.1f} bytes an event in {len(files)} files; ", end="")
+    print(f"{rate:,.0f} events a processor second")
 
 
 def show_room(reader: SqliteReader, path: Path) -> None:

@@ -31,10 +31,8 @@ _LEVEL: Final = 6
 _MICROSECONDS: Final = ("time", "received")
 _LISTS: Final = ("records", "possible_records", "inexact", "subjects", "possible_subjects")
 _NUMBERS: Final = ("index", "epoch", "seq")
-_FLAGS: Final = ("doubtful", "cut")
-_DELTAS: Final = {"index": "DELTA_BINARY_PACKED"} | dict.fromkeys(
-    ("time", "received", "epoch", "seq"), "DELTA_BINARY_PACKED"
-)
+_FLAGS: Final = ("doubtful", "exact", "cut")
+_DELTAS: Final = dict.fromkeys((*_MICROSECONDS, *_NUMBERS), "DELTA_BINARY_PACKED")
 
 
 class LakeFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,10 +131,11 @@ class _Rows:
             "time": parse_time(event.time),
             "received": parse_time(entry.received),
             "doubtful": entry.doubtful,
+            "exact": all(target.coverage == "exact" for target in event.targets),
             "kind": event.kind,
             "action": event.action,
-            "outcome": str(event.outcome),
-            "actor": None if actor is None else str(actor.kind) + ":" + actor.id,
+            "outcome": event.outcome.value,
+            "actor": None if actor is None else f"{actor.kind}:{actor.id}",
             "on_behalf_of": None
             if actor is None or actor.on_behalf_of is None
             else f"{actor.on_behalf_of.kind}:{actor.on_behalf_of.id}",
