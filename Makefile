@@ -21,7 +21,7 @@ demo: setup
 # Tests start servers of their own; the binaries must be there, and what mysqlclient is built with.
 # pgaudit's package is named after the version of the server.
 SERVERS := postgresql pgbouncer mariadb-server curl libmariadb-dev pkg-config gcc python3-dev \
-  systemd systemd-journal-remote strace
+  systemd systemd-journal-remote strace zstd
 NEWEST := basename "$$(dirname "$$(ls -d /usr/lib/postgresql/*/bin | sort | tail -1)")"
 HAS_PYTHON_H := import os, sysconfig as s, sys; \
   sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))
@@ -32,9 +32,9 @@ servers:
 	  PATH=$$PATH:/usr/sbin command -v pgbouncer >/dev/null && \
 	  PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null && \
 	  command -v curl >/dev/null && command -v gcc >/dev/null && \
-	  command -v journalctl >/dev/null && command -v strace >/dev/null && [ -e /lib/systemd/systemd-journal-remote ] && \
+	  command -v journalctl >/dev/null && command -v strace >/dev/null && command -v zstd >/dev/null && [ -e /lib/systemd/systemd-journal-remote ] && \
 	  pkg-config --exists libmariadb 2>/dev/null && $(PYTHON) -c '$(HAS_PYTHON_H)'; } || { \
-	  [ "$$(id -u)" = 0 ] || { echo "expected PostgreSQL, its pgaudit, PgBouncer, MariaDB, curl, strace," \
+	  [ "$$(id -u)" = 0 ] || { echo "expected PostgreSQL, its pgaudit, PgBouncer, MariaDB, curl, strace, zstd," \
 	    "systemd's journal and what mysqlclient is built with: apt-get install $(SERVERS), then postgresql-VERSION-pgaudit"; \
 	    exit 2; }; \
 	  apt-get update -qq && \
@@ -49,6 +49,7 @@ ON_SQLALCHEMY := tests/capture/reads/test_shapes.py tests/capture/reads/test_sql
   $(addprefix tests/capture/mariadb/,test_reads.py test_sqlalchemy.py)
 OLDER := .venv/sqlalchemy-2.0
 MYSQLCLIENT := .venv/.mysqlclient
+SPARK := .venv/spark
 
 # Most of the time tests wait, for servers and processes of their own: two at a time, a file each.
 TWO := -n 2 --dist loadfile
@@ -69,8 +70,17 @@ $(MYSQLCLIENT): requirements/mysqlclient.txt | setup servers
 	  --no-build-isolation -r $<
 	@touch $@
 
-test-long: setup servers $(MYSQLCLIENT)
-	$(BIN)/pytest -m long
+test-long: setup servers $(MYSQLCLIENT) $(SPARK)
+	@command -v java >/dev/null || { \
+	  echo "expected Java, which Spark needs: apt-get install default-jre-headless"; exit 2; }
+	PYTHONPATH=$(SPARK) $(BIN)/pytest -m long
+
+# 500 MB that one test reads a lake with.
+$(SPARK): requirements/spark.txt | setup
+	rm -rf $@
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation \
+	  --target $@ -r $<
+	@touch $@
 
 lint: setup
 	$(BIN)/ruff check .
@@ -115,6 +125,9 @@ lock: setup
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	  -o requirements/peers.txt requirements/peers.in
+	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  -o requirements/spark.txt requirements/spark.in
 
 clean:
 	rm -rf .venv build dist site

@@ -17,6 +17,7 @@ from indelible.policy.load import (
     _LOGS_KEYS,
     _RELAY_KEYS,
     _TABLE_KEYS,
+    _TIER_KEYS,
     _WITNESS_KEYS,
 )
 from tests.capture.matrix import reads_page, writes_page
@@ -51,6 +52,7 @@ def test_every_setting_is_documented() -> None:
         *_DATABASE_KEYS,
         *_LOGS_KEYS,
         *_WITNESS_KEYS,
+        *_TIER_KEYS,
         "journals",
         "keys",
         "origin",
