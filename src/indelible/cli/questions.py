@@ -10,7 +10,7 @@ from rich.console import Console
 
 from indelible.cli.output import console, local, print_json, print_table
 from indelible.questions.answer import Answer, AnyFinding
-from indelible.store.protocol import Tier
+from indelible.store.tiers import Tier
 
 F = TypeVar("F", bound=AnyFinding)
 Row = Sequence[str]

@@ -13,8 +13,8 @@ from indelible.cli.output import console, local, print_json, print_table
 from indelible.policy import Policy
 from indelible.store.lake import lake_size
 from indelible.store.places import open_place
-from indelible.store.protocol import Tier
 from indelible.store.segment import Segment
+from indelible.store.tiers import Tier
 
 COLUMNS = ("tier", "at", "entries", "from (UTC)", "to (UTC)", "size", "bytes an entry", "a month")
 

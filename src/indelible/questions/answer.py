@@ -11,7 +11,8 @@ from indelible.events.codec import decode_event
 from indelible.events.model import Timestamp
 from indelible.questions.findings import SessionFinding
 from indelible.questions.window import Window
-from indelible.store.protocol import Source, Tier, TrailReader
+from indelible.store.protocol import Source, TrailReader
+from indelible.store.tiers import Tier
 from indelible.tlog import Index, Size
 
 

@@ -90,7 +90,7 @@ class Bucket:
             return list(pool.map(one, ranges))
 
     def fetch(self, segment: Segment) -> bytes:
-        return self._get(segment)
+        return self._get(segment, Range=f"bytes=0-{segment.length}")
 
     def names(self) -> Iterator[tuple[str, int]]:
         try:

@@ -53,7 +53,8 @@ class Place(Protocol):
         and `SegmentUnreachableError`."""
 
     def fetch(self, segment: Segment) -> bytes:
-        """All of it, from where it is kept and not from memory. Raises as `read` does."""
+        """All of it, from where it is kept and not from memory; of one that is too long, one byte
+        more than it should have. Raises as `read` does."""
 
     def names(self) -> Iterator[tuple[str, int]]:
         """The segments there, and their sizes in bytes. Raises `SegmentUnreachableError`."""
@@ -94,7 +95,7 @@ class Folder:
             # What was just written is to come from the disk.
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
             with open(fd, "rb", closefd=False) as file:
-                return file.read()
+                return file.read(segment.length + 1)
 
     def names(self) -> Iterator[tuple[str, int]]:
         try:

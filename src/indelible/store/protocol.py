@@ -7,11 +7,12 @@ or can be derived from the entries again, and is compared with them by `indelibl
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from indelible.events.model import Timestamp
+from indelible.store.tiers import Tier
 from indelible.tlog import Hash, Index, Size, Tile
 from indelible.transport.delivery import Gap, Received
 
@@ -158,25 +159,6 @@ class TrailState(msgspec.Struct, frozen=True):
     size: Size
     root: Hash
     checkpoint: bytes | None
-
-
-class Tier(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a part of the trail is kept: the entries `first` to `last`, and how they are read.
-
-    `hot` is the trail's own file, `sealed` are segments at one place. What was sealed has claimed
-    and received times from `since` to `until`; of the hot tier they are the received ones, as it is
-    looked at for every window. `length` are the bytes of all its `files`: the hot one has the index
-    and the tree of all tiers.
-    """
-
-    name: Literal["hot", "sealed"]
-    place: str
-    first: Index
-    last: Index
-    since: Timestamp
-    until: Timestamp
-    length: int
-    files: int
 
 
 class WitnessRow(NamedTuple):

@@ -40,6 +40,8 @@ _NEWLINE: Final = bytes.fromhex("28b52ffd20010900000a")
 """A zstd frame of one newline: bodies of a block's frames have none at the end."""
 _PLACE: Final = struct.Struct("<Q5I")
 _HASH_BYTES: Final = 16
+_MAX_PART_BYTES: Final = 64 * 65_536 * 2
+"""What a frame may be; nobody is made to read more by what the trail's file says."""
 _SALTS_BYTES: Final = SALT_BYTES * BLOCK_ENTRIES
 
 
@@ -107,6 +109,8 @@ class SealedBlock(NamedTuple):
         if len(raw) != _PLACE.size + _HASH_BYTES * (FRAMES + 1):
             raise MalformedBlockError("expected where a sealed block stands")
         offset, *lengths = _PLACE.unpack_from(raw)
+        if max(lengths) > _MAX_PART_BYTES:
+            raise MalformedBlockError(f"expected parts of a sealed block, got {max(lengths)} bytes")
         hashes = [raw[at : at + _HASH_BYTES] for at in range(_PLACE.size, len(raw), _HASH_BYTES)]
         return cls(offset, tuple(lengths), tuple(hashes))
 

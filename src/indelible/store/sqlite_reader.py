@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, Final
-
-import msgspec
 
 from indelible.events.codec import decode_event
 from indelible.events.model import Timestamp
@@ -32,7 +30,6 @@ from indelible.store.protocol import (
     Quarantined,
     Source,
     StoredEntry,
-    Tier,
     TrailState,
     WitnessRow,
 )
@@ -41,6 +38,7 @@ from indelible.store.segment import SealedBlock, Segment, decode_parts, leaves_o
 from indelible.store.sqlite_file import Connect, ReadConnections, open_connection, statements
 from indelible.store.sqlite_search import Search, segment_from, segment_of
 from indelible.store.terms import hash_terms
+from indelible.store.tiers import Tier, sealed_tiers
 from indelible.tlog import HASH_BYTES, Hash, Index, Size, Tile
 from indelible.transport.delivery import Received
 
@@ -300,34 +298,6 @@ class SqliteReader:
         return NoSuchEntryError(
             f"expected an index below {self.size}, the size of the trail, got {index}"
         )
-
-
-def sealed_tiers(segments: Iterable[Segment]) -> list[Tier]:
-    """Segments that follow each other at one place are one tier."""
-    tiers: list[Tier] = []
-    for segment in segments:
-        tier = Tier(
-            name="sealed",
-            place=segment.place,
-            first=Index(segment.first),
-            last=Index(segment.last),
-            since=segment.since,
-            until=segment.until,
-            length=segment.length,
-            files=1,
-        )
-        if tiers and tiers[-1].place == tier.place:
-            last = tiers.pop()
-            tier = msgspec.structs.replace(
-                tier,
-                first=last.first,
-                since=min(last.since, tier.since),
-                until=max(last.until, tier.until),
-                length=last.length + tier.length,
-                files=last.files + 1,
-            )
-        tiers.append(tier)
-    return tiers
 
 
 def find_index(connection: sqlite3.Connection, producer: str, epoch: int, seq: int) -> Index | None:

@@ -14,52 +14,31 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final
 
 from indelible.errors import StoreBusyError
-from indelible.events.codec import decode_event
 from indelible.events.model import Timestamp
-from indelible.store.blocks import BLOCK_ENTRIES, decode_bodies
+from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.store.errors import MalformedBlockError, StoreConflictError
 from indelible.store.index import (
     Page,
-    decode_page,
     encode_directory,
     encode_pages,
-    encode_sealed_pages,
-    references,
 )
 from indelible.store.places import Place, check_parts, damaged, written
 from indelible.store.segment import (
     SEGMENT_BLOCKS,
     SEGMENT_BYTES,
     SEGMENT_REFS,
-    BlockTimes,
-    SealedBlock,
     Segment,
-    format_block,
-    format_end,
-    format_header,
     root_of_block,
-    segment_name,
 )
 from indelible.store.sqlite_file import Connect, open_connection, statements, store_errors
-from indelible.store.sqlite_reader import tile_key
-from indelible.store.terms import term_hashes_of
-from indelible.tlog import FULL_WIDTH, HASH_BYTES, Hash, Tile
+from indelible.store.sqlite_segment import SegmentWriter, WrittenSegment, references_of
 
 _SPOOL: Final = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC
 _VACUUM_PAGES: Final = 500
 """Pages that are moved in one transaction, so that the sequencer waits for few."""
-
-
-class _Written(NamedTuple):
-    """A segment that was written to the spooled file."""
-
-    segment: Segment
-    blocks: list[tuple[SealedBlock, BlockTimes]]
-    pages: list[Page]
-    refs: int
 
 
 class Sealer:
@@ -77,8 +56,7 @@ class Sealer:
         """`place_name` is how the trail's file names `place`; `clock` gives the time of sealing."""
         self._trail = trail
         self._place = place
-        self._place_name = place_name
-        self._clock = clock
+        self._writer = SegmentWriter(trail, place, place_name, clock)
         self._connect = connect
         self._sql = statements()
 
@@ -96,7 +74,7 @@ class Sealer:
             with store_errors(self._trail):
                 origin = connection.execute(self._sql["trail"]).fetchone()[0]
             while (end := self._next_end(connection, limit, only_full, most_blocks)) is not None:
-                found = self._write(connection, origin, *end)
+                found = self._writer.write(connection, origin, *end)
                 self._check(found)
                 self._commit(connection, found)
                 yield found.segment
@@ -130,7 +108,8 @@ class Sealer:
             first = connection.execute(self._sql["sealed_through"]).fetchone()[0] // BLOCK_ENTRIES
             blocks = max(0, limit // BLOCK_ENTRIES - first)
             size = refs = 0
-            runs = iter(connection.execute(self._sql["runs_over"], (first * BLOCK_ENTRIES, limit)))
+            bounds = (first * BLOCK_ENTRIES, min(limit, (first + most_blocks) * BLOCK_ENTRIES))
+            runs = iter(connection.execute(self._sql["runs_over"], bounds).fetchall())
             run = next(runs, None)
             for n in range(first, first + min(blocks, most_blocks)):
                 row = connection.execute(self._sql["block_bytes"], (n,)).fetchone()
@@ -144,104 +123,9 @@ class Sealer:
                     return first, n
         return (first, first + blocks - 1) if blocks and not only_full else None
 
-    # -- writing --------------------------------------------------------------------------------
-
-    def _write(
-        self, connection: sqlite3.Connection, origin: str, first: int, last: int
-    ) -> _Written:
-        """All of a segment to the spooled file, and to the disk."""
-        path = self._place.spool(self._trail)
-        entries = (first * BLOCK_ENTRIES, (last + 1) * BLOCK_ENTRIES - 1)
-        try:
-            with (
-                written(path),
-                open(os.open(path, _SPOOL, 0o600), "wb") as file,  # noqa: PTH123
-                store_errors(self._trail),
-            ):
-                connection.execute("BEGIN")
-                try:
-                    out = _Hashed(file)
-                    out.write(format_header(origin, *entries))
-                    blocks = [self._write_block(connection, n, out) for n in range(first, last + 1)]
-                    refs = self._references(connection, *entries)
-                    pages = encode_sealed_pages(refs)
-                    out.write(format_end(out.size, blocks, [page.data for page in pages]))
-                finally:
-                    connection.execute("ROLLBACK")
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            with contextlib.suppress(OSError):
-                path.unlink()
-            raise
-        digest = out.digest
-        segment = Segment(
-            first=entries[0],
-            last=entries[1],
-            place=self._place_name,
-            name=segment_name(*entries, digest),
-            length=out.size,
-            sha256=digest,
-            since=Timestamp(min(times.since for _, times in blocks)),
-            until=Timestamp(max(times.until for _, times in blocks)),
-            sealed_at=self._clock(),
-        )
-        self._place.put(segment.name, path)
-        return _Written(segment, blocks, pages, len(refs))
-
-    def _write_block(
-        self, connection: sqlite3.Connection, n: int, out: _Hashed
-    ) -> tuple[SealedBlock, BlockTimes]:
-        row = connection.execute(self._sql["block"], (n,)).fetchone()
-        if row is None or row[1] != BLOCK_ENTRIES or row[11] is not None:
-            raise MalformedBlockError(f"expected block {n}, whole and not sealed yet")
-        raw, block = format_block(out.size, row[7:11], row[5], row[6])
-        out.write(raw)
-        return block, BlockTimes(row[2], row[3], row[4], self._root(connection, n))
-
-    def _root(self, connection: sqlite3.Connection, n: int) -> Hash:
-        """What the tree says of block `n`: the hash of its tile of level 0."""
-        above, at = divmod(n, FULL_WIDTH)
-        row = connection.execute(
-            self._sql["tile"], (tile_key(Tile(1, above, FULL_WIDTH)),)
-        ).fetchone()
-        root = b"" if row is None else row[0][at * HASH_BYTES : (at + 1) * HASH_BYTES]
-        if len(root) != HASH_BYTES:
-            raise MalformedBlockError(f"expected the hash of block {n} in the tree, there is none")
-        return Hash(root)
-
-    def _references(self, connection: sqlite3.Connection, first: int, last: int) -> list[int]:
-        """The index's references to these entries, counted from `first`, sorted."""
-        refs: list[int] = []
-        covered = first
-        for run in connection.execute(self._sql["runs_over"], (first, last)).fetchall():
-            if run[1] != covered:
-                raise MalformedBlockError(
-                    f"expected a run of the index from entry {covered}, there is one from {run[1]}"
-                )
-            shift = run[1] - first
-            some = self._decode(connection, run)
-            if run[2] > last:
-                some = [ref for ref in some if ref & 0xFFFFFFFF <= last - run[1]]
-            refs += [ref + shift for ref in some] if shift else some
-            covered = run[2] + 1
-        for n in range(covered // BLOCK_ENTRIES, last // BLOCK_ENTRIES + 1):
-            # Entries that no run covers yet.
-            row = connection.execute(self._sql["block"], (n,)).fetchone()
-            for index, body in enumerate(decode_bodies(n, row[7:11], row[1]), n * BLOCK_ENTRIES):
-                if index >= covered:
-                    refs += references(term_hashes_of(decode_event(body)), index - first)
-        refs.sort()
-        return refs
-
-    def _decode(self, connection: sqlite3.Connection, run: Sequence[int]) -> list[int]:
-        bounds = (run[0] << 16, (run[0] << 16) + 0xFFFF)
-        rows = connection.execute(self._sql["pages_of_run"], bounds)
-        return [ref for (data,) in rows for ref in decode_page(data)]
-
     # -- reading back ---------------------------------------------------------------------------
 
-    def _check(self, found: _Written) -> None:
+    def _check(self, found: WrittenSegment) -> None:
         """Return only if what is kept there now is what the tree says of its entries."""
         segment = found.segment
         raw = self._place.fetch(segment)
@@ -257,7 +141,7 @@ class Sealer:
 
     # -- taking out -----------------------------------------------------------------------------
 
-    def _commit(self, connection: sqlite3.Connection, found: _Written) -> None:
+    def _commit(self, connection: sqlite3.Connection, found: WrittenSegment) -> None:
         """The blocks, their leaves and their runs out of the file, in one transaction."""
         segment, sql = found.segment, self._sql
         first, last = segment.first, segment.last
@@ -303,14 +187,14 @@ class Sealer:
                     connection.execute("ROLLBACK")
                 raise
 
-    def _replace_runs(self, connection: sqlite3.Connection, found: _Written) -> None:
+    def _replace_runs(self, connection: sqlite3.Connection, found: WrittenSegment) -> None:
         """One run for the segment; of the run that goes on behind it, what is left."""
         segment, sql = found.segment, self._sql
         first, last = segment.first, segment.last
         # As they are now: they may have been merged since they were read.
         for run in connection.execute(sql["runs_over"], (first, last)).fetchall():
             goes_on = run[2] > last
-            left = _left(self._decode(connection, run), last + 1 - run[1]) if goes_on else []
+            left = _left(references_of(connection, run[0]), last + 1 - run[1]) if goes_on else []
             connection.execute(sql["drop_run"], (run[0],))
             connection.execute(sql["drop_pages"], (run[0] << 16, (run[0] << 16) + 0xFFFF))
             if goes_on:
@@ -344,24 +228,6 @@ class Sealer:
                 before = free
                 # `execute` would take its first step only, which is one page.
                 connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
-
-
-class _Hashed:
-    """A file that is written from its beginning, its size and its hash."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._hash = sha256()
-        self.size = 0
-
-    def write(self, raw: bytes) -> None:
-        self._file.write(raw)
-        self._hash.update(raw)
-        self.size += len(raw)
-
-    @property
-    def digest(self) -> bytes:
-        return self._hash.digest()
 
 
 def _left(refs: list[int], taken: int) -> list[int]:
