@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from indelible.errors import StoreBusyError
+from indelible.errors import StoreBusyError, VerificationError
 from indelible.integrity.faults import CheckpointError
 from indelible.integrity.published import PublishedTrail
 from indelible.integrity.static_export import export_tree
@@ -268,6 +268,37 @@ def test_a_segment_that_is_gone(maker: Maker) -> None:
     path.parent.mkdir()
     kept.rename(path)
     assert maker.store.entry(3).index == 3
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE segment SET max_time = '2001-01-01T00:00:00.000000Z'",
+        "UPDATE segment SET bytes = 7",
+        "UPDATE segment SET last = 255",
+        "UPDATE segment SET sha256 = zeroblob(32)",
+        "DELETE FROM segment",
+        "DELETE FROM block WHERE n = 1",
+        "UPDATE block SET max_time = '2001-01-01T00:00:00.000000Z' WHERE n = 1",
+        "UPDATE block SET doubtful = zeroblob(32) WHERE n = 0",
+        "UPDATE block SET sealed = zeroblob(108) WHERE n = 0",
+        "UPDATE block SET sealed = randomblob(108) WHERE n = 0",
+        "DELETE FROM run WHERE first = 0",
+        "UPDATE run SET first = 1 WHERE first = 0",
+        "DELETE FROM page WHERE id = (SELECT min(id) FROM page)",
+        "UPDATE tile SET hashes = zeroblob(length(hashes)) WHERE id = 1 << 48",
+        "INSERT INTO tile (id, hashes) VALUES (0, zeroblob(8192))",
+    ],
+)
+def test_what_the_file_says_of_a_segment_is_checked(maker: Maker, sql: str) -> None:
+    """Each edit of its rows is found by `verify`; what else there is isn't read as an entry."""
+    fill(maker, 900)
+    list(seal(maker.store, blocks=2))
+    verify_trail(maker.path, maker.key.verifier_key)
+    with contextlib.closing(sqlite3.connect(maker.path, isolation_level=None)) as connection:
+        assert connection.execute(sql).rowcount == 1
+    with pytest.raises(VerificationError):
+        verify_trail(maker.path, maker.key.verifier_key)
 
 
 def test_whoever_writes_both_files_is_found_by_the_tree(maker: Maker) -> None:

@@ -145,8 +145,13 @@ class SqliteAudit:
             if row is None or row[11] is None:
                 raise MalformedBlockError(f"expected block {n} in {segment}, it isn't sealed")
             above = self.read_tile(Tile(1, n // FULL_WIDTH, n % FULL_WIDTH + 1))
-            times = BlockTimes(row[2], row[3], row[4], Hash(above[-HASH_BYTES:]))
-            blocks.append((SealedBlock.unpack(row[11]), times))
+            block_times = BlockTimes(row[2], row[3], row[4], Hash(above[-HASH_BYTES:]))
+            blocks.append((SealedBlock.unpack(row[11]), block_times))
+        times = (min(each.since for _, each in blocks), max(each.until for _, each in blocks))
+        if (segment.since, segment.until) != times or segment.length != len(raw):
+            raise MalformedBlockError(
+                f"expected what is said of {segment} to be what its blocks are"
+            )
         run = self._connection.execute(self._sql["run_from"], (segment.first,)).fetchone()
         if run is None or run[1] != segment.last:
             raise MalformedBlockError(f"expected a run of the index for {segment}")
