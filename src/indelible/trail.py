@@ -381,18 +381,19 @@ class Trail(Explicit):
         """
         tiers = self._policy.tiers or tiers_of(self._policy.trail)
         place = name_of_place(to if to is not None else tiers.sealed, self._policy.trail)
-        lock = Lock(tiers.lock, tiers.lock_days) if tiers.lock and to is None else None
+        lock = Lock(tiers.lock, tiers.lock_days) if tiers.lock is not None else None
         witnessed_size = None
         if self._trust is not None:
             witnessed = self.witnessed()
             witnessed_size = witnessed.size if witnessed is not None and witnessed.quorum else 0
-        window = self.window(None, before if before is not None else f"{tiers.hot_days} days ago")
+        # As `since` means it: the first instant of a day, where one is named.
+        window = self.window(before if before is not None else f"{tiers.hot_days} days ago", None)
         return seal_trail(
             self._store,
             self._keys.signing_key.verifier_key,
             open_place(place, self._policy.trail, lock),
             place,
-            before=window.until or Timestamp("~"),
+            before=window.since or Timestamp("~"),
             witnessed_size=witnessed_size,
             only_full=only_full,
         )

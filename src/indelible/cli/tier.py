@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from indelible.cli.app import DOES_NOT_VERIFY
 from indelible.cli.opening import open_trail
 from indelible.cli.options import CONFIG, JSON
 from indelible.cli.output import console, local, print_json, print_table
@@ -51,7 +52,7 @@ def command(as_json: bool, config: Path) -> None:
         for fault in faults:
             click.echo(f"indelible: {fault}", err=True)
         if faults:
-            raise SystemExit(3)
+            raise SystemExit(DOES_NOT_VERIFY)
 
 
 def rows(tiers: Sequence[Tier], policy: Policy) -> Iterator[list[str]]:
