@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,12 @@ def test_what_is_wrong_with_tiers_is_named(line: str, error: str) -> None:
     with pytest.raises(PolicyError, match=error) as raised:
         parse_policy(TIERS + line)
     assert "[tiers]" in str(raised.value)
+
+
+def test_the_tiers_of_the_documentation() -> None:
+    """What the page about keeping a trail for years shows is taken."""
+    page = Path(__file__).parents[2] / "docs" / "keeping.md"
+    (shown,) = re.findall(r"```toml\n(.*?)```", page.read_text(), re.S)
+    tiers = parse_policy(TIERS.replace("[tiers]\n", shown)).tiers
+    assert tiers is not None
+    assert (tiers.sealed, tiers.lock_days) == ("s3://acme-audit/shop", 1095)

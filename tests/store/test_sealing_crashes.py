@@ -178,6 +178,29 @@ def test_a_disk_that_fails(maker: Maker, call: str, failure: str, path: str, err
     verify_trail(maker.path, maker.key.verifier_key)
 
 
+def test_a_disk_that_can_t_be_read(maker: Maker) -> None:
+    """A failing read of a segment is said as what it is, with the segment's name: out of reach."""
+    maker.fill([150] * 5)
+    (segment,) = seal(maker.store, blocks=BLOCKS)
+    code = (
+        "from indelible.store.sqlite_reader import SqliteReader\n"
+        "from pathlib import Path\n"
+        f"SqliteReader(Path({str(maker.path)!r})).entry(3)"
+    )
+    at = maker.path.parent / PLACE / segment.name
+    done = subprocess.run(
+        [
+            *("strace", "-f", "-qq", "-P", str(at), "-e", "inject=pread64:error=EIO"),
+            *("-o", "/dev/null", sys.executable, "-c", code),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"SegmentUnreachableError: can't read segment {segment.name}" in done.stderr
+    assert "entries 0 to 511" in done.stderr and "Input/output error" in done.stderr
+
+
 def kill_again_and_again(maker: Maker, times: int, seed: int) -> None:
     rng = random.Random(seed)
     promised = 0

@@ -27,7 +27,7 @@ SEGMENT_BLOCKS: Final = 256
 """Blocks from which a segment is full."""
 SEGMENT_BYTES: Final = 64 << 20
 """Bytes from which it is, too."""
-SEGMENT_REFS: Final = 1 << 21
+SEGMENT_REFS: Final = 1_500_000
 """References from which it is, too: they are sorted in memory."""
 FORMAT: Final = "indelible-segment/1"
 
