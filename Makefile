@@ -21,8 +21,9 @@ demo: setup
 # Tests start servers of their own; the binaries must be there, and what mysqlclient is built with.
 # pgaudit's package is named after the version of the server.
 SERVERS := postgresql pgbouncer mariadb-server curl git openssl openssh-client strace libmariadb-dev \
-  pkg-config gcc python3-dev softhsm2 systemd systemd-journal-remote
-PROGRAMS := pgbouncer mariadbd curl git openssl ssh-agent strace gcc softhsm2-util journalctl
+  pkg-config gcc python3-dev softhsm2 systemd \
+  systemd-journal-remote zstd
+PROGRAMS := pgbouncer mariadbd curl git openssl ssh-agent strace gcc softhsm2-util journalctl zstd
 NEWEST := basename "$$(dirname "$$(ls -d /usr/lib/postgresql/*/bin | sort | tail -1)")"
 HAS_PYTHON_H := import os, sysconfig as s, sys; \
   sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))
@@ -48,6 +49,7 @@ ON_SQLALCHEMY := tests/capture/reads/test_shapes.py tests/capture/reads/test_sql
   $(addprefix tests/capture/mariadb/,test_reads.py test_sqlalchemy.py)
 OLDER := .venv/sqlalchemy-2.0
 MYSQLCLIENT := .venv/.mysqlclient
+SPARK := .venv/spark
 
 # Most of the time tests wait, for servers and processes of their own: two at a time, a file each.
 TWO := -n 2 --dist loadfile
@@ -68,8 +70,17 @@ $(MYSQLCLIENT): requirements/mysqlclient.txt | setup servers
 	  --no-build-isolation -r $<
 	@touch $@
 
-test-long: setup servers $(MYSQLCLIENT)
-	$(BIN)/pytest -m long
+test-long: setup servers $(MYSQLCLIENT) $(SPARK)
+	@command -v java >/dev/null || { \
+	  echo "expected Java, which Spark needs: apt-get install default-jre-headless"; exit 2; }
+	PYTHONPATH=$(SPARK) $(BIN)/pytest -m long
+
+# 500 MB that one test reads a lake with.
+$(SPARK): requirements/spark.txt | setup
+	rm -rf $@
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation \
+	  --target $@ -r $<
+	@touch $@
 
 # Each target for so long; an input that one can't take is left in .venv/fuzz/crash-….
 SECONDS ?= 60
@@ -127,6 +138,9 @@ lock: setup
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	  -o requirements/peers.txt requirements/peers.in
+	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  -o requirements/spark.txt requirements/spark.in
 
 clean:
 	rm -rf .venv build dist site

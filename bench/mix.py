@@ -1,7 +1,7 @@
 """A seeded mix of events like that of real customer applications.
 
 60 % reads of 1 to 50 records, 30 % updates, 10 % explicit events, in requests of 1 to 4 events
-over a year; about 7.6 record and 7.4 subject references an event.
+over a year or more; about 7.6 record and 7.4 subject references an event.
 """
 
 from __future__ import annotations

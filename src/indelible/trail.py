@@ -21,7 +21,7 @@ from indelible.errors import (
 )
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
-from indelible.events.model import Actor, Event
+from indelible.events.model import Actor, Event, Timestamp
 from indelible.explicit import Explicit
 from indelible.integrity.anchors import open_anchors
 from indelible.integrity.assurance import (
@@ -37,7 +37,8 @@ from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ACKNOWLEDGED
 from indelible.integrity.passphrases import Passphrase, unlock_with
-from indelible.integrity.rotations import SigningKeys, rotations_in
+from indelible.integrity.rotations import SigningKeys, keys_of, rotations_in
+from indelible.integrity.sealing import seal_trail
 from indelible.integrity.seen import Progress, Seen
 from indelible.integrity.sequencer import add_first_entry
 from indelible.integrity.verifier import Verification, verify_trail
@@ -46,7 +47,7 @@ from indelible.invariants.expecting import Progress as ReconcileProgress
 from indelible.invariants.opening import open_live
 from indelible.invariants.reconcile import reconcile
 from indelible.policy import Policy, load_policy
-from indelible.policy.load import policy_for_url
+from indelible.policy.load import policy_for_url, tiers_of
 from indelible.questions.asking import When
 from indelible.reversal.gather import select_changes
 from indelible.reversal.reversal import (
@@ -56,7 +57,10 @@ from indelible.reversal.reversal import (
     database_path,
     server_database,
 )
+from indelible.store.lake import LakeFile, write_lake
+from indelible.store.places import Lock, name_of_place, open_place
 from indelible.store.protocol import AnchorRow, Notice, WitnessRow
+from indelible.store.segment import Segment
 from indelible.store.sqlite import SqliteTrail
 from indelible.tlog import Checkpoint
 from indelible.transport.databases import CapturedDatabases
@@ -404,6 +408,53 @@ class Trail(Explicit):
                 )
             time.sleep(_POLL_S)
 
+    # -- keeping --------------------------------------------------------------------------------
+
+    def seal(
+        self, *, before: When = None, to: Path | str | None = None, only_full: bool = True
+    ) -> Iterator[Segment]:
+        """Move what came before that time to segments; gives each once it is done.
+
+        Without `before` what is older than the policy's `hot_days`, without `to` where it says: a
+        folder, or `s3://bucket/prefix`. What is under no signed checkpoint stays, and, with
+        `[witness]`, what no quorum has cosigned; with `only_full` also what doesn't fill a segment.
+        Questions are answered as before. Raises `StoreBusyError` while another process seals,
+        `StoreFullError`, `SegmentUnreachableError` and `VerificationError`: nothing is lost then.
+        """
+        tiers = self._policy.tiers or tiers_of(self._policy.trail)
+        place = name_of_place(to if to is not None else tiers.sealed, self._policy.trail)
+        lock = Lock(tiers.lock, tiers.lock_days) if tiers.lock is not None else None
+        witnessed_size = None
+        if self._trust is not None:
+            witnessed = self.witnessed()
+            witnessed_size = witnessed.size if witnessed is not None and witnessed.quorum else 0
+        # As `since` means it: the first instant of a day, where one is named.
+        window = self.window(before if before is not None else f"{tiers.hot_days} days ago", None)
+        return seal_trail(
+            self._store,
+            keys_of(self._signer),
+            open_place(place, self._policy.trail, lock),
+            place,
+            before=window.since or Timestamp("~"),
+            witnessed_size=witnessed_size,
+            only_full=only_full,
+        )
+
+    def fill_lake(self, folder: Path | None = None) -> Iterator[LakeFile]:
+        """Copy what is sealed, and isn't there yet, as Parquet; gives each file that was written.
+
+        Without `folder` to where the policy says, or nowhere. Raises `ConfigurationError` without
+        pyarrow, `StoreFullError`, `SegmentUnreachableError` and `VerificationError`.
+        """
+        if folder is None and self._policy.tiers is not None:
+            folder = self._policy.tiers.lake
+        if folder is not None:
+            yield from write_lake(self._store, self.segments(), folder)
+
+    def segments(self) -> Sequence[Segment]:
+        """What was sealed, oldest first."""
+        return self._store.segments()
+
     # -- trust ----------------------------------------------------------------------------------
 
     def verify(self, *, seen: Seen | None = None, progress: Progress | None = None) -> Verification:
@@ -487,7 +538,6 @@ class Trail(Explicit):
         if not settings:
             return None
         from indelible.integrity.anchoring import Anchoring, Trusted
-        from indelible.integrity.rotations import keys_of
 
         anchors = open_anchors(settings, self._policy.trail, self._store.origin)
         trusted = Trusted(lambda: keys_of(self._signer), self._trust)

@@ -17,6 +17,7 @@ from indelible.policy.load import (
     _LOGS_KEYS,
     _RELAY_KEYS,
     _TABLE_KEYS,
+    _TIER_KEYS,
     _TRAIL_KEYS,
     _WITNESS_KEYS,
 )
@@ -55,6 +56,7 @@ def test_every_setting_is_documented() -> None:
         *_WITNESS_KEYS,
         *COMMON_KEYS,
         *(key for keys in KIND_KEYS.values() for key in keys),
+        *_TIER_KEYS,
         *_TRAIL_KEYS,
     ):
         assert f"`{key}`" in reference

@@ -181,6 +181,10 @@ class _Connection:
     def executemany(self, sql: str, arguments: Iterable[Any]) -> _Cursor:
         return _Cursor(self._connection, self._connection.executemany(sql, arguments))
 
+    def executescript(self, sql: str) -> None:
+        for _ in self._connection.execute(sql):
+            pass
+
     def rollback(self) -> None:
         if self.in_transaction:
             self._connection.execute("ROLLBACK")

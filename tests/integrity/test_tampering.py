@@ -183,7 +183,7 @@ def cut_the_tail_and_the_size(c: sqlite3.Connection) -> None:
 def add_a_block(c: sqlite3.Connection) -> None:
     c.execute(
         "INSERT INTO block SELECT 3, count, min_time, max_time, doubtful, stems, salts, "
-        "frame0, frame1, frame2, frame3 FROM block WHERE n = 1"
+        "frame0, frame1, frame2, frame3, sealed FROM block WHERE n = 1"
     )
 
 

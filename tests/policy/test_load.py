@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,51 @@ def test_a_subject_is_of_the_kind_of_its_table() -> None:
         "shop_customer": "customer",
         "note": "author",
     }
+
+
+TIERS = """
+[trail]
+url = "sqlite:///data/trail.db"
+[tiers]
+"""
+
+
+def test_tiers() -> None:
+    """Where older entries go; by default to a folder beside the trail."""
+    default = parse_policy(TIERS, directory=Path("/app")).tiers
+    assert default is not None
+    assert (default.sealed, default.hot_days) == (Path("/app/data/trail.db.sealed"), 90)
+    text = TIERS + 'sealed = "s3://b/p"\nlock = "compliance"\nlake = "lake"\nhot_price = 1\n'
+    tiers = parse_policy(text, directory=Path("/app")).tiers
+    assert tiers is not None
+    assert (tiers.sealed, tiers.lock, tiers.lock_days) == ("s3://b/p", "compliance", 365)
+    assert (tiers.lake, tiers.hot_price, tiers.sealed_price) == (Path("/app/lake"), 1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ('sealed = "gs://bucket"', "expected sealed as a folder or s3://bucket/prefix"),
+        ('lock = "compliance"', "expected lock only beside sealed"),
+        ('sealed = "s3://b"\nlock = "for ever"', "governance, compliance"),
+        ("hot_days = -1", "expected hot_days from 0 to"),
+        ('sealed = "s3://b"\nlock_days = 0', "expected lock_days from 1 to"),
+        ("sealed_price = -0.1", "expected sealed_price not below zero"),
+        ("sealed_price = nan", "expected sealed_price not below zero"),
+        ("cold = 3", "unknown key 'cold'; allowed here: sealed, hot_days"),
+    ],
+)
+def test_what_is_wrong_with_tiers_is_named(line: str, error: str) -> None:
+    """Section, key, and what is allowed."""
+    with pytest.raises(PolicyError, match=error) as raised:
+        parse_policy(TIERS + line)
+    assert "[tiers]" in str(raised.value)
+
+
+def test_the_tiers_of_the_documentation() -> None:
+    """What the page about keeping a trail for years shows is taken."""
+    page = Path(__file__).parents[2] / "docs" / "keeping.md"
+    (shown,) = re.findall(r"```toml\n(.*?)```", page.read_text(), re.S)
+    tiers = parse_policy(TIERS.replace("[tiers]\n", shown)).tiers
+    assert tiers is not None
+    assert (tiers.sealed, tiers.lock_days) == ("s3://acme-audit/shop", 1095)

@@ -43,6 +43,8 @@ _COMMANDS: Final = (
     "serve",
     "reconcile",
     "export",
+    "seal",
+    "tier",
     "key",
     "rotate",
     "signer",

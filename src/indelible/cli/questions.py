@@ -10,6 +10,7 @@ from rich.console import Console
 
 from indelible.cli.output import console, local, print_json, print_table
 from indelible.questions.answer import Answer, AnyFinding
+from indelible.store.tiers import Tier
 
 F = TypeVar("F", bound=AnyFinding)
 Row = Sequence[str]
@@ -46,6 +47,9 @@ def show_answer(
         + (f" · other clients: {others}" if others else ""),
         style="dim",
     )
+    tiers = answer.tiers()
+    if len(tiers) > 1:
+        out.print(f"tiers: {' · '.join(map(tier_text, tiers))}", style="dim")
     for reach in answer.sources():
         if reach.missing or reach.lost:
             until = local(reach.complete_until) if reach.complete_until else "never"
@@ -54,6 +58,13 @@ def show_answer(
                 f"{len(reach.missing)} ranges missing, {len(reach.lost)} lost",
                 style="bold",
             )
+
+
+def tier_text(tier: Tier) -> str:
+    """A tier and the times of what it holds."""
+    if tier.name == "hot":
+        return f"hot from {local(tier.since)}" if tier.since else "hot"
+    return f"sealed {local(tier.since)} to {local(tier.until)} ({tier.place})"
 
 
 class _Whys:
@@ -132,5 +143,6 @@ def _objects(answer: Answer[Any]) -> Iterable[object]:
     yield {
         "searched": {"since": answer.searched.since, "until": answer.searched.until},
         "size": answer.size,
+        "tiers": [msgspec.to_builtins(tier) for tier in answer.tiers()],
         "sources": [msgspec.to_builtins(reach) for reach in answer.sources()],
     }

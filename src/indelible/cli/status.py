@@ -16,6 +16,7 @@ from indelible.cli.app import ANSWER_IS_NO
 from indelible.cli.opening import open_trail
 from indelible.cli.options import CONFIG, JSON
 from indelible.cli.output import console, local, print_json, print_table, printable
+from indelible.cli.tier import rows, tier_line
 from indelible.cli.witness_look import WitnessingLook, look_at_witnesses
 from indelible.errors import IndelibleError
 from indelible.policy import Policy, Server
@@ -42,6 +43,7 @@ def command(as_json: bool, config: Path) -> None:
             print_json(
                 [
                     *trail.reader.sources(),
+                    *({"tier": tier} for tier in trail.reader.tiers()),
                     *notices,
                     *({"drift": text} for text in drifts),
                     *({"witness": fault} for fault in witnessing.faults),
@@ -69,6 +71,10 @@ def _print(
     out.print(f"assurance: {witnessing.assurance}")
     if signer:
         out.print(f"not signed as it should be: {printable(signer)}", style="bold")
+    tiers = trail.reader.tiers()
+    if len(tiers) > 1:
+        for row in rows(tiers, trail.policy):
+            out.print(tier_line(row))
     for fault in witnessing.faults:
         out.print(f"not witnessed as it should be: {fault}", style="bold")
     for look in anchored:

@@ -50,12 +50,14 @@ from indelible.store.entry import format_stem, leaf_of
 from indelible.store.sqlite_audit import BlockRow, SqliteAudit, TrailRow, audit_trail
 from indelible.store.sqlite_reader import SqliteReader
 from indelible.tlog import (
+    FULL_WIDTH,
     HASH_BYTES,
     TILE_HEIGHT,
     Tile,
     TrustPolicy,
     VerifierKey,
     open_checkpoint,
+    root_of,
     tile_of_tree,
 )
 
@@ -140,7 +142,8 @@ def verify_trail(
         _check_checkpoint(trail, keys.newest)
         derived = Derived(audit, trail, earlier) if with_index else None
         first = 0 if derived is None else derived.first
-        _check_tiles(audit, trail, first)
+        sealed = _check_segments(audit, int(trail.size))
+        _check_tiles(audit, trail, first, sealed)
         for one in (seen, None if earlier is None else earlier.seen):
             if one is not None:
                 check_seen(audit, origin=trail.origin, size=trail.size, root=trail.root, seen=one)
@@ -151,9 +154,9 @@ def verify_trail(
             witnessed = require(cosigned, trust, tree, now=moment // 1_000_000, max_age_s=max_age_s)
         anchored = tuple(check_looked(each, tree) for each in looked)
         producers = ProducerCheck(
-            enrolment, own=trail.source_id, earlier=earlier, reread=_rereader(audit, trail)
+            enrolment, own=trail.source_id, earlier=earlier, reread=_rereader(audit, trail, sealed)
         )
-        _check_entries(audit, trail, (first, since), derived, producers, keys, progress)
+        _check_entries(audit, trail, (first, since), sealed, derived, producers, keys, progress)
         signed = producers.finish()
         _check_checkpoint(trail, keys.newest)
         keys.check_tree(audit, trail.size, trail.root)
@@ -237,14 +240,28 @@ def _check_checkpoint(trail: TrailRow, key: VerifierKey) -> None:
         )
 
 
-def _check_tiles(audit: SqliteAudit, trail: TrailRow, first: int) -> None:
+def _check_segments(audit: SqliteAudit, size: int) -> int:
+    """How many entries are in segments, which follow each other from the first one on."""
+    sealed = 0
+    for segment in audit.segments():
+        blocks = segment.last + 1 - segment.first
+        if segment.first != sealed or blocks <= 0 or blocks % BLOCK_ENTRIES:
+            raise MissingEntryError(sealed, f"expected a segment from here on, there is {segment}")
+        sealed = segment.last + 1
+    if sealed > size:
+        raise StrayEntryError(size, f"segments go up to entry {sealed - 1}")
+    return sealed
+
+
+def _check_tiles(audit: SqliteAudit, trail: TrailRow, first: int, sealed: int) -> None:
     """Every tile hashes to its place in the tile above, and the topmost to the signed root.
 
-    Of each level from the tile on that covers the entry at `first`.
+    Of each level from the tile on that covers the entry at `first`. Of sealed entries there are no
+    tiles of level 0: their blocks are held against level 1.
     """
     size = trail.size
     for level in range(levels(size)):
-        n = first >> (TILE_HEIGHT * (level + 1))
+        n = max(first, 0 if level else sealed) >> (TILE_HEIGHT * (level + 1))
         for found, length in audit.tiles(level, n):
             tile = Tile(level, found)
             width = width_in_tree(tile, size)
@@ -261,10 +278,12 @@ def _check_tiles(audit: SqliteAudit, trail: TrailRow, first: int) -> None:
             n += 1
         if width_in_tree(Tile(level, n), size):
             raise TileMismatchError(first_entry(Tile(level, n)), f"tile {level}/{n} is missing")
+    if sealed and next(audit.tiles(0, 0), (sealed, 0))[0] < sealed // BLOCK_ENTRIES:
+        raise StrayEntryError(0, "there are tiles of level 0 of sealed entries")
     if strays := audit.count_tiles_beyond(levels(size)):
         raise StrayEntryError(size, f"{strays} tiles are of no level of the tree of size {size}")
     for level in range(levels(size)):
-        for _ in check_level(audit, size, level, first):
+        for _ in check_level(audit, size, level, max(first, 0 if level else sealed)):
             pass
     check_right_edge(audit, size, trail.root)
 
@@ -273,6 +292,7 @@ def _check_entries(
     audit: SqliteAudit,
     trail: TrailRow,
     bounds: tuple[int, int],
+    sealed: int,
     derived: Derived | None,
     producers: ProducerCheck,
     keys: SigningKeys,
@@ -283,7 +303,7 @@ def _check_entries(
     start, since = bounds
     n = start // BLOCK_ENTRIES
     for block in audit.blocks(n):
-        _check_block(audit, trail, block, n)
+        _check_block(audit, trail, block, n, sealed)
         if derived is not None:
             derived.add(block, _signed_events(block, since, producers, keys))
         n += 1
@@ -292,7 +312,7 @@ def _check_entries(
         raise MissingEntryError(n * BLOCK_ENTRIES, f"the checkpoint covers {size} entries")
 
 
-def _check_block(audit: SqliteAudit, trail: TrailRow, block: BlockRow, n: int) -> None:
+def _check_block(audit: SqliteAudit, trail: TrailRow, block: BlockRow, n: int, sealed: int) -> None:
     """It is block `n`, and has the entries that the checkpoint says; their tile is proven."""
     size = int(trail.size)
     if block.n != n:
@@ -303,24 +323,28 @@ def _check_block(audit: SqliteAudit, trail: TrailRow, block: BlockRow, n: int) -
     count = min(BLOCK_ENTRIES, size - first)
     if count <= 0:
         raise StrayEntryError(max(first, size), f"the checkpoint covers {size} entries")
-    _check_leaves(audit, block, tile_of_tree(0, n, trail.size))
+    if first < sealed:
+        _check_sealed(audit, block)
+    else:
+        _check_leaves(audit, block, tile_of_tree(0, n, trail.size))
     if len(block.bodies) > count:
         raise StrayEntryError(size, f"the checkpoint covers {size} entries")
     if len(block.bodies) < count:
         raise MissingEntryError(first + len(block.bodies), f"the checkpoint covers {size} entries")
 
 
-def _rereader(audit: SqliteAudit, trail: TrailRow) -> Reread:
+def _rereader(audit: SqliteAudit, trail: TrailRow, sealed: int) -> Reread:
     """Gives entries that were verified before once more, proven to be those."""
 
     @lru_cache(_KEPT_BLOCKS)
     def bodies(n: int) -> list[bytes]:
-        for level in reversed(range(levels(trail.size))):
+        lowest = 1 if n * BLOCK_ENTRIES < sealed else 0
+        for level in reversed(range(lowest, levels(trail.size))):
             next(check_level(audit, trail.size, level, n * BLOCK_ENTRIES), None)
         block = next(audit.blocks(n), None)
         if block is None:
             raise MissingEntryError(n * BLOCK_ENTRIES, f"block {n} is missing")
-        _check_block(audit, trail, block, n)
+        _check_block(audit, trail, block, n, sealed)
         return block.bodies
 
     def reread(first: int, last: int) -> Iterator[tuple[int, bytes]]:
@@ -328,6 +352,18 @@ def _rereader(audit: SqliteAudit, trail: TrailRow) -> Reread:
             yield index, bodies(index // BLOCK_ENTRIES)[index % BLOCK_ENTRIES]
 
     return reread
+
+
+def _check_sealed(audit: SqliteAudit, block: BlockRow) -> None:
+    """A sealed block's leaves lead to its hash in the tile of level 1, which is proven by now."""
+    above, at = divmod(block.n, FULL_WIDTH)
+    proven = audit.read_tile(Tile(1, above, at + 1))[at * HASH_BYTES :]
+    if root_of(list(map(leaf_of, block.stems, block.salts, block.bodies))) != proven:
+        raise EntryMismatchError(
+            block.n * BLOCK_ENTRIES,
+            f"body, salt or head of one of the {BLOCK_ENTRIES} entries from here on isn't what was "
+            "committed to",
+        )
 
 
 def _check_leaves(audit: SqliteAudit, block: BlockRow, tile: Tile) -> None:

@@ -8,6 +8,7 @@ from indelible.policy.model import (
     Server,
     SubjectPath,
     TablePolicy,
+    TierSettings,
     WitnessSettings,
 )
 
@@ -18,6 +19,7 @@ __all__ = [
     "Server",
     "SubjectPath",
     "TablePolicy",
+    "TierSettings",
     "WitnessSettings",
     "load_allowed_in_logs",
     "load_policy",

@@ -15,12 +15,14 @@ from indelible.policy.model import (
     Baseline,
     Durability,
     Hop,
+    LockMode,
     Policy,
     Profile,
     RelaySettings,
     Server,
     SubjectPath,
     TablePolicy,
+    TierSettings,
     WitnessSettings,
 )
 
@@ -59,6 +61,16 @@ _RELAY_KEYS: Final = (
     "sessions_s",
 )
 _WITNESS_KEYS: Final = ("policy", "deadline_s", "refresh_s")
+_TIER_KEYS: Final = (
+    "sealed",
+    "hot_days",
+    "lock",
+    "lock_days",
+    "lake",
+    "hot_price",
+    "sealed_price",
+)
+_MOST_DAYS: Final = 36_500
 _WITNESS_MAX_S: Final = 60.0
 """Witnesses raise the alarm over a trail that is silent for some minutes."""
 
@@ -92,8 +104,14 @@ def policy_for_url(url: str) -> Policy:
         trail=trail,
         journals=trail.with_name(trail.name + ".journals"),
         keys=trail.with_name(trail.name + ".keys"),
+        tiers=tiers_of(trail),
         source=url,
     )
+
+
+def tiers_of(trail: Path) -> TierSettings:
+    """The default for the trail in that file: a folder beside it."""
+    return TierSettings(sealed=trail.with_name(trail.name + ".sealed"))
 
 
 def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = Path()) -> Policy:
@@ -103,7 +121,9 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
     document = _document(text, name)
     top = _Where(name, text, "")
     _check_keys(
-        document, ("trail", "database", "tables", "relay", "logs", "witness", "anchors"), top
+        document,
+        ("trail", "database", "tables", "relay", "logs", "witness", "anchors", "tiers"),
+        top,
     )
     _logs(document, top)
     trail_at = top.under("trail")
@@ -157,6 +177,7 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
         signer=_signer(trail, trail_at),
         passphrase_file=directory / passphrase_file if passphrase_file else None,
         passphrase_env=passphrase_env or None,
+        tiers=_tiers(document, top, directory, trail_path),
         source=name,
     )
 
@@ -422,6 +443,49 @@ def _signer(section: Mapping[str, object], at: _Where) -> Path | None:
     if path == url or not path.startswith("/"):
         raise at.error(f"expected a URL like unix:///run/signer.sock, got {url!r}", "signer")
     return Path(path)
+
+
+def _tiers(
+    document: Mapping[str, object], top: _Where, directory: Path, trail: Path
+) -> TierSettings:
+    section, at = _section(document, "tiers", top), top.under("tiers")
+    _check_keys(section, _TIER_KEYS, at)
+    base = tiers_of(trail)
+    sealed = _take(section, "sealed", str, "", at)
+    if "://" in sealed and not sealed.startswith("s3://"):
+        raise at.error(
+            f"expected sealed as a folder or s3://bucket/prefix, got {sealed!r}", "sealed"
+        )
+    lake = _take(section, "lake", str, "", at)
+    lock: LockMode | None = None
+    if "lock" in section:
+        lock = _choice(section, "lock", "governance", LockMode, at)
+        if not sealed.startswith("s3://"):
+            raise at.error('expected lock only beside sealed = "s3://bucket/prefix"', "lock")
+    settings = TierSettings(
+        sealed=base.sealed if not sealed else sealed if "://" in sealed else directory / sealed,
+        hot_days=_take(section, "hot_days", int, base.hot_days, at),
+        lock=lock,
+        lock_days=_take(section, "lock_days", int, base.lock_days, at),
+        lake=directory / lake if lake else None,
+        hot_price=_price(section, "hot_price", at),
+        sealed_price=_price(section, "sealed_price", at),
+    )
+    for key, least in (("hot_days", 0), ("lock_days", 1)):
+        if not least <= getattr(settings, key) <= _MOST_DAYS:
+            raise at.error(
+                f"expected {key} from {least} to {_MOST_DAYS}, got {getattr(settings, key)}", key
+            )
+    return settings
+
+
+def _price(section: Mapping[str, object], key: str, at: _Where) -> float | None:
+    if key not in section:
+        return None
+    price = _take(section, key, float, 0.0, at)
+    if not 0 <= price < float("inf"):
+        raise at.error(f"expected {key} not below zero, got {price}", key)
+    return price
 
 
 def _sqlite_path(url: str, at: _Where, directory: Path) -> Path:

@@ -13,6 +13,7 @@ from indelible.policy.anchors import AnchorSettings
 Durability = Literal["strict", "request", "async"]
 Baseline = Literal["full", "keys"]
 Profile = Literal["triggers", "log", "both"]
+LockMode = Literal["governance", "compliance"]
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -68,6 +69,24 @@ class WitnessSettings(msgspec.Struct, frozen=True, kw_only=True):
     policy: Path
     deadline_s: float = 3.0
     refresh_s: float = 50.0
+
+
+class TierSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where older entries go, and from when on.
+
+    `sealed` is a folder, or `s3://bucket/prefix`; what is older than `hot_days` is sealed to it.
+    With a `lock` an object store is told to let nobody delete a segment for `lock_days`. `lake` is
+    the folder of the copies for analysis; None: there are none. Prices are for a gigabyte (10⁹
+    bytes) and a month, in whatever is paid with.
+    """
+
+    sealed: Path | str
+    hot_days: int = 90
+    lock: LockMode | None = None
+    lock_days: int = 365
+    lake: Path | None = None
+    hot_price: float | None = None
+    sealed_price: float | None = None
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -128,7 +147,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     SQLite file, or `server`. Without `witness` nobody cosigns; `anchors` are asked beside. `signer`
     is the socket of the process that has the key which signs checkpoints; without it that is among
     `keys`. Key files may be under a passphrase, in `passphrase_file` or the environment variable
-    `passphrase_env`.
+    `passphrase_env`. `tiers` says where older entries go when they are sealed.
     """
 
     trail: Path
@@ -145,6 +164,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     signer: Path | None = None
     passphrase_file: Path | None = None
     passphrase_env: str | None = None
+    tiers: TierSettings | None = None
     source: str = "(defaults)"
 
     def table(self, name: str) -> TablePolicy:

@@ -12,6 +12,7 @@ from indelible.events.model import Timestamp
 from indelible.questions.findings import SessionFinding
 from indelible.questions.window import Window
 from indelible.store.protocol import Source, TrailReader
+from indelible.store.tiers import Tier
 from indelible.tlog import Index, Size
 
 
@@ -118,6 +119,15 @@ class Answer(Generic[F]):
         False makes an empty answer: more likely a name mistyped than somebody idle.
         """
         return self._is_known()
+
+    def tiers(self) -> tuple[Tier, ...]:
+        """Where it was looked for: the hot tier, and what is sealed of the window's times."""
+        since, until = self.searched.since or "", self.searched.until or "~"
+        return tuple(
+            tier
+            for tier in self._reader.tiers()
+            if tier.name == "hot" or (tier.until >= since and tier.since < until)
+        )
 
     def sources(self) -> Iterator[SourceReach]:
         """For each source, up to when this answer has everything of it."""

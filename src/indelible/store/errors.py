@@ -19,3 +19,15 @@ class NoSuchEntryError(QueryError):
 
 class MalformedBlockError(VerificationError):
     """Stored bytes that can't be what was stored."""
+
+
+class SegmentUnreachableError(DeliveryError):
+    """Where sealed entries are kept doesn't answer, or can't be written: retry."""
+
+
+class SegmentDamagedError(MalformedBlockError):
+    """A segment isn't what was sealed: put a whole copy of it in its place."""
+
+
+class SegmentMissingError(SegmentDamagedError):
+    """There is no such segment where it was sealed to."""

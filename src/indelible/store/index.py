@@ -6,10 +6,12 @@ from the run's first entry. Sorting references sorts by hash, then entry.
 
 from __future__ import annotations
 
+import operator
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import zstandard
@@ -22,11 +24,15 @@ MERGED_REFS: Final = 65_536
 """References from which runs are merged into one that stays."""
 PAGE_REFS: Final = 784
 """Two compressed pages then fill one page of the file, but for those with rows that changed."""
+SEALED_PAGE_REFS: Final = 1_100
+"""The same for runs of sealed entries, whose references need a third less."""
 
 _MANY: Final = 64
 """From so many hashes on it is cheaper to look at each of a page than to seek each in it."""
 
-_MAX_PAGE_BYTES: Final = PAGE_REFS * 8
+_MAX_PAGE_BYTES: Final = SEALED_PAGE_REFS * 8
+_SEALED: Final = {b"S": "H", b"T": "I"}
+"""Pages of sealed entries, by the width of their distances."""
 _HIGH: Final = 1 if sys.byteorder == "little" else 0
 """Which of the two halves of a 64-bit number in memory is the upper one."""
 
@@ -55,6 +61,28 @@ def encode_pages(refs: Sequence[int], *, compressed: bool = True) -> list[Page]:
         )
         for at in range(0, len(refs), PAGE_REFS)
     ]
+
+
+def encode_sealed_pages(refs: Sequence[int]) -> list[Page]:
+    """The pages of a run that stays for good, and is longer than others: smaller, slower to make.
+
+    Each hash is its difference from the one before, the first byte of all stands before the second
+    of all, and so on: what is alike stands together.
+    """
+    words = array("I", array("Q", refs).tobytes())
+    hashes, distances = words[_HIGH::2], words[1 - _HIGH :: 2]
+    pages = []
+    for at in range(0, len(refs), SEALED_PAGE_REFS):
+        some = hashes[at : at + SEALED_PAGE_REFS]
+        steps = array("I", some[:1])
+        steps.extend(map(operator.sub, some[1:], some))
+        places = distances[at : at + SEALED_PAGE_REFS]
+        letter = b"S" if max(places) < 1 << 16 else b"T"
+        raw = _planes(_to_bytes(steps), 4, 4)
+        raw += _planes(_to_bytes(places), 4, 2 if letter == b"S" else 4)
+        data = zstandard.ZstdCompressor(level=3, write_checksum=False).compress(raw)
+        pages.append(Page(some[0], letter + data))
+    return pages
 
 
 def encode_directory(first_hashes: Sequence[int]) -> bytes:
@@ -115,9 +143,45 @@ def _encode_page(hashes: array[int], distances: array[int], compressed: bool) ->
     return width + zstandard.ZstdCompressor(level=1, write_checksum=False).compress(raw)
 
 
+def _decode_sealed_page(
+    page: bytes, decompressor: zstandard.ZstdDecompressor
+) -> tuple[array[int], array[int]]:
+    width = _SEALED[page[:1]]
+    try:
+        if not 0 <= zstandard.frame_content_size(page[1:]) <= _MAX_PAGE_BYTES:
+            raise MalformedBlockError("expected a page of the index")
+        raw = decompressor.decompress(page[1:])
+    except zstandard.ZstdError:
+        raise MalformedBlockError("expected a page of the index") from None
+    size = 2 if width == "H" else 4
+    count, rest = divmod(len(raw), 4 + size)
+    if rest:
+        raise MalformedBlockError("expected a page of whole references")
+    try:
+        hashes = array("I", accumulate(_from_bytes("I", _interleave(raw[: count * 4], 4))))
+    except OverflowError:
+        raise MalformedBlockError("expected hashes of 32 bits in a page of the index") from None
+    return hashes, _from_bytes(width, _interleave(raw[count * 4 :], size))
+
+
+def _planes(raw: bytes, width: int, kept: int) -> bytes:
+    """The first bytes of all numbers, then the second ones, as far as `kept`."""
+    return b"".join(raw[at::width] for at in range(kept))
+
+
+def _interleave(planes: bytes, width: int) -> bytes:
+    count = len(planes) // width
+    raw = bytearray(len(planes))
+    for at in range(width):
+        raw[at::width] = planes[at * count : (at + 1) * count]
+    return bytes(raw)
+
+
 def _decode_page(
     page: bytes, decompressor: zstandard.ZstdDecompressor
 ) -> tuple[array[int], array[int]]:
+    if page[:1] in _SEALED:
+        return _decode_sealed_page(page, decompressor)
     letter, raw = page[:1].decode("latin-1"), page[1:]
     width = letter.upper()
     try:

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from indelible.events.model import Timestamp
+from indelible.store.tiers import Tier
 from indelible.tlog import Hash, Index, Size, Tile
 from indelible.transport.delivery import Gap, Received
 
@@ -211,7 +212,9 @@ class TrailReader(Protocol):
     Every call, and every step of an iterator, reads one consistent snapshot in a transaction that
     ends before anything is handed out, so that a slow reader holds nothing up. Iterators cover
     the entries that were there when they started, hold a bounded number of them, and may be
-    abandoned. Raises `StoreBusyError` when the file stays locked for too long.
+    abandoned. Raises `StoreBusyError` when the file stays locked for too long, and, where entries
+    are sealed that are needed, `SegmentUnreachableError` and `SegmentDamagedError`: never is one
+    left out.
     """
 
     @property
@@ -282,6 +285,9 @@ class TrailReader(Protocol):
 
     def anchors(self) -> tuple[AnchorRow, ...]:
         """What each anchor that was ever asked said, by name."""
+
+    def tiers(self) -> tuple[Tier, ...]:
+        """Where what is kept, oldest first; the last is the hot one."""
 
     def quarantined(self) -> Iterator[Quarantined]:
         """The deliveries set aside, in order."""

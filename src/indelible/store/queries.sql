@@ -53,13 +53,13 @@ INSERT OR REPLACE INTO block
   (n, count, min_time, max_time, doubtful, stems, salts, frame0, frame1, frame2, frame3)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: block
-SELECT n, count, min_time, max_time, doubtful, stems, salts, frame0, frame1, frame2, frame3
+SELECT n, count, min_time, max_time, doubtful, stems, salts, frame0, frame1, frame2, frame3, sealed
 FROM block WHERE n = ?
 -- name: frame
 SELECT
   CASE WHEN max_time < ?3 OR min_time >= ?4 THEN NULL ELSE
     CASE ?1 WHEN 0 THEN frame0 WHEN 1 THEN frame1 WHEN 2 THEN frame2 ELSE frame3 END END,
-  doubtful, max_time < ?3 OR min_time >= ?4
+  doubtful, max_time < ?3 OR min_time >= ?4, sealed
 FROM block WHERE n = ?2
 -- name: blocks_in
 SELECT n FROM block
@@ -84,13 +84,15 @@ SELECT coalesce(max(id) + 1, 0) FROM run
 -- name: runs
 SELECT id, first, last, refs, min_time, max_time, directory FROM run ORDER BY first
 -- name: runs_newest_first
-SELECT id, first, refs, directory FROM run ORDER BY id DESC
+SELECT id, first, last, refs, directory FROM run ORDER BY first DESC
 -- name: runs_in
-SELECT id, first, directory FROM run
-WHERE id BETWEEN ? AND ? AND max_time >= ? AND min_time < ? ORDER BY id LIMIT ?
+SELECT id, first, last, directory FROM run
+WHERE first BETWEEN (SELECT coalesce(max(first), 0) FROM run WHERE first <= ?1) AND ?2
+  AND max_time >= ?3 AND min_time < ?4 ORDER BY first LIMIT ?5
 -- name: runs_in_newest_first
-SELECT id, first, directory FROM run
-WHERE id BETWEEN ? AND ? AND max_time >= ? AND min_time < ? ORDER BY id DESC LIMIT ?
+SELECT id, first, last, directory FROM run
+WHERE first BETWEEN (SELECT coalesce(max(first), 0) FROM run WHERE first <= ?1) AND ?2
+  AND max_time >= ?3 AND min_time < ?4 ORDER BY first DESC LIMIT ?5
 -- name: indexed
 SELECT coalesce(max(last) + 1, 0) FROM run
 -- name: page
@@ -155,7 +157,7 @@ SELECT idx, time, action, message, acknowledged FROM notice WHERE idx > ? ORDER 
 SELECT idx, time, action, message, acknowledged FROM notice
 WHERE idx > ? AND acknowledged IS NULL ORDER BY idx LIMIT 100
 -- name: blocks_from
-SELECT n, count, min_time, max_time, doubtful, stems, salts, frame0, frame1, frame2, frame3
+SELECT n, count, min_time, max_time, doubtful, stems, salts, frame0, frame1, frame2, frame3, sealed
 FROM block WHERE n >= ? ORDER BY n
 -- name: tile_lengths
 SELECT id, length(hashes) FROM tile WHERE id BETWEEN ? AND ? ORDER BY id
@@ -178,3 +180,38 @@ SELECT idx, producer, epoch, seq, bodies FROM quarantine WHERE idx >= ?
 SELECT count(*) FROM quarantine
 -- name: all_notices
 SELECT idx, acknowledged FROM notice
+-- name: segments
+SELECT first, last, place, name, bytes, sha256, min_time, max_time, sealed_at FROM segment
+ORDER BY first
+-- name: segment_of
+SELECT first, last, place, name, bytes, sha256, min_time, max_time, sealed_at FROM segment
+WHERE first <= ? ORDER BY first DESC LIMIT 1
+-- name: sealed_through
+SELECT coalesce(max(last) + 1, 0) FROM segment
+-- name: block_bytes
+SELECT length(stems) + length(salts)
+  + length(frame0) + length(frame1) + length(frame2) + length(frame3)
+FROM block WHERE n = ?
+-- name: put_segment
+INSERT INTO segment (first, last, place, name, bytes, sha256, min_time, max_time, sealed_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: drop_blocks
+DELETE FROM block WHERE n BETWEEN ? AND ? AND sealed IS NULL
+-- name: put_sealed_block
+INSERT INTO block (n, count, min_time, max_time, doubtful, sealed) VALUES (?, ?, ?, ?, ?, ?)
+-- name: drop_tiles
+DELETE FROM tile WHERE id BETWEEN ? AND ?
+-- name: run_from
+SELECT id, last FROM run WHERE first = ?
+-- name: runs_over
+SELECT id, first, last, refs, min_time, max_time, directory FROM run
+WHERE last >= ? AND first <= ? ORDER BY first
+-- name: last_before
+SELECT coalesce(max(last) + 1, 0) FROM batch WHERE time < ?
+-- name: hot_tier
+SELECT
+  (SELECT time FROM batch
+    WHERE last >= (SELECT coalesce(max(last) + 1, 0) FROM segment) ORDER BY first LIMIT 1),
+  (SELECT time FROM batch ORDER BY first DESC LIMIT 1),
+  (SELECT (page_count - freelist_count) * page_size
+    FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size())

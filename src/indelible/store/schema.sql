@@ -48,19 +48,37 @@ CREATE TABLE lease (
   heard INTEGER NOT NULL
 ) STRICT;
 
--- Entries 256n .. 256n+255. Times are the least and greatest of claimed and received ones.
+-- Entries 256n .. 256n+255. Times are the least and greatest of claimed and received ones. Where
+-- `sealed` is set, stems, salts and frames are in a segment: it says where, and their hashes.
 CREATE TABLE block (
   n INTEGER PRIMARY KEY,
   count INTEGER NOT NULL,
   min_time TEXT NOT NULL,
   max_time TEXT NOT NULL,
   doubtful BLOB,
-  stems BLOB NOT NULL,
-  salts BLOB NOT NULL,
-  frame0 BLOB NOT NULL,
+  stems BLOB,
+  salts BLOB,
+  frame0 BLOB,
   frame1 BLOB,
   frame2 BLOB,
-  frame3 BLOB
+  frame3 BLOB,
+  sealed BLOB,
+  CHECK (sealed IS NOT NULL OR (stems IS NOT NULL AND salts IS NOT NULL AND frame0 IS NOT NULL))
+) STRICT;
+
+-- The entries first .. last are in the file `name` at `place` (a folder, relative to this file's, or
+-- s3://bucket/prefix), which has so many bytes and this SHA-256. Segments follow each other from
+-- entry 0 on; each has one run of the index, and no tiles of level 0.
+CREATE TABLE segment (
+  first INTEGER PRIMARY KEY,
+  last INTEGER NOT NULL,
+  place TEXT NOT NULL,
+  name TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  sha256 BLOB NOT NULL,
+  min_time TEXT NOT NULL,
+  max_time TEXT NOT NULL,
+  sealed_at TEXT NOT NULL
 ) STRICT;
 
 -- id = level << 48 | n: the hashes of one tile, as far as it is filled.
@@ -76,6 +94,8 @@ CREATE TABLE run (
   max_time TEXT NOT NULL,
   directory BLOB NOT NULL
 ) STRICT;
+
+CREATE UNIQUE INDEX run_first ON run (first);
 
 -- id = run << 16 | number of the page.
 CREATE TABLE page (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;

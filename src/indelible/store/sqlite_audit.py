@@ -21,11 +21,22 @@ from indelible.store.blocks import (
 )
 from indelible.store.errors import MalformedBlockError
 from indelible.store.index import decode_page
+from indelible.store.places import SegmentFiles, check_parts, damaged
 from indelible.store.protocol import WitnessRow
 from indelible.store.ranges import Range, unpack_ranges
+from indelible.store.segment import (
+    BlockTimes,
+    SealedBlock,
+    Segment,
+    decode_parts,
+    format_end,
+    format_header,
+    leaves_of,
+)
 from indelible.store.sqlite_file import open_connection, statements, store_errors
 from indelible.store.sqlite_reader import find_index, read_witnesses, tile_key, unpack_bodies
-from indelible.tlog import HASH_BYTES, Hash, Index, Size, Tile
+from indelible.store.sqlite_search import segment_from, segment_of
+from indelible.tlog import FULL_WIDTH, HASH_BYTES, Hash, Index, Size, Tile
 
 
 class TrailRow(NamedTuple):
@@ -72,14 +83,15 @@ def audit_trail(path: Path) -> Iterator[SqliteAudit]:
     """
     with contextlib.closing(open_connection(path)) as connection, store_errors(path):
         connection.execute("BEGIN")
-        yield SqliteAudit(connection)
+        yield SqliteAudit(connection, SegmentFiles(path))
 
 
 class SqliteAudit:
     """See `audit_trail`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, segments: SegmentFiles) -> None:
         self._connection = connection
+        self._segments = segments
         self._sql = statements()
 
     def trail(self) -> TrailRow:
@@ -91,24 +103,72 @@ class SqliteAudit:
     def blocks(self, first: int) -> Iterator[BlockRow]:
         """Every block from number `first` on, in order, whatever their numbers are."""
         query = self._sql["blocks_from"]
+        reading: tuple[Segment, bytes] | None = None
         for row in self._connection.execute(query, (first,)):
             count = row[1]
             if not 0 < count <= BLOCK_ENTRIES:
                 raise MalformedBlockError(
                     f"block {row[0]}: expected 1 to {BLOCK_ENTRIES} entries, came {count}"
                 )
+            if row[11] is None:
+                stems, salts = decode_stems(row[5], count), split_salts(row[6], count)
+                bodies = decode_bodies(row[0], row[7:11], count)
+            else:
+                if count != BLOCK_ENTRIES:
+                    raise MalformedBlockError(f"block {row[0]}: expected a sealed one to be whole")
+                if reading is None or row[0] * BLOCK_ENTRIES > reading[0].last:
+                    segment = segment_of(self._connection, row[0])
+                    reading = (segment, self._check_segment(segment))
+                stems, salts, bodies = decode_parts(_parts(*reading, SealedBlock.unpack(row[11])))
             yield BlockRow(
                 row[0],
                 row[2],
                 row[3],
                 int.from_bytes(row[4], "little") if row[4] is not None else 0,
-                decode_stems(row[5], count),
-                split_salts(row[6], count),
-                decode_bodies(row[0], row[7:], count),
+                stems,
+                salts,
+                bodies,
             )
+
+    def segments(self) -> Iterator[Segment]:
+        """Every segment, in order."""
+        for row in self._connection.execute(self._sql["segments"]):
+            yield segment_from(row)
+
+    def _check_segment(self, segment: Segment) -> bytes:
+        """All of its file, which is what sealing writes of the rows that are kept here."""
+        raw = self._segments.whole(segment)
+        first, last = segment.first // BLOCK_ENTRIES, segment.last // BLOCK_ENTRIES
+        blocks = []
+        for n in range(first, last + 1):
+            row = self._connection.execute(self._sql["block"], (n,)).fetchone()
+            if row is None or row[11] is None:
+                raise MalformedBlockError(f"expected block {n} in {segment}, it isn't sealed")
+            above = self.read_tile(Tile(1, n // FULL_WIDTH, n % FULL_WIDTH + 1))
+            block_times = BlockTimes(row[2], row[3], row[4], Hash(above[-HASH_BYTES:]))
+            blocks.append((SealedBlock.unpack(row[11]), block_times))
+        times = (min(each.since for _, each in blocks), max(each.until for _, each in blocks))
+        if (segment.since, segment.until) != times or segment.length != len(raw):
+            raise MalformedBlockError(
+                f"expected what is said of {segment} to be what its blocks are"
+            )
+        run = self._connection.execute(self._sql["run_from"], (segment.first,)).fetchone()
+        if run is None or run[1] != segment.last:
+            raise MalformedBlockError(f"expected a run of the index for {segment}")
+        bounds = (run[0] << 16, (run[0] << 16) + 0xFFFF)
+        pages = [page for (page,) in self._connection.execute(self._sql["pages_of_run"], bounds)]
+        origin = self.trail().origin
+        at = blocks[-1][0].offset + blocks[-1][0].length
+        if raw[: blocks[0][0].offset] != format_header(origin, segment.first, segment.last):
+            raise damaged(segment, "its beginning isn't that of these entries")
+        if raw[at:] != format_end(at, blocks, pages):
+            raise damaged(segment, "its index or directory isn't what the trail's file has")
+        return raw
 
     def read_tile(self, tile: Tile) -> bytes:
         row = self._connection.execute(self._sql["tile"], (tile_key(tile),)).fetchone()
+        if row is None and tile.level == 0 and (found := self._sealed_leaves(tile.n)):
+            return found[: tile.width * HASH_BYTES]
         if row is None:
             raise MalformedBlockError(f"expected tile {tile.level}/{tile.n}, there is none")
         hashes: bytes = row[0]
@@ -188,6 +248,14 @@ class SqliteAudit:
         """index -> entry of its acknowledgement."""
         return dict(self._connection.execute(self._sql["all_notices"]).fetchall())
 
+    def _sealed_leaves(self, n: int) -> bytes:
+        """The leaves of a sealed block, of which no tile is kept; none for another."""
+        row = self._connection.execute(self._sql["block"], (n,)).fetchone()
+        if row is None or row[11] is None:
+            return b""
+        segment = segment_of(self._connection, n)
+        return b"".join(leaves_of(self._segments.block(segment, SealedBlock.unpack(row[11]))))
+
     def _number(self, name: str, *arguments: int) -> int:
         number: int = self._connection.execute(self._sql[name], arguments).fetchone()[0]
         return number
@@ -196,3 +264,7 @@ class SqliteAudit:
 def _from(first: int) -> tuple[int]:
     """The bound of a query from `first` on: from 0 that is everything, negative strays too."""
     return (first or -(1 << 63),)
+
+
+def _parts(segment: Segment, raw: bytes, block: SealedBlock) -> list[bytes]:
+    return check_parts(segment, block, raw[block.offset : block.offset + block.length])

@@ -53,6 +53,8 @@ def create_trail_file(path: Path, *, origin: str, vkey: str, source_id: str) -> 
     try:
         with store_errors(path), contextlib.closing(_connect(path)) as connection:
             connection.execute("PRAGMA page_size = 8192")
+            # The file shrinks by what was sealed, in slices.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(f"BEGIN IMMEDIATE; {_schema()}")
             named = statements()

@@ -13,6 +13,7 @@ from indelible.events.model import Timestamp
 from indelible.store.blocks import (
     BLOCK_ENTRIES,
     FRAME_ENTRIES,
+    FRAMES,
     decode_bodies,
     decode_frame,
     decode_stems,
@@ -21,6 +22,7 @@ from indelible.store.blocks import (
 )
 from indelible.store.entry import format_head
 from indelible.store.errors import MalformedBlockError, NoSuchEntryError
+from indelible.store.places import SegmentFiles
 from indelible.store.protocol import (
     AnchorRow,
     Batch,
@@ -33,9 +35,11 @@ from indelible.store.protocol import (
     WitnessRow,
 )
 from indelible.store.ranges import unpack_ranges
+from indelible.store.segment import SealedBlock, Segment, decode_parts, leaves_of, split_heads
 from indelible.store.sqlite_file import Connect, ReadConnections, open_connection, statements
-from indelible.store.sqlite_search import Search
+from indelible.store.sqlite_search import Search, segment_from, segment_of
 from indelible.store.terms import hash_terms
+from indelible.store.tiers import Tier, sealed_tiers
 from indelible.tlog import HASH_BYTES, Hash, Index, Size, Tile
 from indelible.transport.delivery import Received
 
@@ -51,6 +55,7 @@ class SqliteReader:
         """Raises `NoTrailError` and `TrailFormatError`."""
         self._path = path
         self._connections = ReadConnections(path, connect)
+        self._segments = SegmentFiles(path)
         self._sql = statements()
         with self._connections.snapshot() as connection:
             row = _one(connection, self._sql["trail"])
@@ -95,27 +100,32 @@ class SqliteReader:
         known: Set[int] = frozenset(),
     ) -> Iterator[StoredEntry]:
         window = (since or _FIRST, until or _LAST)
-        search = Search(self._connections, window, newest_first=newest_first, known=known)
+        search = Search(
+            self._connections, self._segments, window, newest_first=newest_first, known=known
+        )
         if any_of:
             return search.find(hash_terms(any_of))
         return search.scan(0, int(self.size) - 1)
 
     def entries(self, first: int, last: int) -> Iterator[StoredEntry]:
         last = min(last, int(self.size) - 1)
-        return Search(self._connections, (_FIRST, _LAST)).scan(max(0, first), last)
+        search = Search(self._connections, self._segments, (_FIRST, _LAST))
+        return search.scan(max(0, first), last)
 
     def committed(self, first: int, last: int) -> Iterator[CommittedEntry]:
         for n in range(max(0, first) // BLOCK_ENTRIES, last // BLOCK_ENTRIES + 1):
-            with self._connections.snapshot() as connection:
-                row = connection.execute(self._sql["block"], (n,)).fetchone()
+            row, segment = self._block(n)
             if row is None:
                 return
             count = row[1]
+            if segment is None:
+                stems, salts = decode_stems(row[5], count), split_salts(row[6], count)
+                bodies = decode_bodies(n, row[7:11], count)
+            else:
+                parts = self._segments.block(segment, SealedBlock.unpack(row[11]))
+                stems, salts, bodies = decode_parts(parts)
             wanted = slice(max(0, first - n * BLOCK_ENTRIES), last - n * BLOCK_ENTRIES + 1)
-            stems = decode_stems(row[5], count)[wanted]
-            salts = split_salts(row[6], count)[wanted]
-            bodies = decode_bodies(n, row[7:], count)[wanted]
-            for stem, salt, body in zip(stems, salts, bodies, strict=True):
+            for stem, salt, body in zip(stems[wanted], salts[wanted], bodies[wanted], strict=True):
                 yield CommittedEntry(format_head(stem, salt, body), salt, body)
 
     def entry(self, index: int) -> StoredEntry:
@@ -212,10 +222,46 @@ class SqliteReader:
     def read_tile(self, tile: Tile) -> bytes:
         with self._connections.snapshot() as connection:
             row = connection.execute(self._sql["tile"], (tile_key(tile),)).fetchone()
+        if row is None and tile.level == 0:
+            # The leaves of sealed entries aren't kept twice.
+            block, segment = self._block(tile.n)
+            if block is not None and segment is not None:
+                parts = self._segments.block(segment, SealedBlock.unpack(block[11]))
+                return b"".join(leaves_of(parts)[: tile.width])
         if row is None:
             raise MalformedBlockError(f"expected tile {tile.level}/{tile.n}, there is none")
         hashes: bytes = row[0]
         return hashes[: tile.width * HASH_BYTES]
+
+    def segments(self) -> tuple[Segment, ...]:
+        """Every segment, oldest first."""
+        with self._connections.snapshot() as connection:
+            rows = connection.execute(self._sql["segments"]).fetchall()
+        return tuple(map(segment_from, rows))
+
+    def tiers(self) -> tuple[Tier, ...]:
+        with self._connections.snapshot() as connection:
+            size = _one(connection, self._sql["size"])[0]
+            rows = connection.execute(self._sql["segments"]).fetchall()
+            since, until, used = _one(connection, self._sql["hot_tier"])
+        tiers = sealed_tiers(map(segment_from, rows))
+        hot = Tier(
+            name="hot",
+            place=self._path.name,
+            first=Index(tiers[-1].last + 1 if tiers else 0),
+            last=Index(size - 1),
+            since=Timestamp(since or ""),
+            until=Timestamp(until or ""),
+            length=used,
+            files=1,
+        )
+        return (*tiers, hot)
+
+    def count_received_before(self, time: Timestamp) -> int:
+        """How many entries, from the first on, came before that time."""
+        with self._connections.snapshot() as connection:
+            count: int = _one(connection, self._sql["last_before"], (time,))[0]
+        return count
 
     def close(self) -> None:
         """Close the connections; iterators under way fail or end."""
@@ -226,13 +272,30 @@ class SqliteReader:
     def _parts(self, index: int) -> tuple[bytes, bytes, bytes]:
         """(stem, salt, body) of one entry."""
         n, place = divmod(index, BLOCK_ENTRIES)
-        with self._connections.snapshot() as connection:
-            row = connection.execute(self._sql["block"], (n,)).fetchone()
+        row, segment = self._block(n)
         if row is None or index < 0 or place >= row[1]:
             raise self._no_entry(index)
-        frame, at = divmod(place, FRAME_ENTRIES)
-        bodies = decode_frame(row[7 + frame], frame_count(row[1], frame))
-        return decode_stems(row[5], row[1])[place], split_salts(row[6], row[1])[place], bodies[at]
+        number, at = divmod(place, FRAME_ENTRIES)
+        if segment is None:
+            stems, salts, frame = (
+                decode_stems(row[5], row[1]),
+                split_salts(row[6], row[1]),
+                row[7 + number],
+            )
+        else:
+            block = SealedBlock.unpack(row[11])
+            frame, heads = self._segments.parts(
+                [(segment, block, number), (segment, block, FRAMES)]
+            )
+            stems, salts = split_heads(heads)
+        return stems[place], salts[place], decode_frame(frame, frame_count(row[1], number))[at]
+
+    def _block(self, n: int) -> tuple[tuple[Any, ...] | None, Segment | None]:
+        """The row of a block, and the segment where it is sealed."""
+        with self._connections.snapshot() as connection:
+            row = connection.execute(self._sql["block"], (n,)).fetchone()
+            sealed = row is not None and row[11] is not None
+            return row, segment_of(connection, n) if sealed else None
 
     def _pages(self, query: str) -> Iterator[tuple[Any, ...]]:
         after = -1
@@ -302,8 +365,10 @@ def _parse_id(event_id: str) -> tuple[str, int, int, int]:
     return fields[0], numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else 1
 
 
-def _one(connection: sqlite3.Connection, query: str) -> tuple[Any, ...]:
-    row = connection.execute(query).fetchone()
+def _one(
+    connection: sqlite3.Connection, query: str, arguments: Sequence[object] = ()
+) -> tuple[Any, ...]:
+    row = connection.execute(query, arguments).fetchone()
     if row is None:
         raise MalformedBlockError("expected the trail's own row, there is none")
     return tuple(row)

@@ -1,7 +1,9 @@
 """Finding entries in SQLite: the runs of the index in order, then only the frames that hold a hit.
 
-Runs that were merged never change, so they are read at leisure, some at a time. The few younger
-ones may be merged at any moment: they are read at once, when the search begins.
+Runs that were merged change only when their entries are sealed, and then what they find doesn't: so
+they are read at leisure, some at a time, each from where the one before ended. The few younger ones
+may be merged at any moment: they are read at once, when the search begins. A frame that was sealed
+is read from its segment, which is there before the frame is gone from here.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import groupby
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import zstandard
 
@@ -17,7 +19,9 @@ from indelible.events.model import Timestamp
 from indelible.store.blocks import BLOCK_ENTRIES, FRAME_ENTRIES, FRAMES, pick_bodies
 from indelible.store.errors import MalformedBlockError
 from indelible.store.index import MERGED_REFS, find_in_page, pages_with
+from indelible.store.places import SegmentFiles
 from indelible.store.protocol import StoredEntry
+from indelible.store.segment import SealedBlock, Segment
 from indelible.store.sqlite_file import ReadConnections, statements
 from indelible.tlog import Index
 
@@ -31,9 +35,10 @@ _BLOCKS_A_STEP: Final = 64
 
 
 class _Frame(NamedTuple):
-    """Some entries of one frame, still compressed."""
+    """Some entries of one frame, still compressed; `sealed` where it is still to be fetched."""
 
     data: bytes
+    sealed: tuple[Segment, SealedBlock, int] | None
     indexes: Sequence[int]
     received: Sequence[str]
     doubtful: bytes | None
@@ -49,12 +54,14 @@ class Search:
     def __init__(
         self,
         connections: ReadConnections,
+        segments: SegmentFiles,
         window: tuple[str, str],
         *,
         newest_first: bool = False,
         known: Set[int] = frozenset(),
     ) -> None:
         self._connections = connections
+        self._segments = segments
         self._since, self._until = window
         self._newest_first = newest_first
         self._known = known
@@ -100,18 +107,19 @@ class Search:
     def _young_hits(
         self, connection: sqlite3.Connection, hashes: Sequence[int]
     ) -> tuple[int, list[int]]:
-        """The last run that was merged (-1: none), and the hits in those after it, in order."""
+        """The last entry of the last run that was merged (-1: none), and the hits in those after
+        it, in order."""
         found: set[int] = set()
         settled = -1
-        for run, first, refs, directory in connection.execute(self._sql["runs_newest_first"]):
+        for run, first, last, refs, directory in connection.execute(self._sql["runs_newest_first"]):
             if refs >= MERGED_REFS:
-                settled = run
+                settled = last
                 break
             found.update(self._hits_in(connection, hashes, run, first, directory))
         return settled, sorted(found)
 
     def _find_settled(self, hashes: Sequence[int], settled: int) -> Iterator[StoredEntry]:
-        """What the runs up to `settled` have."""
+        """What the runs have of the entries up to `settled`."""
         query = self._sql["runs_in_newest_first" if self._newest_first else "runs_in"]
         low, high = 0, settled
         while low <= high:
@@ -119,10 +127,12 @@ class Search:
             with self._connections.snapshot() as connection:
                 bounds = (low, high, self._since, self._until, _RUNS_A_STEP)
                 runs = 0
-                for run, first, directory in connection.execute(query, bounds):
+                for run, first, last, directory in connection.execute(query, bounds):
                     found = self._hits_in(connection, hashes, run, first, directory)
-                    hits += sorted(found, reverse=self._newest_first)
-                    low, high = (low, run - 1) if self._newest_first else (run + 1, high)
+                    hits += sorted(
+                        (hit for hit in found if low <= hit <= high), reverse=self._newest_first
+                    )
+                    low, high = (low, first - 1) if self._newest_first else (last + 1, high)
                     runs += 1
                     if len(hits) >= _HITS_A_STEP:
                         break
@@ -161,9 +171,16 @@ class Search:
                     self._frame(connection, number, some)
                     for number, some in wanted[at : at + _FRAMES_A_STEP]
                 ]
-            for frame in frames:
-                if frame is not None:
-                    yield from self._entries_of(frame)
+            for frame in self._fetched(frames):
+                yield from self._entries_of(frame)
+
+    def _fetched(self, frames: Sequence[_Frame | None]) -> Iterator[_Frame]:
+        """Those that there are, with their data."""
+        wanted = [frame.sealed for frame in frames if frame is not None and frame.sealed]
+        parts = iter(self._segments.parts(wanted)) if wanted else iter(())
+        for frame in frames:
+            if frame is not None:
+                yield frame._replace(data=next(parts)) if frame.sealed else frame
 
     def _frame(
         self, connection: sqlite3.Connection, number: int, indexes: Sequence[int]
@@ -172,10 +189,13 @@ class Search:
         row = connection.execute(self._sql["frame"], (at, n, self._since, self._until)).fetchone()
         if row is not None and row[2]:
             return None  # all of it is outside of the window
-        if row is None or row[0] is None:
+        if row is None or (row[0] is None and row[3] is None):
             raise MalformedBlockError(f"expected entry {indexes[0]} in block {n}, it isn't there")
         received = [self._received(connection, index) for index in indexes]
-        return _Frame(row[0], indexes, received, row[1])
+        if row[3] is None:
+            return _Frame(row[0], None, indexes, received, row[1])
+        sealed = (segment_of(connection, n), SealedBlock.unpack(row[3]), at)
+        return _Frame(b"", sealed, indexes, received, row[1])
 
     def _received(self, connection: sqlite3.Connection, index: int) -> str:
         """The time of the batch that the entry came in."""
@@ -194,3 +214,27 @@ class Search:
             at = index % BLOCK_ENTRIES
             doubtful = frame.doubtful is not None and bool(frame.doubtful[at >> 3] >> (at & 7) & 1)
             yield StoredEntry(Index(index), body, Timestamp(received), doubtful)
+
+
+def segment_of(connection: sqlite3.Connection, n: int) -> Segment:
+    """The segment that holds the sealed block `n`. Raises `MalformedBlockError`."""
+    row = connection.execute(statements()["segment_of"], (n * BLOCK_ENTRIES,)).fetchone()
+    if row is None or row[1] < n * BLOCK_ENTRIES:
+        raise MalformedBlockError(f"expected a segment that holds block {n}, there is none")
+    return segment_from(row)
+
+
+def segment_from(row: Sequence[Any]) -> Segment:
+    """A row of `segments`."""
+    first, last, place, name, size, digest, since, until, sealed_at = row
+    return Segment(
+        first=first,
+        last=last,
+        place=place,
+        name=name,
+        length=size,
+        sha256=digest,
+        since=since,
+        until=until,
+        sealed_at=sealed_at,
+    )

@@ -109,7 +109,7 @@ def _read_tail(connection: sqlite3.Connection, n: int, count: int) -> _Tail:
     tail.doubtful = int.from_bytes(row[4], "little") if row[4] else 0
     tail.stems = decode_stems(row[5], count)
     tail.salts = split_salts(row[6], count)
-    tail.frames = list(row[7:])
+    tail.frames = list(row[7:11])
     tail.bodies = [body for frame in tail.frames if frame for body in decode_lines(frame)]
     return tail
 
@@ -133,7 +133,7 @@ class IndexWriter:
     """
 
     def __init__(self) -> None:
-        self._is_read = False
+        self._sealed = -1
         self._group_first = 0
         self._group: list[_Run] = []
         self._next_run = 0
@@ -143,7 +143,10 @@ class IndexWriter:
         self._max_time = ""
 
     def write(self, connection: sqlite3.Connection, batch: Append) -> None:
-        if not self._is_read:
+        sealed = connection.execute(statements()["sealed_through"]).fetchone()[0]
+        if sealed != self._sealed:
+            # Runs that we remember may have become part of a segment's.
+            self._sealed = sealed
             self._read(connection, batch.first)
         index = int(batch.first)
         for entry in batch.entries:
@@ -214,10 +217,13 @@ class IndexWriter:
     def _read(self, connection: sqlite3.Connection, size: int) -> None:
         """Find the small runs at the end, and the entries that are in no run yet."""
         sql = statements()
+        self._group, self._waiting = [], []
+        self._min_time, self._max_time = "~", ""
         self._next_run = connection.execute(sql["next_run"]).fetchone()[0]
         rows = connection.execute(sql["runs"]).fetchall()
         small = len(rows)
-        while small and rows[small - 1][3] < MERGED_REFS:
+        # That of a segment stays as it is, however small.
+        while small and rows[small - 1][3] < MERGED_REFS and rows[small - 1][1] >= self._sealed:
             small -= 1
         self._group_first = rows[small][1] if small < len(rows) else self._end(rows)
         for run, first, last, _, min_time, max_time, directory in rows[small:]:
@@ -233,13 +239,12 @@ class IndexWriter:
             self._group.append(_Run(run, pages, last, refs, min_time, max_time))
         self._first = self._end(rows)
         self._read_waiting(connection, self._first, size)
-        self._is_read = True
 
     def _read_waiting(self, connection: sqlite3.Connection, first: int, size: int) -> None:
         sql = statements()
         for n in range(first // BLOCK_ENTRIES, -(-size // BLOCK_ENTRIES)):
             row = connection.execute(sql["block"], (n,)).fetchone()
-            bodies = [body for frame in row[7:] if frame for body in decode_lines(frame)]
+            bodies = [body for frame in row[7:11] if frame for body in decode_lines(frame)]
             for index, body in enumerate(bodies, start=n * BLOCK_ENTRIES):
                 # The batch's own entries may stand in the block already.
                 if first <= index < size:

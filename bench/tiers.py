@@ -1,0 +1,218 @@
+"""What sealing costs and saves, and what answers take across tiers.
+
+`python -m bench tiers [--events N] [--years Y] [--keys integer|uuid] [--trail PATH]`: the seeded
+mix of `bench.mix` over so many years, received as it happened. All but the last 90 days are sealed
+to a folder and copied to the lake; then each of the four questions is asked of the hot
+tier, of the sealed one, and across both, on one core with a warm cache. A trail built at PATH is
+copied, and stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import shutil
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from bench.machine import describe_machine
+from bench.mix import EPOCH, YEAR, Mix
+from indelible.events.codec import decode_event, format_time, parse_time
+from indelible.events.model import Actor, Subject
+from indelible.integrity.sealing import seal_trail
+from indelible.integrity.sequencer import Sequencer
+from indelible.integrity.verifier import verify_trail
+from indelible.questions.accesses import accesses
+from indelible.questions.accessors import accessors
+from indelible.questions.events import changes
+from indelible.questions.window import Window
+from indelible.reversal.gather import select_changes
+from indelible.store.lake import write_lake
+from indelible.store.places import Folder
+from indelible.store.sqlite import SqliteTrail
+from indelible.store.sqlite_reader import SqliteReader
+from indelible.tlog import SigningKey, VerifierKey
+
+DAY = 86_400 * 1_000_000
+HOT = 90 * DAY
+DRAWS = 15
+KINDS = ("customer", "invoice", "invoice_line", "ticket", "note", "payment")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench tiers")
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--years", type=int, default=3)
+    parser.add_argument("--keys", choices=("integer", "uuid"), default="integer")
+    parser.add_argument("--trail", type=Path)
+    chosen = parser.parse_args()
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    print(describe_machine())
+    with tempfile.TemporaryDirectory(prefix="indelible-bench-") as directory:
+        path = Path(directory) / "trail.db"
+        built = chosen.trail or Path(directory) / "built.db"
+        if not built.exists():
+            build(built, chosen.events, chosen.years, uuids=chosen.keys == "uuid")
+        shutil.copy(built, path)
+        measure(path, chosen.years)
+
+
+def build(path: Path, events: int, years: int, *, uuids: bool) -> None:
+    key = SigningKey.generate("example.com/bench")
+    store = SqliteTrail.create(
+        path, origin="example.com/bench", vkey=str(key.verifier_key), source_id="5ca1ab1e0ddba115"
+    )
+    lease = store.acquire_lease("bench", now=EPOCH, lease_s=86_400.0)
+    assert lease is not None
+    # Received when they happened, as they are in life.
+    now = EPOCH
+    sequencer = Sequencer(store, lease, key, clock=lambda: now)
+    for batch in Mix(events, uuids=uuids, span=years * YEAR).batches(1_000):
+        now = parse_time(decode_event(batch[-1].bodies[-1]).time)
+        sequencer.deliver(batch)
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def measure(path: Path, years: int) -> None:
+    reader = SqliteReader(path)
+    size = int(reader.size)
+    end = EPOCH + years * YEAR
+    print(f"\n{size:,} entries over {years} years, {path.stat().st_size / size:.1f} bytes each")
+    seal(reader, path, end)
+    show_room(reader, path)
+    fill(reader, path)
+    ask(reader, end)
+    began = time.process_time()
+    verify_trail(path, VerifierKey.parse(reader.vkey))
+    print(
+        f"  verify, all rebuilt {size / (time.process_time() - began):>10,.0f} a processor second"
+    )
+    print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024:>13} MiB")
+
+
+def seal(reader: SqliteReader, path: Path, end: int) -> None:
+    began, processor = time.perf_counter(), time.process_time()
+    sealed = 0
+    slowest = last = 0.0
+    for segment in seal_trail(
+        reader,
+        [VerifierKey.parse(reader.vkey)],
+        Folder(path.parent / "sealed"),
+        "sealed",
+        before=format_time(end - HOT),
+    ):
+        sealed = segment.last + 1
+        now = time.perf_counter() - began
+        slowest, last = max(slowest, now - last), now
+    elapsed, cpu = time.perf_counter() - began, time.process_time() - processor
+    print(
+        f"  sealed {sealed:,} in {elapsed:.1f} s: {sealed / elapsed:,.0f} events/s, "
+        f"{sealed / cpu:,.0f} a processor second; slowest segment {slowest:.2f} s"
+    )
+
+
+def fill(reader: SqliteReader, path: Path) -> None:
+    processor = time.process_time()
+    files = list(write_lake(reader, reader.segments(), path.parent / "lake"))
+    rows = sum(file.rows for file in files)
+    rate = rows / (time.process_time() - processor)
+    each = sum(file.length for file in files) / rows
+    print(f"  lake                    {each:>9.1f} bytes an event in {len(files)} files; ", end="")
+    print(f"{rate:,.0f} events a processor second")
+
+
+def show_room(reader: SqliteReader, path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        sealed = connection.execute("SELECT coalesce(max(last) + 1, 0) FROM segment").fetchone()[0]
+        postings, directories = connection.execute(
+            "SELECT sum(length(data)), (SELECT sum(length(directory)) FROM run WHERE last < ?)"
+            " FROM page WHERE id >> 16 IN (SELECT id FROM run WHERE last < ?)",
+            (sealed, sealed),
+        ).fetchone()
+        rows = connection.execute(
+            "SELECT sum(length(sealed) + 70) FROM block WHERE sealed IS NOT NULL"
+        ).fetchone()[0]
+    connection.close()
+    tiers = reader.tiers()
+    cold = sum(tier.length for tier in tiers if tier.name == "sealed")
+    hot = path.stat().st_size
+    print(f"  segments                {cold / sealed:>9.1f} bytes a sealed event, of them")
+    print(f"    posting lists         {postings / sealed:>9.1f}")
+    kept = (postings + directories + rows) / sealed
+    print(f"  kept hot of each        {kept:>9.1f}: its posting lists, where its block stands")
+    rest = (hot - kept * sealed) / (int(reader.size) - sealed)
+    print(f"  hot file                {hot / 1e6:>9.1f} MB; {rest:.1f} bytes an event not sealed")
+
+
+def ask(reader: SqliteReader, end: int) -> None:
+    rng = random.Random(1)
+    actors = [Actor("staff", f"user{rng.randrange(200):03d}") for _ in range(DRAWS)]
+    busy = [Actor("staff", f"user{n:03d}") for n in range(DRAWS)]
+    subjects = [Subject("customer", str(rng.randint(1, 50_000))) for _ in range(DRAWS)]
+    print(f"{'':40}{'median ms':>10}{'p95 ms':>10}{'findings':>10}")
+    hot = [end - rng.randrange(DAY, HOT - DAY) for _ in range(DRAWS)]
+    cold = [EPOCH + rng.randrange(YEAR) for _ in range(DRAWS)]
+    for name, starts, width in (
+        ("hot, a day", hot, DAY),
+        ("sealed, a day", cold, DAY),
+        ("across, 12 months", [end - YEAR] * DRAWS, YEAR),
+        ("sealed, 12 months", cold, YEAR),
+    ):
+        windows = [Window(format_time(at), format_time(at + width)) for at in starts]
+        for question, ask_one, askers in (
+            ("changes", _changes, actors),
+            ("accesses", _accesses, actors),
+            ("reverse", _reverse, actors),
+            ("accesses, busiest", _accesses, busy),
+            ("accessors", _accessors, subjects),
+        ):
+            pairs = zip(askers, windows, strict=True)
+            _show(
+                question,
+                name,
+                [_timed(lambda w=w, a=a, q=ask_one: q(reader, a, w)) for a, w in pairs],
+            )
+
+
+def _changes(reader: SqliteReader, by: Actor, window: Window) -> Iterable[object]:
+    return changes(reader, by=by, window=window)
+
+
+def _accesses(reader: SqliteReader, by: Actor, window: Window) -> Iterable[object]:
+    return accesses(reader, by=by, window=window)
+
+
+def _accessors(reader: SqliteReader, of: Subject, window: Window) -> Iterable[object]:
+    return accessors(reader, of=of, window=window, kinds=KINDS)
+
+
+def _reverse(reader: SqliteReader, by: Actor, window: Window) -> Iterable[object]:
+    return select_changes(reader, by=by, window=window).changes
+
+
+def _timed(ask_one: Callable[[], Iterable[object]]) -> tuple[float, int]:
+    sum(1 for _ in ask_one())  # warm
+    began = time.perf_counter()
+    count = sum(1 for _ in ask_one())
+    return (time.perf_counter() - began) * 1_000, count
+
+
+def _show(question: str, window: str, timings: list[tuple[float, int]]) -> None:
+    times = sorted(elapsed for elapsed, _ in timings)
+    median, p95 = statistics.median(times), times[int(len(times) * 0.95)]
+    found = sum(count for _, count in timings) / len(timings)
+    print(f"  {question:<18}{window:<20}{median:>10.1f}{p95:>10.1f}{found:>10,.0f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""The lake gives the four answers by the queries of the documentation, in DuckDB and in Spark."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import pytest
+
+from indelible.errors import StoreFullError
+from indelible.events.codec import decode_event, format_time
+from indelible.events.model import Actor, Event, Outcome, Subject
+from indelible.events.values import format_id
+from indelible.policy.load import policy_for_url
+from indelible.questions.asking import Questions
+from indelible.questions.reading import is_repeated
+from indelible.store import lake as lake_module
+from indelible.store.lake import lake_size, write_lake
+from tests.questions.trails import EPOCH, JOURNAL, Maker
+from tests.store.sealing import seal
+from tests.store.test_sealing_histories import SECOND, event
+
+PAGE = Path(__file__).parents[2] / "docs" / "keeping.md"
+DAY = 86_400 * SECOND
+WITHIN = {"since": "2022-02-01T00:00:00Z", "until": "2022-04-15T00:00:00Z"}
+
+
+@pytest.fixture(scope="module")
+def maker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Maker]:
+    """A trail of five months, all but its end sealed."""
+    made = Maker(tmp_path_factory.mktemp("lake") / "trail.db")
+    rng = random.Random(11)
+    made.clock.now = EPOCH
+    for _ in range(150):
+        made.clock.now += DAY
+        batch = [event(rng, made.clock.now) for _ in range(rng.randint(1, 40))]
+        made.add(*(msgspec.structs.replace(each, transaction=None) for each in batch))
+    long = msgspec.structs.replace(event(rng, made.clock.now), kind="change", changes={})
+    made.add(
+        msgspec.structs.replace(
+            long, changes={"note": ("x" * 90_000, "y" * 90_000)}, transaction=None
+        ),
+        source=JOURNAL,
+    )
+    for _ in range(150):
+        made.add(*(event(rng, made.clock.now) for _ in range(5)))
+    list(seal(made.store))
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def lake(maker: Maker, tmp_path: Path) -> Path:
+    list(write_lake(maker.store, maker.store.segments(), tmp_path / "lake"))
+    return tmp_path / "lake"
+
+
+def queries() -> tuple[str, list[str]]:
+    view, *four = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.S)
+    assert len(four) == 4
+    return view, four
+
+
+def exact_records(found: Event) -> set[str]:
+    return {
+        f"{target.kind}:{format_id(row_id)}"
+        for target in found.targets
+        if target.coverage == "exact"
+        for row_id in target.ids
+    }
+
+
+def check(answers: list[list[tuple[Any, ...]]], maker: Maker) -> None:
+    """Hold what the queries gave against the certain sets of the trail's own answers."""
+    last = maker.store.segments()[-1].last
+    questions = Questions(maker.store, policy_for_url(f"sqlite:///{maker.store.path}"))
+    changes, records, reversal, accessors = answers
+    alice, trudy, bob = (Actor("staff", name) for name in ("alice", "trudy", "bob"))
+    expected = [
+        finding
+        for finding in questions.changes(by=alice, **WITHIN).certain()
+        if finding.index <= last
+    ]
+    assert [row[0] for row in changes] == sorted(finding.index for finding in expected)
+    assert len(expected) > 15
+    accesses = questions.accesses(by=trudy, **WITHIN)
+    assert {(row[0], row[3]) for row in records} == {
+        (finding.target_text, finding.reads + finding.changes) for finding in accesses.certain()
+    }
+    bobs = list(questions.changes(by=bob, **WITHIN).certain())
+    others = [
+        (entry.index, exact_records(found))
+        for entry in maker.store.entries(0, last)
+        if (found := decode_event(entry.body)).kind == "change"
+        and found.outcome is Outcome.SUCCESS
+        and (found.actor is None or (found.actor.kind, found.actor.id) != ("staff", "bob"))
+    ]
+    assert [(row[0], row[1], row[3]) for row in reversal] == sorted(
+        (bob.index, record, sum(index > bob.index and record in all_ for index, all_ in others))
+        for bob in bobs
+        for record in exact_records(bob.event)
+    )
+    assert len(bobs) > 15
+    who = questions.accessors(of=Subject("customer", "zara"), **WITHIN)
+    assert {(row[0], row[3]) for row in accessors} == {
+        (str(f.actor) if f.actor is not None else None, f.reads + f.changes) for f in who.certain()
+    }
+
+
+def test_duckdb_gives_the_four_answers(maker: Maker, lake: Path) -> None:
+    """With the queries as they stand in the documentation."""
+    view, four = queries()
+    with duckdb.connect() as connection:
+        connection.execute(view.replace("'lake/", f"'{lake}/"))
+        check([connection.execute(query).fetchall() for query in four], maker)
+        months = connection.execute("SELECT DISTINCT month FROM entry ORDER BY 1").fetchall()
+        assert [month for (month,) in months] == [
+            "2022-01",
+            "2022-02",
+            "2022-03",
+            "2022-04",
+            "2022-05",
+        ]
+        count, cut = connection.execute("SELECT count(*), sum(cut::int) FROM entry").fetchone()
+        sealed = maker.store.entries(0, maker.store.segments()[-1].last)
+        repeated = [is_repeated(decode_event(entry.body)) for entry in sealed]
+        assert count == repeated.count(False) < len(repeated)
+        assert cut == 1
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_spark_gives_the_four_answers(maker: Maker, lake: Path) -> None:
+    """With the same queries, and the two words that the documentation tells to replace."""
+    from pyspark.sql import SparkSession
+
+    spark = (
+        SparkSession.builder.master("local[1]")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.memory", "1g")
+        .getOrCreate()
+    )
+    try:
+        spark.read.parquet(str(lake)).createOrReplaceTempView("entry")
+        answers = []
+        for query in queries()[1]:
+            text = query.replace("unnest(", "explode(").replace("TIMESTAMPTZ", "TIMESTAMP")
+            answers.append([tuple(row) for row in spark.sql(text.rstrip().rstrip(";")).collect()])
+        check(answers, maker)
+    finally:
+        spark.stop()
+
+
+def test_filling_it_again_writes_nothing(maker: Maker, lake: Path) -> None:
+    """What is there stays as it is, byte for byte."""
+    before = {path: path.stat().st_mtime_ns for path in lake.rglob("*.parquet")}
+    assert list(write_lake(maker.store, maker.store.segments(), lake)) == []
+    assert {path: path.stat().st_mtime_ns for path in lake.rglob("*.parquet")} == before
+    assert lake_size(lake) == (len(before), sum(path.stat().st_size for path in before))
+
+
+def test_one_that_was_stopped_goes_on(
+    maker: Maker, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped at any file, the next run writes the rest, and the same bytes."""
+    whole = {path.relative_to(lake): path.read_bytes() for path in lake.rglob("*.parquet")}
+    other = tmp_path / "other"
+    segments = maker.store.segments()
+    for _ in range(len(whole) + 1):
+        with contextlib.closing(write_lake(maker.store, segments, other)) as writing:
+            next(writing, None)
+    assert {
+        path.relative_to(other): path.read_bytes() for path in other.rglob("*") if path.is_file()
+    } == whole
+
+    def full(table: object, path: Path) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lake_module, "_write_table", full)
+    with pytest.raises(StoreFullError, match="make room"):
+        list(write_lake(maker.store, segments, tmp_path / "third"))
+    assert [path for path in (tmp_path / "third").rglob("*") if path.is_file()] == []
+
+
+def test_months_are_those_of_receipt(maker: Maker, lake: Path) -> None:
+    """Each file has the entries of one month, and all files have all of them."""
+    ranges = []
+    for path in sorted(lake.rglob("*.parquet"), key=lambda path: path.name):
+        first, last = map(int, path.stem.split("-"))
+        ranges.append((first, last))
+        months = {entry.received[:7] for entry in maker.store.entries(first, last)}
+        assert {path.parent.name} == {f"month={month}" for month in months}
+    ends = [-1, *(last for _, last in ranges)]
+    assert [first for first, _ in ranges] == [last + 1 for last in ends[:-1]]
+    assert format_time(EPOCH)[:7] == "2022-01"
