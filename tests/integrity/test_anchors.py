@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from indelible import Trail
+from indelible.cli.anchor_look import look_at_anchors
 from indelible.errors import ConfigurationError, UnacknowledgedError
 from indelible.integrity.acks import Ack
 from indelible.integrity.anchoring import Anchoring, Trusted
@@ -113,7 +114,7 @@ def test_each_anchor_has_what_was_signed(anchored: Anchored) -> None:
     assert {name: each.size for name, each in found.items()} == dict.fromkeys(ALL, size)
     assert all(abs(each.time - time.time()) < 60 and not each.fault for each in found.values())
     assert "2 timestamps that ca.pem vouches for" in found["tsa"].shown
-    assert "2 objects in anchors " in found["vault"].shown
+    assert "2 objects in anchors at 127.0.0.1:" in found["vault"].shown
     assert "write-once by its self-test" in found["vault"].shown
     assert found["history"].shown == "2 commits, here and where it is pushed to"
     assert found["siem"].shown == "acknowledged, which nobody can check"
@@ -146,6 +147,24 @@ def test_a_relay_that_cron_starts_anchors_and_asks_no_more_than_it_may(tmp_path:
     (found,) = verified(anchored).anchors
     assert found.shown == "1 commits, here only"
     assert 0 < found.size < verified(anchored).size
+
+
+def test_an_anchor_that_nobody_asks_any_more_is_told(tmp_path: Path) -> None:
+    """A quiet trail isn't late. One that goes on without its anchor is, or that never began."""
+    anchored = Anchored(tmp_path / "trail", FILE.replace("0.1", "60.0"))
+    with anchored.open() as trail:
+        record(trail)
+        wait_until_anchored(trail)
+        now = int(time.time())
+        assert [each.fault for each in look_at_anchors(trail, now + 86_400)] == [""]
+        record(trail)
+        assert [each.fault for each in look_at_anchors(trail, now + 100)] == [""]
+        (late,) = look_at_anchors(trail, now + 1_000)
+        assert late.fault.endswith("s ago isn't anchored: is a relay running?")
+    anchored.anchor(FILE.replace("disk", "another"))
+    with Trail.open(anchored.config, relay=False) as trail:
+        (never,) = look_at_anchors(trail, now + 86_400)
+        assert (never.size, "is a relay running?" in never.fault) == (0, True)
 
 
 # -- acknowledgement ------------------------------------------------------------------------------
