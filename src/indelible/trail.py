@@ -197,8 +197,8 @@ class Trail(Explicit):
     def close(self, timeout_s: float = 10.0) -> None:
         """Carry what this process captured, as far as it can in `timeout_s`, and let go.
 
-        What isn't carried stays where it is, for the next process. In the same time witnesses may
-        answer; who hasn't is asked by the next process.
+        What isn't carried stays where it is, for the next process. In the same time witnesses and
+        anchors may answer; who hasn't is asked by the next process.
         """
         deadline = time.monotonic() + timeout_s
         if self._relays:

@@ -24,7 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from indelible import Trail
-from indelible.tlog import VerifierKey
+from indelible.integrity.anchors import Anchor
+from indelible.store.protocol import AnchorRow
+from indelible.tlog import Checkpoint, Hash, SigningKey, Size, VerifierKey, sign_checkpoint
 from tests.integrity.witnessed import ORIGIN, Operated
 from tests.integrity.witnesses import Answer, answering, until
 from tests.servers import free_port
@@ -63,6 +65,22 @@ def wait_until_anchored(trail: Trail) -> None:
         )
 
     until(is_so)
+
+
+KEY = SigningKey.generate(ORIGIN)
+"""Of what is given to anchors that no trail stands behind."""
+
+
+def checkpoint(size: int) -> tuple[bytes, Checkpoint]:
+    made = Checkpoint(origin=ORIGIN, size=Size(size), root=Hash(size.to_bytes(32, "big")))
+    return sign_checkpoint(made, KEY), made
+
+
+def keep(anchor: Anchor, size: int, last: AnchorRow | None = None) -> AnchorRow:
+    """Have it take a checkpoint; what the trail's file would say of that."""
+    note, made = checkpoint(size)
+    took = anchor.keep(note, made, last)
+    return AnchorRow(anchor.name, made.size, took.time, note, took.answer, took.outside)
 
 
 class Authority:

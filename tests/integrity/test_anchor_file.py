@@ -13,21 +13,13 @@ import pytest
 from indelible.errors import ConfigurationError, DeliveryError
 from indelible.integrity.anchor_file import FileAnchor
 from indelible.integrity.anchor_webhook import WebhookAnchor
-from indelible.integrity.anchors import Anchor
 from indelible.integrity.faults import AnchorMismatchError
 from indelible.policy.anchors import FileSettings, WebhookSettings
 from indelible.store.protocol import AnchorRow
 from indelible.tlog import Checkpoint, Hash, SigningKey, Size, sign_checkpoint
+from tests.integrity.anchored import keep
+from tests.integrity.witnessed import ORIGIN
 from tests.integrity.witnesses import Answer, answering
-
-KEY = SigningKey.generate("example.com/trail")
-
-
-def keep(anchor: Anchor, size: int, last: AnchorRow | None = None) -> AnchorRow:
-    made = Checkpoint(origin=KEY.name, size=Size(size), root=Hash(size.to_bytes(32, "big")))
-    note = sign_checkpoint(made, KEY)
-    receipt = anchor.keep(note, made, last)
-    return AnchorRow("a", Size(size), receipt.time, note, receipt.answer, outside=receipt.outside)
 
 
 @pytest.fixture
@@ -36,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def file_at(path: Path) -> FileAnchor:
-    return FileAnchor(FileSettings(name="disk", path=path), KEY.name)
+    return FileAnchor(FileSettings(name="disk", path=path), ORIGIN)
 
 
 def sizes(path: Path, last: AnchorRow | None) -> list[int]:
@@ -148,7 +140,7 @@ def test_each_checkpoint_is_posted(tmp_path: Path) -> None:
     assert (method, path) == ("POST", "/in?x=1")
     said = json.loads(body)
     assert said == {
-        "origin": KEY.name,
+        "origin": ORIGIN,
         "size": 5,
         "root": (5).to_bytes(32, "big").hex(),
         "checkpoint": (row.note or b"").decode(),

@@ -14,10 +14,9 @@ from indelible.integrity.anchor_git import GitAnchor
 from indelible.integrity.faults import AnchorMismatchError
 from indelible.policy.anchors import GitSettings
 from indelible.store.protocol import AnchorRow
-from indelible.tlog import Checkpoint, Hash, SigningKey, Size, sign_checkpoint
+from tests.integrity.anchored import keep
+from tests.integrity.witnessed import ORIGIN
 from tests.integrity.witnesses import Answer, answering
-
-KEY = SigningKey.generate("example.com/trail")
 
 
 def git(*arguments: str, at: Path) -> str:
@@ -53,16 +52,7 @@ def anchor_at(here: Path, push: Path | str | None = None, *, deadline_s: float =
         push=None if push is None else str(push),
         deadline_s=deadline_s,
     )
-    return GitAnchor(settings, KEY.name)
-
-
-def keep(anchor: GitAnchor, size: int, last: AnchorRow | None = None) -> AnchorRow:
-    made = Checkpoint(origin=KEY.name, size=Size(size), root=Hash(size.to_bytes(32, "big")))
-    note = sign_checkpoint(made, KEY)
-    receipt = anchor.keep(note, made, last)
-    return AnchorRow(
-        "history", Size(size), receipt.time, note, receipt.answer, outside=receipt.outside
-    )
+    return GitAnchor(settings, ORIGIN)
 
 
 def sizes(anchor: GitAnchor, last: AnchorRow | None) -> list[int]:

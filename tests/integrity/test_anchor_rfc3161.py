@@ -14,18 +14,10 @@ from indelible.errors import ConfigurationError, DeliveryError
 from indelible.integrity.anchor_rfc3161 import Rfc3161Anchor
 from indelible.integrity.faults import AnchorMismatchError
 from indelible.policy.anchors import Rfc3161Settings
-from indelible.store.protocol import AnchorRow
-from indelible.tlog import Checkpoint, Hash, SigningKey, Size, sign_checkpoint
-from tests.integrity.anchored import Authority, openssl
+from tests.integrity.anchored import Authority, checkpoint, keep, openssl
 from tests.integrity.witnesses import Answer, answering
 
-KEY = SigningKey.generate("example.com/trail")
 Said = Callable[[str, str, bytes], Answer | None]
-
-
-def checkpoint(size: int) -> tuple[bytes, Checkpoint]:
-    made = Checkpoint(origin=KEY.name, size=Size(size), root=Hash(size.to_bytes(32, "big")))
-    return sign_checkpoint(made, KEY), made
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +34,6 @@ def anchor_at(url: str, ca: Path, folder: Path, *, deadline_s: float = 5.0) -> R
     return Rfc3161Anchor(
         Rfc3161Settings(name="tsa", url=url, ca_file=ca, deadline_s=deadline_s), folder
     )
-
-
-def keep(anchor: Rfc3161Anchor, size: int) -> AnchorRow:
-    note, made = checkpoint(size)
-    receipt = anchor.keep(note, made, None)
-    return AnchorRow("tsa", Size(size), receipt.time, note, receipt.answer, outside=receipt.outside)
 
 
 def test_openssl_accepts_what_is_kept_and_rejects_what_was_tampered_with(

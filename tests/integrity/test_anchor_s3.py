@@ -18,21 +18,21 @@ from indelible.integrity.anchor_s3 import S3Anchor
 from indelible.integrity.faults import AnchorMismatchError
 from indelible.policy.anchors import S3Settings
 from indelible.store.protocol import AnchorRow
-from indelible.tlog import Checkpoint, Hash, SigningKey, Size, sign_checkpoint
 from tests.conftest import go_build
 from tests.integrity.anchored import (
     BUCKET,
     LockingServer,
     between,
+    keep,
     s3_client,
     weakens,
 )
+from tests.integrity.witnessed import ORIGIN
 from tests.integrity.witnesses import Answer, answering, until
 from tests.s3_server import APP, SECRET, S3Server
 from tests.servers import free_port
 
 PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
-KEY = SigningKey.generate("example.com/trail")
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +65,7 @@ def anchor_at(
         retention_days=7,
         deadline_s=deadline_s,
     )
-    return S3Anchor(settings, KEY.name)
-
-
-def keep(anchor: S3Anchor, size: int, last: AnchorRow | None = None) -> AnchorRow:
-    made = Checkpoint(origin=KEY.name, size=Size(size), root=Hash(size.to_bytes(32, "big")))
-    note = sign_checkpoint(made, KEY)
-    receipt = anchor.keep(note, made, last)
-    return AnchorRow(
-        "vault", Size(size), receipt.time, note, receipt.answer, outside=receipt.outside
-    )
+    return S3Anchor(settings, ORIGIN)
 
 
 def receipt_of(row: AnchorRow) -> dict[str, Any]:
@@ -273,7 +264,7 @@ def test_what_is_gone_behind_its_retention_is_no_fault(moto: LockingServer, fold
 def page(sizes: range, following: str) -> Answer:
     """A page of a list of versions, and the key after which the next begins."""
     versions = "".join(
-        f"<Version><Key>{KEY.name}/{size:020d}-{'00' * 32}</Key><VersionId>v</VersionId></Version>"
+        f"<Version><Key>{ORIGIN}/{size:020d}-{'00' * 32}</Key><VersionId>v</VersionId></Version>"
         for size in sizes
     )
     more = f"<IsTruncated>true</IsTruncated><NextKeyMarker>{following}</NextKeyMarker>"

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from indelible.errors import DeliveryError
-from indelible.integrity.anchors import ReadBack, Receipt, held_in
+from indelible.integrity.anchors import ReadBack, Receipt, held_in, parse_answer
 from indelible.integrity.faults import AnchorMismatchError
 from indelible.policy.anchors import FileSettings
 from indelible.store.protocol import AnchorRow
@@ -92,12 +92,7 @@ class FileAnchor:
         """The file begins as it was when it took what it took last."""
         if last is None:
             return
-        try:
-            answer = _answers.decode(last.receipt)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            raise AnchorMismatchError(
-                self.name, "expected what it answered in the trail's file, came something else"
-            ) from None
+        answer = parse_answer(_answers, last)
         if self._digest(answer.bytes) != answer.sha256:
             raise AnchorMismatchError(
                 self.name,

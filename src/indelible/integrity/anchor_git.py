@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from indelible.errors import ConfigurationError, DeliveryError
-from indelible.integrity.anchors import Held, ReadBack, Receipt, held_in
+from indelible.integrity.anchors import Held, ReadBack, Receipt, held_in, parse_answer
 from indelible.integrity.faults import AnchorMismatchError
 from indelible.policy.anchors import GitSettings
 from indelible.store.protocol import AnchorRow
@@ -132,14 +132,9 @@ class GitAnchor:
         """What it took last is there as it was, and behind each of these commits."""
         if last is None:
             return
-        try:
-            answer = _answers.decode(last.receipt)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            answer = _Answer(commit="", pushed=False)
+        answer = parse_answer(_answers, last)
         if not _COMMIT.fullmatch(answer.commit):
-            raise AnchorMismatchError(
-                self.name, "expected what it answered in the trail's file, came something else"
-            )
+            raise AnchorMismatchError(self.name, "expected a commit in the trail's file")
         commit = answer.commit
         if self._file_of(commit) != last.note:
             raise AnchorMismatchError(

@@ -17,11 +17,12 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from hashlib import md5
 from typing import Any, Final, Literal, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
 from indelible.errors import ConfigurationError, DeliveryError
-from indelible.integrity.anchors import Held, ReadBack, Receipt
+from indelible.integrity.anchors import Held, ReadBack, Receipt, parse_answer
 from indelible.integrity.faults import AnchorMismatchError
 from indelible.policy.anchors import S3Settings
 from indelible.store.protocol import AnchorRow
@@ -81,7 +82,8 @@ class S3Anchor:
         self._settings = settings
         self._folder = f"{settings.prefix}{origin}/"
         self._found: SelfTest | None = None
-        self._where = f"{settings.bucket} {settings.endpoint or 'AWS'}"
+        store = urlsplit(settings.endpoint).netloc if settings.endpoint else "AWS"
+        self._where = f"{settings.bucket} at {store}"
         self._named = re.compile(re.escape(self._folder) + r"(\d{20})-([0-9a-f]{64})")
 
     def keep(self, note: bytes, checkpoint: Checkpoint, last: AnchorRow | None) -> Receipt:
@@ -183,20 +185,12 @@ class S3Anchor:
         """What was found when this bucket was tested; None: it wasn't yet."""
         if last is None:
             return None
-        answer = self._answer(last)
+        answer = parse_answer(_answers, last)
         return SelfTest(answer.tested, "before") if answer.where == self._where else None
-
-    def _answer(self, last: AnchorRow) -> _Answer:
-        try:
-            return _answers.decode(last.receipt)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            raise AnchorMismatchError(
-                self.name, "expected what it answered in the trail's file, came something else"
-            ) from None
 
     def _check(self, last: AnchorRow) -> tuple[str, int | None, Verdict]:
         """What it has of what it took last, in words, and since when by its own clock."""
-        answer = self._answer(last)
+        answer = parse_answer(_answers, last)
         what = f"object {answer.key}, version {answer.version}, of {last.size} entries"
         try:
             found = self._get(answer.key, answer.version)

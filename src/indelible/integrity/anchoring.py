@@ -74,18 +74,15 @@ class Anchoring:
         self._jitter = jitter
         self._answers: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._begun = threading.Event()
         self._thread: threading.Thread | None = None
-        now, rows = clock(), store.anchors()
-        self._asked = [
-            _Asked(
-                anchor, settings, monotonic() + _due_in(row_of(rows, anchor.name), settings, now)
-            )
-            for anchor, settings in anchors
-        ]
+        self._clock = clock
+        self._asked = [_Asked(anchor, settings) for anchor, settings in anchors]
 
     def start(self) -> None:
         """Ask in a thread from now on."""
         self._stopping.clear()
+        self._begun.clear()
         self._thread = threading.Thread(target=self._run, name="indelible-anchoring", daemon=True)
         self._thread.start()
 
@@ -102,7 +99,9 @@ class Anchoring:
         ends = self._monotonic() + timeout_s
         while self._monotonic() < ends and self._thread is not None and self._thread.is_alive():
             now = self._monotonic()
-            if not any(each.is_asked or self._due(each, now) for each in self._asked):
+            if self._begun.is_set() and not any(
+                each.is_asked or self._due(each, now) for each in self._asked
+            ):
                 return
             time.sleep(_FINISH_LOOK_S)
 
@@ -111,6 +110,8 @@ class Anchoring:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
+                if not self._begun.is_set():
+                    self._begin()
                 now = self._monotonic()
                 for each in self._asked:
                     signed = self._due(each, now)
@@ -126,6 +127,13 @@ class Anchoring:
             except Exception:  # noqa: BLE001 - the outermost frame of a thread
                 _log.exception("asking the anchors")
             self._stopping.wait(_LOOK_S)
+
+    def _begin(self) -> None:
+        """Who is due when: another process may have led, and had something anchored."""
+        rows, now = self._store.anchors(), self._clock()
+        for each in self._asked:
+            each.wait(self._monotonic() + each.due_in(row_of(rows, each.anchor.name), now))
+        self._begun.set()
 
     def _due(self, each: _Asked, now: float) -> SignedCheckpoint | None:
         """What this anchor is to be given now; None where it isn't due, or has it already."""
@@ -240,24 +248,17 @@ def anchor_now(
     )
 
 
-def _due_in(row: AnchorRow | None, settings: AnchorSettings, now: float) -> float:
-    """Seconds until it is to be asked again; a clock that was set back doesn't make it longer."""
-    if row is None:
-        return 0.0
-    return min(max(0.0, row.time + settings.every_s - now), settings.every_s)
-
-
 class _Asked:
     """What is remembered of one anchor."""
 
-    def __init__(self, anchor: Anchor, settings: AnchorSettings, not_before: float) -> None:
+    def __init__(self, anchor: Anchor, settings: AnchorSettings) -> None:
         self.anchor = anchor
         self.deadline_s = settings.deadline_s
-        self.waits_since = not_before
+        self.waits_since = math.inf
         """Since when a newer checkpoint was there, uncosigned."""
         self.late_at = math.inf
         self._every_s = settings.every_s
-        self._not_before = not_before
+        self._not_before = math.inf
         self._busy: threading.Thread | None = None
         self._question: object = None
         self._failures = 0
@@ -271,6 +272,12 @@ class _Asked:
         """When it is to be asked; not while it is being asked."""
         is_busy = self._busy is not None and self._busy.is_alive()
         return math.inf if self.is_asked or is_busy else self._not_before
+
+    def due_in(self, row: AnchorRow | None, now: float) -> float:
+        """Seconds until it may be asked again; a clock that was set back doesn't make it longer."""
+        if row is None:
+            return 0.0
+        return min(max(0.0, row.time + self._every_s - now), self._every_s)
 
     def is_about(self, question: object) -> bool:
         return self._question is question
@@ -300,16 +307,17 @@ class _Asked:
         self._busy.start()
 
     def succeeded(self, now: float) -> None:
-        self._answered(now + self._every_s)
+        self.wait(now + self._every_s)
         self._failures = 0
 
     def failed(self, now: float, jitter: float) -> None:
         pause_s = min(_RETRY_MAX_S, _FIRST_RETRY_S * 2 ** min(self._failures, 20))
         self._failures += 1
         # Half of it by chance, so that many trails don't come back together.
-        self._answered(now + pause_s * (0.5 + jitter / 2))
+        self.wait(now + pause_s * (0.5 + jitter / 2))
 
-    def _answered(self, not_before: float) -> None:
+    def wait(self, not_before: float) -> None:
+        """It isn't being asked any more, and is to be let alone so long."""
         self._question, self.late_at = None, math.inf
         self._not_before = self.waits_since = not_before
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -34,6 +34,8 @@ from indelible.tlog import (
     parse_note,
     verify_beginning,
 )
+
+T = TypeVar("T")
 
 
 class Receipt(NamedTuple):
@@ -165,6 +167,18 @@ def held_in(note: bytes, origin: str) -> Held | None:
         if checkpoint.origin == origin:
             return Held(int(checkpoint.size), checkpoint.root, lambda: note)
     return None
+
+
+def parse_answer(decoder: msgspec.json.Decoder[T], last: AnchorRow) -> T:
+    """What the anchor answered, as its module wrote it; raises `AnchorMismatchError`."""
+    try:
+        return decoder.decode(last.receipt)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        raise AnchorMismatchError(
+            last.name,
+            "expected what it answered in the trail's file, came something else; an anchor of "
+            "another kind goes by another name",
+        ) from None
 
 
 def row_of(rows: Sequence[AnchorRow], name: str) -> AnchorRow | None:
