@@ -18,6 +18,7 @@ import time
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -26,7 +27,9 @@ from indelible.integrity.http_exchange import UnixConnection
 from indelible.integrity.verifier import Seen
 from tests.integrity.signers import SignerProcess
 from tests.integrity.test_signer import asking as signer_asking
-from tests.integrity.test_witness import FORKED
+from tests.integrity.test_witness import FORKED, LOG
+from tests.integrity.test_witness import asking as witness_asking
+from tests.integrity.witnesses import WitnessProcess
 
 ROOT = Path(__file__).parents[2]
 FAULTS = {
@@ -129,66 +132,102 @@ MOST = 90
 """Entries: three at a time are signed."""
 
 
-def ask_all(path: Path) -> int:
-    """Have growing trees signed, for as long as that goes well; the last size that was.
+class Served(NamedTuple):
+    """A process that signs what continues what it signed: a signer, or a witness."""
 
-    Over one connection, and so by one thread of the signer: strace counts each thread's calls.
-    """
-    size = failed = 0
-    with (
-        contextlib.suppress(OSError, http.client.HTTPException),
-        contextlib.closing(UnixConnection(path, 30)) as connection,
-    ):
-        while size < MOST and failed < 5:
-            connection.request("POST", "/add-checkpoint", signer_asking(size, size + 3))
+    start: Callable[..., None]
+    stop: Callable[[], object]
+    connect: Callable[[], http.client.HTTPConnection]
+    asking: Callable[..., bytes]
+
+    def post(self, body: bytes) -> tuple[int, bytes]:
+        with contextlib.closing(self.connect()) as connection:
+            connection.request("POST", "/add-checkpoint", body)
             with connection.getresponse() as answer:
-                body = answer.read()
-            if answer.status == 200:
-                size += 3
-            elif answer.status == 409:
-                size = int(body)
-            else:
-                failed += 1
-    return size
+                return answer.status, answer.read()
+
+    def ask_all(self) -> int:
+        """Have growing trees signed, for as long as that goes well; the last size that was.
+
+        Over one connection, and so by one thread of the process: strace counts each thread's calls.
+        """
+        size = failed = 0
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            contextlib.closing(self.connect()) as connection,
+        ):
+            while size < MOST and failed < 5:
+                connection.request("POST", "/add-checkpoint", self.asking(size, size + 3))
+                with connection.getresponse() as answer:
+                    body = answer.read()
+                if answer.status == 200:
+                    size += 3
+                elif answer.status == 409:
+                    size = int(body)
+                else:
+                    failed += 1
+        return size
 
 
-def check_signer(directory: Path, call: str, fault: str, when: int) -> bool:
+def served(kind: str, directory: Path) -> Served:
+    if kind == "signer":
+        signer = SignerProcess(directory / "signer")
+        return Served(
+            signer.start, signer.stop, lambda: UnixConnection(signer.socket, 30), signer_asking
+        )
+    witness = WitnessProcess(directory / "w", "witness.example/w")
+    witness.add(LOG.verifier_key)
+    return Served(
+        witness.start,
+        lambda: witness.kill(signal.SIGTERM),
+        lambda: http.client.HTTPConnection("127.0.0.1", witness.port, timeout=30),
+        witness_asking,
+    )
+
+
+def check_served(kind: str, directory: Path, call: str, fault: str, when: int) -> bool:
     """What it signed before it failed stands, and nothing else is signed by the next one."""
-    signer = SignerProcess(directory / "signer")
+    process = served(kind, directory)
     log = directory / "strace"
     signed = 0
     try:
-        # -D: signals to it go to the signer, not to strace.
+        # -D: signals to it go to the process itself, not to strace.
         strace, *options = failing(call, fault, when, log)
-        signer.start(strace, "-D", *options)
-        signed = ask_all(signer.socket)
+        process.start(strace, "-D", *options)
+        signed = process.ask_all()
     except AssertionError:
         pass  # it didn't come to listen
     finally:
-        signer.stop(signal.SIGTERM)
-    with signer:
-        known = int(signer.ask("POST", "add-checkpoint", signer_asking(600, 600)).body)
+        process.stop()
+    process.start()
+    try:
+        known = int(process.post(process.asking(600, 600))[1])
         assert signed <= known <= signed + 3, "signed, and forgotten"
         for old, size in ((known, known), (known, known + 9), (known, 600)):
             if known >= 6:
-                answer = signer.ask("POST", "add-checkpoint", signer_asking(old, size, FORKED))
-                assert answer.status == 422
-        assert signer.ask("POST", "add-checkpoint", signer_asking(known, 600)).status == 200
+                assert process.post(process.asking(old, size, FORKED))[0] == 422
+        assert process.post(process.asking(known, 600))[0] == 200
+    finally:
+        process.stop()
     return "INJECTED" in log.read_text() or signed < MOST
 
 
 @pytest.mark.parametrize(
-    ("call", "fault", "when"),
+    ("kind", "call", "fault", "when"),
     [
-        ("fdatasync", "EIO", 20),
-        ("fdatasync", "SIGKILL", 25),
-        ("pwrite64", "ENOSPC", 40),
-        ("sendto", "SIGKILL", 7),
+        ("signer", "fdatasync", "EIO", 20),
+        ("signer", "fdatasync", "SIGKILL", 25),
+        ("signer", "pwrite64", "ENOSPC", 40),
+        ("signer", "sendto", "SIGKILL", 7),
+        ("witness", "fdatasync", "EIO", 20),
+        ("witness", "pwrite64", "SIGKILL", 40),
     ],
 )
-def test_a_signer_s_call_that_fails(tmp_path: Path, call: str, fault: str, when: int) -> None:
+def test_a_call_of_a_signer_or_witness_that_fails(
+    tmp_path: Path, kind: str, call: str, fault: str, when: int
+) -> None:
     """In the middle of the work: between state and answer, too."""
-    assert check_signer(tmp_path, call, fault, when), "no such call was made to fail"
+    assert check_served(kind, tmp_path, call, fault, when), "no such call was made to fail"
 
 
 def each_call(directory: Path, check: Callable[[Path, int], bool]) -> int:
@@ -217,6 +256,9 @@ def test_every_call_that_fails(tmp_path: Path, call: str, fault: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("call", [*CALLS, "sendto", "recvfrom"])
-def test_every_call_of_a_signer_that_fails(tmp_path: Path, call: str, fault: str) -> None:
-    """Of the signer."""
-    each_call(tmp_path, lambda place, when: check_signer(place, call, fault, when))
+@pytest.mark.parametrize("kind", ["signer", "witness"])
+def test_every_call_of_a_signer_or_witness_that_fails(
+    tmp_path: Path, kind: str, call: str, fault: str
+) -> None:
+    """Likewise."""
+    each_call(tmp_path, lambda place, when: check_served(kind, place, call, fault, when))

@@ -59,9 +59,11 @@ class WitnessProcess:
         with contextlib.closing(Witness.open(self.directory)) as witness:
             return [alarm.what for alarm in alarms(witness, now=int(time.time()))]
 
-    def start(self) -> None:
+    def start(self, *before: str) -> None:
+        """`before` is what runs it: strace, say."""
         self._process = subprocess.Popen(
             [
+                *before,
                 *(sys.executable, "-c", MAIN, "witness", "serve"),
                 *("--directory", str(self.directory), "--listen", f"127.0.0.1:{self.port}"),
                 *self._arguments,
