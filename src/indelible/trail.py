@@ -13,6 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from indelible.capture.sealing import CLEAR, NO_SEALING
+from indelible.capture.sqlite_clearing import clear_outbox
+from indelible.erasure import Erasures
 from indelible.errors import DeliveryError, ReversalError
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
@@ -25,6 +28,7 @@ from indelible.integrity.assurance import (
     judge,
     load_trust_policy,
 )
+from indelible.integrity.authorisations import Authorisers, parse_authorisers
 from indelible.integrity.faults import ContradictedError
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
@@ -47,8 +51,11 @@ from indelible.reversal.reversal import (
     database_path,
     server_database,
 )
+from indelible.store.keystore import Keystore
 from indelible.store.protocol import Notice, WitnessRow
+from indelible.store.sealing import Opener, Sealer
 from indelible.store.sqlite import SqliteTrail
+from indelible.tlog import VerifierKey
 from indelible.transport.databases import CapturedDatabases
 from indelible.transport.delivery import Remark
 from indelible.transport.journal import Journal
@@ -80,6 +87,13 @@ class Trail(Explicit):
         self._store = store
         self._keys = keys
         self._trust = load_trust_policy(policy.witness.policy) if policy.witness else None
+        self._keystore = open_keystore(policy, must_be=relay and policy.seals)
+        if self._keystore is not None:
+            self._keystore.resume()
+            store.opener = Opener(self._keystore)
+        self._authorisers = authorisers_of(
+            policy, keys.signing_key.verifier_key, keys.enrolment_key.verifier_key
+        )
         witnessing = self._witnessing()
         self._journal = Journal(
             policy.journals,
@@ -87,6 +101,7 @@ class Trail(Explicit):
             new_signer=lambda producer_id, epoch: ProducerSigner(
                 producer_id, epoch, keys.enrolment_key
             ),
+            sealing=Sealer(self._keystore) if self._keystore is not None else NO_SEALING,
         )
         self._databases = CapturedDatabases(
             policy, store, self._journal, keys.context_key, self.notice
@@ -118,6 +133,8 @@ class Trail(Explicit):
         Raises `TrailExistsError` where there is one, or keys of one.
         """
         policy = policy_of(source)
+        if policy.seals:
+            make_keystore(policy)
         origin = policy.origin or f"localhost/{secrets.token_hex(6)}"
         keys = create_keys(policy.keys, origin, taken_over=taken_over)
         store = SqliteTrail.create(
@@ -303,13 +320,13 @@ class Trail(Explicit):
         server = self._policy.server
         if database is None and server is not None:
             found = server_database(server, self._keys.context_key, self._kind_of)
-            return found, self._databases.open_server(server, waits=False)
+            return found, self._databases.open_server(server, waits=False, alone=CLEAR)
         if database is None and self._policy.database is None:
             raise ReversalError(
                 "expected a database to reverse in: name one in [database], or here"
             )
         path = database_path(database if database is not None else self._policy.database)
-        return SqliteDatabase(path, self), self._databases.open_outbox(path)
+        return SqliteDatabase(path, self), self._databases.open_outbox(path, alone=CLEAR)
 
     def _kind_of(self, table: str) -> str:
         return self._policy.table(table).kind
@@ -362,6 +379,27 @@ class Trail(Explicit):
                 )
             time.sleep(_POLL_S)
 
+    # -- erasure --------------------------------------------------------------------------------
+
+    @property
+    def erasures(self) -> Erasures:
+        """What may be done to values that were sealed for a subject."""
+        return Erasures(
+            self._store,
+            self._keystore,
+            self._authorisers,
+            say=self._say,
+            carry=self.flush,
+            clear=self._clear_outbox,
+        )
+
+    def _clear_outbox(self) -> None:
+        for path in self._databases.known.paths():
+            clear_outbox(path, self, self._await_row)
+
+    def _await_row(self, incarnation: str, seq: int) -> None:
+        self._await(incarnation, 0, seq)
+
     # -- trust ----------------------------------------------------------------------------------
 
     def verify(self, *, seen: Seen | None = None, progress: Progress | None = None) -> Verification:
@@ -378,6 +416,8 @@ class Trail(Explicit):
             seen=seen,
             enrolment=self._keys.enrolment_key.verifier_key,
             trust=self._trust,
+            authorisers=self._authorisers,
+            keystore=self._keystore,
             progress=progress or (lambda done, of: None),
         )
 
@@ -431,6 +471,27 @@ class Trail(Explicit):
             details={"index": index},
         )
         return self._journal.append(encode_draft(event))
+
+
+def authorisers_of(policy: Policy, *own: VerifierKey) -> Authorisers:
+    """Who may have something erased; `own` are the trail's keys. Raises `ConfigurationError`."""
+    kept = policy.kept()
+    return parse_authorisers(kept.threshold, kept.authorisers, own, policy.source)
+
+
+def make_keystore(policy: Policy) -> None:
+    """An empty keystore and its master key where there is none yet. Raises `KeystoreError`."""
+    kept = policy.kept()
+    if not kept.keystore.exists():
+        Keystore.create(kept.keystore, kept.master_key)
+
+
+def open_keystore(policy: Policy, *, must_be: bool = False) -> Keystore | None:
+    """None where there is none, unless it `must_be` there. Raises `KeystoreError`."""
+    kept = policy.kept()
+    if not must_be and not kept.keystore.exists():
+        return None
+    return Keystore(kept.keystore, kept.master_key)
 
 
 def policy_of(source: str | Path | Policy) -> Policy:

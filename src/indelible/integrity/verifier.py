@@ -16,7 +16,10 @@ import msgspec
 from indelible.errors import EventError, VerificationError
 from indelible.events.codec import decode_event
 from indelible.events.model import Event
+from indelible.integrity.act_check import ActCheck
+from indelible.integrity.acts import Acts
 from indelible.integrity.assurance import Tree, Witnessed, check_cosignatures, require
+from indelible.integrity.authorisations import Authorisers
 from indelible.integrity.derived import Derived
 from indelible.integrity.faults import (
     CheckpointError,
@@ -32,6 +35,7 @@ from indelible.integrity.seen import UNWITNESSED, Progress, Seen, check_seen
 from indelible.integrity.tree import check_level, check_right_edge, levels
 from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.store.entry import format_stem, leaf_of
+from indelible.store.keystore import Keystore
 from indelible.store.sqlite_audit import BlockRow, SqliteAudit, TrailRow, audit_trail
 from indelible.tlog import (
     FULL_WIDTH,
@@ -63,6 +67,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: int
     unacknowledged: int
     signed: Signed
+    acts: Acts = Acts()
     assurance: str = UNWITNESSED
     witnessed: Witnessed | None = None
 
@@ -82,13 +87,17 @@ def verify_trail(
     now: int | None = None,
     max_age_s: int | None = None,
     enrolment: VerifierKey | None = None,
+    authorisers: Authorisers | None = None,
+    keystore: Keystore | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Verification:
     """Return only if the trail at `path` is what `key` signed, whole, and grown from `seen`.
 
     `only_new` hashes the entries behind `seen` alone, and leaves the derived tables unchecked
     where they tell of the whole trail; `with_index=False` checks the proof only. `enrolment` is the
-    key that enrols the processes whose signatures count; without it any does. Under `trust` each
+    key that enrols the processes whose signatures count; without it any does. Erasures and holds
+    must be signed by `authorisers`, and keys be there or gone in `keystore` as the entries say,
+    where these are given and all entries are hashed. Under `trust` each
     cosignature of its witnesses is checked, and where it asks for a quorum there must be one, with
     `max_age_s` no older than that at the POSIX second `now`. Raises a `TrailFaultError`, or another
     `VerificationError` for bytes that can't be decoded and a tlog that `trust` doesn't list.
@@ -109,9 +118,12 @@ def verify_trail(
             witnessed = require(cosigned, trust, tree, now=at, max_age_s=max_age_s)
         derived = Derived(audit, trail, since) if with_index else None
         producers = ProducerCheck(enrolment, own=trail.source_id)
-        _check_entries(audit, trail, since, derived, producers, progress)
+        ledger = ActCheck(authorisers, keystore, origin=trail.origin)
+        _check_entries(audit, trail, since, derived, (producers, ledger), progress)
+        acts = Acts()
         if derived is not None:
             derived.finish()
+            acts = ledger.finish() if since == 0 else acts
         open_notices = [index for index, by in audit.notices().items() if by is None]
         return Verification(
             origin=trail.origin,
@@ -125,6 +137,7 @@ def verify_trail(
             quarantined=len(audit.quarantined()),
             unacknowledged=len(open_notices),
             signed=producers.finish(),
+            acts=acts,
             assurance=UNWITNESSED if witnessed is None else str(witnessed),
             witnessed=witnessed,
         )
@@ -182,7 +195,7 @@ def _check_entries(
     trail: TrailRow,
     since: int,
     derived: Derived | None,
-    producers: ProducerCheck,
+    checks: tuple[ProducerCheck, ActCheck],
     progress: Progress,
 ) -> None:
     size = int(trail.size)
@@ -204,7 +217,7 @@ def _check_entries(
                 first + len(block.bodies), f"the checkpoint covers {size} entries"
             )
         if derived is not None:
-            derived.add(block, _signed_events(block, since, producers))
+            derived.add(block, _checked_events(block, since, *checks))
         n += 1
         progress(first + count, size)
     if n * BLOCK_ENTRIES < size:
@@ -241,9 +254,13 @@ def _events(block: BlockRow) -> Iterator[Event]:
         yield event
 
 
-def _signed_events(block: BlockRow, since: int, producers: ProducerCheck) -> Iterator[Event]:
+def _checked_events(
+    block: BlockRow, since: int, producers: ProducerCheck, acts: ActCheck
+) -> Iterator[Event]:
     first = block.n * BLOCK_ENTRIES
     for place, event in enumerate(_events(block)):
         if first + place >= since:
             producers.add(first + place, event, block.bodies[place])
+        if since == 0:
+            acts.add(first + place, event, block.bodies[place])
         yield event
