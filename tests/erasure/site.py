@@ -1,4 +1,4 @@
-"""A shop whose customers' e-mail addresses are sealed, with three authorisers of whom two suffice."""
+"""A shop whose customers' e-mail addresses are sealed; two of three authorisers suffice."""
 
 from __future__ import annotations
 
@@ -71,10 +71,12 @@ class Shop:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[tuple[Trail, sqlite3.Connection]]:
-        with Trail.open(self.config) as trail:
-            with contextlib.closing(captured.connect(self.database, trail=trail)) as connection:
-                with acting_as(Actor("staff", "alice"), reason="ticket 7"):
-                    yield trail, connection
+        with (
+            Trail.open(self.config) as trail,
+            contextlib.closing(captured.connect(self.database, trail=trail)) as connection,
+            acting_as(Actor("staff", "alice"), reason="ticket 7"),
+        ):
+            yield trail, connection
 
     def work(self) -> None:
         """Zara and Yan are written, changed, and a note changes hands."""

@@ -127,6 +127,7 @@ def _check_rules(table: Table, rules: TablePolicy, names: set[str], *, is_listed
 
 def _sealed(schema: Schema, table: Table, rules: TablePolicy) -> tuple[str, ...]:
     """The columns to seal; raises `ConfigurationError` for one whose value stands elsewhere."""
+    found = tuple(column.name for column in table.columns if column.name.lower() in rules.seal)
     named = {name.lower() for name in table.key}
     if rules.subject is not None and rules.subject.hops:
         named.add(rules.subject.hops[0].column.lower())
