@@ -29,8 +29,13 @@ from indelible.integrity.tokens import read_token_file
 from indelible.tlog import VerifierKey
 
 if TYPE_CHECKING:
+    from indelible.integrity.acts import Acts
+    from indelible.integrity.authorisations import Authorisers
     from indelible.integrity.verifier import Verification
     from indelible.policy import Policy
+    from indelible.store.keystore import Keystore
+
+    _Acts = tuple[Authorisers | None, Keystore | None]
 MAX_AGE_S: Final = 600
 """How old cosignatures may be: an idle trail is cosigned again every minute."""
 
@@ -137,6 +142,7 @@ def command(
         return
     if token_file is not None:
         raise click.UsageError("expected --url with --token-file")
+    acts: _Acts = (None, None)
     if trail is None or key is None:
         from indelible.cli.opening import policy_of
 
@@ -145,9 +151,12 @@ def command(
         key = key or load_public_key(policy.keys)
         enrolment = enrolment or load_public_key(policy.keys, "enrolment")
         trust_file = trust_file or trust_file_of(policy)
+        acts = acts_of(policy)
+        if trail != policy.trail:
+            acts = acts[0], None  # a copy may be from before what the keystore tells
     witnesses = _Witnesses(trust_file, max_age_s)
     with progress_bar("verifying") as progress:
-        found, pin = _verify(trail, key, enrolment, witnesses, state, only_new, progress)
+        found, pin = _verify(trail, key, enrolment, witnesses, state, only_new, acts, progress)
     if as_json:
         print_json([found])
         return
@@ -158,6 +167,8 @@ def command(
         f"{found.sources} sources built again and equal"
     )
     out.print(_signed_text(found.signed))
+    if text := _acts_text(found.acts):
+        out.print(text)
     out.print(_remembered(pin))
     if found.quarantined or found.unacknowledged:
         out.print(
@@ -214,7 +225,16 @@ def verify_and_pin(policy: Policy, progress: Progress) -> Verification:
     key = load_public_key(policy.keys)
     enrolment = load_public_key(policy.keys, "enrolment")
     witnesses = _Witnesses(trust_file_of(policy), MAX_AGE_S)
-    return _verify(policy.trail, key, enrolment, witnesses, None, False, progress)[0]
+    acts = acts_of(policy)
+    return _verify(policy.trail, key, enrolment, witnesses, None, False, acts, progress)[0]
+
+
+def acts_of(policy: Policy) -> _Acts:
+    """By whom acts must be authorised, as the configuration says; and the keystore, if any."""
+    from indelible.trail import authorisers_of, open_keystore
+
+    own = load_public_key(policy.keys), load_public_key(policy.keys, "enrolment")
+    return authorisers_of(policy, *own), open_keystore(policy)
 
 
 class _Witnesses(NamedTuple):
@@ -236,6 +256,7 @@ def _verify(
     witnesses: _Witnesses,
     state: Path | None,
     only_new: bool,
+    acts: _Acts,
     progress: Progress,
 ) -> tuple[Verification, Pin | None]:
     """What was found, and what was remembered before."""
@@ -252,6 +273,8 @@ def _verify(
         enrolment=enrolment,
         trust=load_trust_policy(trust_file) if trust_file is not None else None,
         max_age_s=witnesses.max_age_s or None,
+        authorisers=acts[0],
+        keystore=acts[1],
         progress=progress,
     )
     store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))
@@ -273,6 +296,23 @@ def _signed_text(signed: Signed) -> str:
             f" · beside gaps: {signed.holes} statements, {signed.broken} processes from there on"
         )
     return text
+
+
+def _acts_text(acts: Acts) -> str:
+    """Nothing where nothing was done, and nothing is sealed."""
+    told = [
+        f"{what}: {count}"
+        for what, count in (
+            ("erased as authorised", acts.erased),
+            ("erasures authorised and not done", acts.pending),
+            ("holds in force", acts.holds),
+            ("acts of which nobody said who may authorise them", acts.unchecked),
+        )
+        if count
+    ]
+    if acts.keys_compared:
+        told.append("the keystore has a key for every subject that wasn't erased, and no other")
+    return " · ".join(told)
 
 
 def _remembered(pin: Pin | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from typing import Final
 
 from indelible.errors import EventError
@@ -10,7 +11,6 @@ from indelible.events.codec import join_parts
 from indelible.events.model import Event
 from indelible.integrity.acts import ActLedger, Acts
 from indelible.integrity.authorisations import Authorisers
-from indelible.store.keystore import Keystore
 from indelible.store.sealing import sealed_tokens
 
 _MARK: Final = b"sealed"
@@ -19,29 +19,26 @@ _MARK: Final = b"sealed"
 class ActCheck:
     """Takes all events of a trail in order, parts too; raises `UnauthorisedActError`."""
 
-    def __init__(
-        self, authorisers: Authorisers | None, keystore: Keystore | None, *, origin: str
-    ) -> None:
+    def __init__(self, authorisers: Authorisers | None, *, origin: str, has_keys: bool) -> None:
         self._ledger = ActLedger(authorisers, origin=origin)
-        self._keystore = keystore
+        self._has_keys = has_keys
         self._tokens: set[str] = set()
         self._parts: list[Event] = []
 
     def add(self, index: int, event: Event, body: bytes) -> None:
         """Take an entry; `body` is what `event` was decoded from."""
         self._ledger.add(index, event)
-        if self._keystore is None:
+        if not self._has_keys:
             return
         if event.part is not None and event.fragment is not None:
             self._add_part(event)
         elif _MARK in body:
             self._tokens |= sealed_tokens(event)
 
-    def finish(self) -> Acts:
-        """What there is, all entries being taken."""
-        if self._keystore is None:
-            return self._ledger.finish(None)
-        return self._ledger.finish((self._keystore.tokens(), self._tokens))
+    def finish(self, before: Collection[str] | None, after: Collection[str] | None) -> Acts:
+        """What there is, all entries being taken; with the tokens that had a key before that, and
+        those that have one now, if they are known."""
+        return self._ledger.finish(before, after, self._tokens)
 
     def _add_part(self, event: Event) -> None:
         """The parts of an event stand one behind another."""

@@ -98,16 +98,21 @@ class ActLedger:
         elif self.holds.pop(act.about, ("", 0))[0] != token:
             _fail(index, event.action, "no such hold was in force")
 
-    def finish(self, keys: tuple[Collection[str], Collection[str]] | None) -> Acts:
-        """What there is; `keys` are the tokens that have a key in the keystore, and those of the
-        trail's sealed values. Raises `UnauthorisedActError`."""
-        if keys is not None:
-            known, used = keys
+    def finish(
+        self,
+        before: Collection[str] | None,
+        after: Collection[str] | None,
+        used: Collection[str],
+    ) -> Acts:
+        """What there is. `before` and `after` are the tokens that had a key in the keystore before
+        the entries were read and behind them, None without one; `used` are those of the sealed
+        values. Raises `UnauthorisedActError`."""
+        if before is not None and after is not None:
             for token, index in self.erased.items():
-                if token in known:
+                if token in after:
                     _fail(index, ERASED, "the keystore still has the key that was to be destroyed")
             allowed = {*self.erased, *(token for token, _ in self.authorised.values())}
-            lost = sorted(set(used) - set(known) - allowed)
+            lost = sorted(set(used) - set(before) - set(after) - allowed)
             if lost:
                 raise UnauthorisedActError(
                     0,
@@ -119,7 +124,7 @@ class ActLedger:
             pending=len(self.authorised),
             holds=len(self.holds),
             unchecked=self._unchecked,
-            keys_compared=keys is not None,
+            keys_compared=before is not None and after is not None,
         )
 
     def _check_not_held(self, index: int, action: str, token: str) -> None:

@@ -102,6 +102,8 @@ def verify_trail(
     `max_age_s` no older than that at the POSIX second `now`. Raises a `TrailFaultError`, or another
     `VerificationError` for bytes that can't be decoded and a tlog that `trust` doesn't list.
     """
+    # Before the entries, and again behind them: who is erased or enrolled meanwhile isn't missed.
+    keys = None if keystore is None else keystore.tokens()
     with audit_trail(path) as audit:
         trail = audit.trail()
         _check_checkpoint(trail, key)
@@ -118,12 +120,13 @@ def verify_trail(
             witnessed = require(cosigned, trust, tree, now=at, max_age_s=max_age_s)
         derived = Derived(audit, trail, since) if with_index else None
         producers = ProducerCheck(enrolment, own=trail.source_id)
-        ledger = ActCheck(authorisers, keystore, origin=trail.origin)
+        ledger = ActCheck(authorisers, origin=trail.origin, has_keys=keys is not None)
         _check_entries(audit, trail, since, derived, (producers, ledger), progress)
         acts = Acts()
         if derived is not None:
             derived.finish()
-            acts = ledger.finish() if since == 0 else acts
+            if since == 0:
+                acts = ledger.finish(keys, None if keystore is None else keystore.tokens())
         open_notices = [index for index, by in audit.notices().items() if by is None]
         return Verification(
             origin=trail.origin,
