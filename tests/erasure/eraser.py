@@ -1,4 +1,4 @@
-"""`python -m tests.erasure.eraser KEYSTORE MASTER TOKEN` erases; run under `strace`, which kills."""
+"""`python -m tests.erasure.eraser KEYSTORE MASTER TOKEN` erases; `strace` kills it meanwhile."""
 
 from __future__ import annotations
 

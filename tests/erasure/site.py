@@ -54,7 +54,7 @@ class Shop:
         self.config = directory / "indelible.toml"
         self.database = directory / "app.db"
         self.keys = {}
-        (directory / "authorisers").mkdir()
+        (directory / "authorisers").mkdir(parents=True)
         for name in NAMES:
             path = directory / "authorisers" / name
             self.keys[name] = create_signing_key(path, f"shop.example/{name}")
