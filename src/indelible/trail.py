@@ -396,6 +396,7 @@ class Trail(Explicit):
     def _clear_outbox(self) -> None:
         for path in self._databases.known.paths():
             clear_outbox(path, self, self._await_row)
+        self.flush()  # so that what was said is under a checkpoint, too
 
     def _await_row(self, incarnation: str, seq: int) -> None:
         self._await(incarnation, 0, seq)

@@ -16,6 +16,7 @@ from indelible.policy.load import (
     _DATABASE_KEYS,
     _LOGS_KEYS,
     _RELAY_KEYS,
+    _RETENTION_KEYS,
     _TABLE_KEYS,
     _WITNESS_KEYS,
 )
@@ -50,6 +51,7 @@ def test_every_setting_is_documented() -> None:
         *_RELAY_KEYS,
         *_DATABASE_KEYS,
         *_LOGS_KEYS,
+        *_RETENTION_KEYS,
         *_WITNESS_KEYS,
         "journals",
         "keys",

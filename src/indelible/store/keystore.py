@@ -13,7 +13,7 @@ so that a crash at any point leaves the state before or after, and `resume` puts
 3. the old master key is overwritten, and the new one takes its name.
 
 What is overwritten is gone from this file. Flash media and file systems that copy on write, or keep
-snapshots, may have older blocks of it: `docs/how-to/erase.md` says what to do there.
+snapshots, may have older blocks of it; the how-to "Erase a person's data" says what to do there.
 """
 
 from __future__ import annotations
@@ -186,11 +186,6 @@ class Keystore:
             row = connection.execute(_SQL["wrapped"], (token,)).fetchone()
             return None if row is None else _unwrap(self._master(connection), token, row[0])
 
-    @property
-    def can_open(self) -> bool:
-        """Whether the master key is at hand for this account."""
-        return any(os.access(path, os.R_OK) for path in (self.master, self._next))
-
     def __repr__(self) -> str:
         return f"<Keystore {self.path}>"
 
@@ -227,13 +222,16 @@ class Keystore:
             return left
 
     def resume(self) -> None:
-        """Finish what a crash may have left of an erasure; nothing where there is nothing to do."""
-        if self._next.exists():
+        """Finish what a crash may have left of an erasure; nothing where there is nothing to do.
+
+        Nothing either where this account may not write beside the master key.
+        """
+        if os.access(self.master.parent, os.W_OK) and _is_there(self._next):
             with self._alone():
                 self._resume()
 
     def _resume(self) -> None:
-        if not self._next.exists():
+        if not _is_there(self._next):
             return
         with self.connection() as connection:
             (public,) = connection.execute(_SQL["master"]).fetchone()
@@ -267,7 +265,7 @@ class Keystore:
     def _has_key(path: Path, public: bytes) -> bool:
         """Whether the private half is there: not half of it, or nothing."""
         try:
-            return path.exists() and _is_of(_load_key(path), public)
+            return _is_there(path) and _is_of(_load_key(path), public)
         except KeystoreError:
             return False
 
@@ -344,6 +342,14 @@ def _load_key(path: Path) -> X25519PrivateKey:
     if len(raw) != KEY_BYTES:
         raise KeystoreError(f"{path}: expected {KEY_BYTES} bytes as hexadecimal")
     return X25519PrivateKey.from_private_bytes(raw)
+
+
+def _is_there(path: Path) -> bool:
+    """False also in a directory that is closed to us."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _is_of(key: X25519PrivateKey, public: bytes) -> bool:
