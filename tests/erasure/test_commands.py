@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from indelible import Target
+
 from .searching import found_in
 from .site import BEFORE, FIRST, SECOND, Shop
 
@@ -71,6 +73,22 @@ def test_from_the_request_to_what_verify_says(shop: Shop) -> None:
     assert "(erased)" in run(shop, "changes", "--by", "staff:alice")
     assert "erased as authorised: 1" in run(shop, "verify")
     run(shop, "status")
+
+
+def test_the_application_goes_on_meanwhile(shop: Shop) -> None:
+    """It has the subject's key at hand, and doesn't seal with it any more once that is gone."""
+    with shop.open() as (trail, connection):
+        run(shop, "erase", "customer:1", "--request", "erase.act", "--reason", "request 4411")
+        signed(shop, "erase.act")
+        run(shop, "erase", "customer:1", "--authorisation", "erase.act")
+        connection.execute("INSERT INTO customer VALUES (1, 'back@example.org', 'new')")
+        connection.commit()
+        trail.flush()
+        (state,) = trail.state(Target("customer", "1"))
+        assert state.state.columns["email"] == "back@example.org"
+        assert trail.verify().acts.erased == 1
+        assert trail.notices() == ()
+    assert found_in(shop.directory, (BEFORE, FIRST, SECOND)) == []
 
 
 def test_an_export_keeps_values_sealed(shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -122,6 +123,36 @@ def test_a_row_of_nobody_keeps_no_value(tmp_path: Path) -> None:
         trail.flush()
         (finding,) = trail.history(Target("note", "9"))
         assert (finding.event.changes or {})["body"][1] == TypedValue("masked")
+
+
+def test_a_row_that_can_not_be_read_gives_nothing_away(shop: Shop) -> None:
+    """What is in the outbox and isn't as it should be: nobody knows what of it had to be sealed."""
+    with shop.open() as (trail, _):
+        with contextlib.closing(sqlite3.connect(shop.database)) as other:
+            other.execute(
+                "INSERT INTO indelible_outbox (time, layout, op, o0, n0) VALUES (1, 1, 77, ?, ?)",
+                (FIRST, FIRST),
+            )
+            other.commit()
+        trail.flush()
+        assert "outbox.unreadable" in [notice.action for notice in trail.notices()]
+    assert not [line for line in found_in(shop.directory, (FIRST,)) if "app.db" not in line]
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ('subject = "self"\nseal = ["id"]', "column id says which row it is, or whose"),
+        ('subject = "customer_id -> customer"\nseal = ["customer_id"]', "column customer_id says"),
+        ('subject = "self"\nseal = ["body"]\nmask = ["body"]', "sealed, or masked, or without"),
+        ('subject = "self"\nseal = ["bodi"]', "expected columns bodi of the policy"),
+    ],
+    ids=["key", "subject", "masked", "missing"],
+)
+def test_what_can_not_be_sealed(tmp_path: Path, rules: str, said: str) -> None:
+    before, _, _ = POLICY.partition("[tables.note]")
+    with pytest.raises(ConfigurationError, match=said):
+        Shop(tmp_path / "shop", policy=f"{before}[tables.note]\n{rules}\n")
 
 
 def test_values_in_conditions_are_not_kept(shop: Shop) -> None:
