@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from indelible import Actor, Target, Trail
+from indelible.capture.sqlite_context import WriteContext
 from indelible.errors import ConfigurationError, ErasureError, VerificationError
 from indelible.events.codec import encode_draft
 from indelible.events.model import Event
@@ -25,7 +26,7 @@ from indelible.integrity.keys import load_keys
 from indelible.store.keystore import Keystore
 
 from .searching import found_in
-from .site import BEFORE, FIRST, SECOND, YAN, YANS, ZARA, Shop
+from .site import BEFORE, FIRST, POLICY, SECOND, YAN, YANS, ZARA, Shop
 
 ALICE = Actor("staff", "alice")
 FORBIDDEN = (BEFORE, FIRST, SECOND)
@@ -137,6 +138,17 @@ def test_a_row_that_can_not_be_read_gives_nothing_away(shop: Shop) -> None:
         trail.flush()
         assert "outbox.unreadable" in [notice.action for notice in trail.notices()]
     assert not [line for line in found_in(shop.directory, (FIRST,)) if "app.db" not in line]
+
+
+def test_the_application_s_connections_overwrite_what_they_delete(shop: Shop) -> None:
+    """Delivered rows of the outbox are deleted by them."""
+    with (
+        shop.open() as (trail, _),
+        contextlib.closing(sqlite3.connect(shop.database)) as connection,
+    ):
+        connection.execute("PRAGMA secure_delete = OFF")
+        WriteContext(connection, trail)
+        assert connection.execute("PRAGMA secure_delete").fetchone() == (1,)
 
 
 @pytest.mark.parametrize(

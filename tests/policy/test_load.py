@@ -149,7 +149,7 @@ def test_a_url_alone_is_a_policy() -> None:
             "expected k of authorisers from 1 to 1, its keys",
         ),
         (
-            "[trail]\nurl = 'sqlite:///t.db'\n[retention]\nauthorisers = {k = 1, keys = ['b', 'b']}",
+            "[trail]\nurl = 'sqlite:///t.db'\n[retention]\nauthorisers = {k=1, keys = ['b', 'b']}",
             "expected each key of authorisers once",
         ),
     ],
