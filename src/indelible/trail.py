@@ -398,8 +398,15 @@ class Trail(Explicit):
             clear_outbox(path, self, self._await_row)
         self.flush()  # so that what was said is under a checkpoint, too
 
-    def _await_row(self, incarnation: str, seq: int) -> None:
+    def _await_row(self, incarnation: str, seq: int, transaction: str) -> None:
+        """`_await`, and see that it is this row, and no other one of its number."""
         self._await(incarnation, 0, seq)
+        found = self._store.bodies_at(incarnation, self._store.last_epoch(incarnation), seq)
+        if not any(transaction.encode() in body for bodies in found for body in bodies):
+            raise DeliveryError(
+                f"expected outbox row {seq} in the trail as it was written, there is another: the "
+                "database was restored from a backup; run it again once that was noticed"
+            )
 
     # -- trust ----------------------------------------------------------------------------------
 

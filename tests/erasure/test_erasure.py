@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from indelible import Actor, Target, Trail
+from indelible.capture import sqlite_clearing
 from indelible.capture.sqlite_context import WriteContext
-from indelible.errors import ConfigurationError, ErasureError, VerificationError
+from indelible.errors import ConfigurationError, DeliveryError, ErasureError, VerificationError
 from indelible.events.codec import encode_draft
 from indelible.events.model import Event
 from indelible.events.values import ERASED, TypedValue, Value
@@ -329,6 +330,35 @@ def test_an_erasure_that_is_interrupted_goes_on(
         acts = trail.verify().acts
         assert (acts.erased, acts.pending) == (1, 0)
     assert found_in(shop.directory, FORBIDDEN) == []
+
+
+def test_who_reads_the_database_keeps_it_from_being_cleared(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is said, and the same again goes on: the write-ahead log had the values still."""
+    with contextlib.closing(sqlite3.connect(shop.database)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    monkeypatch.setattr(sqlite_clearing, "_BUSY_S", 0.2)
+    shop.forget()
+    with shop.open() as (trail, _):
+        note = shop.authorise(trail, "subject.erase")
+        with contextlib.closing(sqlite3.connect(shop.database)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM product").fetchall()
+            with pytest.raises(DeliveryError, match="expected nobody to read"):
+                trail.erasures.erase(ZARA, note)
+        trail.erasures.erase(ZARA, note)
+        assert found_in(shop.directory, FORBIDDEN) == []
+        assert trail.verify().acts.erased == 1
+
+
+def test_a_row_of_another_time_is_not_taken_for_ours(shop: Shop) -> None:
+    """Rows are deleted only if the trail has the very row behind them."""
+    with shop.open() as (trail, _):
+        with contextlib.closing(sqlite3.connect(shop.database)) as other:
+            incarnation = WriteContext(other, trail).incarnation
+        with pytest.raises(DeliveryError, match="there is another"):
+            trail._await_row(incarnation, 1, "0" * 32)
 
 
 def act(trail: Trail, action: str, **details: Value) -> None:

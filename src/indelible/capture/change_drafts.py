@@ -29,7 +29,7 @@ _encode: Final = msgspec.json.Encoder().encode
 class DecodedEvent(NamedTuple):
     """An event at its place: `draft` is to be sealed with `time` and the outbox id `seq`.
 
-    `is_private`: the row's cells may hold what is sealed in the draft.
+    `is_private`: the row's cells may hold what is, or would have to be, sealed.
     """
 
     seq: int

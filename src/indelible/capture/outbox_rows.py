@@ -63,7 +63,7 @@ class OutboxDecoder:
         sealing: Sealing = NO_SEALING,
     ) -> None:
         self._sealing = sealing
-        self._private: set[Native] = set()
+        self._is_private = sealing is not NO_SEALING
         self._incarnation = incarnation
         self._key = context_key
         self._ledger = ledger
@@ -82,8 +82,6 @@ class OutboxDecoder:
         """Know these, too: a migration was installed."""
         for number, layout in layouts.items():
             self._tables[number] = _TableDecoder(layout, self._sealing)
-            if layout.sealed:
-                self._private.add(number)
 
     def decode(self, rows: Sequence[OutboxRow]) -> DecodedRows:
         """The events of `rows`, which follow on those of the call before.
@@ -119,7 +117,7 @@ class OutboxDecoder:
                 self._time = format_micros(time)
             unattributed += context.is_unattributed
             draft = self._draft(row, context, notices)
-            events.append(DecodedEvent(seq, self._time, draft, row[3] in self._private))
+            events.append(DecodedEvent(seq, self._time, draft, self._is_private))
         return DecodedRows(events, notices, unattributed)
 
     def _draft(self, row: OutboxRow, context: ContextPieces, notices: list[OutboxNotice]) -> bytes:
@@ -134,7 +132,7 @@ class OutboxDecoder:
             if found is not None:
                 return found
         notices.append(unreadable_notice(row))
-        return unreadable_event(row, is_private=bool(self._private))
+        return unreadable_event(row, is_private=self._is_private)
 
     def _explicit(self, row: OutboxRow, context: ContextPieces) -> bytes | None:
         draft, proof = row[BASE_COLUMNS], row[BASE_COLUMNS + 1]

@@ -24,10 +24,10 @@ CLEARED: Final = "outbox.cleared"
 _BUSY_S: Final = 30.0
 
 
-def clear_outbox(path: Path, host: CaptureHost, carry: Callable[[str, int], None]) -> int:
+def clear_outbox(path: Path, host: CaptureHost, carry: Callable[[str, int, str], None]) -> int:
     """How many rows were deleted from the outbox of the database at `path`.
 
-    `carry` returns when the row of that incarnation and number is in the trail. Raises
+    `carry` returns when the row of that incarnation, number and transaction is in the trail. Raises
     `DeliveryError` where the database stays locked, or can't be written; and what `carry` does.
     """
     if not path.is_file():
@@ -39,22 +39,26 @@ def clear_outbox(path: Path, host: CaptureHost, carry: Callable[[str, int], None
             connection.execute("PRAGMA secure_delete = ON")
             context = WriteContext(connection, host)
             connection.execute("BEGIN IMMEDIATE")
-            draft = encode_draft(
-                Event(action=CLEARED, kind="system", transaction=context.transaction)
-            )
+            transaction = context.transaction or ""
+            draft = encode_draft(Event(action=CLEARED, kind="system", transaction=transaction))
             context.record(draft, current_frame())
             last = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
             connection.execute("COMMIT")
             context.ended()
             context.detach()
-            carry(context.incarnation, last)
+            carry(context.incarnation, last, transaction)
             connection.execute("BEGIN IMMEDIATE")
             gone = connection.execute(f"DELETE FROM {OUTBOX} WHERE id < ?", (last,)).rowcount
             # No statement is under way while we hold the write lock: its notes are of no use.
             connection.execute(f"DELETE FROM {NOTES}")
             connection.execute("COMMIT")
-            # What the write-ahead log has of them goes, too, unless somebody is reading from it.
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            # What the write-ahead log has of them goes, too.
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise DeliveryError(
+                    f"expected nobody to read {path} for a moment within {_BUSY_S:g} s: its "
+                    "write-ahead log still has what was deleted; run it again"
+                )
             return gone
     except sqlite3.Error as error:
         raise DeliveryError(

@@ -165,7 +165,7 @@ class TextDecoder:
         sealing: Sealing = NO_SEALING,
     ) -> None:
         self._sealing = sealing
-        self._private: set[Native] = set()
+        self._is_private = sealing is not NO_SEALING
         self._incarnation = incarnation
         self._key = context_key
         self._ledger = ledger
@@ -184,8 +184,6 @@ class TextDecoder:
         """Know these, too: a migration was installed."""
         for number, layout in layouts.items():
             self._tables[number] = _TableDecoder(layout, self._form, self._sealing)
-            if layout.sealed:
-                self._private.add(number)
 
     def decode(self, rows: Sequence[OutboxRow]) -> DecodedRows:
         """The events of `rows`, in the order of their ids.
@@ -219,7 +217,7 @@ class TextDecoder:
                 self._time = format_micros(time)
             unattributed += context.is_unattributed and row[4] not in (OP_STRAY, OP_SAID)
             draft = self._draft(row, context, notices)
-            events.append(DecodedEvent(seq, self._time, draft, row[3] in self._private))
+            events.append(DecodedEvent(seq, self._time, draft, self._is_private))
         return DecodedRows(events, notices, unattributed)
 
     def _draft(self, row: OutboxRow, context: ContextPieces, notices: list[OutboxNotice]) -> bytes:
@@ -240,7 +238,7 @@ class TextDecoder:
         except MalformedEventError:
             pass
         notices.append(unreadable_notice(row))
-        return unreadable_event(row, is_private=bool(self._private))
+        return unreadable_event(row, is_private=self._is_private)
 
     def _explicit(self, row: OutboxRow, context: ContextPieces) -> bytes:
         try:
