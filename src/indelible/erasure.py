@@ -8,11 +8,9 @@ the same authorisation goes on, and what was destroyed is said by the next act.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -40,6 +38,7 @@ from indelible.integrity.authorisations import (
     format_act,
     pack_note,
 )
+from indelible.integrity.faults import UnauthorisedActError
 from indelible.questions.reading import read_events
 from indelible.questions.window import Window
 from indelible.store.keystore import Keystore
@@ -131,7 +130,7 @@ class Erasures:
         the trail says so. Raises `ErasureError` (nothing was done), `KeystoreError` and
         `DeliveryError` (run it again).
         """
-        with self._alone():
+        with self._keystore.alone("acts"):
             self._finish()
             act = self._authorised(note, "subject.erase")
             self._carry()
@@ -168,7 +167,7 @@ class Erasures:
         self._hold("hold.release", HOLD_RELEASED, subject, note)
 
     def _hold(self, kind: ActKind, action: str, subject: Subject, note: bytes) -> None:
-        with self._alone():
+        with self._keystore.alone("acts"):
             self._finish()
             act = self._authorised(note, kind)
             self._carry()
@@ -255,13 +254,14 @@ class Erasures:
         return token
 
     def _ledger(self) -> ActLedger:
-        """Of all acts that the trail has; their signatures are `verify`'s to check."""
-        ledger = ActLedger(None, origin=self._reader.origin)
+        """Of all acts that were authorised; of others, which `verify` names, none counts."""
+        ledger = ActLedger(self._authorisers, origin=self._reader.origin)
         terms = [action_term(action) for action in sorted(ACTS)]
         for seen in read_events(
             self._reader, terms, Window(), size=self._reader.size, kinds={"system"}
         ):
-            ledger.add(seen.indexes[0], seen.event)
+            with contextlib.suppress(UnauthorisedActError):
+                ledger.add(seen.indexes[0], seen.event)
         return ledger
 
     @property
@@ -271,20 +271,6 @@ class Erasures:
                 "expected a keystore: no table has columns to `seal`, so there is nothing to erase"
             )
         return self._found_keystore
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """What one process decides by, no other changes meanwhile."""
-        path = f"{self._keystore.path}.acts"
-        try:
-            fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise KeystoreError(f"can't write {path}: {error.strerror}") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
 
 def _entry(action: str, details: dict[str, Value]) -> Event:

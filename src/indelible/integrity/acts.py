@@ -76,7 +76,7 @@ class ActLedger:
         """By nonce: whose data, and where that stands; of those in force."""
 
     def add(self, index: int, event: Event) -> None:
-        """Take an entry. Raises `UnauthorisedActError`."""
+        """Take an entry. Raises `UnauthorisedActError`; the ledger is then as it was."""
         if event.kind != "system" or event.action not in ACTS:
             return
         details = event.details or {}
@@ -84,9 +84,10 @@ class ActLedger:
         if type(token) is not str or type(nonce) is not str:
             _fail(index, event.action, "it doesn't say whose data, or by which authorisation")
         if event.action == ERASED:
-            if self.authorised.pop(nonce, ("", 0))[0] != token:
+            if self.authorised.get(nonce, ("", 0))[0] != token:
                 _fail(index, event.action, "no authorisation of its own stands before it")
             self._check_not_held(index, event.action, token)
+            del self.authorised[nonce]
             self.erased[token] = index
             return
         act = self._check(index, event, token, nonce)
@@ -95,8 +96,11 @@ class ActLedger:
             self.authorised[nonce] = (token, index)
         elif event.action == HOLD_ADDED:
             self.holds[nonce] = (token, index)
-        elif self.holds.pop(act.about, ("", 0))[0] != token:
+        elif self.holds.get(act.about, ("", 0))[0] == token:
+            del self.holds[act.about]
+        else:
             _fail(index, event.action, "no such hold was in force")
+        self.used[nonce] = index
 
     def finish(
         self,
@@ -144,7 +148,8 @@ class ActLedger:
             _fail(index, event.action, str(error))
         if (act.act, act.token, act.nonce) != (_ACT_OF[event.action], token, nonce):
             _fail(index, event.action, "what was authorised is another act, or another subject's")
-        if (before := self.used.setdefault(nonce, index)) != index:
+        if nonce in self.used:
+            before = self.used[nonce]
             _fail(index, event.action, f"its authorisation was used before, by entry {before}")
         return act
 

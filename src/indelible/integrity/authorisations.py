@@ -148,11 +148,15 @@ def check_authorised(note: bytes, authorisers: Authorisers, *, origin: str) -> A
         raise AuthorisationError(
             f"expected an authorisation for the trail {origin}, came one for {act.origin}"
         )
+    if not authorisers.threshold:
+        raise AuthorisationError(
+            "expected [retention] authorisers who may have it done, none named"
+        )
     try:
-        signed = len(verify_note(parsed, authorisers.keys)) if authorisers.keys else 0
+        signed = len(verify_note(parsed, authorisers.keys))
     except UnknownKeyError:
         signed = 0
-    if not authorisers.threshold or signed < authorisers.threshold:
+    if signed < authorisers.threshold:
         raise AuthorisationError(
             f"expected {authorisers.threshold} of {len(authorisers.keys)} authorisers to have "
             f"signed, {signed} did"

@@ -125,6 +125,20 @@ class Keystore:
         with _errors(self.path):
             yield
 
+    @contextlib.contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """One process at a time; `what` ends the name of the file that is locked."""
+        path = f"{self.path}.{what}"
+        try:
+            fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise KeystoreError(f"can't write {path}: {error.strerror}") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
     # -- enrolling --------------------------------------------------------------------------------
 
     def enrol(self, connection: sqlite3.Connection, subject: tuple[str, str]) -> Enrolled:
@@ -198,7 +212,7 @@ class Keystore:
         remembered with the token. Raises `KeystoreError`; a crash leaves it undone or done, which
         `erased` then says.
         """
-        with self._alone():
+        with self.alone("lock"):
             self._resume()
             fresh = X25519PrivateKey.generate()
             _write_key(self._next, fresh)
@@ -227,7 +241,7 @@ class Keystore:
         Nothing either where this account may not write beside the master key.
         """
         if os.access(self.master.parent, os.W_OK) and _is_there(self._next):
-            with self._alone():
+            with self.alone("lock"):
                 self._resume()
 
     def _resume(self) -> None:
@@ -268,19 +282,6 @@ class Keystore:
             return _is_there(path) and _is_of(_load_key(path), public)
         except KeystoreError:
             return False
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One process at a time."""
-        try:
-            fd = os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise KeystoreError(f"can't write beside {self.path}: {error.strerror}") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
 
 def _unwrap(master: X25519PrivateKey, token: str, wrapped: bytes) -> X25519PrivateKey:
