@@ -7,7 +7,8 @@
     │   ├── PolicyError             indelible.toml: names file, key and what is allowed
     │   ├── NoTrailError            nothing at this path: `indelible init` makes a trail
     │   ├── TrailExistsError        `init` found a trail where it was to make one
-    │   └── TrailFormatError        made by another Indelible, or not a trail
+    │   ├── TrailFormatError        made by another Indelible, or not a trail
+    │   └── KeystoreError           no keystore of subjects' keys, or not its master key
     ├── CaptureError            the developer: the application's database and our hold on it
     │   ├── NotInstalledError       no triggers here: `indelible install`
     │   ├── DriftError              tables or triggers changed since `install`
@@ -16,6 +17,7 @@
     │   ├── ValueEncodingError      a value of a type that no event holds
     │   ├── EventTooLargeError      can't be cut into parts of 65,535 bytes
     │   ├── MalformedEventError     bytes that aren't an event
+    │   ├── BoxError                a sealed value that was changed or moved, or for another key
     │   └── LogFrameError           a line of a log stream that can't be made or read
     ├── DeliveryError           the network, the disk: retry
     │   ├── StoreBusyError          locked by another process for too long
@@ -26,6 +28,7 @@
     ├── QueryError              the caller: a question that can't be asked
     │   └── WindowError             it ends before it starts, or a time can't be read
     ├── ReversalError           the caller: a plan that can't be carried out
+    ├── ErasureError            the caller: a hold, or too few authorisers, forbid it
     └── VerificationError       the incident team: never retried, never swallowed
 
 `VerificationError` has a subclass for each thing that can be wrong with a proof or a stored
@@ -59,6 +62,10 @@ class TrailFormatError(ConfigurationError):
     """The file is no trail, or was written by a newer format than this version reads."""
 
 
+class KeystoreError(ConfigurationError):
+    """There is no keystore of subjects' keys, it is damaged, or its master key isn't at hand."""
+
+
 class CaptureError(IndelibleError):
     """Capture can't see what it was told to see."""
 
@@ -89,6 +96,10 @@ class EventTooLargeError(EventError):
 
 class MalformedEventError(EventError):
     """Bytes that were delivered as an event and aren't one."""
+
+
+class BoxError(EventError):
+    """A sealed value that was changed, moved elsewhere, or is for another key."""
 
 
 class LogFrameError(EventError):
@@ -129,6 +140,10 @@ class WindowError(QueryError):
 
 class ReversalError(IndelibleError):
     """A reversal that can't be carried out; the database is as it was."""
+
+
+class ErasureError(IndelibleError):
+    """An erasure or a hold that isn't authorised, or that a hold forbids; nothing was done."""
 
 
 class VerificationError(IndelibleError):

@@ -13,6 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from indelible.capture.sealing import CLEAR, NO_SEALING
+from indelible.capture.sqlite_clearing import clear_outbox
+from indelible.erasure import Erasures
 from indelible.errors import (
     ConfigurationError,
     DeliveryError,
@@ -31,6 +34,7 @@ from indelible.integrity.assurance import (
     judge,
     load_trust_policy,
 )
+from indelible.integrity.authorisations import Authorisers, parse_authorisers
 from indelible.integrity.faults import CONTRADICTED, ContradictedError
 from indelible.integrity.key_ring import KeyRing
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
@@ -57,12 +61,14 @@ from indelible.reversal.reversal import (
     database_path,
     server_database,
 )
+from indelible.store.keystore import Keystore
 from indelible.store.lake import LakeFile, write_lake
 from indelible.store.places import Lock, name_of_place, open_place
 from indelible.store.protocol import AnchorRow, Notice, WitnessRow
+from indelible.store.sealing import Opener, Sealer
 from indelible.store.segment import Segment
 from indelible.store.sqlite import SqliteTrail
-from indelible.tlog import Checkpoint
+from indelible.tlog import Checkpoint, VerifierKey
 from indelible.transport.databases import CapturedDatabases
 from indelible.transport.delivery import Remark
 from indelible.transport.journal import Journal
@@ -97,6 +103,13 @@ class Trail(Explicit):
         self._keys = keys
         self._trust = load_trust_policy(policy.witness.policy) if policy.witness else None
         self._signer = keys.ring or _signer_client(policy, store, keys)
+        self._keystore = open_keystore(policy, must_be=relay and policy.seals)
+        if self._keystore is not None:
+            self._keystore.resume()
+            store.opener = Opener(self._keystore)
+        self._authorisers = authorisers_of(
+            policy, *keys_of(self._signer), keys.verifier_key, keys.enrolment_key.verifier_key
+        )
         witnessing = self._witnessing()
         self._journal = Journal(
             policy.journals,
@@ -104,6 +117,7 @@ class Trail(Explicit):
             new_signer=lambda producer_id, epoch: ProducerSigner(
                 producer_id, epoch, keys.enrolment_key
             ),
+            sealing=Sealer(self._keystore) if self._keystore is not None else NO_SEALING,
         )
         self._databases = CapturedDatabases(
             policy, store, self._journal, keys.context_key, self.notice
@@ -140,6 +154,8 @@ class Trail(Explicit):
         the signer doesn't answer.
         """
         policy = policy_of(source)
+        if policy.seals:
+            make_keystore(policy)
         signed_by = None
         if policy.signer is not None:
             from indelible.integrity.signer_client import fetch_signer_key
@@ -349,13 +365,13 @@ class Trail(Explicit):
         server = self._policy.server
         if database is None and server is not None:
             found = server_database(server, self._keys.context_key, self._kind_of)
-            return found, self._databases.open_server(server, waits=False)
+            return found, self._databases.open_server(server, waits=False, alone=CLEAR)
         if database is None and self._policy.database is None:
             raise ReversalError(
                 "expected a database to reverse in: name one in [database], or here"
             )
         path = database_path(database if database is not None else self._policy.database)
-        return SqliteDatabase(path, self), self._databases.open_outbox(path)
+        return SqliteDatabase(path, self), self._databases.open_outbox(path, alone=CLEAR)
 
     def _kind_of(self, table: str) -> str:
         return self._policy.table(table).kind
@@ -455,6 +471,35 @@ class Trail(Explicit):
         """What was sealed, oldest first."""
         return self._store.segments()
 
+    # -- erasure --------------------------------------------------------------------------------
+
+    @property
+    def erasures(self) -> Erasures:
+        """What may be done to values that were sealed for a subject."""
+        return Erasures(
+            self._store,
+            self._keystore,
+            self._authorisers,
+            say=self._say,
+            carry=self.flush,
+            clear=self._clear_outbox,
+        )
+
+    def _clear_outbox(self) -> None:
+        for path in self._databases.known.paths():
+            clear_outbox(path, self, self._await_row)
+        self.flush()  # so that what was said is under a checkpoint, too
+
+    def _await_row(self, incarnation: str, seq: int, transaction: str) -> None:
+        """`_await`, and see that it is this row, and no other one of its number."""
+        self._await(incarnation, 0, seq)
+        found = self._store.bodies_at(incarnation, self._store.last_epoch(incarnation), seq)
+        if not any(transaction.encode() in body for bodies in found for body in bodies):
+            raise DeliveryError(
+                f"expected outbox row {seq} in the trail as it was written, there is another: the "
+                "database was restored from a backup; run it again once that was noticed"
+            )
+
     # -- trust ----------------------------------------------------------------------------------
 
     def verify(self, *, seen: Seen | None = None, progress: Progress | None = None) -> Verification:
@@ -472,6 +517,8 @@ class Trail(Explicit):
             enrolment=self._keys.enrolment_key.verifier_key,
             trust=self._trust,
             anchors=open_anchors(self._policy.anchors, self._policy.trail, self._store.origin),
+            authorisers=self._authorisers,
+            keystore=self._keystore,
             progress=progress or (lambda done, of: None),
         )
 
@@ -576,6 +623,27 @@ def _signer_client(policy: Policy, store: SqliteTrail, keys: TrailKeys) -> Signe
     if policy.signer is None:
         raise ConfigurationError(f"{policy.source}: expected keys, or a signer that has them")
     return SignerClient(policy.signer, keys.verifier_key, [note for _, note in rotations_in(store)])
+
+
+def authorisers_of(policy: Policy, *own: VerifierKey) -> Authorisers:
+    """Who may have something erased; `own` are the trail's keys. Raises `ConfigurationError`."""
+    kept = policy.kept()
+    return parse_authorisers(kept.threshold, kept.authorisers, own, policy.source)
+
+
+def make_keystore(policy: Policy) -> None:
+    """An empty keystore and its master key where there is none yet. Raises `KeystoreError`."""
+    kept = policy.kept()
+    if not kept.keystore.exists():
+        Keystore.create(kept.keystore, kept.master_key)
+
+
+def open_keystore(policy: Policy, *, must_be: bool = False) -> Keystore | None:
+    """None where there is none, unless it `must_be` there. Raises `KeystoreError`."""
+    kept = policy.kept()
+    if not must_be and not kept.keystore.exists():
+        return None
+    return Keystore(kept.keystore, kept.master_key)
 
 
 def policy_of(source: str | Path | Policy) -> Policy:

@@ -133,6 +133,26 @@ def test_a_url_alone_is_a_policy() -> None:
             "[trail]\nurl = 'sqlite:///t.db'\n[database]\nurl = 'mysql://h/n'\nprofile = 'log'",
             "expected profile = 'log' only beside a URL like postgresql://",
         ),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[tables.a]\nseal = ['b']",
+            r"line 4 \[tables.a\]: expected subject beside seal",
+        ),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[tables.a]\npersonal = ['b']",
+            "unknown key 'personal'; allowed here: .*seal",
+        ),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[retention]\nauthorisers = ['b']",
+            r"line 4 \[retention\]: expected authorisers as \{k = 2, keys",
+        ),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[retention]\nauthorisers = {k = 2, keys = ['b']}",
+            "expected k of authorisers from 1 to 1, its keys",
+        ),
+        (
+            "[trail]\nurl = 'sqlite:///t.db'\n[retention]\nauthorisers = {k=1, keys = ['b', 'b']}",
+            "expected each key of authorisers once",
+        ),
     ],
 )
 def test_a_mistake_names_line_key_and_what_is_allowed(text: str, message: str) -> None:

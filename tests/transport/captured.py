@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+from indelible.capture.sealing import NO_SEALING
 from indelible.capture.sqlite_context import WriteContext
 from indelible.capture.sqlite_install import install
 from indelible.events.context import current_frame
@@ -20,6 +21,7 @@ class ListJournal:
     """Keeps what `install` writes of the rows that were there."""
 
     def __init__(self) -> None:
+        self.sealing = NO_SEALING
         self.drafts: list[bytes] = []
 
     def append(self, draft: bytes) -> str:

@@ -7,13 +7,14 @@ several times as fast.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
 from indelible.capture.context_text import ContextPayload
 from indelible.capture.outbox_layout import BASE_COLUMNS, Layout
+from indelible.capture.sealing import Owner, Sealed, Sealing
 from indelible.events.codec import encode_draft, format_time
 from indelible.events.model import Event, Timestamp
 from indelible.events.values import ABSENT, CHANGED, MASKED, Id, Native, Value, to_value
@@ -26,11 +27,15 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class DecodedEvent(NamedTuple):
-    """An event at its place: `draft` is to be sealed with `time` and the outbox id `seq`."""
+    """An event at its place: `draft` is to be sealed with `time` and the outbox id `seq`.
+
+    `is_private`: the row's cells may hold what is, or would have to be, sealed.
+    """
 
     seq: int
     time: Timestamp
     draft: bytes
+    is_private: bool = False
 
 
 class OutboxNotice(msgspec.Struct, frozen=True):
@@ -92,13 +97,14 @@ class TableDraft:
     `stand_in` names what rows are called by in a table without a key.
     """
 
-    def __init__(self, layout: Layout, *, stand_in: str) -> None:
+    def __init__(self, layout: Layout, *, stand_in: str, sealing: Sealing) -> None:
         hidden = [slot.column for slot in layout.slots if slot.mode == "changed" and slot.column]
         self.inserted: dict[str, tuple[Value, Value]] = {
             **dict.fromkeys(hidden, (ABSENT, CHANGED)),
             **dict.fromkeys(layout.masked, (ABSENT, MASKED)),
         }
         self.deleted = {name: (after, before) for name, (before, after) in self.inserted.items()}
+        self._sealed = Sealed(sealing, layout.kind, layout.sealed) if layout.sealed else None
         self._heads = {
             verb: b'{"action":%s,"kind":"change"' % _encode(f"{layout.kind}.{verb}")
             for verb in ("insert", "update", "delete")
@@ -111,12 +117,16 @@ class TableDraft:
         verb: str,
         before: Id | None,
         after: Id | None,
-        subjects: Sequence[tuple[str, str | None]],
+        owners: tuple[Owner, Owner],
         changes: Mapping[str, tuple[Value, Value]],
         actor: bytes,
         tail: bytes,
     ) -> bytes:
-        """The draft; `actor` and `tail` as in `ContextPieces`."""
+        """The draft. `owners` are the row's subjects before and after; `actor` and `tail` as in
+        `ContextPieces`."""
+        if self._sealed is not None:
+            changes = self._sealed.changes(changes, *owners)
+        subjects = list(dict.fromkeys(owner for owner in owners if owner is not None))
         target = self._target + _encode(after if after is not None else before) + b"]"
         if before is not None and after is not None and before != after:
             target += b',"ids_before":[' + _encode(before) + b"]"
@@ -168,11 +178,14 @@ def unreadable_notice(row: OutboxRow) -> OutboxNotice:
     )
 
 
-def unreadable_event(row: OutboxRow) -> bytes:
-    """What is in the row, as far as it holds anything, under no table's name."""
+def unreadable_event(row: OutboxRow, *, is_private: bool) -> bytes:
+    """What is in the row, as far as it holds anything, under no table's name.
+
+    Without its values where some may be such that have to be sealed.
+    """
     details = {"layout": to_value(row[3]), "op": to_value(row[4])}
     details |= {
-        f"column_{place}": to_value(native)
+        f"column_{place}": MASKED if is_private else to_value(native)
         for place, native in enumerate(row[BASE_COLUMNS:])
         if native is not None
     }

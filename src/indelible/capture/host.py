@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from indelible.capture.sealing import Sealing
 from indelible.policy.model import Policy
 
 
@@ -14,6 +15,10 @@ class Journal(Protocol):
     Safe for threads. What `append` returned for survives SIGKILL of the process; what `sync`
     returned for survives loss of power.
     """
+
+    @property
+    def sealing(self) -> Sealing:
+        """What seals values of rows that are written here."""
 
     def append(self, draft: bytes) -> str:
         """Write an event (`events.codec.encode_draft`) now; returns its id.

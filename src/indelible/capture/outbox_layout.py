@@ -47,12 +47,13 @@ class LayoutSubject(msgspec.Struct, frozen=True):
     slot: int = 0
 
 
-class Layout(msgspec.Struct, frozen=True, kw_only=True):
+class Layout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a table's rows stand in the outbox.
 
     `key` are the slots of the primary key, in key order; empty for a table without one. `rowid`
     is the slot of the rowid where it stands in for a key: always for a table without one, and
-    where the key holds a NULL, which SQLite doesn't keep unique.
+    where the key holds a NULL, which SQLite doesn't keep unique. `sealed` are the columns whose
+    values are sealed for the row's subject when they are read from here.
     """
 
     table: str
@@ -62,6 +63,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     rowid: int | None
     masked: tuple[str, ...]
     subject: LayoutSubject | None
+    sealed: tuple[str, ...] = ()
 
 
 def layout_for(
@@ -103,6 +105,7 @@ def layout_for(
         rowid=rowid,
         masked=tuple(c.name for c in table.columns if c.name.lower() in rules.mask),
         subject=_subject(schema, table, rules, places),
+        sealed=_sealed(schema, table, rules),
     )
 
 
@@ -114,12 +117,42 @@ def _check_rules(table: Table, rules: TablePolicy, names: set[str], *, is_listed
                 f"table {table.name}: column {name} is part of the primary key and can't be "
                 "masked or kept without values: the key says which row it was"
             )
-    missing = sorted(kept_back - names)
+    missing = sorted((kept_back | rules.seal) - names)
     if missing and is_listed:
         raise ConfigurationError(
             f"table {table.name}: expected columns {', '.join(missing)} of the policy, "
             f"the table has {', '.join(column.name for column in table.columns)}"
         )
+
+
+def _sealed(schema: Schema, table: Table, rules: TablePolicy) -> tuple[str, ...]:
+    """The columns to seal; raises `ConfigurationError` for one whose value stands elsewhere."""
+    found = tuple(column.name for column in table.columns if column.name.lower() in rules.seal)
+    named = {name.lower() for name in table.key}
+    if rules.subject is not None and rules.subject.hops:
+        named.add(rules.subject.hops[0].column.lower())
+    for name in found:
+        folded = name.lower()
+        if folded in named:
+            raise ConfigurationError(
+                f"table {table.name}: column {name} says which row it is, or whose, and can't be "
+                "sealed"
+            )
+        if folded in rules.mask | rules.without_values:
+            raise ConfigurationError(
+                f"table {table.name}: expected column {name} sealed, or masked, or without values: "
+                "one of them"
+            )
+    if found and rules.subject is None:
+        raise ConfigurationError(
+            f"table {table.name}: expected a subject for whom columns are sealed, it has none"
+        )
+    if found and schema.has_typed_text and not table.key:
+        raise ConfigurationError(
+            f"table {table.name}: expected a primary key beside sealed columns: without one all of "
+            "a row's values name it"
+        )
+    return found
 
 
 def _subject(

@@ -38,6 +38,7 @@ from indelible.capture.outbox_layout import (
     OP_UPDATE,
     Layout,
 )
+from indelible.capture.sealing import NO_SEALING, Owner, Sealing
 from indelible.events.codec import format_time
 from indelible.events.values import (
     ABSENT,
@@ -59,7 +60,10 @@ class OutboxDecoder:
         layouts: Mapping[int, Layout],
         context_key: bytes,
         ledger: ContextLedger,
+        sealing: Sealing = NO_SEALING,
     ) -> None:
+        self._sealing = sealing
+        self._is_private = sealing is not NO_SEALING
         self._incarnation = incarnation
         self._key = context_key
         self._ledger = ledger
@@ -77,14 +81,19 @@ class OutboxDecoder:
     def learn(self, layouts: Mapping[int, Layout]) -> None:
         """Know these, too: a migration was installed."""
         for number, layout in layouts.items():
-            self._tables[number] = _TableDecoder(layout)
+            self._tables[number] = _TableDecoder(layout, self._sealing)
 
     def decode(self, rows: Sequence[OutboxRow]) -> DecodedRows:
         """The events of `rows`, which follow on those of the call before.
 
         The same rows give the same bytes, however they are cut into batches. A row that can't
-        be read is an event that says so; this never raises for what is in a row.
+        be read is an event that says so; this never raises for what is in a row, only where a
+        value is to be sealed and can't be (`Sealing.seal`).
         """
+        with self._sealing:
+            return self._decoded(rows)
+
+    def _decoded(self, rows: Sequence[OutboxRow]) -> DecodedRows:
         events: list[DecodedEvent] = []
         notices: list[OutboxNotice] = []
         contested: set[str | None] = set()
@@ -107,7 +116,8 @@ class OutboxDecoder:
             if type(time) is int and 0 <= time <= LAST_TIME:
                 self._time = format_micros(time)
             unattributed += context.is_unattributed
-            events.append(DecodedEvent(seq, self._time, self._draft(row, context, notices)))
+            draft = self._draft(row, context, notices)
+            events.append(DecodedEvent(seq, self._time, draft, self._is_private))
         return DecodedRows(events, notices, unattributed)
 
     def _draft(self, row: OutboxRow, context: ContextPieces, notices: list[OutboxNotice]) -> bytes:
@@ -122,7 +132,7 @@ class OutboxDecoder:
             if found is not None:
                 return found
         notices.append(unreadable_notice(row))
-        return unreadable_event(row)
+        return unreadable_event(row, is_private=self._is_private)
 
     def _explicit(self, row: OutboxRow, context: ContextPieces) -> bytes | None:
         draft, proof = row[BASE_COLUMNS], row[BASE_COLUMNS + 1]
@@ -150,7 +160,7 @@ _VERBS: Final = {
 class _TableDecoder:
     """Drafts of one table's changes under one layout."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, sealing: Sealing) -> None:
         self._layout = layout
         self.width = BASE_COLUMNS + 2 * len(layout.slots)
         named = [
@@ -160,7 +170,7 @@ class _TableDecoder:
         ]
         self._values = [(name, place) for name, place, has_value in named if has_value]
         self._changed = [(name, place) for name, place, has_value in named if not has_value]
-        self._frame = TableDraft(layout, stand_in="rowid")
+        self._frame = TableDraft(layout, stand_in="rowid", sealing=sealing)
         self._inserted, self._deleted = self._frame.inserted, self._frame.deleted
         self._key = [BASE_COLUMNS + 2 * slot for slot in layout.key]
         self._single = self._key[0] if len(self._key) == 1 and layout.rowid is None else None
@@ -188,8 +198,8 @@ class _TableDecoder:
             for name, place in self._values:
                 changes[name] = (_value(row[place]), ABSENT)
             changes.update(self._deleted)
-        subjects = self._subjects(row, before, after)
-        return self._frame.join(verb, before, after, subjects, changes, context.actor, context.tail)
+        owners = self._owner(row, before, 0), self._owner(row, after, 1)
+        return self._frame.join(verb, before, after, owners, changes, context.actor, context.tail)
 
     def _id(self, row: OutboxRow, side: int) -> tuple[Value, ...]:
         if self._single is not None:
@@ -200,32 +210,18 @@ class _TableDecoder:
             return (*found, _value(row[self._rowid + side]))
         return found
 
-    def _subjects(
-        self,
-        row: OutboxRow,
-        before: tuple[Value, ...] | None,
-        after: tuple[Value, ...] | None,
-    ) -> list[tuple[str, str | None]]:
+    def _owner(self, row: OutboxRow, row_id: tuple[Value, ...] | None, side: int) -> Owner:
+        """Whose the row was before (side 0) or after; None for nobody's, or no row."""
         subject = self._layout.subject
-        if subject is None:
-            return []
-        found: list[tuple[str, str | None]] = []
-        for side, row_id in enumerate((before, after)):
-            if row_id is None:
-                continue
-            one: str | None
-            if subject.source == "self":
-                one = format_id(row_id)
-            else:
-                is_slot = subject.source == "slot"
-                place = BASE_COLUMNS + 2 * subject.slot if is_slot else BASE_COLUMNS - 2
-                named = row[place + side]
-                if named == NOBODY or (is_slot and named is None):
-                    continue
-                one = format_id((to_value(named),)) if named is not None else None
-            if (subject.kind, one) not in found:
-                found.append((subject.kind, one))
-        return found
+        if subject is None or row_id is None:
+            return None
+        if subject.source == "self":
+            return subject.kind, format_id(row_id)
+        is_slot = subject.source == "slot"
+        named = row[(BASE_COLUMNS + 2 * subject.slot if is_slot else BASE_COLUMNS - 2) + side]
+        if named == NOBODY or (is_slot and named is None):
+            return None
+        return subject.kind, format_id((to_value(named),)) if named is not None else None
 
 
 def _value(native: Native) -> Value:

@@ -17,6 +17,7 @@ from indelible.capture.host import Journal
 from indelible.capture.outbox_layout import Layout
 from indelible.capture.restored_baseline import Progress as RestoreProgress
 from indelible.capture.schema import Unseen
+from indelible.capture.sealing import Sealing
 from indelible.capture.sessions import SessionsLook
 from indelible.policy.model import Policy, Server
 
@@ -243,6 +244,7 @@ class Backend(Protocol):
         layouts: Mapping[int, Layout],
         context_key: bytes,
         ledger: Ledger | None,
+        sealing: Sealing,
     ) -> Decoder: ...
 
     def restored_pages(

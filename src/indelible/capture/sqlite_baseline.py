@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from indelible.capture.host import Journal
 from indelible.capture.outbox_layout import NOBODY, Layout
 from indelible.capture.schema import Schema, Table
+from indelible.capture.sealing import Sealed, Sealing
 from indelible.capture.sqlite_names import quote_name
 from indelible.capture.sqlite_outbox import outbox_state
 from indelible.capture.sqlite_subjects import subject_of
@@ -59,7 +60,14 @@ def write_baseline(
         ((total,),) = cursor.execute(f"SELECT count(*) FROM main.{name}").fetchall()
         cursor.execute(select_rows(schema, table, layout, policy))
         for chunk in chunks_of(cursor):
-            draft = draft_baseline(layout, chunk, state.incarnation, state.newest, is_full=is_full)
+            draft = draft_baseline(
+                layout,
+                chunk,
+                state.incarnation,
+                state.newest,
+                is_full=is_full,
+                sealing=journal.sealing,
+            )
             journal.append(draft)
             done += len(chunk)
             if progress is not None:
@@ -114,13 +122,32 @@ def draft_baseline(
     *,
     epoch: int | None = None,
     is_full: bool,
+    sealing: Sealing,
 ) -> bytes:
     """The event that these rows stood so after every change up to `position`."""
+    with sealing:
+        return _draft(
+            layout, chunk, incarnation, position, epoch=epoch, is_full=is_full, sealing=sealing
+        )
+
+
+def _draft(
+    layout: Layout,
+    chunk: list[tuple[Native, ...]],
+    incarnation: str,
+    position: int,
+    *,
+    epoch: int | None,
+    is_full: bool,
+    sealing: Sealing,
+) -> bytes:
     values = [place for place, slot in enumerate(layout.slots) if slot.mode == "value"]
     index = {place: n for n, place in enumerate(values)}
     key = [index[place] for place in layout.key]
     rowid = index[layout.rowid] if layout.rowid is not None else None
+    sealed = Sealed(sealing, layout.kind, layout.sealed)
     named = [n for n, place in enumerate(values) if layout.slots[place].column is not None]
+    columns = tuple(layout.slots[values[n]].column or "" for n in named) if is_full else ()
     ids: list[Id] = []
     rows: list[tuple[Value, ...]] = []
     subjects: dict[Subject, None] = {}
@@ -130,12 +157,15 @@ def draft_baseline(
         if rowid is not None and (not row_id or None in row_id):
             row_id = (*row_id, row[rowid])
         ids.append(row_id)
-        if is_full:
-            rows.append(tuple(row[n] for n in named))
         subject = _subject(layout, index, row_id, raw)
+        if is_full:
+            image = tuple(row[n] for n in named)
+            if layout.sealed:
+                owner = None if subject is None else (subject.kind, subject.id)
+                image = sealed.row(columns, image, owner)
+            rows.append(image)
         if subject is not None:
             subjects[subject] = None
-    columns = tuple(layout.slots[values[n]].column or "" for n in named) if is_full else ()
     return encode_draft(
         Event(
             action="table.baseline",

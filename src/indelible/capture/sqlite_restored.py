@@ -81,7 +81,13 @@ class _Pages:
             last = page[-1][-len(self._order) :]
             rows = [row[: -len(self._order)] for row in page]
             draft = draft_baseline(
-                self._layout, rows, incarnation, state.newest, epoch=epoch, is_full=self._is_full
+                self._layout,
+                rows,
+                incarnation,
+                state.newest,
+                epoch=epoch,
+                is_full=self._is_full,
+                sealing=journal.sealing,
             )
             journal.append(draft)
             yield

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from indelible.capture.host import Journal
+from indelible.capture.sealing import Owner, Sealed
 from indelible.capture.text_rows import STAND_IN, Image, TableRows
 from indelible.events.codec import encode_draft
 from indelible.events.model import BaselineRows, Event, Subject, TargetRows
@@ -53,14 +54,20 @@ class BaselineWriter(msgspec.Struct, frozen=True):
 
     def _draft(self, rows: TableRows, chunk: Sequence[Stored], *, is_full: bool) -> bytes:
         images: list[Image] = []
-        subjects: dict[Subject, None] = {}
+        owners: list[Owner] = []
         for stored, text in chunk:
             image = rows.read(text)
             images.append(image)
-            subject = rows.subject_of(image, stored)
-            if subject is not None:
-                subjects[Subject(*subject)] = None
+            owners.append(rows.subject_of(image, stored))
         layout = rows.layout
+        values = [image.values for image in images]
+        if layout.sealed and is_full:
+            with self.journal.sealing as sealing:
+                sealed = Sealed(sealing, layout.kind, layout.sealed)
+                values = [
+                    sealed.row(rows.columns, each, owner)
+                    for each, owner in zip(values, owners, strict=True)
+                ]
         keyless = None if layout.key else STAND_IN
         return encode_draft(
             Event(
@@ -69,12 +76,14 @@ class BaselineWriter(msgspec.Struct, frozen=True):
                 targets=(
                     TargetRows(layout.kind, tuple(image.id for image in images), keyless=keyless),
                 ),
-                subjects=tuple(subjects),
+                subjects=tuple(
+                    Subject(*each) for each in dict.fromkeys(owners) if each is not None
+                ),
                 baseline=BaselineRows(
                     self.incarnation,
                     self.position,
                     rows.columns if is_full else (),
-                    tuple(image.values for image in images) if is_full else (),
+                    tuple(values) if is_full else (),
                     self.epoch,
                 ),
             )

@@ -31,6 +31,7 @@ from indelible.capture.change_drafts import (
 )
 from indelible.capture.context_text import is_signed_event, verify_context
 from indelible.capture.outbox_layout import OP_DELETE, OP_EVENT, OP_INSERT, OP_UPDATE, Layout
+from indelible.capture.sealing import NO_SEALING, Sealing
 from indelible.errors import MalformedEventError
 from indelible.events.codec import encode_draft, format_time
 from indelible.events.model import Event
@@ -161,7 +162,10 @@ class TextDecoder:
         context_key: bytes,
         ledger: Ledger | None,
         form: TextForm,
+        sealing: Sealing = NO_SEALING,
     ) -> None:
+        self._sealing = sealing
+        self._is_private = sealing is not NO_SEALING
         self._incarnation = incarnation
         self._key = context_key
         self._ledger = ledger
@@ -179,14 +183,19 @@ class TextDecoder:
     def learn(self, layouts: Mapping[int, Layout]) -> None:
         """Know these, too: a migration was installed."""
         for number, layout in layouts.items():
-            self._tables[number] = _TableDecoder(layout, self._form)
+            self._tables[number] = _TableDecoder(layout, self._form, self._sealing)
 
     def decode(self, rows: Sequence[OutboxRow]) -> DecodedRows:
         """The events of `rows`, in the order of their ids.
 
         The same rows give the same bytes, however they are cut into batches. A row that can't be
-        read is an event that says so; this never raises for what is in a row.
+        read is an event that says so; this never raises for what is in a row, only where a value
+        is to be sealed and can't be (`Sealing.seal`).
         """
+        with self._sealing:
+            return self._decoded(rows)
+
+    def _decoded(self, rows: Sequence[OutboxRow]) -> DecodedRows:
         events: list[DecodedEvent] = []
         notices: list[OutboxNotice] = []
         contested: set[str | None] = set()
@@ -207,7 +216,8 @@ class TextDecoder:
             if type(time) is int and 0 <= time <= LAST_TIME:
                 self._time = format_micros(time)
             unattributed += context.is_unattributed and row[4] not in (OP_STRAY, OP_SAID)
-            events.append(DecodedEvent(seq, self._time, self._draft(row, context, notices)))
+            draft = self._draft(row, context, notices)
+            events.append(DecodedEvent(seq, self._time, draft, self._is_private))
         return DecodedRows(events, notices, unattributed)
 
     def _draft(self, row: OutboxRow, context: ContextPieces, notices: list[OutboxNotice]) -> bytes:
@@ -228,7 +238,7 @@ class TextDecoder:
         except MalformedEventError:
             pass
         notices.append(unreadable_notice(row))
-        return unreadable_event(row)
+        return unreadable_event(row, is_private=self._is_private)
 
     def _explicit(self, row: OutboxRow, context: ContextPieces) -> bytes:
         try:
@@ -257,9 +267,9 @@ class TextDecoder:
 class _TableDecoder:
     """Drafts of one table's changes under one layout."""
 
-    def __init__(self, layout: Layout, form: TextForm) -> None:
+    def __init__(self, layout: Layout, form: TextForm, sealing: Sealing) -> None:
         self._rows = TableRows(layout, form)
-        self._frame = TableDraft(layout, stand_in=STAND_IN)
+        self._frame = TableDraft(layout, stand_in=STAND_IN, sealing=sealing)
         self._changed = [slot.column or "" for slot in layout.slots if slot.mode == "changed"]
 
     def draft(self, verb: str, row: OutboxRow, context: ContextPieces) -> bytes:
@@ -290,17 +300,15 @@ class _TableDecoder:
                 for name, value in zip(rows.columns, before.values, strict=True)
             }
             changes.update(self._frame.deleted)
-        subjects: list[tuple[str, str | None]] = []
-        for image, stored in ((before, row[5]), (after, row[6])):
-            if image is not None:
-                subject = rows.subject_of(image, stored)
-                if subject is not None and subject not in subjects:
-                    subjects.append(subject)
+        owners = (
+            rows.subject_of(before, row[5]) if before is not None else None,
+            rows.subject_of(after, row[6]) if after is not None else None,
+        )
         return self._frame.join(
             verb,
             before.id if before is not None else None,
             after.id if after is not None else None,
-            subjects,
+            owners,
             changes,
             context.actor,
             _tail(row, context),

@@ -15,6 +15,7 @@ import click
 from indelible._version import __version__
 from indelible.errors import (
     DeliveryError,
+    ErasureError,
     IndelibleError,
     ReversalError,
     VerificationError,
@@ -42,6 +43,9 @@ _COMMANDS: Final = (
     "verify",
     "serve",
     "reconcile",
+    "erase",
+    "hold",
+    "authorise",
     "export",
     "seal",
     "tier",
@@ -100,7 +104,7 @@ def exit_code_for(error: IndelibleError) -> int:
         return DOES_NOT_VERIFY
     if isinstance(error, DeliveryError):
         return NOT_REACHED
-    if isinstance(error, ReversalError):
+    if isinstance(error, ReversalError | ErasureError):
         return ANSWER_IS_NO
     return USAGE
 

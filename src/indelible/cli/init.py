@@ -42,6 +42,7 @@ baseline = "full"                 # full | keys
 # [tables.customer]
 # subject = "self"
 # mask = ["card_no"]               # never captured
+# seal = ["email"]                 # encrypted for the subject, so that it can be erased
 #
 # [tables.invoice]
 # subject = "customer_id -> customer"

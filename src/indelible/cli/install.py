@@ -11,11 +11,11 @@ import click
 from indelible.capture.schema import Unseen
 from indelible.capture.servers import backend_of
 from indelible.capture.sqlite_install import install, suspend
-from indelible.cli.opening import database_of, open_trail
+from indelible.cli.opening import database_of, open_trail, policy_of
 from indelible.cli.options import CONFIG
 from indelible.cli.output import console, progress_bar
 from indelible.policy import Server
-from indelible.trail import Trail
+from indelible.trail import Trail, make_keystore
 
 _SUSPENDED: Final = "suspended: NOTHING is captured until `indelible install` runs again"
 
@@ -54,6 +54,9 @@ def command(dry_run: bool, is_suspending: bool, config: Path) -> None:
     May be run again at any time: after a migration it says what changed and captures that too.
     Interrupted, it goes on where it was.
     """
+    policy = policy_of(config)
+    if policy.seals and not dry_run:
+        make_keystore(policy)
     with open_trail(config) as trail:
         if trail.policy.server is not None:
             if is_suspending:

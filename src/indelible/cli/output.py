@@ -106,7 +106,7 @@ def changes_text(event: Event) -> str:
 def value_text(value: Value) -> str:
     """A value as a cell shows it: short, and never mistaken for another type."""
     if isinstance(value, TypedValue):
-        if value.v is None:
+        if value.v is None or value.t == "sealed":
             return "-" if value == ABSENT else f"({value.t})"
         if value.t == "real" and value.v not in ("inf", "-inf", "nan"):
             return repr(float.fromhex(value.v))

@@ -31,9 +31,14 @@ from indelible.integrity.verified import Earlier, Signed, Verified
 from indelible.tlog import TrustPolicy, VerifierKey
 
 if TYPE_CHECKING:
+    from indelible.integrity.acts import Acts
     from indelible.integrity.anchors import Anchor
+    from indelible.integrity.authorisations import Authorisers
     from indelible.integrity.verifier import Verification
     from indelible.policy import Policy
+    from indelible.store.keystore import Keystore
+
+    _Acts = tuple[Authorisers | None, Keystore | None]
 MAX_AGE_S: Final = 600
 """How old cosignatures may be: an idle trail is cosigned again every minute."""
 
@@ -147,6 +152,7 @@ def command(
         raise click.UsageError("expected --url with --token-file")
     anchors: Sequence[Anchor] = ()
     policy = None
+    acts: _Acts = (None, None)
     if trail is None or key is None:
         from indelible.cli.opening import policy_of
         from indelible.integrity.anchors import open_anchors
@@ -157,12 +163,15 @@ def command(
         enrolment = enrolment or load_public_key(policy.keys, "enrolment")
         trust_file = trust_file or trust_file_of(policy)
         anchors = open_anchors(policy.anchors, trail, key.name)
+        acts = acts_of(policy)
+        if trail != policy.trail:
+            acts = acts[0], None  # a copy may be from before what the keystore tells
     witnesses = _Witnesses(trust_file, max_age_s)
     # Another copy of it is no place to write to.
     told = policy if policy is not None and policy.trail == trail else None
     with progress_bar("verifying") as progress:
         found, pin = _verify(
-            trail, key, enrolment, witnesses, anchors, state, only_new, progress, told
+            trail, key, enrolment, witnesses, anchors, state, only_new, acts, progress, told
         )
     if as_json:
         print_json([found])
@@ -178,6 +187,8 @@ def command(
     if found.earlier is not None:
         out.print(_earlier_text(found.earlier))
     out.print(_signed_text(found.signed))
+    if text := _acts_text(found.acts):
+        out.print(text)
     out.print(_remembered(pin))
     if found.quarantined or found.unacknowledged:
         out.print(
@@ -260,9 +271,18 @@ def verify_and_pin(policy: Policy, progress: Progress) -> Verification:
     enrolment = load_public_key(policy.keys, "enrolment")
     witnesses = _Witnesses(trust_file_of(policy), MAX_AGE_S)
     anchors = open_anchors(policy.anchors, policy.trail, key.name)
-    return _verify(policy.trail, key, enrolment, witnesses, anchors, None, False, progress, policy)[
-        0
-    ]
+    acts = acts_of(policy)
+    return _verify(
+        policy.trail, key, enrolment, witnesses, anchors, None, False, acts, progress, policy
+    )[0]
+
+
+def acts_of(policy: Policy) -> _Acts:
+    """By whom acts must be authorised, as the configuration says; and the keystore, if any."""
+    from indelible.trail import authorisers_of, open_keystore
+
+    own = load_public_key(policy.keys), load_public_key(policy.keys, "enrolment")
+    return authorisers_of(policy, *own), open_keystore(policy)
 
 
 class _Witnesses(NamedTuple):
@@ -290,6 +310,7 @@ def _verify(
     anchors: Sequence[Anchor],
     state: Path | None,
     only_new: bool,
+    acts: _Acts,
     progress: Progress,
     told: Policy | None,
 ) -> tuple[Verification, Pin | None]:
@@ -314,6 +335,8 @@ def _verify(
             trust=witnesses.trust,
             max_age_s=witnesses.max_age_s or None,
             anchors=anchors,
+            authorisers=acts[0],
+            keystore=acts[1],
             progress=progress,
         )
     except VerificationError as error:
@@ -347,11 +370,28 @@ def _earlier_text(earlier: Earlier) -> str:
     text = (
         f"not read again: the {earlier.size} entries before, and what is derived from them, which "
         f"were right at {earlier.time}: an edit there since, or in another copy of the file, is "
-        "found without --only-new"
+        "found without --only-new, and so are erasures that nobody authorised"
     )
     if earlier.whole_time != earlier.time:
         text += f", last done at {earlier.whole_time} of {earlier.whole_size} entries"
     return text
+
+
+def _acts_text(acts: Acts) -> str:
+    """Nothing where nothing was done, and nothing is sealed."""
+    told = [
+        f"{what}: {count}"
+        for what, count in (
+            ("erased as authorised", acts.erased),
+            ("erasures authorised and not done", acts.pending),
+            ("holds in force", acts.holds),
+            ("acts of which nobody said who may authorise them", acts.unchecked),
+        )
+        if count
+    ]
+    if acts.keys_compared:
+        told.append("the keystore has a key for every subject that wasn't erased, and no other")
+    return " · ".join(told)
 
 
 def _remembered(pin: Pin | None) -> str:

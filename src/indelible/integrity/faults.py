@@ -19,6 +19,7 @@
         ├── EntryMismatchError      body, salt or head isn't what was committed to
         ├── HeadMismatchError       head and body tell of different events
         ├── ProducerSignatureError  a process's events aren't those that it signed
+        ├── UnauthorisedActError    an erasure or a hold that nobody may have done so
         ├── NumberingError          positions, batches or their index don't agree with the entries
         └── IndexMismatchError      the index leaves an entry out, or finds one wrongly
 
@@ -143,6 +144,10 @@ class HeadMismatchError(TrailFaultError):
 
 class ProducerSignatureError(TrailFaultError):
     """A process's events aren't those that it signed, or it was enrolled by nobody known."""
+
+
+class UnauthorisedActError(TrailFaultError):
+    """An erasure or a hold without its authorisation, or a key that is gone, or left, without."""
 
 
 class NumberingError(TrailFaultError):

@@ -23,6 +23,7 @@ from indelible.events.codec import (
 from indelible.events.model import RESTORED, Event, Producer, Timestamp
 from indelible.events.sessions import ACTIONS, SKIPPED
 from indelible.events.values import Value
+from indelible.integrity.acts import ACTS
 from indelible.integrity.doubt import is_doubtful
 from indelible.store.entry import format_stem, leaf_of, new_salts
 from indelible.store.protocol import Append, NewEntry, Notice, Quarantined, SourceUpdate, Span
@@ -42,24 +43,29 @@ BATCH: Final = "batch.sequenced"
 VOID: Final = "source.void"
 _VOID_RANGES: Final = 500
 """So many an entry, so that it is never cut into parts."""
-QUIET: Final = ACTIONS | {
-    ACKNOWLEDGED,
-    ASKED,
-    VERIFIED,
-    BODIES_READ,
-    DENIED,
-    BATCH,
-    VOID,
-    SKIPPED,
-    "table.baseline",
-    RESTORED,
-    BEGAN,
-    SIGNED,
-    ENDED,
-    VANISHED,
-    "capture.installed",
-    "reconcile.finished",
-}
+QUIET: Final = (
+    ACTIONS
+    | ACTS
+    | {
+        ACKNOWLEDGED,
+        ASKED,
+        VERIFIED,
+        BODIES_READ,
+        DENIED,
+        BATCH,
+        VOID,
+        SKIPPED,
+        "table.baseline",
+        RESTORED,
+        BEGAN,
+        SIGNED,
+        ENDED,
+        VANISHED,
+        "capture.installed",
+        "outbox.cleared",
+        "reconcile.finished",
+    }
+)
 """`system` actions that nobody has to see."""
 
 

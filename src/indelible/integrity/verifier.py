@@ -22,8 +22,11 @@ import msgspec
 from indelible.errors import EventError, VerificationError
 from indelible.events.codec import decode_event, format_time
 from indelible.events.model import Event
+from indelible.integrity.act_check import ActCheck
+from indelible.integrity.acts import Acts
 from indelible.integrity.anchors import Anchor, AnchorFinding, Looked, check_looked, look_at, row_of
 from indelible.integrity.assurance import Tree, Witnessed, check_cosignatures, require
+from indelible.integrity.authorisations import Authorisers
 from indelible.integrity.derived import Derived
 from indelible.integrity.faults import (
     CheckpointError,
@@ -47,6 +50,7 @@ from indelible.integrity.tree import (
 from indelible.integrity.verified import Earlier, Signed, Verified
 from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.store.entry import format_stem, leaf_of
+from indelible.store.keystore import Keystore
 from indelible.store.sqlite_audit import BlockRow, SqliteAudit, TrailRow, audit_trail
 from indelible.store.sqlite_reader import SqliteReader
 from indelible.tlog import (
@@ -87,6 +91,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: int
     unacknowledged: int
     signed: Signed
+    acts: Acts = Acts()
     assurance: str = UNWITNESSED
     witnessed: Witnessed | None = None
     anchors: tuple[AnchorFinding, ...] = ()
@@ -109,6 +114,8 @@ def verify_trail(
     max_age_s: int | None = None,
     enrolment: VerifierKey | None = None,
     anchors: Sequence[Anchor] = (),
+    authorisers: Authorisers | None = None,
+    keystore: Keystore | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Verification:
     """Return only if the trail at `path` is what `key` signed, whole, and grown from `seen`.
@@ -123,14 +130,19 @@ def verify_trail(
     `with_index=False` checks the proof only. `enrolment` is the key that enrols the processes whose
     signatures count; without it any does. Under `trust` each cosignature of its witnesses is
     checked, and where it asks for a quorum there must be one, with `max_age_s` no older than that
-    at the POSIX second `now`. Each of `anchors` is read back, and held against the trail. Raises a
-    `TrailFaultError`, or another `VerificationError` for bytes that can't be decoded, a tlog that
-    `trust` doesn't list, and an anchor that lost what it took.
+    at the POSIX second `now`. Each of `anchors` is read back, and held against the trail.
+    Erasures and holds must be signed by `authorisers`, and keys be there or gone in `keystore` as
+    the entries say, where these are given and all entries are read.
+
+    Raises a `TrailFaultError`, or another `VerificationError` for bytes that can't be decoded, a
+    tlog that `trust` doesn't list, and an anchor that lost what it took.
     """
     moment = time.time_ns() // 1_000 if now is None else now * 1_000_000
     if earlier is not None and (not with_index or earlier.signed.enrolment != _text(enrolment)):
         earlier = None
     since = 0 if earlier is None else earlier.what.size
+    # Before the entries, and again behind them: who is erased or enrolled meanwhile isn't missed.
+    tokens = None if keystore is None else keystore.tokens()
     looked = _look_at_anchors(path, anchors)
     with audit_trail(path) as audit:
         trail = audit.trail()
@@ -156,12 +168,17 @@ def verify_trail(
         producers = ProducerCheck(
             enrolment, own=trail.source_id, earlier=earlier, reread=_rereader(audit, trail, sealed)
         )
-        _check_entries(audit, trail, (first, since), sealed, derived, producers, keys, progress)
+        ledger = ActCheck(authorisers, origin=trail.origin, has_keys=tokens is not None)
+        checks = producers, keys, ledger
+        _check_entries(audit, trail, (first, since), sealed, derived, checks, progress)
         signed = producers.finish()
         _check_checkpoint(trail, keys.newest)
         keys.check_tree(audit, trail.size, trail.root)
+        acts = Acts()
         if derived is not None:
             derived.finish()
+            if since == 0:
+                acts = ledger.finish(tokens, None if keystore is None else keystore.tokens())
             on_verified(_verified(trail, keys.newest, earlier, derived, producers, moment))
         return Verification(
             origin=trail.origin,
@@ -176,6 +193,7 @@ def verify_trail(
             quarantined=audit.count_quarantined(),
             unacknowledged=sum(by is None for by in audit.notices().values()),
             signed=signed,
+            acts=acts,
             assurance=UNWITNESSED if witnessed is None else str(witnessed),
             witnessed=witnessed,
             anchors=anchored,
@@ -294,8 +312,7 @@ def _check_entries(
     bounds: tuple[int, int],
     sealed: int,
     derived: Derived | None,
-    producers: ProducerCheck,
-    keys: SigningKeys,
+    checks: tuple[ProducerCheck, SigningKeys, ActCheck],
     progress: Progress,
 ) -> None:
     """From the first of `bounds` on; those before the second were verified before."""
@@ -305,7 +322,7 @@ def _check_entries(
     for block in audit.blocks(n):
         _check_block(audit, trail, block, n, sealed)
         if derived is not None:
-            derived.add(block, _signed_events(block, since, producers, keys))
+            derived.add(block, _checked_events(block, since, *checks))
         n += 1
         progress(min(n * BLOCK_ENTRIES, size) - start, size - start)
     if n * BLOCK_ENTRIES < size:
@@ -396,12 +413,14 @@ def _events(block: BlockRow) -> Iterator[Event]:
         yield event
 
 
-def _signed_events(
-    block: BlockRow, since: int, producers: ProducerCheck, keys: SigningKeys
+def _checked_events(
+    block: BlockRow, since: int, producers: ProducerCheck, keys: SigningKeys, acts: ActCheck
 ) -> Iterator[Event]:
     first = block.n * BLOCK_ENTRIES
     for place, event in enumerate(_events(block)):
         keys.add(first + place, event)
         if first + place >= since:
             producers.add(first + place, event, block.bodies[place])
+        if since == 0:
+            acts.add(first + place, event, block.bodies[place])
         yield event

@@ -19,6 +19,7 @@ from indelible.policy.model import (
     Policy,
     Profile,
     RelaySettings,
+    RetentionSettings,
     Server,
     SubjectPath,
     TablePolicy,
@@ -36,6 +37,7 @@ _TABLE_KEYS: Final = (
     "baseline",
     "mask",
     "without_values",
+    "seal",
     "subject",
 )
 _DATABASE_KEYS: Final = ("url", "roles", "profile", "hosts", "audit_log")
@@ -60,6 +62,7 @@ _RELAY_KEYS: Final = (
     "buffer_events",
     "sessions_s",
 )
+_RETENTION_KEYS: Final = ("keystore", "master_key", "authorisers")
 _WITNESS_KEYS: Final = ("policy", "deadline_s", "refresh_s")
 _TIER_KEYS: Final = (
     "sealed",
@@ -122,7 +125,17 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
     top = _Where(name, text, "")
     _check_keys(
         document,
-        ("trail", "database", "tables", "relay", "logs", "witness", "anchors", "tiers"),
+        (
+            "trail",
+            "database",
+            "tables",
+            "relay",
+            "logs",
+            "witness",
+            "anchors",
+            "tiers",
+            "retention",
+        ),
         top,
     )
     _logs(document, top)
@@ -160,9 +173,10 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
                 default.mask,
                 default.without_values,
                 default.subject,
+                default.seal,
             )
             policies[table.lower()] = _table(_section(tables, table, top.under("tables")), base, at)
-    return Policy(
+    policy = Policy(
         trail=trail_path,
         journals=directory / _take(trail, "journals", str, str(defaults.journals), trail_at),
         keys=directory / _take(trail, "keys", str, str(defaults.keys), trail_at),
@@ -180,6 +194,7 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
         tiers=_tiers(document, top, directory, trail_path),
         source=name,
     )
+    return msgspec.structs.replace(policy, retention=_retention(document, top, policy, directory))
 
 
 def parse_subject_path(text: str, table: str) -> SubjectPath:
@@ -323,6 +338,12 @@ def _table(section: Mapping[str, object], base: TablePolicy, at: _Where) -> Tabl
             subject = parse_subject_path(text, kind)
         except ValueError as error:
             raise at.error(f"subject: {error}, got {text!r}", "subject") from None
+    seal = _names(section, "seal", base.seal, at)
+    if seal and subject is None:
+        raise at.error(
+            "expected subject beside seal: values are sealed for the subject whose data they are",
+            "seal",
+        )
     return TablePolicy(
         table=base.table,
         kind=kind,
@@ -333,6 +354,7 @@ def _table(section: Mapping[str, object], base: TablePolicy, at: _Where) -> Tabl
         mask=_names(section, "mask", base.mask, at),
         without_values=_names(section, "without_values", base.without_values, at),
         subject=subject,
+        seal=seal,
     )
 
 
@@ -486,6 +508,43 @@ def _price(section: Mapping[str, object], key: str, at: _Where) -> float | None:
     if not 0 <= price < float("inf"):
         raise at.error(f"expected {key} not below zero, got {price}", key)
     return price
+
+
+def _retention(
+    document: Mapping[str, object], top: _Where, policy: Policy, directory: Path
+) -> RetentionSettings | None:
+    """None where the section is missing: all as `Policy.kept` says."""
+    if "retention" not in document:
+        return None
+    section, at = _section(document, "retention", top), top.under("retention")
+    _check_keys(section, _RETENTION_KEYS, at)
+    base = policy.kept()
+    keystore = _take(section, "keystore", str, str(base.keystore), at)
+    master_key = _take(section, "master_key", str, str(base.master_key), at)
+    threshold, keys = _authorisers(section.get("authorisers"), at)
+    return RetentionSettings(
+        keystore=directory / keystore,
+        master_key=directory / master_key,
+        threshold=threshold,
+        authorisers=keys,
+    )
+
+
+def _authorisers(found: object, at: _Where) -> tuple[int, tuple[str, ...]]:
+    """How many have to sign, and their vkeys, each once."""
+    if found is None:
+        return 0, ()
+    if not isinstance(found, dict) or set(found) != {"k", "keys"}:
+        raise at.error(
+            'expected authorisers as {k = 2, keys = ["name+hash+key", …]}', "authorisers"
+        )
+    threshold = found["k"]
+    keys = _texts(found, "keys", "public keys, as `indelible key` prints them", at)
+    if len(set(keys)) != len(keys):
+        raise at.error("expected each key of authorisers once", "authorisers")
+    if type(threshold) is not int or not 1 <= threshold <= len(keys):
+        raise at.error(f"expected k of authorisers from 1 to {len(keys)}, its keys", "authorisers")
+    return threshold, keys
 
 
 def _sqlite_path(url: str, at: _Where, directory: Path) -> Path:

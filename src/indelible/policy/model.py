@@ -46,6 +46,7 @@ class TablePolicy(msgspec.Struct, frozen=True):
     mask: frozenset[str] = frozenset()
     without_values: frozenset[str] = frozenset()
     subject: SubjectPath | None = None
+    seal: frozenset[str] = frozenset()
 
 
 class RelaySettings(msgspec.Struct, frozen=True):
@@ -87,6 +88,19 @@ class TierSettings(msgspec.Struct, frozen=True, kw_only=True):
     lake: Path | None = None
     hot_price: float | None = None
     sealed_price: float | None = None
+
+
+class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where subjects' keys are, and who may have one erased.
+
+    `keystore` is the file of wrapped keys, `master_key` that of the key that opens them. Of the
+    `authorisers`, which are vkeys, `threshold` have to sign; with 0 nobody may.
+    """
+
+    keystore: Path
+    master_key: Path
+    threshold: int = 0
+    authorisers: tuple[str, ...] = ()
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -165,7 +179,21 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     passphrase_file: Path | None = None
     passphrase_env: str | None = None
     tiers: TierSettings | None = None
+    retention: RetentionSettings | None = None
     source: str = "(defaults)"
+
+    @property
+    def seals(self) -> bool:
+        """Whether any table has sealed columns."""
+        return any(table.seal for table in (self.default, *self.tables.values()))
+
+    def kept(self) -> RetentionSettings:
+        """`retention`, where nothing is said what it is by default: beside the trail."""
+        name = self.trail.name
+        return self.retention or RetentionSettings(
+            keystore=self.trail.with_name(f"{name}.keystore"),
+            master_key=self.trail.with_name(f"{name}.master.key"),
+        )
 
     def table(self, name: str) -> TablePolicy:
         """The policy of the table `name`, by the default where it isn't listed.

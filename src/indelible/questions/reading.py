@@ -177,13 +177,14 @@ def read_events(
 
 
 def whole_event(reader: TrailReader, entry: StoredEntry, event: Event) -> Seen:
-    """`event` with what was cut from it, where `entry` holds the first of its parts.
+    """`event` with what was cut from it, where `entry` holds the first of its parts; what was
+    sealed is opened where `reader` can.
 
     Where a part is missing what is there is given, with a doubt.
     """
     doubt = doubt_of(entry, event.time)
     if event.fragment is None or event.part is None:
-        return Seen(event, (entry.index,), entry.received, doubt)
+        return Seen(reader.opened(event), (entry.index,), entry.received, doubt)
     last = entry.index + event.part.of - 1
     entries = [entry, *reader.entries(entry.index + 1, last)]
     indexes = tuple(each.index for each in entries)
@@ -191,4 +192,4 @@ def whole_event(reader: TrailReader, entry: StoredEntry, event: Event) -> Seen:
         event = join_parts([decode_event(each.body) for each in entries])
     except MalformedEventError:
         doubt = doubt or "a part of the event is missing"
-    return Seen(event, indexes, entry.received, doubt)
+    return Seen(reader.opened(event), indexes, entry.received, doubt)

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from indelible.events.model import Timestamp
+from indelible.events.model import Event, Timestamp
 from indelible.store.tiers import Tier
 from indelible.tlog import Hash, Index, Size, Tile
 from indelible.transport.delivery import Gap, Received
@@ -270,6 +270,9 @@ class TrailReader(Protocol):
 
     def index_of(self, event_id: str) -> Index | None:
         """Where the event (or part) with this id stands; the first where its bytes conflict."""
+
+    def opened(self, event: Event) -> Event:
+        """`event` with its sealed values opened, as far as the keys for that are at hand here."""
 
     def sources(self) -> Iterator[Source]:
         """Every source, by producer and epoch."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from indelible.events.codec import decode_event
-from indelible.events.model import Timestamp
+from indelible.events.model import Event, Timestamp
 from indelible.store.blocks import (
     BLOCK_ENTRIES,
     FRAME_ENTRIES,
@@ -35,6 +35,7 @@ from indelible.store.protocol import (
     WitnessRow,
 )
 from indelible.store.ranges import unpack_ranges
+from indelible.store.sealing import Opener
 from indelible.store.segment import SealedBlock, Segment, decode_parts, leaves_of, split_heads
 from indelible.store.sqlite_file import Connect, ReadConnections, open_connection, statements
 from indelible.store.sqlite_search import Search, segment_from, segment_of
@@ -53,6 +54,7 @@ class SqliteReader:
 
     def __init__(self, path: Path, *, connect: Connect = open_connection) -> None:
         """Raises `NoTrailError` and `TrailFormatError`."""
+        self.opener: Opener | None = None
         self._path = path
         self._connections = ReadConnections(path, connect)
         self._segments = SegmentFiles(path)
@@ -61,6 +63,10 @@ class SqliteReader:
             row = _one(connection, self._sql["trail"])
         self._origin: str = row[0]
         self._source_id: str = row[2]
+
+    def opened(self, event: Event) -> Event:
+        """See `TrailReader.opened`: by the `opener` that was given, if one was."""
+        return event if self.opener is None else self.opener.open(event)
 
     @property
     def path(self) -> Path:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from indelible.capture.drift import DriftWatch, Notice
 from indelible.capture.host import Journal
 from indelible.capture.restored_baseline import Pages, RestoreWatch
+from indelible.capture.sealing import BLANK, Sealing
 from indelible.capture.servers import backend_of
 from indelible.capture.sqlite_restored import restored_pages
 from indelible.policy.model import Policy, Server
@@ -98,13 +99,15 @@ class CapturedDatabases:
         for source in self._statements():
             source.close()
 
-    def open_outbox(self, path: Path) -> SqliteOutboxReader:
-        """A reader of its own for the file at `path`."""
+    def open_outbox(self, path: Path, *, alone: Sealing = BLANK) -> SqliteOutboxReader:
+        """A reader of its own for the file at `path`; what it delivers is sealed."""
         return SqliteOutboxReader(
             path,
             context_key=self._context_key,
             ledgers=self._policy.journals,
             read_s=self._policy.relay.read_s,
+            sealing=self._journal.sealing,
+            alone=alone,
         )
 
     def ends(self) -> Iterator[OutboxEnd]:
@@ -114,10 +117,17 @@ class CapturedDatabases:
         if self._policy.server is not None and self.known.has_server():
             yield _end_of(self.open_server(self._policy.server, waits=False))
 
-    def open_server(self, server: Server, *, waits: bool = True) -> ServerOutboxReader:
+    def open_server(
+        self, server: Server, *, waits: bool = True, alone: Sealing = BLANK
+    ) -> ServerOutboxReader:
         """A reader of its own for the server's outbox; see there for `waits`."""
         return ServerOutboxReader(
-            server, context_key=self._context_key, ledgers=self._policy.journals, waits=waits
+            server,
+            context_key=self._context_key,
+            ledgers=self._policy.journals,
+            waits=waits,
+            sealing=self._journal.sealing,
+            alone=alone,
         )
 
     def _watch(self, server: Server) -> _Watched:

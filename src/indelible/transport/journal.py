@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from indelible.capture.sealing import NO_SEALING, Sealing
 from indelible.errors import DeliveryError
 from indelible.events.codec import (
     MAX_EVENT_BYTES,
@@ -105,11 +106,13 @@ class Journal:
         sign_s: float = SIGN_S,
         heartbeat_s: float = HEARTBEAT_S,
         calls: FileCalls | None = None,
+        sealing: Sealing = NO_SEALING,
     ) -> None:
         """`new_signer` makes what signs for a producer and its epoch; without it nothing is signed.
 
         Raises `ConfigurationError` where `directory` can't be made, is open to others, or isn't
         ours to write to."""
+        self.sealing = sealing
         self._directory = directory
         self._service = service
         self._buffer_events = buffer_events

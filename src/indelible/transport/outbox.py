@@ -21,6 +21,8 @@ from typing import Final, Protocol, cast
 import msgspec
 
 from indelible.capture.change_drafts import DecodedEvent, DecodedRows, OutboxRow
+from indelible.capture.outbox_layout import BASE_COLUMNS
+from indelible.capture.sealing import blank
 from indelible.errors import EventError, MalformedEventError
 from indelible.events.codec import decode_event, seal_parts
 from indelible.events.model import INCARNATION_OPENED, Producer
@@ -356,12 +358,13 @@ class OutboxSource:
         return Remark("changes.unattributed", message, {"incarnation": self.producer_id})
 
     def _delivery(self, row: OutboxRow, event: DecodedEvent) -> Delivery:
-        """The row's event; where it fits into none its cells, for the sink to set aside."""
+        """The row's event; where it fits into none its cells, for the sink to set aside, unless
+        some of them would have to be sealed."""
         producer = Producer(self.producer_id, self.epoch, event.seq)
         try:
             bodies = seal_parts(event.draft, event.time, producer)
         except EventError:
-            bodies = (_raw(row),)
+            bodies = (_raw(row[:BASE_COLUMNS] if event.is_private else row),)
         return Delivery(self.producer_id, self.epoch, event.seq, bodies)
 
 
@@ -427,13 +430,17 @@ class OutboxSources:
 def _fact(bodies: tuple[bytes, ...]) -> object:
     """What of an event is the same however often its row is read.
 
-    Not who acted: a context that turns out to have been used twice is read differently then.
+    Not who acted: a context that turns out to have been used twice is read differently then. Nor
+    what is sealed: that is other bytes each time.
     """
     try:
         event = decode_event(bodies[0])
     except MalformedEventError:
         return bodies
-    return event.time, event.action, event.targets, event.changes
+    changes = event.changes and {
+        name: (blank(old), blank(new)) for name, (old, new) in event.changes.items()
+    }
+    return event.time, event.action, event.targets, changes
 
 
 def _id(row: OutboxRow) -> int:

@@ -22,6 +22,7 @@ from indelible.capture.change_drafts import (
 from indelible.capture.context_ledger import ContextLedger
 from indelible.capture.outbox_layout import Layout
 from indelible.capture.outbox_rows import OutboxDecoder
+from indelible.capture.sealing import BLANK, NO_SEALING, Sealing
 from indelible.capture.sqlite_outbox import OutboxRows, outbox_state, read_outbox
 from indelible.errors import CaptureError
 from indelible.transport.context_memory import ContextMemory
@@ -38,8 +39,20 @@ class SqliteOutboxReader:
     application's is held or open. In WAL mode SQLite keeps its `-wal` and `-shm` files beside.
     """
 
-    def __init__(self, path: Path, *, context_key: bytes, ledgers: Path, read_s: float) -> None:
-        """`ledgers` is the directory for the memory of used contexts."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context_key: bytes,
+        ledgers: Path,
+        read_s: float,
+        sealing: Sealing = NO_SEALING,
+        alone: Sealing = BLANK,
+    ) -> None:
+        """`ledgers` is the directory for the memory of used contexts. `sealing` seals what is
+        delivered, `alone` what `decode_alone` gives."""
+        self._sealing = sealing
+        self._alone = alone
         self._path = path
         self._key = context_key
         self._ledgers = ledgers
@@ -47,7 +60,7 @@ class SqliteOutboxReader:
         self._incarnation = ""
         self._layouts: dict[int, Layout] = {}
         self._memories: dict[int, tuple[ContextMemory[ContextLedger], OutboxDecoder]] = {}
-        self._unjudged = self._decoder(ContextLedger())
+        self._unjudged = self._decoder(ContextLedger(), alone)
 
     def read_page(self, since: int, *, limit: int, max_bytes: int) -> OutboxPage:
         """See `OutboxReader.read_page`."""
@@ -86,7 +99,10 @@ class SqliteOutboxReader:
         if found is None:
             path = self._ledgers / f"{self._incarnation}.{epoch}.ledger"
             memory = ContextMemory(path, ContextLedger)
-            found = self._memories[epoch] = (memory, self._decoder(memory.ledger))
+            found = self._memories[epoch] = (
+                memory,
+                self._decoder(memory.ledger, self._sealing),
+            )
         memory, decoder = found
         self._learn(decoder)
         return memory.judged(decoder.decode(rows), delivered)
@@ -100,8 +116,8 @@ class SqliteOutboxReader:
         known = decoder.known
         decoder.learn({n: found for n, found in self._layouts.items() if n not in known})
 
-    def _decoder(self, ledger: ContextLedger) -> OutboxDecoder:
-        return OutboxDecoder(self._incarnation, {}, self._key, ledger)
+    def _decoder(self, ledger: ContextLedger, sealing: Sealing) -> OutboxDecoder:
+        return OutboxDecoder(self._incarnation, {}, self._key, ledger, sealing)
 
     def _begin(self, incarnation: str) -> None:
         if incarnation != self._incarnation:
@@ -110,7 +126,7 @@ class SqliteOutboxReader:
             self._incarnation = incarnation
             self._layouts.clear()
             self._memories.clear()
-            self._unjudged = self._decoder(ContextLedger())
+            self._unjudged = self._decoder(ContextLedger(), self._alone)
 
     def _read(
         self, connection: sqlite3.Connection, after: int, limit: int, max_bytes: int

@@ -15,6 +15,7 @@ from typing import Final
 from indelible.capture.change_drafts import DecodedEvent, DecodedRows, OutboxNotice, OutboxRow
 from indelible.capture.horizon import Horizon
 from indelible.capture.outbox_layout import Layout
+from indelible.capture.sealing import BLANK, NO_SEALING, Sealing
 from indelible.capture.servers import Decoder, Holder, Ledger, ServerOutbox, backend_of
 from indelible.errors import CaptureError, DeliveryError
 from indelible.policy.model import Server
@@ -39,13 +40,18 @@ class ServerOutboxReader:
         context_key: bytes,
         ledgers: Path,
         waits: bool = True,
+        sealing: Sealing = NO_SEALING,
+        alone: Sealing = BLANK,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`ledgers` is the directory for the memory of used contexts.
 
         With `waits=False` pages have every row that is committed, although others may still appear
-        between them: for who holds a lock against those.
+        between them: for who holds a lock against those. `sealing` seals what is delivered, `alone`
+        what `decode_alone` gives.
         """
+        self._sealing = sealing
+        self._alone = alone
         self._waits = waits
         self._server = server
         self._key = context_key
@@ -104,7 +110,8 @@ class ServerOutboxReader:
         if found is None:
             path = self._ledgers / f"{self._incarnation}.{epoch}.ledger"
             memory = ContextMemory(path, self._backend.make_ledger)
-            found = self._memories[epoch] = (memory, self._decoder(memory.ledger))
+            decoder = self._decoder(memory.ledger, self._sealing)
+            found = self._memories[epoch] = (memory, decoder)
         memory, decoder = found
         self._learn(decoder)
         decoded = memory.judged(decoder.decode(rows), delivered)
@@ -116,7 +123,7 @@ class ServerOutboxReader:
 
     def decode_alone(self, row: OutboxRow) -> DecodedEvent:
         """See `OutboxReader.decode_alone`."""
-        return self._decoder(None).decode([row]).events[0]
+        return self._decoder(None, self._alone).decode([row]).events[0]
 
     def held_by(self) -> tuple[float, Holder] | None:
         """For how many seconds something waits that isn't settled, and who keeps it so; None where
@@ -157,8 +164,10 @@ class ServerOutboxReader:
         known = decoder.known
         decoder.learn({n: found for n, found in self._layouts.items() if n not in known})
 
-    def _decoder(self, ledger: Ledger | None) -> Decoder:
-        return self._backend.make_decoder(self._incarnation, self._layouts, self._key, ledger)
+    def _decoder(self, ledger: Ledger | None, sealing: Sealing) -> Decoder:
+        return self._backend.make_decoder(
+            self._incarnation, self._layouts, self._key, ledger, sealing
+        )
 
     def _begin(self, incarnation: str) -> None:
         if incarnation != self._incarnation:

@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+from indelible.capture.sealing import NO_SEALING
 from indelible.errors import DeliveryError
 from indelible.events.codec import decode_event, format_time, seal_parts
 from indelible.events.model import Event, Producer, TargetRows
@@ -85,6 +86,7 @@ class MemoryJournal:
     """`host.Journal` that keeps its events in a list."""
 
     def __init__(self) -> None:
+        self.sealing = NO_SEALING
         self._lock = threading.Lock()
         self.events: list[Event] = []
         self.drafts: list[bytes] = []

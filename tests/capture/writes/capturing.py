@@ -8,6 +8,7 @@ from pathlib import Path
 from indelible.capture.change_drafts import DecodedRows
 from indelible.capture.context_ledger import ContextLedger
 from indelible.capture.outbox_rows import OutboxDecoder
+from indelible.capture.sealing import NO_SEALING
 from indelible.capture.sqlite_context import Nonces, WriteContext
 from indelible.capture.sqlite_install import InstallReport, install
 from indelible.capture.sqlite_outbox import outbox_state, read_layouts, read_outbox
@@ -26,6 +27,7 @@ class MemoryJournal:
     """A `Journal` that remembers."""
 
     def __init__(self) -> None:
+        self.sealing = NO_SEALING
         self.drafts: list[bytes] = []
         self.synced = 0
 

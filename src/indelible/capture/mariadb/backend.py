@@ -39,6 +39,7 @@ from indelible.capture.mariadb.sessions import read_sessions
 from indelible.capture.mariadb.values import ROWS
 from indelible.capture.outbox_layout import Layout
 from indelible.capture.restored_baseline import Progress, draft_restored
+from indelible.capture.sealing import Sealing
 from indelible.capture.servers import Drift, Holder, Ledger, LogLook, ServerLook
 from indelible.capture.sessions import SessionsLook
 from indelible.capture.text_rows import TextDecoder
@@ -71,10 +72,14 @@ _STALE_S = 1.0
 
 
 def make_decoder(
-    incarnation: str, layouts: Mapping[int, Layout], context_key: bytes, ledger: Ledger | None
+    incarnation: str,
+    layouts: Mapping[int, Layout],
+    context_key: bytes,
+    ledger: Ledger | None,
+    sealing: Sealing,
 ) -> TextDecoder:
     """See `servers.Backend`."""
-    return TextDecoder(incarnation, layouts, context_key, ledger, ROWS)
+    return TextDecoder(incarnation, layouts, context_key, ledger, ROWS, sealing)
 
 
 class MariadbOutbox:

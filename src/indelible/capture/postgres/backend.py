@@ -31,6 +31,7 @@ from indelible.capture.postgres.restored import restored_pages
 from indelible.capture.postgres.schema import named_sql
 from indelible.capture.postgres.sessions import read_sessions
 from indelible.capture.postgres.values import ROWS
+from indelible.capture.sealing import Sealing
 from indelible.capture.servers import Drift, Holder, Ledger, LogLook
 from indelible.capture.sessions import SessionsLook
 from indelible.capture.text_rows import TextDecoder
@@ -59,10 +60,14 @@ _STATEMENT_MS = 30_000
 
 
 def make_decoder(
-    incarnation: str, layouts: Mapping[int, Layout], context_key: bytes, ledger: Ledger | None
+    incarnation: str,
+    layouts: Mapping[int, Layout],
+    context_key: bytes,
+    ledger: Ledger | None,
+    sealing: Sealing,
 ) -> TextDecoder:
     """See `servers.Backend`."""
-    return TextDecoder(incarnation, layouts, context_key, ledger, ROWS)
+    return TextDecoder(incarnation, layouts, context_key, ledger, ROWS, sealing)
 
 
 class PostgresOutbox:

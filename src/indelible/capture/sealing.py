@@ -1,0 +1,124 @@
+"""Values of declared columns are sealed for the subject whose data they are, before all else.
+
+Who reads rows of a database seals, so that nothing that is delivered, waits in a journal or is set
+aside holds such a value in clear. Where it isn't known whose it is nobody may keep it: masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from indelible.errors import KeystoreError
+from indelible.events.values import MASKED, TypedValue, Value
+
+Owner = tuple[str, str | None] | None
+"""Kind and id of a row's subject; the id is None where it couldn't be told."""
+Change = tuple[Value, Value]
+SEALED: Final = TypedValue("sealed")
+"""Stands for any sealed value, where only is asked whether two events tell the same."""
+
+
+class Sealing(Protocol):
+    """What seals values. Entered for as long as a batch of rows is read: what `seal` gave may be
+    delivered once it was left in order."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def seal(self, owner: tuple[str, str], kind: str, column: str, value: Value) -> Value:
+        """The value that only the keystore's master key and the subject's open again.
+
+        It belongs to this subject, kind and column, and opens nowhere else. Raises `KeystoreError`
+        and `DeliveryError`.
+        """
+
+
+class _NotSealing:
+    """Gives the same for every value, or the value itself."""
+
+    def __init__(self, instead: Value = None) -> None:
+        self._instead = instead
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+    def seal(self, owner: tuple[str, str], kind: str, column: str, value: Value) -> Value:
+        return value if self._instead is None else self._instead
+
+
+BLANK: Final[Sealing] = _NotSealing(SEALED)
+"""For who compares what rows tell."""
+CLEAR: Final[Sealing] = _NotSealing()
+"""For who delivers nothing: a reversal."""
+
+
+class NoSealing(_NotSealing):
+    """Where there is no keystore: nothing may be read of a table that has sealed columns."""
+
+    def seal(self, owner: tuple[str, str], kind: str, column: str, value: Value) -> Value:
+        raise KeystoreError(
+            f"expected a keystore to seal {kind}.{column}, as the database's triggers were "
+            "installed; there is none: put it back, or run `indelible install`"
+        )
+
+
+NO_SEALING: Final[Sealing] = NoSealing()
+
+
+class Sealed:
+    """Seals the declared columns of one kind of rows."""
+
+    def __init__(self, sealing: Sealing, kind: str, columns: Collection[str]) -> None:
+        self.columns = frozenset(columns)
+        self._sealing = sealing
+        self._kind = kind
+
+    def changes(
+        self, changes: Mapping[str, Change], before: Owner, after: Owner
+    ) -> Mapping[str, Change]:
+        """Each value for whoever's the row was then: one that changes hands is for both."""
+        if self.columns.isdisjoint(changes):
+            return changes
+        return {
+            name: (self._value(name, old, before), self._value(name, new, after))
+            if name in self.columns
+            else (old, new)
+            for name, (old, new) in changes.items()
+        }
+
+    def row(
+        self, columns: Sequence[str], values: Sequence[Value], owner: Owner
+    ) -> tuple[Value, ...]:
+        """The values of a row in which these columns stand."""
+        return tuple(
+            self._value(name, value, owner) if name in self.columns else value
+            for name, value in zip(columns, values, strict=True)
+        )
+
+    def _value(self, name: str, value: Value, owner: Owner) -> Value:
+        if isinstance(value, TypedValue) and value.v is None:
+            return value  # there was none, or none is kept
+        if owner is None or owner[1] is None:
+            return MASKED
+        return self._sealing.seal((owner[0], owner[1]), self._kind, name, value)
+
+
+def blank(value: Value) -> Value:
+    """The value, or `SEALED` for any that is sealed."""
+    return SEALED if isinstance(value, TypedValue) and value.t == "sealed" else value

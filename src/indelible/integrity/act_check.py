@@ -1,0 +1,53 @@
+"""What `verify` asks of erasures and holds: their ledger, and the keystore beside sealed values."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+from typing import Final
+
+from indelible.errors import EventError
+from indelible.events.codec import join_parts
+from indelible.events.model import Event
+from indelible.integrity.acts import ActLedger, Acts
+from indelible.integrity.authorisations import Authorisers
+from indelible.store.sealing import sealed_tokens
+
+_MARK: Final = b"sealed"
+
+
+class ActCheck:
+    """Takes all events of a trail in order, parts too; raises `UnauthorisedActError`."""
+
+    def __init__(self, authorisers: Authorisers | None, *, origin: str, has_keys: bool) -> None:
+        self._ledger = ActLedger(authorisers, origin=origin)
+        self._has_keys = has_keys
+        self._tokens: set[str] = set()
+        self._parts: list[Event] = []
+
+    def add(self, index: int, event: Event, body: bytes) -> None:
+        """Take an entry; `body` is what `event` was decoded from."""
+        self._ledger.add(index, event)
+        if not self._has_keys:
+            return
+        if event.part is not None and event.fragment is not None:
+            self._add_part(event)
+        elif _MARK in body:
+            self._tokens |= sealed_tokens(event)
+
+    def finish(self, before: Collection[str] | None, after: Collection[str] | None) -> Acts:
+        """What there is, all entries being taken; with the tokens that had a key before that, and
+        those that have one now, if they are known."""
+        return self._ledger.finish(before, after, self._tokens)
+
+    def _add_part(self, event: Event) -> None:
+        """The parts of an event stand one behind another."""
+        if event.part is not None and event.part.n == 1:
+            self._parts = []
+        self._parts.append(event)
+        if event.part is None or event.part.n < event.part.of:
+            return
+        # Where one is missing nobody can read what it says.
+        with contextlib.suppress(EventError):
+            self._tokens |= sealed_tokens(join_parts(self._parts))
+        self._parts = []
