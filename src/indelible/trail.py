@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import logging
 import os
 import secrets
@@ -32,10 +33,13 @@ from indelible.integrity.numbering import ACKNOWLEDGED
 from indelible.integrity.seen import Progress, Seen
 from indelible.integrity.sequencer import add_first_entry
 from indelible.integrity.verifier import Verification, verify_trail
+from indelible.invariants.check import check, entries_of
 from indelible.invariants.differences import Difference, Summary, TableReport
 from indelible.invariants.expecting import Progress as ReconcileProgress
+from indelible.invariants.home import Home
 from indelible.invariants.opening import open_live
 from indelible.invariants.reconcile import reconcile
+from indelible.invariants.verdicts import Verdict
 from indelible.policy import Policy, load_policy
 from indelible.policy.load import policy_for_url
 from indelible.questions.asking import When
@@ -49,6 +53,7 @@ from indelible.reversal.reversal import (
 )
 from indelible.store.protocol import Notice, WitnessRow
 from indelible.store.sqlite import SqliteTrail
+from indelible.tlog import TrustPolicy
 from indelible.transport.databases import CapturedDatabases
 from indelible.transport.delivery import Remark
 from indelible.transport.journal import Journal
@@ -343,6 +348,42 @@ class Trail(Explicit):
         )
         self.flush()
 
+    # -- invariants -----------------------------------------------------------------------------
+
+    def check(
+        self,
+        *,
+        now: dt.datetime | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Verdict, ...]:
+        """What the trail bears out of each `[[invariant]]`: see `indelible.invariants.check`.
+
+        Carries what was captured first, as far as it can. Reversals are rehearsed as the
+        invariants say. The verdicts are an entry, `invariants.checked`; what newly falls short is
+        noticed. `now` is aware. Raises `DeliveryError`.
+        """
+        if self._relays:
+            with contextlib.suppress(ContradictedError):
+                self.flush()
+        home = Home(
+            self,
+            self,
+            self._store,
+            open_outbox=self._databases.open_outbox,
+            witnesses=self._cosignatures,
+        )
+        verdicts = check(
+            self._store,
+            self._policy,
+            home,
+            now=now or dt.datetime.now(dt.UTC),
+            progress=progress or (lambda done, of: None),
+        )
+        for event in entries_of(self._store, verdicts):
+            self._say(event)
+        self._journal.sync()
+        return verdicts
+
     def _say(self, event: Event) -> None:
         self._journal.append(encode_draft(event))
 
@@ -386,13 +427,16 @@ class Trail(Explicit):
 
         Checks every cosignature, and no entry. Raises `VerificationError`.
         """
+        found = self._cosignatures()
+        return None if found is None else judge(check_cosignatures(*found), found[1])
+
+    def _cosignatures(self) -> tuple[Sequence[WitnessRow], TrustPolicy, Tree] | None:
         if self._trust is None:
             return None
         rows = self._store.witnesses()
         state = self._store.state()  # behind the rows, and so not smaller than what they are about
         key = self._keys.signing_key.verifier_key
-        tree = Tree(key, self._store.origin, state.size, state.root, self._store)
-        return judge(check_cosignatures(rows, self._trust, tree), self._trust)
+        return rows, self._trust, Tree(key, self._store.origin, state.size, state.root, self._store)
 
     def witnesses(self) -> tuple[WitnessRow, ...]:
         """What each witness of the trust policy said when it was last asked, unchecked."""

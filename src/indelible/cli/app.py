@@ -42,6 +42,7 @@ _COMMANDS: Final = (
     "verify",
     "serve",
     "reconcile",
+    "check",
     "export",
     "key",
     "witness",

@@ -11,6 +11,7 @@ from typing import Final, TypeVar, get_args
 import msgspec
 
 from indelible.errors import ConfigurationError, PolicyError
+from indelible.policy.invariants import parse_invariants
 from indelible.policy.model import (
     Baseline,
     Durability,
@@ -90,7 +91,9 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
     """The policy in `text`; `name` stands in errors, `directory` before relative paths."""
     document = _document(text, name)
     top = _Where(name, text, "")
-    _check_keys(document, ("trail", "database", "tables", "relay", "logs", "witness"), top)
+    _check_keys(
+        document, ("trail", "database", "tables", "relay", "logs", "witness", "invariant"), top
+    )
     _logs(document, top)
     trail_at = top.under("trail")
     trail = _section(document, "trail", top)
@@ -135,6 +138,8 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
         tables={name: _of_kind(policy, policies) for name, policy in policies.items()},
         relay=_relay(_section(document, "relay", top), top.under("relay")),
         witness=_witness(document, top, directory),
+        invariants=parse_invariants(document.get("invariant", []), text, name),
+        directory=directory,
         source=name,
     )
 

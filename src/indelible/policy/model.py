@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from indelible.policy.invariants import Invariant
+
 Durability = Literal["strict", "request", "async"]
 Baseline = Literal["full", "keys"]
 Profile = Literal["triggers", "log", "both"]
@@ -123,7 +125,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     `trail` is the trail's SQLite file; `journals` the directory of journals and `keys` that of
     keys, beside it. `origin` is the name that a new trail gets; None: a random one, as verifiers
     tell trails by it. The application's database, where the owner named it, is `database`, an
-    SQLite file, or `server`. Without `witness` nobody cosigns.
+    SQLite file, or `server`. Without `witness` nobody cosigns. `invariants` are what is promised;
+    `directory` is that of the file, which paths in them are beside.
     """
 
     trail: Path
@@ -136,6 +139,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     tables: dict[str, TablePolicy] = {}
     relay: RelaySettings = RelaySettings()
     witness: WitnessSettings | None = None
+    invariants: tuple[Invariant, ...] = ()
+    directory: Path = Path()
     source: str = "(defaults)"
 
     def table(self, name: str) -> TablePolicy:
