@@ -117,6 +117,19 @@ class Coverage:
         found = [*self._write_notes(), *self._gaps(of_databases=True), *self._now()]
         return sorted(found, key=lambda hole: hole.since)
 
+    def length_s(self, hole: Hole) -> float:
+        """How long it lasted, or lasts by now, in seconds."""
+        return uncovered_s([hole], self.now)
+
+    def is_reconciled(self, hole: Hole) -> bool:
+        """Whether behind it nothing was found to differ of what it is of: no row was changed in it,
+        but for what was changed back."""
+        clean = self.notes.reconciled
+        kinds = self.notes.installed if hole.kind is None else (hole.kind,)
+        return hole.until is not None and all(
+            any(mark.time > hole.until for mark in clean.get(kind, ())) for kind in kinds
+        )
+
     def _write_notes(self) -> Iterator[Hole]:
         notes = self.notes
         for note in notes.all:

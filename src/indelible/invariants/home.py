@@ -101,6 +101,7 @@ class Home:
             again = [
                 f"{step.target_text}: it isn't what it was after it was restored"
                 for step in reversal().restorable
+                if not any(said.startswith(f"{step.target_text}: ") for said in done.stuck)
             ]
             return done._replace(stuck=(*done.stuck, *again))
 

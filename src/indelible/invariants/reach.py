@@ -29,7 +29,11 @@ from indelible.tlog import Index
 
 KIND_OF: Final = {"accesses": "access", "changes": "change"}
 _NO_READS: Final = "no read was ever captured: nothing shows that reads are"
-_WITHHELD: Final = (b'{"t":"changed"}', b'{"t":"masked"}')
+_WITHHELD: Final = {
+    b'{"t":"masked"}': "a column of the row was never captured (mask)",
+    b'{"t":"changed"}': "the policy keeps no values of a column (without_values)",
+}
+"""What stands in an event for a value that it doesn't have, which reversing it would need."""
 _REHEARSED: Final = 1_000
 """So many of an actor's latest changes are reversed at most."""
 
@@ -43,8 +47,17 @@ class Reach(NamedTuple):
     unknown: str | None = None
 
 
-def reach_of(facts: Facts, deeds: Collection[str], kinds: Collection[str], all_of: str) -> Reach:
-    """Of accesses or changes of tables of these kinds; of all, without any. `all_of` names them."""
+def reach_of(
+    facts: Facts,
+    deeds: Collection[str],
+    kinds: Collection[str],
+    all_of: str,
+    brief: Duration | None,
+) -> Reach:
+    """Of accesses or changes of tables of these kinds; of all, without any. `all_of` names them.
+
+    Without holes in changes no longer than `brief` behind which nothing differed.
+    """
     coverage = facts.coverage
     marks = []
     holes: list[Hole] = list(coverage.unreadable)
@@ -55,7 +68,12 @@ def reach_of(facts: Facts, deeds: Collection[str], kinds: Collection[str], all_o
         if began is None:
             return Reach(None, [], f"no entry says since when changes of {all_of} are captured")
         marks.append(began)
-        holes += coverage.holes_in_writes
+        least = 0.0 if brief is None else brief.seconds
+        holes += [
+            hole
+            for hole in coverage.holes_in_writes
+            if not (least and coverage.length_s(hole) <= least and coverage.is_reconciled(hole))
+        ]
     if "accesses" in deeds:
         began = coverage.reads_began
         if began is None:
@@ -139,7 +157,7 @@ class EnumerableJudge:
         facts, invariant = self._facts, self._invariant
         what = " and ".join(invariant.of)
         tables = ", ".join(invariant.tables) or "any table"
-        reach = reach_of(facts, invariant.of, self._kinds, tables)
+        reach = reach_of(facts, invariant.of, self._kinds, tables, invariant.brief)
         found = judge_reach(facts, reach, invariant.window, f"{what} of {tables}")
         if found.verdict in (SHORT, CANT_TELL):
             return found
@@ -232,7 +250,9 @@ class AccessorsJudge:
                 verdict=CANT_TELL,
                 words=f"no table says that its rows are some {of}'s: subject = … in [tables.…]",
             )
-        reach = reach_of(facts, ("accesses", "changes"), kinds, ", ".join(sorted(kinds)))
+        reach = reach_of(
+            facts, ("accesses", "changes"), kinds, ", ".join(sorted(kinds)), invariant.brief
+        )
         found = judge_reach(facts, reach, invariant.window, f"who accessed any {of}'s data")
         if invariant.daily is not None and found.verdict in (HOLDS, SO_FAR):
             # Every access is kept, and so each day's.
@@ -273,7 +293,7 @@ class ReversibleJudge:
         look = facts.coverage.look
         masked = dict(look.masked) if look is not None else {}
         self._masked = {k: v for k, v in masked.items() if not self._kinds or k in self._kinds}
-        self._lost = _Lost(facts.since(invariant.window), invariant, self._kinds, self._masked)
+        self._lost = _Lost(facts.since(invariant.window), invariant, self._kinds)
 
     @property
     def watcher(self) -> Watcher | None:
@@ -282,7 +302,7 @@ class ReversibleJudge:
     def verdict(self) -> Verdict:
         facts, invariant = self._facts, self._invariant
         tables = ", ".join(invariant.tables) or "any table"
-        reach = reach_of(facts, ("changes",), self._kinds, tables)
+        reach = reach_of(facts, ("changes",), self._kinds, tables, invariant.brief)
         found = judge_reach(facts, reach, invariant.window, f"changes of {tables}")
         if found.verdict in (SHORT, CANT_TELL):
             return found
@@ -338,18 +358,11 @@ class ReversibleJudge:
 class _Lost:
     """Looks for changes of which the trail doesn't have what was there before."""
 
-    def __init__(
-        self,
-        since: Timestamp,
-        invariant: Reversible,
-        kinds: Collection[str],
-        masked: Collection[str],
-    ) -> None:
+    def __init__(self, since: Timestamp, invariant: Reversible, kinds: Collection[str]) -> None:
         self.since = since
         self.breaches = Breaches()
         self._by = invariant.by
         self._kinds = kinds
-        self._masked = masked
 
     def look(self, entry: StoredEntry, view: EventView) -> None:
         if view.kind != "change" or self._by not in ("all", str(view.actor)):
@@ -358,12 +371,10 @@ class _Lost:
         if self._kinds and kind not in self._kinds:
             return
         # Within a JSON string the quotes would be escaped.
-        if any(mark in entry.body for mark in _WITHHELD):
-            self.breaches.add(entry.index, f"{view.action}: the policy keeps no values of a column")
-        elif verb == "delete" and kind in self._masked:
-            self.breaches.add(
-                entry.index, f"{view.action}: a column of the row was never captured (mask)"
-            )
+        for mark, why in _WITHHELD.items():
+            if verb != "insert" and mark in entry.body:
+                self.breaches.add(entry.index, f"{view.action}: {why}")
+                return
 
 
 def _unsound(missing: Sequence[tuple[Index, str]], of: str) -> Verdict:

@@ -73,7 +73,11 @@ class Invariant(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class Enumerable(Invariant, frozen=True, tag="enumerable"):
-    """Whatever any actor did, in any window up to `window` back, can be enumerated."""
+    """Whatever any actor did, in any window up to `window` back, can be enumerated.
+
+    Holes in changes no longer than `brief` don't count, here and below, where a reconciliation
+    behind them found nothing.
+    """
 
     relaxes = ("window",)
     weaker_is_more = False
@@ -81,6 +85,7 @@ class Enumerable(Invariant, frozen=True, tag="enumerable"):
     of: tuple[Deed, ...] = ("accesses", "changes")
     tables: tuple[str, ...] = ()
     exact: float = 0.0
+    brief: Duration | None = None
     canary: tuple[str, ...] = ()
 
 
@@ -93,6 +98,7 @@ class Accessors(Invariant, frozen=True, tag="accessors"):
     of: str
     window: Duration
     daily: Duration | None = None
+    brief: Duration | None = None
 
     def in_force(self, today: dt.date) -> Self:
         found = super().in_force(today)
@@ -111,6 +117,7 @@ class Reversible(Invariant, frozen=True, tag="reversible"):
     tables: tuple[str, ...] = ()
     rehearse: Rehearse = "copy"
     sample: int = 3
+    brief: Duration | None = None
 
 
 class Attributed(Invariant, frozen=True, tag="attributed"):
@@ -304,7 +311,7 @@ def _parse(found: Mapping[str, Any], place: _Place) -> Invariant:
     fields = _KINDS[kind].__struct_fields__
     for key in found:
         if key != "kind" and key not in fields:
-            own = ", ".join(("kind", *fields[len(_COMMON) :], *_COMMON))
+            own = ", ".join(("kind", *(each for each in fields if each not in _COMMON), *_COMMON))
             raise place.error(f"unknown key {key!r}; allowed for {kind}: {own}", key)
     try:
         return msgspec.convert(found, _KINDS[kind], dec_hook=_hook)
