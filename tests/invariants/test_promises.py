@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from indelible import Actor, Target, Trail, acting_as
 from indelible.capture.sqlite_install import install
-from indelible.cli.app import group
+from indelible.cli.init import command as init
 from indelible.errors import ConfigurationError
 from indelible.invariants.reports import junit_of, prometheus_of
 from indelible.invariants.verdicts import Verdict
@@ -303,8 +303,8 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 def test_init_writes_promises(tmp_path: Path, company: str) -> None:
     """What it writes can be read back, has every promise in words, and can be checked at once."""
     config = tmp_path / "indelible.toml"
-    arguments = ["init", "--for", company, "--config", str(config)]
-    done = CliRunner().invoke(group, arguments, catch_exceptions=False)
+    arguments = ["--for", company, "--config", str(config)]
+    done = CliRunner().invoke(init, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     with Trail.open(config) as trail:
         assert len(trail.policy.invariants) >= 6
@@ -317,7 +317,7 @@ def test_init_writes_promises(tmp_path: Path, company: str) -> None:
         "holds so far",
     }
     with pytest.raises(ConfigurationError, match=r"expected no .* beside --for"):
-        CliRunner().invoke(group, arguments, catch_exceptions=False, standalone_mode=False)
+        CliRunner().invoke(init, arguments, catch_exceptions=False, standalone_mode=False)
 
 
 # -- what programs read ----------------------------------------------------------------------------

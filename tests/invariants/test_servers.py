@@ -6,8 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from indelible import Trail
 from indelible.invariants.verdicts import Verdict
 from tests.capture.mariadb.test_trail import Site as MariadbSite
@@ -75,15 +73,15 @@ def test_nothing_is_locked_that_the_owner_didnt_allow(database: Database, tmp_pa
     assert is_same
 
 
-@pytest.mark.parametrize("statement", ["ALTER TABLE node DISABLE TRIGGER ALL"])
-def test_triggers_switched_off_now(database: Database, tmp_path: Path, statement: str) -> None:
+def test_triggers_switched_off_now(database: Database, tmp_path: Path) -> None:
+    """They are away as the check looks: no entry says so yet, and it counts."""
     database.execute(*on_postgres.SCHEMA, *on_postgres.BEFORE)
     database.grant()
     site = PostgresSite(database, tmp_path)
     with site.config.open("a") as file:
         file.write(PROMISES.format(rehearse=ROLLED_BACK))
     site.run("install")
-    database.execute(statement)
+    database.execute("ALTER TABLE node DISABLE TRIGGER USER")
     with Trail.open(site.config) as trail:
         _, enumerable = trail.check()
     assert enumerable.verdict == "falls short"
