@@ -21,7 +21,7 @@ from indelible.invariants.reports import junit_of, prometheus_of
 from indelible.invariants.verdicts import Verdict
 from tests.end_to_end.chinook import SAMPLES
 
-from .site import ALICE, Site
+from .site import ALICE, Site, without_triggers
 from .test_command import indelible
 
 SCHEMA = """
@@ -120,13 +120,33 @@ def test_triggers_that_are_away_now(tmp_path: Path) -> None:
     site.stop()
 
 
+def test_triggers_that_somebody_put_back(tmp_path: Path) -> None:
+    """They were away for a moment: the hole ends when `install` finds nothing to do."""
+    site = Site(tmp_path, SCHEMA, ENUMERABLE)
+    site.run("UPDATE invoice SET total = 11")
+    site.stop()
+    with without_triggers(site.database):
+        pass
+    with Trail.open(site.configuration) as trail:
+        trail.notice("capture.drift", "invoice: triggers missing", table="invoice")
+        trail.flush()
+        assert "to now)" in trail.check()[0].words
+        indelible(tmp_path, "install", code=0)
+        trail.flush()
+        (found,) = trail.check()
+    assert found.verdict == "falls short"
+    assert "to now)" not in found.words
+
+
 def test_a_table_that_nobody_captures(tmp_path: Path) -> None:
-    site = Site(
-        tmp_path, SCHEMA, f'[tables.cache]\nwrites = false\n{ENUMERABLE}tables = ["cache"]\n'
-    )
-    found = judged(site)
-    assert found.verdict == "can't tell"
-    assert "since when changes of cache are captured" in found.words
+    """Named, it can't be told; where any table is promised it is said to be left out."""
+    promises = f'{ENUMERABLE}tables = ["cache"]\n{ENUMERABLE}'
+    site = Site(tmp_path, SCHEMA, f"[tables.cache]\nwrites = false\n{promises}")
+    named, any_table = site.trail.check()
+    assert named.verdict == "can't tell"
+    assert "since when changes of cache are captured" in named.words
+    assert any_table.verdict == "holds so far", any_table.words
+    assert "left out: cache: writes = false in the policy" in any_table.words
     site.stop()
 
 

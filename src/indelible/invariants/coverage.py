@@ -216,6 +216,16 @@ class Coverage:
                 return last if last is not None and last > after else None
         return None
 
+    def left_out(self, reads: bool) -> Iterator[Hole]:
+        """What the policy leaves out of capture, and of `reads`, for all time."""
+        never = Timestamp("")
+        for name, why in self.look.not_captured if self.look is not None else ():
+            yield Hole(never, None, self.kind_of(name), f"{name}: {why}")
+        for table in self._policy.tables.values():
+            if reads and not table.reads and table.writes:
+                why = f"reads of {table.table} aren't captured: reads = false"
+                yield Hole(never, None, table.kind, why)
+
     # -- both -----------------------------------------------------------------------------------
 
     def _gaps(self, *, of_databases: bool) -> Iterator[Hole]:

@@ -40,11 +40,12 @@ _REHEARSED: Final = 1_000
 
 class Reach(NamedTuple):
     """What has to be covered: since when it is, and where it wasn't. `unknown` says why that can't
-    be told."""
+    be told; `left_out` are tables that the policy leaves out of "any table"."""
 
     began: Mark | None
     holes: list[Hole]
     unknown: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def reach_of(
@@ -80,15 +81,19 @@ def reach_of(
             return Reach(None, [], _NO_READS)
         marks.append(began)
         holes += coverage.holes_in_reads
-        for table in facts.policy.tables.values():
-            if not table.reads and table.kind in kinds:
-                why = f"reads of {table.table} aren't captured: reads = false"
-                holes.append(Hole(Timestamp(""), None, table.kind, why))
-    for name, why in coverage.look.not_captured if coverage.look is not None else ():
-        if facts.coverage.kind_of(name) in kinds:
-            holes.append(Hole(Timestamp(""), None, facts.coverage.kind_of(name), f"{name}: {why}"))
-    holes = [hole for hole in holes if not kinds or hole.kind is None or hole.kind in kinds]
-    return Reach(max(marks), sorted(holes, key=lambda hole: hole.since))
+    left_out = list(coverage.left_out("accesses" in deeds))
+    if kinds:
+        holes += [hole for hole in left_out if hole.kind in kinds]
+        holes = [hole for hole in holes if hole.kind is None or hole.kind in kinds]
+        left_out = []
+    elif "accesses" in deeds and not facts.policy.default.reads:
+        why = "reads aren't captured where a table doesn't say so: reads = false"
+        holes.append(Hole(Timestamp(""), None, None, why))
+    return Reach(
+        max(marks),
+        sorted(holes, key=lambda hole: hole.since),
+        left_out=tuple(dict.fromkeys(hole.why for hole in left_out)),
+    )
 
 
 def judge_reach(facts: Facts, reach: Reach, window: Duration, what: str) -> Verdict:
@@ -130,7 +135,8 @@ def judge_reach(facts: Facts, reach: Reach, window: Duration, what: str) -> Verd
             f"; {window} from {_short(timestamp(window.after(moment_of(since))))} on"
             if young
             else ""
-        ),
+        )
+        + "".join(f"; left out: {each}" for each in reach.left_out),
         figure=min(reached / 1_000_000, required) if young else required,
         required=required,
         unit="seconds",
