@@ -30,7 +30,7 @@ from indelible.store.terms import action_term
 CHECKED: Final = "invariants.checked"
 FELL_SHORT: Final = "invariant.fell_short"
 _PREFIX: Final = "verdict "
-_JUDGES: Final[dict[str, Any]] = {
+_JUDGES: Final[dict[str, type[Judge[Any]]]] = {
     "enumerable": EnumerableJudge,
     "accessors": AccessorsJudge,
     "reversible": ReversibleJudge,
@@ -69,7 +69,7 @@ def check(
     )
     rng = random.Random(bytes(state.root))  # noqa: S311 - a sample, no secret
     facts = Facts(reader, int(state.size), policy, coverage, now, timestamp(now), rng, site)
-    judges: list[tuple[Invariant, Judge]] = []
+    judges: list[tuple[Invariant, Judge[Any]]] = []
     for invariant in policy.invariants:
         in_force = invariant.in_force(now.date())
         judges.append((in_force, _JUDGES[in_force.kind](in_force, facts)))
@@ -85,7 +85,7 @@ def check(
     )
 
 
-def _verdict(judge: Judge, problem: IndelibleError | None) -> Verdict:
+def _verdict(judge: Judge[Any], problem: IndelibleError | None) -> Verdict:
     try:
         if problem is not None:
             raise problem

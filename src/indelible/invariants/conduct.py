@@ -6,7 +6,7 @@ import sqlite3
 
 from indelible.events.model import Actor
 from indelible.events.values import format_id
-from indelible.invariants.facts import Breaches, Facts, Watcher
+from indelible.invariants.facts import Breaches, Facts, Judge, WatchingJudge
 from indelible.invariants.verdicts import CANT_TELL, HOLDS, SHORT, Verdict
 from indelible.policy.durations import Duration
 from indelible.policy.invariants import Authorised, Forbids, Limits, Separates
@@ -20,16 +20,8 @@ from indelible.tlog import Index
 NOBODY = "unattributed"
 
 
-class AuthorisedJudge:
+class AuthorisedJudge(Judge[Authorised]):
     """See `Authorised`."""
-
-    def __init__(self, invariant: Authorised, facts: Facts) -> None:
-        self._invariant = invariant
-        self._facts = facts
-
-    @property
-    def watcher(self) -> Watcher | None:
-        return None
 
     def verdict(self) -> Verdict:
         invariant, facts = self._invariant, self._facts
@@ -63,17 +55,12 @@ class AuthorisedJudge:
         return found
 
 
-class ForbidsJudge:
+class ForbidsJudge(WatchingJudge[Forbids]):
     """See `Forbids`."""
 
     def __init__(self, invariant: Forbids, facts: Facts) -> None:
-        self.since = facts.since(invariant.window)
-        self._invariant = invariant
+        super().__init__(invariant, facts)
         self._breaches = Breaches()
-
-    @property
-    def watcher(self) -> Watcher | None:
-        return self
 
     def look(self, entry: StoredEntry, view: EventView) -> None:
         invariant = self._invariant
@@ -85,12 +72,11 @@ class ForbidsJudge:
         return _judged(self._breaches, self._invariant.tolerated, what, self._invariant.window)
 
 
-class SeparatesJudge:
+class SeparatesJudge(WatchingJudge[Separates]):
     """See `Separates`. What was done to which target stands in a temporary file."""
 
     def __init__(self, invariant: Separates, facts: Facts) -> None:
-        self.since = facts.since(invariant.window)
-        self._invariant = invariant
+        super().__init__(invariant, facts)
         self._breaches = Breaches()
         self._done = sqlite3.connect("", isolation_level=None)
         self._done.execute("BEGIN")
@@ -98,10 +84,6 @@ class SeparatesJudge:
             "CREATE TABLE done (target TEXT, actor TEXT, action TEXT, "
             "PRIMARY KEY (target, actor, action)) WITHOUT ROWID"
         )
-
-    @property
-    def watcher(self) -> Watcher | None:
-        return self
 
     def look(self, entry: StoredEntry, view: EventView) -> None:
         actions = [each for each in self._invariant.actions if _is_action(view.action, each)]
@@ -133,12 +115,11 @@ class SeparatesJudge:
         return _judged(self._breaches, self._invariant.tolerated, what, self._invariant.window)
 
 
-class LimitsJudge:
+class LimitsJudge(WatchingJudge[Limits]):
     """See `Limits`. Counts of the hour stand in a temporary file."""
 
     def __init__(self, invariant: Limits, facts: Facts) -> None:
-        self.since = facts.since(invariant.window)
-        self._invariant = invariant
+        super().__init__(invariant, facts)
         self._breaches = Breaches()
         self._most = 0
         self._counts = sqlite3.connect("", isolation_level=None)
@@ -147,10 +128,6 @@ class LimitsJudge:
             "CREATE TABLE done (hour TEXT, actor TEXT, count INTEGER, PRIMARY KEY (hour, actor)) "
             "WITHOUT ROWID"
         )
-
-    @property
-    def watcher(self) -> Watcher | None:
-        return self
 
     def look(self, entry: StoredEntry, view: EventView) -> None:
         invariant = self._invariant

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Final
 
 from indelible.events.codec import parse_time
-from indelible.invariants.facts import Breaches, Facts, Watcher
+from indelible.invariants.facts import Breaches, Facts, WatchingJudge
 from indelible.invariants.reach import KIND_OF
 from indelible.invariants.verdicts import CANT_TELL, HOLDS, SHORT, Verdict
 from indelible.policy.durations import length_text
@@ -19,19 +19,14 @@ _STEP: Final = 1.01
 """Delays are told apart to 1 %; whether one is too long is decided exactly."""
 
 
-class AttributedJudge:
+class AttributedJudge(WatchingJudge[Attributed]):
     """See `Attributed`."""
 
     def __init__(self, invariant: Attributed, facts: Facts) -> None:
-        self.since = facts.since(invariant.window)
-        self._invariant = invariant
+        super().__init__(invariant, facts)
         self._kinds = [KIND_OF[deed] for deed in invariant.of]
         self._total = 0
         self._nobody = Breaches()
-
-    @property
-    def watcher(self) -> Watcher | None:
-        return self
 
     def look(self, entry: StoredEntry, view: EventView) -> None:
         if view.kind in self._kinds:
@@ -62,22 +57,17 @@ class AttributedJudge:
         )
 
 
-class DeliveredJudge:
+class DeliveredJudge(WatchingJudge[Delivered]):
     """See `Delivered`. A change's delay is from its own time to that of the batch it came in."""
 
     def __init__(self, invariant: Delivered, facts: Facts) -> None:
-        self.since = facts.since(invariant.window)
-        self._invariant = invariant
+        super().__init__(invariant, facts)
         self._p95 = invariant.p95.seconds * 1_000_000
         self._p100 = invariant.p100.seconds * 1_000_000
         self._delays: Counter[int] = Counter()
         self._total = self._in_time = self._doubtful = 0
         self._longest = (0, -1)
         self._late = Breaches()
-
-    @property
-    def watcher(self) -> Watcher | None:
-        return self
 
     def look(self, entry: StoredEntry, view: EventView) -> None:
         if view.kind != "change":

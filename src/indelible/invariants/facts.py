@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -16,11 +17,14 @@ from indelible.invariants.coverage import Coverage
 from indelible.invariants.verdicts import Verdict
 from indelible.policy import Policy
 from indelible.policy.durations import Duration
+from indelible.policy.invariants import Invariant, Windowed
 from indelible.questions.reading import EventView, is_repeated
 from indelible.questions.window import Window
 from indelible.store.protocol import StoredEntry, TrailReader
 from indelible.tlog import Index
 
+P = TypeVar("P", bound=Invariant)
+W = TypeVar("W", bound=Windowed)
 Progress = Callable[[int, int], None]
 
 
@@ -75,13 +79,35 @@ class Watcher(Protocol):
     def look(self, entry: StoredEntry, view: EventView) -> None: ...
 
 
-class Judge(Protocol):
+class Judge(Generic[P]):
     """One invariant under judgement: `watcher` first, its pass, then `verdict`."""
 
-    @property
-    def watcher(self) -> Watcher | None: ...
+    def __init__(self, invariant: P, facts: Facts) -> None:
+        self._invariant = invariant
+        self._facts = facts
 
+    @property
+    def watcher(self) -> Watcher | None:
+        """What has to look at every event, if anything has to."""
+        return None
+
+    @abstractmethod
     def verdict(self) -> Verdict: ...
+
+
+class WatchingJudge(Judge[W]):
+    """A judge that counts what is in its invariant's window."""
+
+    def __init__(self, invariant: W, facts: Facts) -> None:
+        super().__init__(invariant, facts)
+        self.since = facts.since(invariant.window)
+
+    @property
+    def watcher(self) -> Watcher | None:
+        return self
+
+    @abstractmethod
+    def look(self, entry: StoredEntry, view: EventView) -> None: ...
 
 
 _decoder = msgspec.json.Decoder(EventView)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from indelible.events.codec import parse_time
 from indelible.events.model import Subject, Timestamp
-from indelible.invariants.facts import Breaches, Facts, Watcher, moment_of, timestamp
+from indelible.invariants.facts import Breaches, Facts, Judge, moment_of, timestamp
 from indelible.invariants.notes import Mark
 from indelible.invariants.reach import Reach, judge_reach
 from indelible.invariants.verdicts import CANT_TELL, HOLDS, SHORT, SO_FAR, Verdict
@@ -19,16 +19,8 @@ ERASED = "subject.erased"
 _EMPTY = Verdict(verdict=CANT_TELL, words="the trail is empty")
 
 
-class RetainedJudge:
+class RetainedJudge(Judge[Retained]):
     """See `Retained`."""
-
-    def __init__(self, invariant: Retained, facts: Facts) -> None:
-        self._invariant = invariant
-        self._facts = facts
-
-    @property
-    def watcher(self) -> Watcher | None:
-        return None
 
     def verdict(self) -> Verdict:
         began = _first(self._facts)
@@ -38,16 +30,8 @@ class RetainedJudge:
         return judge_reach(self._facts, reach, self._invariant.at_least, "entries are there")
 
 
-class ForgottenJudge:
+class ForgottenJudge(Judge[Forgotten]):
     """See `Forgotten`. What is older counts, unless its subject was erased."""
-
-    def __init__(self, invariant: Forgotten, facts: Facts) -> None:
-        self._invariant = invariant
-        self._facts = facts
-
-    @property
-    def watcher(self) -> Watcher | None:
-        return None
 
     def verdict(self) -> Verdict:
         facts, invariant = self._facts, self._invariant

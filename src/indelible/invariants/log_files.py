@@ -6,7 +6,7 @@ import glob
 from pathlib import Path
 
 from indelible.errors import UnreadableLogError
-from indelible.invariants.facts import Facts, Watcher
+from indelible.invariants.facts import Judge
 from indelible.invariants.verdicts import CANT_TELL, HOLDS, SHORT, Verdict
 from indelible.logs.scan import Scan
 from indelible.logs.scan_reading import read_blocks
@@ -14,16 +14,8 @@ from indelible.logs.scrub import Scrubber
 from indelible.policy.invariants import LogClean
 
 
-class LogCleanJudge:
+class LogCleanJudge(Judge[LogClean]):
     """See `LogClean`. Says kinds and places, never a value."""
-
-    def __init__(self, invariant: LogClean, facts: Facts) -> None:
-        self._invariant = invariant
-        self._directory = facts.policy.directory
-
-    @property
-    def watcher(self) -> Watcher | None:
-        return None
 
     def verdict(self) -> Verdict:
         invariant = self._invariant
@@ -31,7 +23,7 @@ class LogCleanJudge:
         unread = []
         files = 0
         for pattern in invariant.files:
-            found = sorted(glob.glob(str(self._directory / pattern), recursive=True))  # noqa: PTH207 - also absolute
+            found = sorted(glob.glob(str(self._facts.policy.directory / pattern), recursive=True))  # noqa: PTH207 - also absolute
             if not found:
                 unread.append(f"no file is called {pattern}")
             for name in found:

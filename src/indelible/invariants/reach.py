@@ -14,7 +14,7 @@ import msgspec
 from indelible.events.codec import parse_time
 from indelible.events.model import Actor, Timestamp
 from indelible.invariants.coverage import Hole, uncovered_s, within
-from indelible.invariants.facts import Breaches, Facts, Watcher, moment_of, timestamp
+from indelible.invariants.facts import Breaches, Facts, Judge, Watcher, moment_of, timestamp
 from indelible.invariants.notes import Mark
 from indelible.invariants.sampling import check_samples, deeds_of, sample_changers
 from indelible.invariants.verdicts import CANT_TELL, HOLDS, SHORT, SO_FAR, Verdict
@@ -146,12 +146,11 @@ def judge_reach(facts: Facts, reach: Reach, window: Duration, what: str) -> Verd
     )
 
 
-class EnumerableJudge:
+class EnumerableJudge(Judge[Enumerable]):
     """See `Enumerable`."""
 
     def __init__(self, invariant: Enumerable, facts: Facts) -> None:
-        self._invariant = invariant
-        self._facts = facts
+        super().__init__(invariant, facts)
         self._kinds = {facts.coverage.kind_of(table) for table in invariant.tables}
         self._share = _Share(facts.since(invariant.window), invariant) if invariant.exact else None
 
@@ -232,16 +231,8 @@ class _Share:
         )
 
 
-class AccessorsJudge:
+class AccessorsJudge(Judge[Accessors]):
     """See `Accessors`."""
-
-    def __init__(self, invariant: Accessors, facts: Facts) -> None:
-        self._invariant = invariant
-        self._facts = facts
-
-    @property
-    def watcher(self) -> Watcher | None:
-        return None
 
     def verdict(self) -> Verdict:
         facts, invariant = self._facts, self._invariant
@@ -289,12 +280,11 @@ class AccessorsJudge:
         )
 
 
-class ReversibleJudge:
+class ReversibleJudge(Judge[Reversible]):
     """See `Reversible`."""
 
     def __init__(self, invariant: Reversible, facts: Facts) -> None:
-        self._invariant = invariant
-        self._facts = facts
+        super().__init__(invariant, facts)
         self._kinds = {facts.coverage.kind_of(table) for table in invariant.tables}
         look = facts.coverage.look
         masked = dict(look.masked) if look is not None else {}

@@ -7,7 +7,7 @@ from indelible.events.model import Timestamp
 from indelible.invariants.coverage import within
 from indelible.invariants.differences import SORTS
 from indelible.invariants.expecting import FINISHED
-from indelible.invariants.facts import Facts, Watcher, moment_of, timestamp
+from indelible.invariants.facts import Judge, moment_of, timestamp
 from indelible.invariants.notes import GAP, READS_LOST, SPOILT
 from indelible.invariants.reconcile import DIFFERS
 from indelible.invariants.verdicts import CANT_TELL, HOLDS, SHORT, SO_FAR, Verdict
@@ -17,16 +17,8 @@ from indelible.questions.reading import glance
 from indelible.tlog import Index
 
 
-class CompleteJudge:
+class CompleteJudge(Judge[Complete]):
     """See `Complete`. A difference that somebody acknowledged is explained."""
-
-    def __init__(self, invariant: Complete, facts: Facts) -> None:
-        self._invariant = invariant
-        self._facts = facts
-
-    @property
-    def watcher(self) -> Watcher | None:
-        return None
 
     def verdict(self) -> Verdict:
         facts, invariant = self._facts, self._invariant
@@ -129,16 +121,8 @@ class CompleteJudge:
         )
 
 
-class TamperEvidentJudge:
+class TamperEvidentJudge(Judge[TamperEvident]):
     """See `TamperEvident`."""
-
-    def __init__(self, invariant: TamperEvident, facts: Facts) -> None:
-        self._invariant = invariant
-        self._facts = facts
-
-    @property
-    def watcher(self) -> Watcher | None:
-        return None
 
     def verdict(self) -> Verdict:
         invariant, facts = self._invariant, self._facts

@@ -72,6 +72,12 @@ class Invariant(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
         return msgspec.structs.replace(self, **dict.fromkeys(self.relaxes, self.relaxed.to))
 
 
+class Windowed(Invariant, frozen=True, kw_only=True):
+    """One that is about what happened in the last `window`."""
+
+    window: Duration = Duration("30 days")
+
+
 class Enumerable(Invariant, frozen=True, tag="enumerable"):
     """Whatever any actor did, in any window up to `window` back, can be enumerated.
 
@@ -120,20 +126,18 @@ class Reversible(Invariant, frozen=True, tag="reversible"):
     brief: Duration | None = None
 
 
-class Attributed(Invariant, frozen=True, tag="attributed"):
+class Attributed(Windowed, frozen=True, kw_only=True, tag="attributed"):
     """At least this share of accesses and changes has an actor."""
 
     relaxes = ("share",)
     weaker_is_more = False
     share: float = 1.0
-    window: Duration = Duration("30 days")
     of: tuple[Deed, ...] = ("accesses", "changes")
 
 
-class Complete(Invariant, frozen=True, tag="complete"):
+class Complete(Windowed, frozen=True, kw_only=True, tag="complete"):
     """Nothing is missing, and no older than `reconciled` nothing differed from the database."""
 
-    window: Duration = Duration("30 days")
     reconciled: Duration = Duration("7 days")
 
 
@@ -145,13 +149,12 @@ class TamperEvident(Invariant, frozen=True, tag="tamper_evident"):
     age: Duration = Duration("5 minutes")
 
 
-class Delivered(Invariant, frozen=True, tag="delivered"):
+class Delivered(Windowed, frozen=True, kw_only=True, tag="delivered"):
     """From the change to the trail it takes at most so long: of 95 % and of all of them."""
 
     relaxes = ("p95", "p100")
     p95: Duration
     p100: Duration
-    window: Duration = Duration("30 days")
 
 
 class LogClean(Invariant, frozen=True, tag="log_clean"):
@@ -161,10 +164,9 @@ class LogClean(Invariant, frozen=True, tag="log_clean"):
     classes: tuple[DataClass, ...] = ("takeover", "personal", "special")
 
 
-class Authorised(Invariant, frozen=True, tag="authorised"):
+class Authorised(Windowed, frozen=True, kw_only=True, tag="authorised"):
     """Nobody reads or changes anything without having been allowed to."""
 
-    window: Duration = Duration("30 days")
     by: str = "all"
 
 
@@ -184,29 +186,26 @@ class Forgotten(Invariant, frozen=True, tag="forgotten"):
     of: str
 
 
-class Forbids(Invariant, frozen=True, tag="forbids"):
+class Forbids(Windowed, frozen=True, kw_only=True, tag="forbids"):
     """Such an actor never does this: a kind of actors, one of them, or nobody known."""
 
     action: str
     by: str
-    window: Duration = Duration("30 days")
 
 
-class Separates(Invariant, frozen=True, tag="separates"):
+class Separates(Windowed, frozen=True, kw_only=True, tag="separates"):
     """No actor does more than one of these to the same target: four eyes."""
 
     actions: tuple[str, ...]
-    window: Duration = Duration("30 days")
 
 
-class Limits(Invariant, frozen=True, tag="limits"):
+class Limits(Windowed, frozen=True, kw_only=True, tag="limits"):
     """An actor does this at most so often in an hour of the clock."""
 
     relaxes = ("at_most",)
     action: str
     at_most: int
     by: str = "all"
-    window: Duration = Duration("30 days")
 
 
 _KINDS: Final[Mapping[str, type[Invariant]]] = {
