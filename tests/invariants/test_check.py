@@ -24,6 +24,7 @@ from indelible.questions.window import Window
 
 from .history import (
     DATABASE,
+    EPOCH,
     NOW,
     STAFF,
     History,
@@ -119,6 +120,7 @@ class Elsewhere:
 
     def __init__(self) -> None:
         self.ages: dict[str, float] | None = {"w1": 20.0, "w2": 30.0, "w3": 40.0}
+        self.vouched = 1_000_000
         self.rehearsed: list[tuple[str, Window]] = []
         self.now = NOW
 
@@ -130,7 +132,7 @@ class Elsewhere:
         if self.ages is None:
             return None
         now = int(self.now.timestamp())
-        return {name: (100, now - int(age)) for name, age in self.ages.items()}
+        return {name: (self.vouched, now - int(age)) for name, age in self.ages.items()}
 
     def try_canary(self, command: Sequence[str]) -> tuple[Actor | None, str]:
         return None, "there is no application"
@@ -381,7 +383,11 @@ def a_process_is_silent(b: Bench) -> None:
     """It was stopped for twenty minutes, and went on."""
     other, when = "d" * 16, ago(days=12)
     b.history.add(
-        did(ALICE, "customer.read", when + dt.timedelta(minutes=20), kind="access"), source=other
+        *(
+            did(ALICE, "customer.read", when + dt.timedelta(minutes=minutes), kind="access")
+            for minutes in (-900, -5, 15, 16, 700, 7_000)
+        ),
+        source=other,
     )
     b.history.add(
         said(
@@ -389,7 +395,7 @@ def a_process_is_silent(b: Bench) -> None:
             when,
             message="process lives, and has written nothing",
             producer=other,
-            epoch=str(1_640_995_200_000_000),
+            epoch=str(EPOCH),
         ),
         source="b" * 16,
     )
@@ -464,6 +470,16 @@ def a_witness_is_silent(b: Bench) -> None:
 
 def all_but_one_witness_gone(b: Bench) -> None:
     b.site.ages = {"w1": 10.0}
+
+
+def witnesses_of_an_old_tree(b: Bench) -> None:
+    """They go on cosigning what was there three days ago: of what came since nobody vouches."""
+    (entry,) = [
+        each
+        for each in b.history.store.search((), since=at(ago(days=3)))
+        if each.received > at(ago(days=3))
+    ][:1]
+    b.site.vouched = entry.index
 
 
 def nobody_witnesses(b: Bench) -> None:
@@ -599,6 +615,12 @@ SITUATIONS = [
     Situation(
         "witnesses gone", all_but_one_witness_gone, {"tamper_evident": (SHORT, 1.0)}, example=False
     ),
+    Situation(
+        "witnesses of an old tree",
+        witnesses_of_an_old_tree,
+        {"tamper_evident": (SHORT, 2 * DAY + 2 * HOUR)},
+        "though the next came",
+    ),
     Situation("no witness", nobody_witnesses, {"tamper_evident": (SHORT, 0.0)}, example=False),
     Situation(
         "a column without values changed",
@@ -694,6 +716,38 @@ def test_a_brief_hole_that_was_reconciled(bench: Bench) -> None:
         source="b" * 16,
     )
     assert found("3 hours") == SHORT
+
+
+def test_a_table_that_came_later_takes_no_hole_back(bench: Bench) -> None:
+    """What is captured since ten days ago makes no whole of a day that is missing before."""
+    drift(bench)
+    bench.history.add(baseline("old", ago(days=10)), source="f" * 16)
+    found = bench.judge()["enumerable"]
+    assert (found.verdict, found.figure) == (SHORT, DAY)
+
+
+def test_counts_of_what_cannot_be_read(bench: Bench) -> None:
+    """Where entries of the window are gone a count that finds nothing shows nothing."""
+    a_segment_missing(bench)
+    bench.promise('[[invariant]]\nkind = "attributed"\nwindow = "1 year"\n')
+    found = bench.judge()["attributed"]
+    assert found.verdict == "can't tell"
+    assert "can't be read" in found.words
+
+
+def test_a_process_that_was_killed_with_reads_in_memory(bench: Bench) -> None:
+    """Where reads are written later (async), what it had read since its last event is unknown."""
+    other, when = "d" * 16, ago(days=12)
+    bench.history.add(did(ALICE, "customer.read", when, kind="access"), source=other)
+    gone = when + dt.timedelta(seconds=9)
+    bench.history.add(
+        said("producer.vanished", gone, message="m", producer=other, epoch=str(EPOCH)),
+        source="b" * 16,
+    )
+    assert bench.judge()["accessors"].verdict == HOLDS
+    bench.promise(PROMISES, TOML + 'durability = "async"\n')
+    found = bench.judge()["accessors"]
+    assert (found.verdict, found.figure) == (SHORT, 9.0)
 
 
 def test_what_cannot_be_told(bench: Bench, tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sqlite3
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -20,6 +22,7 @@ from indelible.errors import ConfigurationError
 from indelible.invariants.reports import junit_of, prometheus_of
 from indelible.invariants.verdicts import Verdict
 from tests.end_to_end.chinook import SAMPLES
+from tests.integrity.witnesses import until
 
 from .site import ALICE, Site, without_triggers
 from .test_command import indelible
@@ -380,3 +383,36 @@ def test_junit_is_xml() -> None:
     failure = suite.find("testcase/failure")
     assert failure is not None
     assert failure.attrib["message"] == '1 time\n"x" \\x07 ]]>'
+
+
+def test_it_watches_until_it_is_stopped(tmp_path: Path) -> None:
+    """Each round is an entry and a whole file of metrics; what fell short in between shows."""
+    site = Site(tmp_path, SCHEMA, '[[invariant]]\nkind = "log_clean"\nfiles = ["app.log"]\n')
+    site.stop()
+    (tmp_path / "app.log").write_text("started\n")
+    watching = subprocess.Popen(
+        [
+            *(sys.executable, "-c", "from indelible.cli import main; main()"),
+            *("check", "--watch", "1", "--prometheus", "c.prom"),
+        ],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        metrics = tmp_path / "c.prom"
+        until(lambda: metrics.exists() and "log_clean" in metrics.read_text())
+        (tmp_path / "app.log").write_text("Authorization: Bearer ghp_a1B2c3D4e5a1B2c3D4e5a1B2c3\n")
+        until(lambda: 'unit="count"} 0.0' in metrics.read_text().split("# HELP")[1])
+    finally:
+        watching.send_signal(signal.SIGTERM)
+        said, errors = watching.communicate(timeout=60)
+    assert watching.returncode == 0
+    assert said.index("holds: log_clean") < said.index("falls short: log_clean")
+    assert "Traceback" not in errors
+    with Trail.open(site.configuration) as trail:
+        trail.flush()
+        checks = list(trail.events(action="invariants.checked", system=True))
+        assert len(checks) >= 2
+        assert [each.action for each in trail.notices()] == ["invariant.fell_short"]

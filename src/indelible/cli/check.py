@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,6 +67,10 @@ def command(
             f"{config}: expected [[invariant]] with what is promised, it has none: "
             "docs/reference/invariants.md has examples, `indelible init --for` writes some"
         )
+    stopped = threading.Event()
+    if watch_s is not None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopped.set())
     with Trail.open(policy) as trail:
         while True:
             began = time.monotonic()
@@ -83,7 +89,8 @@ def command(
                 sys.stdout.flush()
                 if watch_s is None:
                     break
-            time.sleep(watch_s)
+            if stopped.wait(watch_s):
+                return
     if any(each.fails for each in verdicts):
         sys.exit(ANSWER_IS_NO)
 

@@ -12,14 +12,14 @@ from indelible.events.model import Event
 from indelible.events.values import Value
 from indelible.invariants.conduct import AuthorisedJudge, ForbidsJudge, LimitsJudge, SeparatesJudge
 from indelible.invariants.counts import AttributedJudge, DeliveredJudge
-from indelible.invariants.coverage import Coverage, look_at
+from indelible.invariants.coverage import Coverage, look_at, within
 from indelible.invariants.facts import Facts, Judge, Progress, Site, pass_over, timestamp
 from indelible.invariants.keeping import ForgottenJudge, RetainedJudge
 from indelible.invariants.log_files import LogCleanJudge
 from indelible.invariants.notes import Notes
 from indelible.invariants.reach import AccessorsJudge, EnumerableJudge, ReversibleJudge
 from indelible.invariants.trust import CompleteJudge, TamperEvidentJudge
-from indelible.invariants.verdicts import CANT_TELL, SHORT, WORDS, Verdict
+from indelible.invariants.verdicts import CANT_TELL, HOLDS, SHORT, SO_FAR, WORDS, Verdict
 from indelible.policy import Policy
 from indelible.policy.invariants import Invariant
 from indelible.questions.reading import read_events
@@ -79,17 +79,21 @@ def check(
         pass_over(facts, watchers, progress)
     except IndelibleError as error:
         problem = error
-    return tuple(
-        _verdict(judge, problem if judge.watcher is not None else None).of(invariant)
-        for invariant, judge in judges
-    )
+    return tuple(_verdict(judge, problem, facts).of(invariant) for invariant, judge in judges)
 
 
-def _verdict(judge: Judge[Any], problem: IndelibleError | None) -> Verdict:
+def _verdict(judge: Judge[Any], problem: IndelibleError | None, facts: Facts) -> Verdict:
+    watcher = judge.watcher
     try:
-        if problem is not None:
+        if watcher is not None and problem is not None:
             raise problem
-        return judge.verdict()
+        found = judge.verdict()
+        if watcher is None or found.verdict not in (HOLDS, SO_FAR):
+            return found
+        unread = within(facts.coverage.unreadable, watcher.since, facts.now)
+        if not unread:
+            return found
+        return Verdict(verdict=CANT_TELL, words=f"{unread[0].why}; of the others: {found.words}")
     except VerificationError as error:
         return Verdict(verdict=SHORT, words=f"the evidence does not verify: {error}")
     except IndelibleError as error:

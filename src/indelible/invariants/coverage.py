@@ -35,7 +35,7 @@ from indelible.questions.sessions import session_spans
 from indelible.questions.window import Window
 from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.tlog import Index
-from indelible.transport.producer_signing import SILENT
+from indelible.transport.producer_signing import SILENT, VANISHED
 
 _OURS: Final = "indelible"
 
@@ -198,8 +198,12 @@ class Coverage:
             since = instant(note.detail("since")) or note.time
             found.append(Hole(since, max(since, note.time), None, _words(note), note.entry))
         for note in notes.of(SILENT):
-            ended = self._last_of(note.detail("producer"), note.detail("epoch"), note.time)
-            found.append(Hole(note.time, ended, None, _words(note), note.entry))
+            before, behind = notes.around(_producer(note), note.time)
+            found.append(Hole(before or note.time, behind, None, _words(note), note.entry))
+        if self._has_async:
+            for note in notes.of(VANISHED):
+                before, _ = notes.around(_producer(note), note.time)
+                found.append(Hole(before or note.time, note.time, None, _words(note), note.entry))
         spans = session_spans(
             notes.reader, window=Window(), server=self._policy.server, size=notes.size
         )
@@ -209,12 +213,11 @@ class Coverage:
             found.append(Hole(span.first_seen or span.since, span.until, None, words, index))
         return sorted(found, key=lambda hole: hole.since)
 
-    def _last_of(self, producer: str, epoch: str, after: Timestamp) -> Timestamp | None:
-        for source in self.notes.reader.sources():
-            if source.producer_id == producer and str(source.epoch) == epoch:
-                last = source.received.last_time
-                return last if last is not None and last > after else None
-        return None
+    @property
+    def _has_async(self) -> bool:
+        """Whether reads may still be in memory when a process is killed."""
+        tables = (self._policy.default, *self._policy.tables.values())
+        return any(table.durability == "async" for table in tables)
 
     def left_out(self, reads: bool) -> Iterator[Hole]:
         """What the policy leaves out of capture, and of `reads`, for all time."""
@@ -310,6 +313,10 @@ def within(holes: Iterable[Hole], since: Timestamp, now: Timestamp) -> list[Hole
 def _unread(bad: tuple[int, Timestamp], end: int, until: Timestamp) -> Hole:
     first, since = bad
     return Hole(since, until, None, f"entries {first} to {end - 1} can't be read", Index(first))
+
+
+def _producer(note: Note) -> tuple[str, str]:
+    return note.detail("producer"), note.detail("epoch")
 
 
 def _words(note: Note) -> str:

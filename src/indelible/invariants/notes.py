@@ -21,7 +21,7 @@ from indelible.questions.window import Window
 from indelible.store.protocol import Source, TrailReader
 from indelible.store.terms import action_term
 from indelible.tlog import Index
-from indelible.transport.producer_signing import SILENT
+from indelible.transport.producer_signing import SILENT, VANISHED
 
 GONE: Final = ("capture.suspended", "capture.uninstalled", "capture.not_installed")
 """From here on nothing of the database is captured."""
@@ -51,6 +51,7 @@ _ALL: Final = (
     *SPOILT,
     *READS_LOST,
     SILENT,
+    VANISHED,
     DIFFERS,
     FINISHED,
     INCARNATION_OPENED,
@@ -197,6 +198,25 @@ class Notes:
         after = self._time_at(source, range(last + 1, last + 1 + _NEAR))
         return before or format_time(max(0, source[1])), after
 
+    def around(
+        self, producer: tuple[str, str], moment: Timestamp
+    ) -> tuple[Timestamp | None, Timestamp | None]:
+        """When a source's events before and behind `moment` were; None where there are none."""
+        for source in self.reader.sources():
+            if (source.producer_id, str(source.epoch)) == producer:
+                place = (source.producer_id, source.epoch)
+                low, high = 1, source.received.last + 1
+                while low < high:
+                    middle = (low + high) // 2
+                    time = self._time_at(place, range(middle, source.received.last + 1))
+                    if time is None or time > moment:
+                        high = middle
+                    else:
+                        low = middle + 1
+                before = self._time_at(place, range(low - 1, max(0, low - 1 - _NEAR), -1))
+                return before, self._time_at(place, range(low, low + _NEAR))
+        return None, None
+
     def missing(self) -> Iterator[tuple[Source, int, int]]:
         """What neither came nor was reported as gone."""
         for source in self.reader.sources():
@@ -204,7 +224,7 @@ class Notes:
                 yield source, first, last
 
     def _time_at(self, source: tuple[str, int], places: range) -> Timestamp | None:
-        for seq in places:
+        for seq in places[:_NEAR]:
             index = self.reader.index_of(event_id(Producer(*source, seq)))
             if index is not None and index < self.size:
                 return glance(self.reader.entry(index).body)[1]

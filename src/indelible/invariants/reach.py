@@ -105,7 +105,8 @@ def judge_reach(facts: Facts, reach: Reach, window: Duration, what: str) -> Verd
         )
     horizon = facts.since(window)
     since = max(horizon, reach.began.time)
-    holes = within(reach.holes, since, facts.now)
+    # What began later (a table, reads) takes back no hole from before.
+    holes = within(reach.holes, horizon, facts.now)
     if holes:
         first = holes[0]
         figure = uncovered_s(holes, facts.now)
@@ -124,7 +125,6 @@ def judge_reach(facts: Facts, reach: Reach, window: Duration, what: str) -> Verd
             unit="seconds",
             example=indexes[0] if indexes else None,
             evidence=tuple(indexes[:10]),
-            since=since,
         )
     reached = parse_time(facts.now) - parse_time(since)
     young = reach.began.time > horizon

@@ -149,21 +149,39 @@ class TamperEvidentJudge(Judge[TamperEvident]):
             )
         age, name = ages[wanted - 1]
         fresh = sum(each <= invariant.age.seconds for each, _ in ages)
+        size = sorted((size for size, _ in cosigned.values()), reverse=True)[wanted - 1]
         if fresh < wanted:
-            words = (
+            return self._short(
+                age,
                 f"{fresh} of {wanted} witnesses vouch for the trail by cosignatures no older than "
-                f"{invariant.age}; {name}'s is {length_text(age)} old"
+                f"{invariant.age}; {name}'s is {length_text(age)} old",
             )
-        else:
-            size = min(cosigned[each][0] for _, each in ages[:wanted])
-            words = (
-                f"{fresh} witnesses vouch for {size} of {facts.size} entries, by cosignatures no "
-                f"older than {length_text(age)}"
-            )
+        if size < facts.size:
+            # A cosignature of now may be over a tree of long ago.
+            left = (facts.moment - moment_of(facts.reader.entry(size).received)).total_seconds()
+            if left > invariant.age.seconds:
+                return self._short(
+                    left,
+                    f"{wanted} witnesses vouch for the first {size} of {facts.size} entries only, "
+                    f"though the next came {length_text(left)} ago",
+                    Index(size),
+                )
         return Verdict(
-            verdict=HOLDS if fresh >= wanted else SHORT,
-            words=words,
+            verdict=HOLDS,
+            words=f"{fresh} witnesses vouch for {min(size, facts.size)} of {facts.size} entries, "
+            f"by cosignatures no older than {length_text(age)}",
             figure=age,
             required=invariant.age.seconds,
             unit="seconds",
+        )
+
+    def _short(self, figure: float, words: str, example: Index | None = None) -> Verdict:
+        return Verdict(
+            verdict=SHORT,
+            words=words,
+            figure=figure,
+            required=self._invariant.age.seconds,
+            unit="seconds",
+            example=example,
+            evidence=() if example is None else (example,),
         )
