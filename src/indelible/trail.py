@@ -33,13 +33,10 @@ from indelible.integrity.numbering import ACKNOWLEDGED
 from indelible.integrity.seen import Progress, Seen
 from indelible.integrity.sequencer import add_first_entry
 from indelible.integrity.verifier import Verification, verify_trail
-from indelible.invariants.check import check, entries_of
 from indelible.invariants.differences import Difference, Summary, TableReport
 from indelible.invariants.expecting import Progress as ReconcileProgress
-from indelible.invariants.home import Home
 from indelible.invariants.opening import open_live
 from indelible.invariants.reconcile import reconcile
-from indelible.invariants.verdicts import Verdict
 from indelible.policy import Policy, load_policy
 from indelible.policy.load import policy_for_url
 from indelible.questions.asking import When
@@ -63,6 +60,7 @@ from indelible.transport.producer_signing import ProducerSigner
 
 if TYPE_CHECKING:
     from indelible.integrity.witnessing import Witnessing
+    from indelible.invariants.verdicts import Verdict
 
 _POLL_S: Final = 0.02
 _DELIVERED_S: Final = 0.5
@@ -362,6 +360,10 @@ class Trail(Explicit):
         invariants say. The verdicts are an entry, `invariants.checked`; what newly falls short is
         noticed. `now` is aware. Raises `DeliveryError`.
         """
+        # The rules of what logs may hold, which a trail that is only written to doesn't need.
+        from indelible.invariants.check import check, entries_of
+        from indelible.invariants.home import Home
+
         if self._relays:
             with contextlib.suppress(ContradictedError):
                 self.flush()

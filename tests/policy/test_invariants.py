@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from indelible.errors import PolicyError
 from indelible.policy import parse_policy
 from indelible.policy.durations import Duration, length_text
-from indelible.policy.invariants import INVARIANT_KEYS, Accessors, Enumerable, Invariant
+from indelible.policy.invariants import Accessors, Enumerable, Invariant
+from indelible.policy.promises import INVARIANT_KEYS
 
 TRAIL = '[trail]\nurl = "sqlite:///trail.db"\n'
 ROOT = Path(__file__).parents[2]

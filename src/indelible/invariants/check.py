@@ -17,8 +17,9 @@ from indelible.invariants.facts import Facts, Judge, Progress, Site, pass_over, 
 from indelible.invariants.keeping import ForgottenJudge, RetainedJudge
 from indelible.invariants.log_files import LogCleanJudge
 from indelible.invariants.notes import Notes
-from indelible.invariants.reach import AccessorsJudge, EnumerableJudge, ReversibleJudge
+from indelible.invariants.reach import AccessorsJudge, EnumerableJudge
 from indelible.invariants.trust import CompleteJudge, TamperEvidentJudge
+from indelible.invariants.undoing import ReversibleJudge
 from indelible.invariants.verdicts import CANT_TELL, HOLDS, SHORT, SO_FAR, WORDS, Verdict
 from indelible.policy import Policy
 from indelible.policy.invariants import Invariant

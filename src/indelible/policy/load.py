@@ -11,7 +11,6 @@ from typing import Final, TypeVar, get_args
 import msgspec
 
 from indelible.errors import ConfigurationError, PolicyError
-from indelible.policy.invariants import parse_invariants
 from indelible.policy.model import (
     Baseline,
     Durability,
@@ -24,6 +23,7 @@ from indelible.policy.model import (
     TablePolicy,
     WitnessSettings,
 )
+from indelible.policy.promises import parse_invariants
 
 T = TypeVar("T")
 _SCHEME: Final = "sqlite:///"
