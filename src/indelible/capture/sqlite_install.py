@@ -106,7 +106,7 @@ def install(
         if dry_run:
             return report
         report = _with_baseline(connection, policy, plan, report, journal, progress)
-        if report.statements or report.baseline_tables:
+        if report.statements or report.drifts or report.baseline_tables:
             journal.append(draft_installed(report.incarnation, report.tables, policy))
         return report
 

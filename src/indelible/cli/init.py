@@ -110,8 +110,10 @@ def command(
     """
     if checkpoints and old is None:
         raise ConfigurationError("expected --continue FILE beside --checkpoint")
-    if logs and (database is not None or company is not None):
-        raise click.UsageError("expected either --logs, or --database and --for")
+    if logs and database is not None:
+        raise click.UsageError("expected either --logs or --database")
+    if logs and company is not None:
+        raise click.UsageError("expected --for with a database: who only logs promises log_clean")
     if company is not None and config.exists():
         raise ConfigurationError(
             f"expected no {config} beside --for, there is one: write its invariants there"

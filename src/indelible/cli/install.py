@@ -116,7 +116,7 @@ def _install_server(trail: Trail, server: Server, *, dry_run: bool) -> None:
 
 def _say_unchanged(trail: Trail, report: Report) -> None:
     """That all is as it should be ends a drift that somebody mended by hand."""
-    if not report.statements and not report.baseline_tables:
+    if not (report.statements or report.drifts or report.baseline_tables):
         draft = draft_installed(report.incarnation, report.tables, trail.policy)
         trail.journal.append(draft)
 

@@ -123,9 +123,11 @@ class Coverage:
 
     def is_reconciled(self, hole: Hole) -> bool:
         """Whether behind it nothing was found to differ of what it is of: no row was changed in it,
-        but for what was changed back."""
+        but for what was changed back. Of a table that is gone there is nothing to compare."""
         clean = self.notes.reconciled
-        kinds = self.notes.installed if hole.kind is None else (hole.kind,)
+        kinds = set(self.notes.installed if hole.kind is None else (hole.kind,))
+        if self.look is not None and self.look.kinds:
+            kinds &= set(self.look.kinds)
         return hole.until is not None and all(
             any(mark.time > hole.until for mark in clean.get(kind, ())) for kind in kinds
         )
@@ -158,7 +160,7 @@ class Coverage:
         if since is None:
             known = [kind] if kind is not None else self.notes.installed
             sound = [self.notes.last_sound(each, note.time) for each in known]
-            since = max((each for each in sound if each is not None), default=note.time)
+            since = min((each for each in sound if each is not None), default=note.time)
         until = self.notes.next_installed(kind, note.time)
         return Hole(since, until, kind, _words(note), note.entry)
 

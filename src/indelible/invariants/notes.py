@@ -179,15 +179,14 @@ class Notes:
         return max(times, default=None)
 
     def next_installed(self, kind: str | None, after: Timestamp) -> Timestamp | None:
-        """When capture of this kind (of any) was set up again."""
+        """When capture of this kind (of any) was set up again.
+
+        `install` sees to all tables: one of which it says nothing any more is gone by then.
+        """
         kinds = self.installed if kind is None else (kind,)
-        times = [
-            mark.time
-            for each in kinds
-            for mark in self.installed.get(each, ())
-            if mark.time > after
-        ]
-        return min(times, default=None)
+        times = [mark.time for each in kinds for mark in self.installed.get(each, ())]
+        times += [note.time for note in self.of(INSTALLED)]
+        return min((time for time in times if time > after), default=None)
 
     def bounds(
         self, source: tuple[str, int], first: int, last: int
