@@ -74,7 +74,7 @@ class Home:
             with acting_as(_REHEARSAL, reason="indelible check"):
                 return _rehearsed(reversal.apply(keep=False))
         except (ReversalError, DeliveryError, sqlite3.Error, OSError) as error:
-            return str(error)
+            return _without_values(str(error))
 
     def _on_copy(self, database: Path, by: Actor, window: Window) -> Rehearsed | str:
         if not database.is_file():
@@ -152,8 +152,15 @@ def _rehearsed(plan: Plan) -> Rehearsed:
         if why is None:
             conflicts += 1
         else:
-            stuck.append(f"{step.target_text}: {why}")
+            stuck.append(f"{step.target_text}: {_without_values(why)}")
     return Rehearsed(len(plan.restorable), conflicts, tuple(stuck))
+
+
+def _without_values(why: str) -> str:
+    """A server's own words may quote what is in a row; `indelible reverse` shows them."""
+    said, colon, _ = why.partition("the database refuse")
+    verb = "refused the reversal" if "the database refused" in why else "refuses it"
+    return f"{said}the database {verb}" if colon else why
 
 
 def _own_fault(step: Step) -> str | None:
