@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import logging
 import os
 import secrets
@@ -68,7 +69,7 @@ from indelible.store.protocol import AnchorRow, Notice, WitnessRow
 from indelible.store.sealing import Opener, Sealer
 from indelible.store.segment import Segment
 from indelible.store.sqlite import SqliteTrail
-from indelible.tlog import Checkpoint, VerifierKey
+from indelible.tlog import Checkpoint, TrustPolicy, VerifierKey
 from indelible.transport.databases import CapturedDatabases
 from indelible.transport.delivery import Remark
 from indelible.transport.journal import Journal
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from indelible.integrity.anchoring import Anchoring
     from indelible.integrity.signer_client import SignerClient
     from indelible.integrity.witnessing import Witnessing
+    from indelible.invariants.verdicts import Verdict
 
 _POLL_S: Final = 0.02
 _DELIVERED_S: Final = 0.5
@@ -405,6 +407,46 @@ class Trail(Explicit):
         )
         self.flush()
 
+    # -- invariants -----------------------------------------------------------------------------
+
+    def check(
+        self,
+        *,
+        now: dt.datetime | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Verdict, ...]:
+        """What the trail bears out of each `[[invariant]]`: see `indelible.invariants.check`.
+
+        Carries what was captured first, as far as it can. Reversals are rehearsed as the
+        invariants say. The verdicts are an entry, `invariants.checked`; what newly falls short is
+        noticed. `now` is aware. Raises `DeliveryError`.
+        """
+        # The rules of what logs may hold, which a trail that is only written to doesn't need.
+        from indelible.invariants.check import check, entries_of
+        from indelible.invariants.home import Home
+
+        if self._relays:
+            with contextlib.suppress(ContradictedError):
+                self.flush()
+        home = Home(
+            self,
+            self,
+            self._store,
+            open_outbox=self._databases.open_outbox,
+            witnesses=self._cosignatures,
+        )
+        verdicts = check(
+            self._store,
+            self._policy,
+            home,
+            now=now or dt.datetime.now(dt.UTC),
+            progress=progress or (lambda done, of: None),
+        )
+        for event in entries_of(self._store, verdicts):
+            self._say(event)
+        self._journal.sync()
+        return verdicts
+
     def _say(self, event: Event) -> None:
         self._journal.append(encode_draft(event))
 
@@ -527,6 +569,10 @@ class Trail(Explicit):
 
         Checks every cosignature, and no entry. Raises `VerificationError`.
         """
+        found = self._cosignatures()
+        return None if found is None else judge(check_cosignatures(*found), found[1])
+
+    def _cosignatures(self) -> tuple[Sequence[WitnessRow], TrustPolicy, Tree] | None:
         if self._trust is None:
             return None
         rows = self._store.witnesses()
@@ -536,7 +582,7 @@ class Trail(Explicit):
         tree = Tree(
             keys.newest, self._store.origin, state.size, state.root, self._store, keys.earlier
         )
-        return judge(check_cosignatures(rows, self._trust, tree), self._trust)
+        return rows, self._trust, tree
 
     def witnesses(self) -> tuple[WitnessRow, ...]:
         """What each witness of the trust policy said when it was last asked, unchecked."""

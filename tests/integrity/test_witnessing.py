@@ -690,3 +690,24 @@ def test_a_policy_that_can_t_be_used_is_an_error_at_open(
     operated.trust(lines)
     with pytest.raises(ConfigurationError, match=said):
         operated.open()
+
+
+def test_a_promise_of_witnesses_is_judged_by_their_cosignatures(
+    operated: Operated, two: list[WitnessProcess]
+) -> None:
+    """Both fresh: it holds. One stopped: it falls short by how old its last cosignature is."""
+    with operated.config.open("a") as file:
+        file.write('[[invariant]]\nkind = "tamper_evident"\nwitnesses = 2\nage = "3 seconds"\n')
+    with operated.open() as trail:
+        record(trail)
+        wait_until_witnessed(trail)
+        (found,) = trail.check()
+        assert found.verdict == "holds", found.words
+        assert "2 witnesses vouch for" in found.words
+        two[1].kill()
+        until(lambda: trail.check()[0].verdict == "falls short")
+        (found,) = trail.check()
+        assert found.figure is not None
+        assert found.figure > 3
+        assert "1 of 2 witnesses" in found.words
+        assert "witness.example/w2's is" in found.words

@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from indelible.capture.sqlite_install import check
+from indelible.capture.sqlite_plan import Drift
 from indelible.errors import IndelibleError
+from indelible.events.codec import format_time
+from indelible.events.model import Timestamp
 from indelible.policy.model import Policy
 
+DRIFT: Final = "capture.drift"
+"""The notice that a table isn't captured as it should be: `table`, and `since` when at most."""
 _EVERY_S: Final = 1.0
 _TIMEOUT_S: Final = 0.05
 
@@ -26,8 +31,8 @@ class Notice(Protocol):
 class DriftWatch:
     """Compares triggers with policy whenever a database's schema has changed.
 
-    A drift is noticed once, until it is gone; a database that can't be read now is looked at again
-    later. Used from one thread.
+    A drift is noticed once, until it is gone, with the moment at which all was still well; a
+    database that can't be read now is looked at again later. Used from one thread.
     """
 
     def __init__(
@@ -38,7 +43,8 @@ class DriftWatch:
         self._monotonic = monotonic
         self._looked: dict[Path, float] = {}
         self._versions: dict[Path, int] = {}
-        self._known: dict[Path, frozenset[str]] = {}
+        self._known: dict[Path, frozenset[Drift]] = {}
+        self._seen: dict[Path, Timestamp] = {}
 
     def look(self, path: Path) -> None:
         """Look at the database at `path`, at most once a second."""
@@ -47,16 +53,24 @@ class DriftWatch:
             return
         self._looked[path] = now
         with contextlib.suppress(IndelibleError, sqlite3.Error):
+            moment = format_time(time.time_ns() // 1_000)
             version = _schema_version(path)
             if version == self._versions.get(path):
+                self._seen[path] = moment
                 return
-            found = frozenset(str(drift) for drift in check(path, self._policy))
-            for drift in sorted(found - self._known.get(path, frozenset())):
+            found = frozenset(check(path, self._policy))
+            since = {"since": self._seen[path]} if path in self._seen else {}
+            for drift in sorted(found - self._known.get(path, frozenset()), key=str):
                 self._notice(
-                    "capture.drift", f"not captured as it should be: {drift}", database=path.name
+                    DRIFT,
+                    f"not captured as it should be: {drift}",
+                    database=path.name,
+                    table=drift.table,
+                    **since,
                 )
             self._known[path] = found
             self._versions[path] = version
+            self._seen[path] = moment
 
 
 def _schema_version(path: Path) -> int:

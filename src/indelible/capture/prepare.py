@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from indelible.capture.drift import DRIFT
 from indelible.capture.host import CaptureHost
 from indelible.capture.sqlite_install import check, install
 from indelible.errors import NotInstalledError
@@ -24,7 +25,7 @@ def prepare_database(path: Path, trail: CaptureHost) -> None:
         else:
             is_installed = True
         for drift in drifts:
-            trail.notice("capture.drift", f"changed since capture was installed: {drift}")
+            trail.notice(DRIFT, f"changed since capture was installed: {drift}", table=drift.table)
         if drifts or not is_installed:
             install(path, trail.policy, journal=trail.journal)
     trail.watch_database(path)

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from indelible.capture.host import Journal
+from indelible.capture.installing import draft_installed
 from indelible.capture.schema import Unseen
 from indelible.capture.sqlite_baseline import Progress, write_baseline
 from indelible.capture.sqlite_context import FORMAT
@@ -104,7 +105,10 @@ def install(
         )
         if dry_run:
             return report
-        return _with_baseline(connection, policy, plan, report, journal, progress)
+        report = _with_baseline(connection, policy, plan, report, journal, progress)
+        if report.statements or report.drifts or report.baseline_tables:
+            journal.append(draft_installed(report.incarnation, report.tables, policy))
+        return report
 
 
 def check(database: Database, policy: Policy) -> list[Drift]:

@@ -43,6 +43,7 @@ _COMMANDS: Final = (
     "verify",
     "serve",
     "reconcile",
+    "check",
     "erase",
     "hold",
     "authorise",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from pathlib import Path
 
 import click
 
+from indelible.cli.init_promises import PROMISES, Company
 from indelible.cli.opening import asker, new_passphrase
 from indelible.cli.options import CONFIG
 from indelible.errors import ConfigurationError, TrailExistsError
@@ -67,6 +69,14 @@ allowed = []                      # classes and kinds that `indelible scan` may 
 )
 @click.option("--logs", is_flag=True, help="No database: for who only logs.")
 @click.option(
+    "--for",
+    "company",
+    type=click.Choice([*PROMISES]),
+    metavar="COMPANY",
+    help="Write invariants, too, as a small-team, or a company of saas, health or payments, "
+    "promises them.  [default: asked, on a terminal]",
+)
+@click.option(
     "--continue",
     "old",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -97,6 +107,7 @@ def command(
     config: Path,
     database: str | None,
     logs: bool,
+    company: Company | None,
     old: Path | None,
     checkpoints: tuple[Path, ...],
     origin: str | None,
@@ -115,12 +126,19 @@ def command(
         raise ConfigurationError("expected --continue FILE beside --checkpoint")
     if logs and database is not None:
         raise click.UsageError("expected either --logs or --database")
+    if logs and company is not None:
+        raise click.UsageError("expected --for with a database: who only logs promises log_clean")
+    if company is not None and config.exists():
+        raise ConfigurationError(
+            f"expected no {config} beside --for, there is one: write its invariants there"
+        )
     if not config.exists():
         text = _TRAIL.format(origin=_quoted(origin or f"localhost/{secrets.token_hex(6)}"))
         if logs:
             text += _LOGS
         else:
             text += _DATABASE.format(database=_quoted(f"sqlite:///{database or 'app.db'}"))
+            text += _promises(company)
         try:
             with config.open("x", encoding="utf-8") as file:
                 file.write(text)
@@ -146,6 +164,15 @@ def command(
     click.echo(f"public key (give it to whoever verifies): {vkey}")
     if first is not None:
         click.echo(f"entry 0: {first.message}")
+
+
+def _promises(company: Company | None) -> str:
+    """The invariants for a company of that kind; who sits at a terminal is asked which."""
+    chosen: str | None = company
+    if chosen is None and sys.stdin.isatty():
+        question = "What is the company, so that its promises can be written down?"
+        chosen = click.prompt(question, type=click.Choice([*PROMISES, "none"]), default="none")
+    return next((text for kind, text in PROMISES.items() if kind == chosen), "")
 
 
 def _keys_of(old: Path, policy: Policy) -> TrailKeys | None:

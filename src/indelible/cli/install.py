@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 import click
 
+from indelible.capture.installing import draft_installed
 from indelible.capture.schema import Unseen
 from indelible.capture.servers import backend_of
 from indelible.capture.sqlite_install import install, suspend
@@ -23,6 +24,8 @@ _SUSPENDED: Final = "suspended: NOTHING is captured until `indelible install` ru
 class Report(Protocol):
     """What both kinds of `install` report."""
 
+    @property
+    def incarnation(self) -> str: ...
     @property
     def tables(self) -> Sequence[str]: ...
     @property
@@ -82,6 +85,7 @@ def command(dry_run: bool, is_suspending: bool, config: Path) -> None:
             for statement in report.statements:
                 click.echo(f"{statement};")
             return
+        _say_unchanged(trail, report)
         trail.watch_database(database)
     _print(report, str(database))
 
@@ -103,6 +107,7 @@ def _install_server(trail: Trail, server: Server, *, dry_run: bool) -> None:
         for statement in backend.relay_rights(server):
             click.echo(f"-- {statement};")
         return
+    _say_unchanged(trail, report)
     trail.watch_server()
     _print(report, str(server))
     for role in report.masters:
@@ -110,6 +115,13 @@ def _install_server(trail: Trail, server: Server, *, dry_run: bool) -> None:
             f"role {role} could take the triggers away: that is noticed, not prevented; "
             "let the application connect as a role that doesn't own the tables"
         )
+
+
+def _say_unchanged(trail: Trail, report: Report) -> None:
+    """That all is as it should be ends a drift that somebody mended by hand."""
+    if not (report.statements or report.drifts or report.baseline_tables):
+        draft = draft_installed(report.incarnation, report.tables, trail.policy)
+        trail.journal.append(draft)
 
 
 def _print(report: Report, database: str) -> None:

@@ -207,6 +207,10 @@ def _prove(stage: Stage, trail: Trail, directory: Path, day: _Day) -> None:
             stage.say("(exit code 3)")
         else:
             raise VerificationError(f"expected a fault at index {deleted.index}, found none")
+    stage.say("", "What was promised in indelible.toml, held against what the trail bears out:")
+    stage.command("indelible", "check")
+    for verdict in trail.check():
+        stage.say(f"{verdict.verdict}: {verdict.promise}")
     stage.say(
         "",
         "Unwitnessed means: whoever holds the trail *and* its key could write another history.",

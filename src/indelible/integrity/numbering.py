@@ -13,6 +13,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
+from indelible.capture.installing import INSTALLED
 from indelible.errors import EventError, MalformedEventError
 from indelible.events.codec import (
     MAX_EVENT_BYTES,
@@ -61,9 +62,10 @@ QUIET: Final = (
         SIGNED,
         ENDED,
         VANISHED,
-        "capture.installed",
+        INSTALLED,
         "outbox.cleared",
         "reconcile.finished",
+        "invariants.checked",
     }
 )
 """`system` actions that nobody has to see."""

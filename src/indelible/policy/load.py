@@ -26,6 +26,7 @@ from indelible.policy.model import (
     TierSettings,
     WitnessSettings,
 )
+from indelible.policy.promises import parse_invariants
 
 T = TypeVar("T")
 _SCHEME: Final = "sqlite:///"
@@ -135,6 +136,7 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
             "anchors",
             "tiers",
             "retention",
+            "invariant",
         ),
         top,
     )
@@ -192,6 +194,8 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
         passphrase_file=directory / passphrase_file if passphrase_file else None,
         passphrase_env=passphrase_env or None,
         tiers=_tiers(document, top, directory, trail_path),
+        invariants=parse_invariants(document.get("invariant", []), text, name),
+        directory=directory,
         source=name,
     )
     return msgspec.structs.replace(policy, retention=_retention(document, top, policy, directory))

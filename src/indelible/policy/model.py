@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from indelible.policy.anchors import AnchorSettings
+from indelible.policy.invariants import Invariant
 
 Durability = Literal["strict", "request", "async"]
 Baseline = Literal["full", "keys"]
@@ -161,7 +162,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     SQLite file, or `server`. Without `witness` nobody cosigns; `anchors` are asked beside. `signer`
     is the socket of the process that has the key which signs checkpoints; without it that is among
     `keys`. Key files may be under a passphrase, in `passphrase_file` or the environment variable
-    `passphrase_env`. `tiers` says where older entries go when they are sealed.
+    `passphrase_env`. `tiers` says where older entries go when they are sealed. `invariants`
+    are what is promised; `directory` is that of the file, which paths in them are beside.
     """
 
     trail: Path
@@ -180,6 +182,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     passphrase_env: str | None = None
     tiers: TierSettings | None = None
     retention: RetentionSettings | None = None
+    invariants: tuple[Invariant, ...] = ()
+    directory: Path = Path()
     source: str = "(defaults)"
 
     @property

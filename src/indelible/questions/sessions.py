@@ -52,6 +52,27 @@ def other_sessions(
 ) -> Iterator[SessionFinding]:
     """Whoever was connected in the window but the application from its own hosts, and when nobody
     looked; by the time of their first session."""
+    found = _said(reader, window, server, size)
+    findings = (_finding(name, spans.values(), window) for name, spans in found.items())
+    yield from sorted(
+        (finding for finding in findings if finding is not None), key=lambda each: each.first
+    )
+
+
+def session_spans(
+    reader: TrailReader, *, window: Window, server: Server | None, size: int
+) -> Iterator[tuple[Span, str, Index]]:
+    """Each span of `other_sessions` by itself: what is said of it last, why it matters, and where
+    it was said first."""
+    for name, spans in _said(reader, window, server, size).items():
+        for last in spans.values():
+            if _is_in(last.span, window):
+                yield last.span, name.why, last.first
+
+
+def _said(
+    reader: TrailReader, window: Window, server: Server | None, size: int
+) -> dict[_Name, dict[Timestamp, _Last]]:
     found: dict[_Name, dict[Timestamp, _Last]] = {}
     near = Window(_moved(window.since, -_SLACK), _moved(window.until, _SLACK))
     for actions, where in (((SEEN, ENDED, MISSED), near), ((UNWATCHED,), Window())):
@@ -73,10 +94,7 @@ def other_sessions(
             before = spans.get(span.first_seen or span.since)
             first = index if before is None else before.first
             spans[span.first_seen or span.since] = _Last(span, first, index)
-    findings = (_finding(name, spans.values(), window) for name, spans in found.items())
-    yield from sorted(
-        (finding for finding in findings if finding is not None), key=lambda each: each.first
-    )
+    return found
 
 
 def _finding(name: _Name, lasts: Iterable[_Last], window: Window) -> SessionFinding | None:

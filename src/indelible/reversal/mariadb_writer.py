@@ -54,7 +54,13 @@ class MariadbDatabase:
             return plan_reversal(selection, rows, force=force)
 
     def apply(
-        self, select: Callable[[], Selection], frame: Frame, before: Selection, *, force: bool
+        self,
+        select: Callable[[], Selection],
+        frame: Frame,
+        before: Selection,
+        *,
+        force: bool,
+        keep: bool = True,
     ) -> Plan:
         """Reverse what `select` gives, called once the rows of `before` are locked."""
         database = database_of(self._server)
@@ -85,7 +91,10 @@ class MariadbDatabase:
                 savepoint=lambda: cursor.execute("SAVEPOINT reversal"),
                 roll_back=lambda: cursor.execute("ROLLBACK TO SAVEPOINT reversal"),
             )
-            connection.commit()
+            if keep:
+                connection.commit()
+            else:
+                connection.rollback()
             return done
 
     def _tables(self, connection: Connection) -> ServerTables:

@@ -47,13 +47,19 @@ class PostgresDatabase:
                 return plan_reversal(selection, PostgresRows(connection, tables), force=force)
 
     def apply(
-        self, select: Callable[[], Selection], frame: Frame, before: Selection, *, force: bool
+        self,
+        select: Callable[[], Selection],
+        frame: Frame,
+        before: Selection,
+        *,
+        force: bool,
+        keep: bool = True,
     ) -> Plan:
         """Reverse what `select` gives, called once the tables of `before` are locked."""
         sender = sender_for(self._server, self._context_key)
         with self._connected() as connection:
             tables = postgres_tables(read_schema(connection), self._kind_of)
-            with connection.transaction():
+            with connection.transaction(force_rollback=not keep):
                 _lock(connection, tables, {change.kind for change in before.changes})
                 connection.execute("SET CONSTRAINTS ALL DEFERRED")
                 selection = select()
@@ -63,7 +69,7 @@ class PostgresDatabase:
                     fresh = PostgresRows(connection, tables)
                     return plan_reversal(selection, fresh, force=force, refused=refused), fresh
 
-                return carry_out_all(
+                done = carry_out_all(
                     plan,
                     rows,
                     SentContext(sender, connection),
@@ -71,6 +77,9 @@ class PostgresDatabase:
                     savepoint=lambda: connection.execute("SAVEPOINT reversal"),
                     roll_back=lambda: connection.execute("ROLLBACK TO SAVEPOINT reversal"),
                 )
+                if not keep:
+                    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # what a commit would check
+                return done
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:

@@ -40,9 +40,18 @@ class Database(Protocol):
         """The plan against the database as it is now; writes nothing."""
 
     def apply(
-        self, select: Callable[[], Selection], frame: Frame, before: Selection, *, force: bool
+        self,
+        select: Callable[[], Selection],
+        frame: Frame,
+        before: Selection,
+        *,
+        force: bool,
+        keep: bool = True,
     ) -> Plan:
-        """Reverse what `select` gives, called under the database's lock, as `frame`'s changes."""
+        """Reverse what `select` gives, called under the database's lock, as `frame`'s changes.
+
+        Without `keep` it is all rolled back once it is known that it could be committed.
+        """
 
 
 class Reversal:
@@ -81,9 +90,10 @@ class Reversal:
     def __str__(self) -> str:
         return str(self.plan)
 
-    def apply(self, database: object = None) -> Plan:
+    def apply(self, database: object = None, *, keep: bool = True) -> Plan:
         """Carry it out as whoever is acting (`acting_as`), and return the plan that was.
 
+        Without `keep` that is a rehearsal: it is rolled back where it would be committed.
         Each row is decided again under the database's lock; applying twice changes nothing more.
         `database` (an engine, a connection) only says which file, where it moved. Raises
         `ReversalError`; the database is then as it was.
@@ -101,6 +111,7 @@ class Reversal:
                 frame,
                 self._selection,
                 force=self._force,
+                keep=keep,
             )
 
     def _pending(self) -> Iterator[RowChange]:
@@ -162,7 +173,13 @@ class SqliteDatabase:
             return plan_on(connection, selection, kind_of=self._kind_of, force=force)
 
     def apply(
-        self, select: Callable[[], Selection], frame: Frame, before: Selection, *, force: bool
+        self,
+        select: Callable[[], Selection],
+        frame: Frame,
+        before: Selection,
+        *,
+        force: bool,
+        keep: bool = True,
     ) -> Plan:
         """See `Database.apply`."""
         with self._connection() as connection:
@@ -173,6 +190,7 @@ class SqliteDatabase:
                 context_of=lambda borrowed: WriteContext(borrowed, self._host),
                 frame=frame,
                 force=force,
+                keep=keep,
             )
 
     @contextlib.contextmanager

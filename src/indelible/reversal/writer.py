@@ -49,8 +49,11 @@ def apply_reversal(
     context_of: Callable[[sqlite3.Connection], SqliteContext],
     frame: Frame | None,
     force: bool = False,
+    keep: bool = True,
 ) -> Plan:
     """Reverse what `select` gives, as far as it can be; returns the plan that was carried out.
+
+    Without `keep` it is all rolled back once it is known that it could be committed.
 
     `select` is called once the write lock is held: what it gives should include the changes that
     still wait in the outbox, so that nothing that happened before is missed. `database` is a
@@ -72,7 +75,7 @@ def apply_reversal(
                 "expected a connection outside of a transaction, got one inside: commit it first"
             )
         context = context_of(connection)
-        with _transaction(connection, context):
+        with _transaction(connection, context, keep=keep):
             selection = select(connection)
 
             def plan(refused: Mapping[tuple[str, Id], str]) -> tuple[Plan, LiveRows]:
@@ -147,7 +150,9 @@ def borrowed(database: object) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection, context: SqliteContext) -> Iterator[None]:
+def _transaction(
+    connection: sqlite3.Connection, context: SqliteContext, *, keep: bool
+) -> Iterator[None]:
     """All or nothing, with the write lock from the start and foreign keys checked at the end."""
     try:
         _run(connection, "BEGIN IMMEDIATE")
@@ -156,18 +161,27 @@ def _transaction(connection: sqlite3.Connection, context: SqliteContext) -> Iter
     try:
         _run(connection, "PRAGMA defer_foreign_keys = ON")
         yield
+        if not keep:
+            _check_foreign_keys(connection)
+            return
         try:
             _run(connection, "COMMIT")
-        except sqlite3.IntegrityError as error:
-            broken = query(connection, statements()["broken_foreign_keys"])
-            named = ", ".join(f"{table!s} to {parent!s}" for table, parent in broken)
-            raise ReversalError(f"foreign keys would be broken: {named or error}") from error
+        except sqlite3.IntegrityError:
+            _check_foreign_keys(connection)
+            raise
     except sqlite3.Error as error:
         raise ReversalError(f"the database refused the reversal: {error}") from error
     finally:
         if connection.in_transaction:
             _run(connection, "ROLLBACK")
         context.ended()
+
+
+def _check_foreign_keys(connection: sqlite3.Connection) -> None:
+    broken = query(connection, statements()["broken_foreign_keys"])
+    if broken:
+        named = ", ".join(f"{table!s} to {parent!s}" for table, parent in broken)
+        raise ReversalError(f"foreign keys would be broken: {named}")
 
 
 def _run(connection: sqlite3.Connection, text: str, parameters: Sequence[Native] = ()) -> None:

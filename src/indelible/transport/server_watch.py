@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from indelible.capture.drift import Notice
+from indelible.capture.drift import DRIFT, Notice
 from indelible.capture.host import Journal
 from indelible.errors import ConfigurationError, IndelibleError, NotInstalledError
 from indelible.policy.model import Policy, Server
@@ -51,7 +51,7 @@ class ServerWatch:
         self._looked = float("-inf")
         self._seen_at: str | None = None
         self._fingerprint: str | None = None
-        self._known: frozenset[str] = frozenset()
+        self._known: frozenset[tuple[str, str]] = frozenset()
         self._holder: str | None = None
 
     def look(self) -> None:
@@ -106,14 +106,15 @@ class ServerWatch:
             fingerprint = outbox.fingerprint()
             if fingerprint != self._fingerprint:
                 try:
-                    found = {str(drift) for drift in outbox.check(self._policy)}
+                    found = {(drift.table, str(drift)) for drift in outbox.check(self._policy)}
                 except NotInstalledError as error:
-                    found = {str(error)}
-                for drift in sorted(found - self._known):
+                    found = {("", str(error))}
+                for table, drift in sorted(found - self._known):
                     self._notice(
-                        "capture.drift",
+                        DRIFT,
                         f"not captured as it should be: {drift}",
                         database=str(self._server),
+                        table=table,
                         since=self._seen_at or "before this relay began to look",
                         until=moment,
                     )

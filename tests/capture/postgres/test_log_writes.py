@@ -220,7 +220,7 @@ def test_a_migration_in_between(logged: Database) -> None:
     assert last.changes is not None
     assert set(last.changes) == {"id", "b", "c", "d"}
     written = [event.draft for event in captured.decoded().events]
-    assert fold([captured.journal.drafts[-1], *written[-2:]]) == {}
+    assert fold([captured.journal.drafts[-2], *written[-2:]]) == {}
 
 
 def test_an_identity_that_was_taken_back(logged: Database) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
+from indelible.capture.installing import INSTALLED
 from indelible.events.codec import decode_event, seal
 from indelible.events.model import Event, Producer, Timestamp
 from indelible.events.values import Id, RawText, Value, to_value
@@ -27,6 +28,8 @@ def fold(drafts: Iterable[bytes]) -> Rows:
     rows: Rows = {}
     for draft in drafts:
         event = event_of(draft)
+        if event.action == INSTALLED:
+            continue
         (target,) = event.targets
         if event.baseline is not None:
             columns = event.baseline.columns

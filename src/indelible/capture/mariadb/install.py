@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from indelible.capture.host import Journal
+from indelible.capture.installing import draft_installed
 from indelible.capture.mariadb.baseline import Baseline
 from indelible.capture.mariadb.connecting import (
     Connection,
@@ -117,13 +118,16 @@ def install(
         installer.remove(plan)
         for work in plan.works:
             installer.table(work, meta["incarnation"])
-        return msgspec.structs.replace(
+        report = msgspec.structs.replace(
             report,
             statements=statements if is_first or plan.statements else (),
             masters=masters_on(connection, server),
             baseline_tables=tuple(installer.tables),
             baseline_rows=installer.rows,
         )
+        if report.statements or report.drifts or report.baseline_tables:
+            journal.append(draft_installed(report.incarnation, report.tables, policy))
+        return report
 
 
 def check(server: Server, policy: Policy) -> list[Drift]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from indelible.capture.host import Journal
+from indelible.capture.installing import draft_installed
 from indelible.capture.outbox_layout import encode_layout
 from indelible.capture.postgres.baseline import Baseline
 from indelible.capture.postgres.connecting import connect, server_errors
@@ -136,13 +137,16 @@ def install(
             installer.table(work, meta["incarnation"])
         if not uses_log(server.profile) and has_log(connection):
             end_log(connection, meta["incarnation"])
-        return msgspec.structs.replace(
+        report = msgspec.structs.replace(
             report,
             statements=statements if is_first or plan.works or plan.drops or open_to else (),
             masters=masters_on(connection, server),
             baseline_tables=tuple(installer.tables),
             baseline_rows=installer.rows,
         )
+        if report.statements or report.drifts or report.baseline_tables:
+            journal.append(draft_installed(report.incarnation, report.tables, policy))
+        return report
 
 
 def check(server: Server, policy: Policy) -> list[Drift]:

@@ -40,6 +40,39 @@ subject = "customer_id -> customer"
 
 [tables.staff]
 mask = ["password_hash"]          # never captured
+
+[[invariant]]
+promise = "we can enumerate the records any user accessed or modified during an arbitrary window, \
+going back up to three years"
+kind = "enumerable"
+window = "3 years"
+
+[[invariant]]
+promise = "reverse any changes made by a user, up to six months"
+kind = "reversible"
+window = "6 months"
+
+[[invariant]]
+promise = "for any customer, enumerate all users who accessed their data for any window within the \
+last 12 months, and with daily resolution within the last 2 years"
+kind = "accessors"
+of = "customer"
+window = "12 months"
+daily = "2 years"
+
+[[invariant]]
+name = "no-takeover"
+promise = "someone reading our application logs can take over no account"
+kind = "log_clean"
+files = ["shop.log"]
+classes = ["takeover"]
+
+[[invariant]]
+name = "nothing-to-report"
+promise = "a leak of the logs creates no reporting obligation"
+kind = "log_clean"
+files = ["shop.log"]
+classes = ["personal", "special"]
 """
 
 

@@ -1,0 +1,120 @@
+"""Whether what was changed can be reversed: `reversible`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from indelible.events.model import Actor, Timestamp
+from indelible.invariants.facts import Breaches, Facts, Judge, Watcher
+from indelible.invariants.reach import judge_reach, reach_of
+from indelible.invariants.sampling import deeds_of, sample_changers
+from indelible.invariants.verdicts import CANT_TELL, SHORT, Verdict
+from indelible.policy.invariants import Reversible
+from indelible.questions.events import CHANGES
+from indelible.questions.reading import EventView
+from indelible.questions.window import Window
+from indelible.store.protocol import StoredEntry
+
+_WITHHELD: Final = {
+    b'{"t":"masked"}': "a column of the row was never captured (mask)",
+    b'{"t":"changed"}': "the policy keeps no values of a column (without_values)",
+}
+"""What stands in an event for a value that it doesn't have, which reversing it would need."""
+_REHEARSED: Final = 1_000
+"""So many of an actor's latest changes are reversed at most."""
+
+
+class ReversibleJudge(Judge[Reversible]):
+    """See `Reversible`."""
+
+    def __init__(self, invariant: Reversible, facts: Facts) -> None:
+        super().__init__(invariant, facts)
+        self._kinds = {facts.coverage.kind_of(table) for table in invariant.tables}
+        look = facts.coverage.look
+        masked = dict(look.masked) if look is not None else {}
+        self._masked = {k: v for k, v in masked.items() if not self._kinds or k in self._kinds}
+        self._lost = _Lost(facts.since(invariant.window), invariant, self._kinds)
+
+    @property
+    def watcher(self) -> Watcher | None:
+        return self._lost
+
+    def verdict(self) -> Verdict:
+        facts, invariant = self._facts, self._invariant
+        tables = ", ".join(invariant.tables) or "any table"
+        reach = reach_of(facts, ("changes",), self._kinds, tables, invariant.brief)
+        found = judge_reach(facts, reach, invariant.window, f"changes of {tables}")
+        if found.verdict in (SHORT, CANT_TELL):
+            return found
+        breaches = self._lost.breaches
+        if breaches.count:
+            return Verdict(
+                verdict=SHORT,
+                words=f"{breaches.count} changes of {invariant.window} can't be reversed whole; "
+                f"the first: {breaches.first}",
+                figure=float(breaches.count),
+                required=0.0,
+                example=breaches.example,
+                evidence=tuple(breaches.indexes),
+            )
+        actors = sample_changers(
+            facts, since=found.since or Timestamp(""), by=invariant.by, count=invariant.sample
+        )
+        rows = 0
+        for actor in actors:
+            window = self._latest(actor, found.since)
+            done = facts.site.rehearse(
+                actor, window, rolled_back=invariant.rehearse == "rolled-back"
+            )
+            if isinstance(done, str):
+                return Verdict(verdict=CANT_TELL, words=f"no reversal was rehearsed: {done}")
+            if done.stuck:
+                return Verdict(
+                    verdict=SHORT,
+                    words=f"rehearsed for {actor}: {len(done.stuck)} rows can't be restored; "
+                    f"the first: {done.stuck[0]}",
+                    figure=float(len(done.stuck)),
+                    required=0.0,
+                )
+            rows += done.restored
+        said = f"; rehearsed for {len(actors)} actors: {rows} rows restored"
+        said += "".join(
+            f"; never captured, so never reversed: {kind} {', '.join(columns)}"
+            for kind, columns in sorted(self._masked.items())
+        )
+        return msgspec.structs.replace(found, words=found.words + said)
+
+    def _latest(self, actor: Actor, since: Timestamp | None) -> Window:
+        """The window of the actor's last changes, not more than are rehearsed."""
+        times = []
+        for deed, time in deeds_of(self._facts.reader, actor, CHANGES):
+            if deed == "changes" and (since is None or time >= since):
+                times.append(time)
+                if len(times) >= _REHEARSED:
+                    break
+        return Window(min(times, default=since), None)
+
+
+class _Lost:
+    """Looks for changes of which the trail doesn't have what was there before."""
+
+    def __init__(self, since: Timestamp, invariant: Reversible, kinds: Collection[str]) -> None:
+        self.since = since
+        self.breaches = Breaches()
+        self._by = invariant.by
+        self._kinds = kinds
+
+    def look(self, entry: StoredEntry, view: EventView) -> None:
+        if view.kind != "change" or self._by not in ("all", str(view.actor)):
+            return
+        kind, _, verb = view.action.rpartition(".")
+        if self._kinds and kind not in self._kinds:
+            return
+        # Within a JSON string the quotes would be escaped.
+        for mark, why in _WITHHELD.items():
+            if verb != "insert" and mark in entry.body:
+                self.breaches.add(entry.index, f"{view.action}: {why}")
+                return
