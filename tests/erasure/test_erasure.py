@@ -234,6 +234,19 @@ def test_a_reconciliation_compares_what_it_can_open(shop: Shop) -> None:
     assert differing() == 0
 
 
+def test_a_database_put_back_is_still_known(shop: Shop) -> None:
+    """Its rows are sealed to other bytes each time, and are the same rows all the same."""
+    kept = shop.database.read_bytes()
+    shop.forget()
+    shop.database.write_bytes(kept)
+    with shop.open() as (trail, _):
+        trail.flush()
+        (opened,) = trail.events(action="incarnation.opened", system=True)
+        # Six rows were written; the customer's deletion, which the backup hasn't, was the seventh.
+        assert (opened.event.details or {})["after"] == "6"
+        trail.verify()
+
+
 # -- who may ------------------------------------------------------------------------------------
 
 
