@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from indelible.events.model import Actor, Event, Outcome, Subject, TargetRows
-from indelible.events.values import CHANGED
+from indelible.events.values import CHANGED, TypedValue
 from indelible.invariants.check import check, entries_of
 from indelible.invariants.facts import Rehearsed
 from indelible.invariants.verdicts import Verdict
