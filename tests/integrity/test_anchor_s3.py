@@ -21,14 +21,17 @@ from indelible.store.protocol import AnchorRow
 from tests.conftest import go_build
 from tests.integrity.anchored import (
     BUCKET,
+    Anchored,
     LockingServer,
     between,
     keep,
     s3_client,
+    s3_section,
+    wait_until_anchored,
     weakens,
 )
-from tests.integrity.witnessed import ORIGIN
-from tests.integrity.witnesses import Answer, answering, until
+from tests.integrity.witnessed import ORIGIN, record
+from tests.integrity.witnesses import Answer, answering, run, until
 from tests.s3_server import APP, SECRET, S3Server
 from tests.servers import free_port
 
@@ -197,6 +200,26 @@ def test_who_may_delete_nothing_can_t_tell(moto: LockingServer, folder: str) -> 
         # The same bucket at another address: what was found there counts there.
         strong = anchor_at(stronger, folder)
         assert keep(strong, 6, row).outside
+
+
+def test_an_operator_tests_a_bucket(moto: LockingServer, tmp_path: Path) -> None:
+    """By the command, which exits with 1 where it isn't write-once; `status` says so from then."""
+    with between(moto.url, weakens) as url:
+        anchored = Anchored(tmp_path / "trail", s3_section(url))
+        with anchored.open() as trail:
+            record(trail)
+            wait_until_anchored(trail)
+        said = run("anchor", "--self-test", cwd=anchored.directory)
+        assert "vault: write-once: it refused to delete, and to shorten, what it keeps" in said
+        assert "anchor vault (s3): " in run("status", cwd=anchored.directory)
+    anchored.anchor(s3_section(moto.url))
+    said = run("anchor", "--self-test", cwd=anchored.directory, exit_code=1)
+    assert "vault: deletes: it accepted a weaker retention" in said
+    said = run("status", cwd=anchored.directory, exit_code=1)
+    assert "it isn't write-once: it accepted a weaker retention" in " ".join(said.split())
+    anchored.anchor('[anchors.disk]\nkind = "file"\npath = "lines"\n')
+    said = run("anchor", "--self-test", cwd=anchored.directory, exit_code=2)
+    assert "expected an anchor of kind s3 with --self-test" in said
 
 
 # -- what was kept --------------------------------------------------------------------------------

@@ -235,7 +235,7 @@ def test_what_is_anchored_is_cosigned_where_witnesses_are_wanted(tmp_path: Path)
         anchors = open_anchors(policy.anchors, anchored.path, ORIGIN)
         impatient = Anchoring(
             store,
-            Trusted(anchored.key, load_trust_policy(trust)),
+            Trusted(lambda: (anchored.key,), load_trust_policy(trust)),
             list(zip(anchors, policy.anchors, strict=True)),
             cosigning_s=0.3,
         )

@@ -335,9 +335,7 @@ def test_a_history_written_anew(both: Both, tmp_path: Path) -> None:
         connection.execute("UPDATE audit SET actor = 'staff:mallory'")
     assert both.plain.suspicions() == []
     (tmp_path / "anew").mkdir()
-    forger = Maker(tmp_path / "anew" / "trail.db")
-    forger.key = both.maker.key
-    forger.open()
+    forger = Maker(tmp_path / "anew" / "trail.db", both.maker.key)
     forger.fill([OLDER, EVENTS - OLDER])
     both.verify(forger.path)
     with pytest.raises(ForkError):

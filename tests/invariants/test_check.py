@@ -184,8 +184,8 @@ def test_what_was_kept_holds(bench: Bench) -> None:
     assert verdicts["enumerable"].figure == verdicts["enumerable"].required
     assert re.search(r"[1-9]\d* sampled answers have all of [1-9]", verdicts["enumerable"].words)
     assert verdicts["delivered"].figure == pytest.approx(5.0, abs=2.5)
-    # Of each of the actors who were drawn the last changes within six months.
-    assert len({name for name, _ in bench.site.rehearsed}) == 3
+    # Of each of the actors who were drawn, three at most, the last changes within six months.
+    assert 2 <= len({name for name, _ in bench.site.rehearsed}) <= 3
     assert all(window.since >= at(ago(days=185)) for _, window in bench.site.rehearsed)
 
 

@@ -12,7 +12,7 @@ from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG
 from indelible.cli.output import console, printable
 from indelible.cli.verify import trust_file_of
-from indelible.errors import ConfigurationError, DeliveryError, VerificationError
+from indelible.errors import ConfigurationError, DeliveryError
 from indelible.integrity.assurance import load_trust_policy
 from indelible.integrity.keys import load_public_key
 from indelible.policy import Policy
@@ -66,11 +66,10 @@ def command(names: tuple[str, ...], self_test: bool, config: Path) -> None:
                     out.print(printable(f"{anchor.name}: {found.verdict}: {found.why}"))
                     if found.verdict == "deletes":
                         is_deleting = True
+                        fault = f"it isn't write-once: {found.why}"
+                        store.store_anchor_fault(anchor.name, fault, contradicts=False)
                         continue
                 row = anchor_now(anchor, signed, store, keys)
-            except VerificationError as error:
-                store.store_anchor_fault(anchor.name, str(error), contradicts=True)
-                raise
             except DeliveryError as error:
                 store.store_anchor_fault(anchor.name, str(error), contradicts=False)
                 out.print(printable(f"{anchor.name}: took nothing: {error}"))

@@ -28,7 +28,9 @@ from indelible.store.protocol import TrailReader, WitnessRow
 from indelible.tlog import (
     FULL_WIDTH,
     Checkpoint,
+    OpenedCheckpoint,
     Tile,
+    UnknownKeyError,
     VerifierKey,
     add_signatures,
     encode_bundle,
@@ -139,19 +141,22 @@ class PublishedTrail:
         return last[2]
 
     def _tree(self, note: bytes, rows: tuple[WitnessRow, ...]) -> PublishedTree:
-        # A rotation may not be signed yet: then the checkpoint is by the key before.
-        keys = self.keys
-        opened = open_by(note, self.origin, keys)
-        cosigned = self._checked(rows, keys)
+        opened = self._open(note)
+        cosigned = self._checked(rows)
         merged = parse_note(note)
         for each in map(parse_note, cosigned.values()):
             if each.text == merged.text:
                 merged = add_signatures(merged, each.signatures)
         return PublishedTree(self._reader, format_note(merged), opened.checkpoint, cosigned)
 
-    def _checked(
-        self, rows: tuple[WitnessRow, ...], keys: tuple[VerifierKey, ...]
-    ) -> dict[str, bytes]:
+    def _open(self, note: bytes, *witness_keys: VerifierKey) -> OpenedCheckpoint:
+        try:
+            return open_by(note, self.origin, [self.key], witness_keys)
+        except UnknownKeyError:
+            # It may be from before a rotation, or that isn't signed yet.
+            return open_by(note, self.origin, self.keys, witness_keys)
+
+    def _checked(self, rows: tuple[WitnessRow, ...]) -> dict[str, bytes]:
         """By path, those that are cosigned as they say. One that isn't is missed by readers, and
         holds nothing else up.
         """
@@ -161,7 +166,7 @@ class PublishedTrail:
                 continue
             try:
                 witness = VerifierKey.parse(row.vkey)
-                opened = open_by(row.note, self.origin, keys, [witness])
+                opened = self._open(row.note, witness)
             except VerificationError as error:
                 _log.error("a cosignature that is kept isn't one: %s", error)
                 continue
