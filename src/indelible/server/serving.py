@@ -57,8 +57,20 @@ def serve(application: Starlette, address: Address, on_listening: Callable[[str]
     # uvicorn raises the signal again behind its orderly end: that is the end that was asked for.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    on_listening(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-    uvicorn.Server(settings).run(sockets=[listener])
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    _Server(settings, lambda: on_listening(url)).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says when it has started: from then on a signal finds a server that ends in order."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._on_started()
 
 
 def _listen(address: Address) -> socket.socket:
