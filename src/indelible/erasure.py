@@ -37,14 +37,16 @@ from indelible.integrity.authorisations import (
     check_authorised,
     format_act,
     pack_note,
+    parse_authorisers,
 )
 from indelible.integrity.faults import UnauthorisedActError
+from indelible.policy import Policy
 from indelible.questions.reading import read_events
 from indelible.questions.window import Window
 from indelible.store.keystore import Keystore
 from indelible.store.protocol import TrailReader
 from indelible.store.terms import action_term
-from indelible.tlog import MalformedNoteError
+from indelible.tlog import MalformedNoteError, VerifierKey
 
 _NONCE_BYTES: Final = 16
 
@@ -277,3 +279,24 @@ def _entry(action: str, details: dict[str, Value]) -> Event:
     frame = current_frame()
     actor = None if frame is None else frame.actor
     return Event(action=action, kind="system", actor=actor, details=details)
+
+
+def authorisers_of(policy: Policy, *own: VerifierKey) -> Authorisers:
+    """Who may have something erased; `own` are the trail's keys. Raises `ConfigurationError`."""
+    kept = policy.kept()
+    return parse_authorisers(kept.threshold, kept.authorisers, own, policy.source)
+
+
+def make_keystore(policy: Policy) -> None:
+    """An empty keystore and its master key where there is none yet. Raises `KeystoreError`."""
+    kept = policy.kept()
+    if not kept.keystore.exists():
+        Keystore.create(kept.keystore, kept.master_key)
+
+
+def open_keystore(policy: Policy, *, must_be: bool = False) -> Keystore | None:
+    """None where there is none, unless it `must_be` there. Raises `KeystoreError`."""
+    kept = policy.kept()
+    if not must_be and not kept.keystore.exists():
+        return None
+    return Keystore(kept.keystore, kept.master_key)

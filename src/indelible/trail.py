@@ -16,43 +16,33 @@ from typing import TYPE_CHECKING, Final, Self
 
 from indelible.capture.sealing import CLEAR, NO_SEALING
 from indelible.capture.sqlite_clearing import clear_outbox
-from indelible.erasure import Erasures
+from indelible.erasure import Erasures, authorisers_of, make_keystore, open_keystore
 from indelible.errors import (
     ConfigurationError,
     DeliveryError,
     ReversalError,
-    VerificationError,
 )
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
-from indelible.events.model import Actor, Event, Timestamp
-from indelible.explicit import Explicit
-from indelible.integrity.anchors import open_anchors
+from indelible.events.model import Actor, Event
 from indelible.integrity.assurance import (
-    Tree,
-    Witnessed,
-    check_cosignatures,
-    judge,
     load_trust_policy,
 )
-from indelible.integrity.authorisations import Authorisers, parse_authorisers
-from indelible.integrity.faults import CONTRADICTED, ContradictedError
-from indelible.integrity.key_ring import KeyRing
+from indelible.integrity.faults import ContradictedError
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ACKNOWLEDGED
 from indelible.integrity.passphrases import Passphrase, unlock_with
-from indelible.integrity.rotations import SigningKeys, keys_of, rotations_in
-from indelible.integrity.sealing import seal_trail
-from indelible.integrity.seen import Progress, Seen
+from indelible.integrity.rotations import keys_of
+from indelible.integrity.seen import Progress
 from indelible.integrity.sequencer import add_first_entry
-from indelible.integrity.verifier import Verification, verify_trail
 from indelible.invariants.differences import Difference, Summary, TableReport
 from indelible.invariants.expecting import Progress as ReconcileProgress
 from indelible.invariants.opening import open_live
 from indelible.invariants.reconcile import reconcile
+from indelible.keeping import Keeping
 from indelible.policy import Policy, load_policy
-from indelible.policy.load import policy_for_url, tiers_of
+from indelible.policy.load import policy_for_url
 from indelible.questions.asking import When
 from indelible.reversal.gather import select_changes
 from indelible.reversal.reversal import (
@@ -62,25 +52,18 @@ from indelible.reversal.reversal import (
     database_path,
     server_database,
 )
-from indelible.store.keystore import Keystore
-from indelible.store.lake import LakeFile, write_lake
-from indelible.store.places import Lock, name_of_place, open_place
-from indelible.store.protocol import AnchorRow, Notice, WitnessRow
+from indelible.store.protocol import Notice
 from indelible.store.sealing import Opener, Sealer
-from indelible.store.segment import Segment
 from indelible.store.sqlite import SqliteTrail
-from indelible.tlog import Checkpoint, TrustPolicy, VerifierKey
 from indelible.transport.databases import CapturedDatabases
 from indelible.transport.delivery import Remark
 from indelible.transport.journal import Journal
 from indelible.transport.journal_files import JournalDirectory
 from indelible.transport.outbox import OutboxReader
 from indelible.transport.producer_signing import ProducerSigner
+from indelible.trusting import open_signer
 
 if TYPE_CHECKING:
-    from indelible.integrity.anchoring import Anchoring
-    from indelible.integrity.signer_client import SignerClient
-    from indelible.integrity.witnessing import Witnessing
     from indelible.invariants.verdicts import Verdict
 
 _POLL_S: Final = 0.02
@@ -89,7 +72,7 @@ _CARRIED_S: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
-class Trail(Explicit):
+class Trail(Keeping):
     """A trail under one policy: what captures feed, and what questions are asked of.
 
     Opening takes part in relaying: one process at a time, whichever holds the lease, carries what
@@ -104,7 +87,7 @@ class Trail(Explicit):
         self._store = store
         self._keys = keys
         self._trust = load_trust_policy(policy.witness.policy) if policy.witness else None
-        self._signer = keys.ring or _signer_client(policy, store, keys)
+        self._signer = keys.ring or open_signer(policy, store, keys)
         self._keystore = open_keystore(policy, must_be=relay and policy.seals)
         if self._keystore is not None:
             self._keystore.resume()
@@ -182,7 +165,7 @@ class Trail(Explicit):
         )
         try:
             if first is not None:
-                add_first_entry(store, keys.ring or _signer_client(policy, store, keys), first)
+                add_first_entry(store, keys.ring or open_signer(policy, store, keys), first)
             return cls(policy, store, keys, relay=True)
         except BaseException:
             store.close()
@@ -466,53 +449,6 @@ class Trail(Explicit):
                 )
             time.sleep(_POLL_S)
 
-    # -- keeping --------------------------------------------------------------------------------
-
-    def seal(
-        self, *, before: When = None, to: Path | str | None = None, only_full: bool = True
-    ) -> Iterator[Segment]:
-        """Move what came before that time to segments; gives each once it is done.
-
-        Without `before` what is older than the policy's `hot_days`, without `to` where it says: a
-        folder, or `s3://bucket/prefix`. What is under no signed checkpoint stays, and, with
-        `[witness]`, what no quorum has cosigned; with `only_full` also what doesn't fill a segment.
-        Questions are answered as before. Raises `StoreBusyError` while another process seals,
-        `StoreFullError`, `SegmentUnreachableError` and `VerificationError`: nothing is lost then.
-        """
-        tiers = self._policy.tiers or tiers_of(self._policy.trail)
-        place = name_of_place(to if to is not None else tiers.sealed, self._policy.trail)
-        lock = Lock(tiers.lock, tiers.lock_days) if tiers.lock is not None else None
-        witnessed_size = None
-        if self._trust is not None:
-            witnessed = self.witnessed()
-            witnessed_size = witnessed.size if witnessed is not None and witnessed.quorum else 0
-        # As `since` means it: the first instant of a day, where one is named.
-        window = self.window(before if before is not None else f"{tiers.hot_days} days ago", None)
-        return seal_trail(
-            self._store,
-            keys_of(self._signer),
-            open_place(place, self._policy.trail, lock),
-            place,
-            before=window.since or Timestamp("~"),
-            witnessed_size=witnessed_size,
-            only_full=only_full,
-        )
-
-    def fill_lake(self, folder: Path | None = None) -> Iterator[LakeFile]:
-        """Copy what is sealed, and isn't there yet, as Parquet; gives each file that was written.
-
-        Without `folder` to where the policy says, or nowhere. Raises `ConfigurationError` without
-        pyarrow, `StoreFullError`, `SegmentUnreachableError` and `VerificationError`.
-        """
-        if folder is None and self._policy.tiers is not None:
-            folder = self._policy.tiers.lake
-        if folder is not None:
-            yield from write_lake(self._store, self.segments(), folder)
-
-    def segments(self) -> Sequence[Segment]:
-        """What was sealed, oldest first."""
-        return self._store.segments()
-
     # -- erasure --------------------------------------------------------------------------------
 
     @property
@@ -542,107 +478,7 @@ class Trail(Explicit):
                 "database was restored from a backup; run it again once that was noticed"
             )
 
-    # -- trust ----------------------------------------------------------------------------------
-
-    def verify(self, *, seen: Seen | None = None, progress: Progress | None = None) -> Verification:
-        """Return only if the trail is whole, what its key signed, and grown from `seen`.
-
-        With `[witness]` its cosignatures are checked, and there must be the quorum that its trust
-        policy asks for. Its anchors are read back. Raises `VerificationError`. Here the key and
-        that policy are this trail's own: a party that trusts nobody here runs `indelible verify`
-        with a key, a policy and pins of its own.
-        """
-        return verify_trail(
-            self._policy.trail,
-            self._keys.verifier_key,
-            seen=seen,
-            enrolment=self._keys.enrolment_key.verifier_key,
-            trust=self._trust,
-            anchors=open_anchors(self._policy.anchors, self._policy.trail, self._store.origin),
-            authorisers=self._authorisers,
-            keystore=self._keystore,
-            progress=progress or (lambda done, of: None),
-        )
-
-    def witnessed(self) -> Witnessed | None:
-        """By whom, how far and since when the trail is witnessed; None where nobody cosigned.
-
-        Checks every cosignature, and no entry. Raises `VerificationError`.
-        """
-        found = self._cosignatures()
-        return None if found is None else judge(check_cosignatures(*found), found[1])
-
-    def _cosignatures(self) -> tuple[Sequence[WitnessRow], TrustPolicy, Tree] | None:
-        if self._trust is None:
-            return None
-        rows = self._store.witnesses()
-        state = self._store.state()  # behind the rows, and so not smaller than what they are about
-        keys = SigningKeys(self._keys.verifier_key)
-        keys.add_all(rotations_in(self._store), state.size)
-        tree = Tree(
-            keys.newest, self._store.origin, state.size, state.root, self._store, keys.earlier
-        )
-        return rows, self._trust, tree
-
-    def witnesses(self) -> tuple[WitnessRow, ...]:
-        """What each witness of the trust policy said when it was last asked, unchecked."""
-        keys = {str(key) for key in self._trust.witness_keys} if self._trust is not None else ()
-        return tuple(row for row in self._store.witnesses() if row.vkey in keys)
-
-    def _witnessing(self) -> Witnessing | None:
-        """Who asks the witnesses; None where the policy names none. Raises `ConfigurationError`."""
-        settings = self._policy.witness
-        if settings is None or self._trust is None:
-            return None
-        # HTTP and TLS, which a trail without witnesses doesn't need.
-        from indelible.integrity.witnessing import Witnessing
-
-        return Witnessing(self._store, self._signer, self._trust, settings, notice=self.notice)
-
-    def signer_fault(self) -> str | None:
-        """Why the signer process wouldn't sign this trail as it is; None where it would, or there
-        is none. Nothing is signed."""
-        if not isinstance(self._signer, KeyRing):
-            try:
-                self._signer.check(self._pending, self._store)
-            except (DeliveryError, VerificationError) as error:
-                return str(error)
-        return None
-
-    def _pending(self) -> Checkpoint:
-        state = self._store.state()
-        return Checkpoint(origin=self._store.origin, size=state.size, root=state.root)
-
-    def _refused(self, error: ContradictedError) -> None:
-        """The signer's refusal is an entry of whatever trail goes on from here, once."""
-        vkey = str(self._keys.verifier_key)
-        if not any(row.vkey == vkey and row.contradicts for row in self._store.witnesses()):
-            self.notice(CONTRADICTED, f"the signer contradicts {self._store.origin}: {error.why}")
-            self._store.store_witness_fault(vkey, error.why, contradicts=True)
-
-    def anchors(self) -> tuple[AnchorRow, ...]:
-        """What each anchor of the configuration said when it was last asked, unchecked."""
-        names = {each.name for each in self._policy.anchors}
-        return tuple(row for row in self._store.anchors() if row.name in names)
-
-    def _anchoring(self) -> Anchoring | None:
-        """Who asks the anchors; None where there are none. Raises `ConfigurationError`."""
-        settings = self._policy.anchors
-        if not settings:
-            return None
-        from indelible.integrity.anchoring import Anchoring, Trusted
-
-        anchors = open_anchors(settings, self._policy.trail, self._store.origin)
-        trusted = Trusted(lambda: keys_of(self._signer), self._trust)
-        return Anchoring(
-            self._store, trusted, list(zip(anchors, settings, strict=True)), notice=self.notice
-        )
-
-    @property
-    def refusal(self) -> ContradictedError | None:
-        """Why this process signs nothing though it could: a witness or the signer knows another
-        tree."""
-        return self._leader.refusal
+    # -- what was noticed -----------------------------------------------------------------------
 
     def notices(self) -> Sequence[Notice]:
         """What was noticed and nobody acknowledged yet."""
@@ -659,37 +495,6 @@ class Trail(Explicit):
             details={"index": index},
         )
         return self._journal.append(encode_draft(event))
-
-
-def _signer_client(policy: Policy, store: SqliteTrail, keys: TrailKeys) -> SignerClient:
-    """Who asks the signer process; raises `ConfigurationError` where none is named."""
-    # HTTP, which a trail that has its key at hand doesn't need.
-    from indelible.integrity.signer_client import SignerClient
-
-    if policy.signer is None:
-        raise ConfigurationError(f"{policy.source}: expected keys, or a signer that has them")
-    return SignerClient(policy.signer, keys.verifier_key, [note for _, note in rotations_in(store)])
-
-
-def authorisers_of(policy: Policy, *own: VerifierKey) -> Authorisers:
-    """Who may have something erased; `own` are the trail's keys. Raises `ConfigurationError`."""
-    kept = policy.kept()
-    return parse_authorisers(kept.threshold, kept.authorisers, own, policy.source)
-
-
-def make_keystore(policy: Policy) -> None:
-    """An empty keystore and its master key where there is none yet. Raises `KeystoreError`."""
-    kept = policy.kept()
-    if not kept.keystore.exists():
-        Keystore.create(kept.keystore, kept.master_key)
-
-
-def open_keystore(policy: Policy, *, must_be: bool = False) -> Keystore | None:
-    """None where there is none, unless it `must_be` there. Raises `KeystoreError`."""
-    kept = policy.kept()
-    if not must_be and not kept.keystore.exists():
-        return None
-    return Keystore(kept.keystore, kept.master_key)
 
 
 def policy_of(source: str | Path | Policy) -> Policy:

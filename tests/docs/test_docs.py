@@ -16,13 +16,12 @@ from indelible.policy.load import (
     _DATABASE_KEYS,
     _LOGS_KEYS,
     _RELAY_KEYS,
-    _RETENTION_KEYS,
     _TABLE_KEYS,
-    _TIER_KEYS,
     _TRAIL_KEYS,
     _WITNESS_KEYS,
 )
 from indelible.policy.load_anchors import COMMON_KEYS, KIND_KEYS
+from indelible.policy.load_keeping import RETENTION_KEYS, TIER_KEYS
 from tests.capture.matrix import reads_page, writes_page
 
 ROOT = Path(__file__).parents[2]
@@ -54,11 +53,11 @@ def test_every_setting_is_documented() -> None:
         *_RELAY_KEYS,
         *_DATABASE_KEYS,
         *_LOGS_KEYS,
-        *_RETENTION_KEYS,
+        *RETENTION_KEYS,
         *_WITNESS_KEYS,
         *COMMON_KEYS,
         *(key for keys in KIND_KEYS.values() for key in keys),
-        *_TIER_KEYS,
+        *TIER_KEYS,
         *_TRAIL_KEYS,
     ):
         assert f"`{key}`" in reference

@@ -11,12 +11,12 @@ from indelible.cli.acting import read_file
 from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG
 from indelible.cli.output import printable
+from indelible.erasure import open_keystore
 from indelible.errors import ConfigurationError, IndelibleError
 from indelible.integrity.authorisations import parse_act
 from indelible.integrity.keys import load_signing_key
 from indelible.tlog import MalformedNoteError, add_signatures, format_note, parse_note, sign_note
 from indelible.tlog.note import Note
-from indelible.trail import open_keystore
 
 
 @click.command("authorise")

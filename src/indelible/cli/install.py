@@ -15,8 +15,9 @@ from indelible.capture.sqlite_install import install, suspend
 from indelible.cli.opening import database_of, open_trail, policy_of
 from indelible.cli.options import CONFIG
 from indelible.cli.output import console, progress_bar
+from indelible.erasure import make_keystore
 from indelible.policy import Server
-from indelible.trail import Trail, make_keystore
+from indelible.trail import Trail
 
 _SUSPENDED: Final = "suspended: NOTHING is captured until `indelible install` runs again"
 

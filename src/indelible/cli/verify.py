@@ -279,7 +279,7 @@ def verify_and_pin(policy: Policy, progress: Progress) -> Verification:
 
 def acts_of(policy: Policy) -> _Acts:
     """By whom acts must be authorised, as the configuration says; and the keystore, if any."""
-    from indelible.trail import authorisers_of, open_keystore
+    from indelible.erasure import authorisers_of, open_keystore
 
     own = load_public_key(policy.keys), load_public_key(policy.keys, "enrolment")
     return authorisers_of(policy, *own), open_keystore(policy)

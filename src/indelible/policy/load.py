@@ -6,27 +6,35 @@ import tomllib
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, TypeVar, get_args
+from typing import Final, TypeVar
 
 import msgspec
 
 from indelible.errors import ConfigurationError, PolicyError
+from indelible.policy.load_anchors import parse_anchors
+from indelible.policy.load_keeping import parse_retention, parse_tiers, tiers_of
 from indelible.policy.model import (
     Baseline,
     Durability,
     Hop,
-    LockMode,
     Policy,
     Profile,
     RelaySettings,
-    RetentionSettings,
     Server,
     SubjectPath,
     TablePolicy,
-    TierSettings,
     WitnessSettings,
 )
 from indelible.policy.promises import parse_invariants
+from indelible.policy.sections import (
+    Where,
+    check_keys,
+    take,
+    take_choice,
+    take_names,
+    take_section,
+    take_texts,
+)
 
 T = TypeVar("T")
 _SCHEME: Final = "sqlite:///"
@@ -63,18 +71,7 @@ _RELAY_KEYS: Final = (
     "buffer_events",
     "sessions_s",
 )
-_RETENTION_KEYS: Final = ("keystore", "master_key", "authorisers")
 _WITNESS_KEYS: Final = ("policy", "deadline_s", "refresh_s")
-_TIER_KEYS: Final = (
-    "sealed",
-    "hot_days",
-    "lock",
-    "lock_days",
-    "lake",
-    "hot_price",
-    "sealed_price",
-)
-_MOST_DAYS: Final = 36_500
 _WITNESS_MAX_S: Final = 60.0
 """Witnesses raise the alarm over a trail that is silent for some minutes."""
 
@@ -98,12 +95,12 @@ def load_allowed_in_logs(path: str | Path) -> frozenset[str]:
     path = Path(path)
     text = _text_of(path)
     document = _document(text, str(path))
-    return _logs(document, _Where(str(path), text, ""))
+    return _logs(document, Where(str(path), text, ""))
 
 
 def policy_for_url(url: str) -> Policy:
     """The default policy for a trail named by URL: `sqlite:///trail.db` (or a fourth slash)."""
-    trail = _sqlite_path(url, _Where("URL", "", url), Path())
+    trail = _sqlite_path(url, Where("URL", "", url), Path())
     return Policy(
         trail=trail,
         journals=trail.with_name(trail.name + ".journals"),
@@ -113,18 +110,11 @@ def policy_for_url(url: str) -> Policy:
     )
 
 
-def tiers_of(trail: Path) -> TierSettings:
-    """The default for the trail in that file: a folder beside it."""
-    return TierSettings(sealed=trail.with_name(trail.name + ".sealed"))
-
-
 def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = Path()) -> Policy:
     """The policy in `text`; `name` stands in errors, `directory` before relative paths."""
-    from indelible.policy.load_anchors import parse_anchors  # reads by what stands here
-
     document = _document(text, name)
-    top = _Where(name, text, "")
-    _check_keys(
+    top = Where(name, text, "")
+    check_keys(
         document,
         (
             "trail",
@@ -142,22 +132,22 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
     )
     _logs(document, top)
     trail_at = top.under("trail")
-    trail = _section(document, "trail", top)
-    _check_keys(trail, _TRAIL_KEYS, trail_at)
+    trail = take_section(document, "trail", top)
+    check_keys(trail, _TRAIL_KEYS, trail_at)
     if "url" not in trail:
         raise trail_at.error('expected `url`, as in url = "sqlite:///trail.db"')
-    trail_url = _take(trail, "url", str, "", trail_at)
+    trail_url = take(trail, "url", str, "", trail_at)
     trail_path = _sqlite_path(trail_url, trail_at, directory)
     defaults = policy_for_url(trail_url)
-    passphrase_file = _take(trail, "passphrase_file", str, "", trail_at)
-    passphrase_env = _take(trail, "passphrase_env", str, "", trail_at)
+    passphrase_file = take(trail, "passphrase_file", str, "", trail_at)
+    passphrase_env = take(trail, "passphrase_env", str, "", trail_at)
     if passphrase_file and passphrase_env:
         raise trail_at.error("expected passphrase_file or passphrase_env, got both")
-    database = _section(document, "database", top)
+    database = take_section(document, "database", top)
     database_path, server = _database(database, top.under("database"), directory)
-    tables = _section(document, "tables", top)
+    tables = take_section(document, "tables", top)
     default = _table(
-        _section(tables, "default", top.under("tables")),
+        take_section(tables, "default", top.under("tables")),
         TablePolicy("default", "default"),
         top.under("tables", "default"),
     )
@@ -177,28 +167,32 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
                 default.subject,
                 default.seal,
             )
-            policies[table.lower()] = _table(_section(tables, table, top.under("tables")), base, at)
+            policies[table.lower()] = _table(
+                take_section(tables, table, top.under("tables")), base, at
+            )
     policy = Policy(
         trail=trail_path,
-        journals=directory / _take(trail, "journals", str, str(defaults.journals), trail_at),
-        keys=directory / _take(trail, "keys", str, str(defaults.keys), trail_at),
-        origin=_take(trail, "origin", str, "", trail_at) or None,
+        journals=directory / take(trail, "journals", str, str(defaults.journals), trail_at),
+        keys=directory / take(trail, "keys", str, str(defaults.keys), trail_at),
+        origin=take(trail, "origin", str, "", trail_at) or None,
         database=database_path,
         server=server,
         default=_of_kind(default, policies),
         tables={name: _of_kind(policy, policies) for name, policy in policies.items()},
-        relay=_relay(_section(document, "relay", top), top.under("relay")),
+        relay=_relay(take_section(document, "relay", top), top.under("relay")),
         witness=_witness(document, top, directory),
         anchors=parse_anchors(document, top, directory),
         signer=_signer(trail, trail_at),
         passphrase_file=directory / passphrase_file if passphrase_file else None,
         passphrase_env=passphrase_env or None,
-        tiers=_tiers(document, top, directory, trail_path),
+        tiers=parse_tiers(document, top, directory, trail_path),
         invariants=parse_invariants(document.get("invariant", []), text, name),
         directory=directory,
         source=name,
     )
-    return msgspec.structs.replace(policy, retention=_retention(document, top, policy, directory))
+    return msgspec.structs.replace(
+        policy, retention=parse_retention(document, top, policy, directory)
+    )
 
 
 def parse_subject_path(text: str, table: str) -> SubjectPath:
@@ -225,40 +219,6 @@ def parse_subject_path(text: str, table: str) -> SubjectPath:
     return SubjectPath(steps[-1].lower(), tuple(hops))
 
 
-class _Where:
-    """A place in the file, to be named in an error with its line."""
-
-    def __init__(self, file: str, text: str, *path: str) -> None:
-        self._file = file
-        self._text = text
-        self._path = tuple(part for part in path if part)
-
-    def under(self, *names: str) -> _Where:
-        return _Where(self._file, self._text, *self._path, *names)
-
-    def error(self, message: str, key: str = "") -> PolicyError:
-        line = self._line(key)
-        section = f" [{'.'.join(self._path)}]" if self._path else ""
-        place = f"{self._file}, line {line}" if line else self._file
-        return PolicyError(f"{place}{section}: {message}")
-
-    def _line(self, key: str) -> int:
-        section = ".".join(self._path)
-        inside = not section
-        for number, raw in enumerate(self._text.splitlines(), start=1):
-            line = raw.strip()
-            if line.startswith("["):
-                head = line.strip("[] ").replace('"', "").replace("'", "")
-                if inside and section:
-                    break
-                inside = head == section or (not section and head.split(".")[0] == key)
-                if inside and (not key or not section):
-                    return number
-            elif inside and key and line.split("=")[0].strip().strip("\"'") == key:
-                return number
-        return 0
-
-
 def _text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -278,71 +238,26 @@ def _document(text: str, name: str) -> dict[str, object]:
         raise PolicyError(f"{name}: expected TOML: {error}") from None
 
 
-def _logs(document: Mapping[str, object], top: _Where) -> frozenset[str]:
-    section = _section(document, "logs", top)
+def _logs(document: Mapping[str, object], top: Where) -> frozenset[str]:
+    section = take_section(document, "logs", top)
     at = top.under("logs")
-    _check_keys(section, _LOGS_KEYS, at)
-    return _names(section, "allowed", frozenset(), at, "classes and kinds")
+    check_keys(section, _LOGS_KEYS, at)
+    return take_names(section, "allowed", frozenset(), at, "classes and kinds")
 
 
-def _section(document: Mapping[str, object], key: str, at: _Where) -> Mapping[str, object]:
-    found = document.get(key, {})
-    if not isinstance(found, dict):
-        raise at.error(f"expected [{key}] as a table, got {type(found).__name__}", key)
-    return found
-
-
-def _check_keys(section: Mapping[str, object], allowed: tuple[str, ...], at: _Where) -> None:
-    for key in section:
-        if key not in allowed:
-            raise at.error(f"unknown key {key!r}; allowed here: {', '.join(allowed)}", key)
-
-
-def _take(section: Mapping[str, object], key: str, kind: type[T], default: T, at: _Where) -> T:
-    found = section.get(key, default)
-    if kind is float and type(found) is int:
-        found = float(found)
-    if type(found) is not kind:
-        raise at.error(f"expected {key} as {kind.__name__}, got {type(found).__name__}", key)
-    return found
-
-
-def _names(
-    section: Mapping[str, object],
-    key: str,
-    default: frozenset[str],
-    at: _Where,
-    of: str = "column names",
-) -> frozenset[str]:
-    found = section.get(key)
-    if found is None:
-        return default
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-        raise at.error(f"expected {key} as a list of {of}", key)
-    return frozenset(name.lower() for name in found)
-
-
-def _choice(section: Mapping[str, object], key: str, default: T, allowed: object, at: _Where) -> T:
-    found = section.get(key, default)
-    choices = get_args(allowed)
-    if found not in choices:
-        raise at.error(f"expected {key} as one of {', '.join(choices)}, got {found!r}", key)
-    return found  # type: ignore[return-value]
-
-
-def _table(section: Mapping[str, object], base: TablePolicy, at: _Where) -> TablePolicy:
-    _check_keys(section, _TABLE_KEYS, at)
-    kind = _take(section, "kind", str, base.kind, at)
+def _table(section: Mapping[str, object], base: TablePolicy, at: Where) -> TablePolicy:
+    check_keys(section, _TABLE_KEYS, at)
+    kind = take(section, "kind", str, base.kind, at)
     if not kind or ":" in kind:
         raise at.error(f"expected kind without ':', got {kind!r}", "kind")
     subject = base.subject
     if "subject" in section:
-        text = _take(section, "subject", str, "", at)
+        text = take(section, "subject", str, "", at)
         try:
             subject = parse_subject_path(text, kind)
         except ValueError as error:
             raise at.error(f"subject: {error}, got {text!r}", "subject") from None
-    seal = _names(section, "seal", base.seal, at)
+    seal = take_names(section, "seal", base.seal, at)
     if seal and subject is None:
         raise at.error(
             "expected subject beside seal: values are sealed for the subject whose data they are",
@@ -351,12 +266,12 @@ def _table(section: Mapping[str, object], base: TablePolicy, at: _Where) -> Tabl
     return TablePolicy(
         table=base.table,
         kind=kind,
-        writes=_take(section, "writes", bool, base.writes, at),
-        reads=_take(section, "reads", bool, base.reads, at),
-        durability=_choice(section, "durability", base.durability, Durability, at),
-        baseline=_choice(section, "baseline", base.baseline, Baseline, at),
-        mask=_names(section, "mask", base.mask, at),
-        without_values=_names(section, "without_values", base.without_values, at),
+        writes=take(section, "writes", bool, base.writes, at),
+        reads=take(section, "reads", bool, base.reads, at),
+        durability=take_choice(section, "durability", base.durability, Durability, at),
+        baseline=take_choice(section, "baseline", base.baseline, Baseline, at),
+        mask=take_names(section, "mask", base.mask, at),
+        without_values=take_names(section, "without_values", base.without_values, at),
         subject=subject,
         seal=seal,
     )
@@ -373,20 +288,20 @@ def _of_kind(policy: TablePolicy, policies: Mapping[str, TablePolicy]) -> TableP
 
 
 def _database(
-    section: Mapping[str, object], at: _Where, directory: Path
+    section: Mapping[str, object], at: Where, directory: Path
 ) -> tuple[Path | None, Server | None]:
     """A file or a server. What the URL says is never in an error: it may hold a password."""
-    _check_keys(section, _DATABASE_KEYS, at)
+    check_keys(section, _DATABASE_KEYS, at)
     if "url" not in section:
         return None, None
-    url = _take(section, "url", str, "", at)
+    url = take(section, "url", str, "", at)
     scheme = url.partition("://")[0] if "://" in url else ""
-    roles = _texts(section, "roles", "names", at)
-    hosts = _texts(section, "hosts", "addresses", at)
-    log = _take(section, "audit_log", str, "", at)
+    roles = take_texts(section, "roles", "names", at)
+    hosts = take_texts(section, "hosts", "addresses", at)
+    log = take(section, "audit_log", str, "", at)
     audit_log = str(directory.absolute() / log) if log else None
     profile: Profile = "triggers"
-    profile = _choice(section, "profile", profile, Profile, at)
+    profile = take_choice(section, "profile", profile, Profile, at)
     if profile != "triggers" and not scheme.startswith("postgres"):
         raise at.error(
             f"expected profile = {profile!r} only beside a URL like postgresql://host/name",
@@ -409,23 +324,16 @@ def _database(
     return _sqlite_path(url, at, directory), None
 
 
-def _texts(section: Mapping[str, object], key: str, what: str, at: _Where) -> tuple[str, ...]:
-    found = section.get(key, [])
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        raise at.error(f"expected {key} as a list of {what}", key)
-    return tuple(found)
-
-
-def _relay(section: Mapping[str, object], at: _Where) -> RelaySettings:
-    _check_keys(section, _RELAY_KEYS, at)
+def _relay(section: Mapping[str, object], at: Where) -> RelaySettings:
+    check_keys(section, _RELAY_KEYS, at)
     base = RelaySettings()
     settings = RelaySettings(
-        batch_events=_take(section, "batch_events", int, base.batch_events, at),
-        poll_s=_take(section, "poll_s", float, base.poll_s, at),
-        read_s=_take(section, "read_s", float, base.read_s, at),
-        retry_max_s=_take(section, "retry_max_s", float, base.retry_max_s, at),
-        buffer_events=_take(section, "buffer_events", int, base.buffer_events, at),
-        sessions_s=_take(section, "sessions_s", float, base.sessions_s, at),
+        batch_events=take(section, "batch_events", int, base.batch_events, at),
+        poll_s=take(section, "poll_s", float, base.poll_s, at),
+        read_s=take(section, "read_s", float, base.read_s, at),
+        retry_max_s=take(section, "retry_max_s", float, base.retry_max_s, at),
+        buffer_events=take(section, "buffer_events", int, base.buffer_events, at),
+        sessions_s=take(section, "sessions_s", float, base.sessions_s, at),
     )
     for key in _RELAY_KEYS:
         if getattr(settings, key) <= 0:
@@ -433,22 +341,20 @@ def _relay(section: Mapping[str, object], at: _Where) -> RelaySettings:
     return settings
 
 
-def _witness(
-    document: Mapping[str, object], top: _Where, directory: Path
-) -> WitnessSettings | None:
+def _witness(document: Mapping[str, object], top: Where, directory: Path) -> WitnessSettings | None:
     """None where the section is missing: nobody is asked."""
     if "witness" not in document:
         return None
-    section, at = _section(document, "witness", top), top.under("witness")
-    _check_keys(section, _WITNESS_KEYS, at)
-    policy = _take(section, "policy", str, "", at)
+    section, at = take_section(document, "witness", top), top.under("witness")
+    check_keys(section, _WITNESS_KEYS, at)
+    policy = take(section, "policy", str, "", at)
     if not policy:
         raise at.error('expected `policy`, as in policy = "trust.policy"')
     base = WitnessSettings(policy=directory / policy)
     settings = WitnessSettings(
         policy=base.policy,
-        deadline_s=_take(section, "deadline_s", float, base.deadline_s, at),
-        refresh_s=_take(section, "refresh_s", float, base.refresh_s, at),
+        deadline_s=take(section, "deadline_s", float, base.deadline_s, at),
+        refresh_s=take(section, "refresh_s", float, base.refresh_s, at),
     )
     for key in ("deadline_s", "refresh_s"):
         if not 0 < getattr(settings, key) <= _WITNESS_MAX_S:
@@ -460,9 +366,9 @@ def _witness(
     return settings
 
 
-def _signer(section: Mapping[str, object], at: _Where) -> Path | None:
+def _signer(section: Mapping[str, object], at: Where) -> Path | None:
     """The socket that `unix:///run/indelible/signer.sock` names; None: the key is a file here."""
-    url = _take(section, "signer", str, "", at)
+    url = take(section, "signer", str, "", at)
     if not url:
         return None
     path = url.removeprefix(_SIGNER_SCHEME)
@@ -471,87 +377,7 @@ def _signer(section: Mapping[str, object], at: _Where) -> Path | None:
     return Path(path)
 
 
-def _tiers(
-    document: Mapping[str, object], top: _Where, directory: Path, trail: Path
-) -> TierSettings:
-    section, at = _section(document, "tiers", top), top.under("tiers")
-    _check_keys(section, _TIER_KEYS, at)
-    base = tiers_of(trail)
-    sealed = _take(section, "sealed", str, "", at)
-    if "://" in sealed and not sealed.startswith("s3://"):
-        raise at.error(
-            f"expected sealed as a folder or s3://bucket/prefix, got {sealed!r}", "sealed"
-        )
-    lake = _take(section, "lake", str, "", at)
-    lock: LockMode | None = None
-    if "lock" in section:
-        lock = _choice(section, "lock", "governance", LockMode, at)
-        if not sealed.startswith("s3://"):
-            raise at.error('expected lock only beside sealed = "s3://bucket/prefix"', "lock")
-    settings = TierSettings(
-        sealed=base.sealed if not sealed else sealed if "://" in sealed else directory / sealed,
-        hot_days=_take(section, "hot_days", int, base.hot_days, at),
-        lock=lock,
-        lock_days=_take(section, "lock_days", int, base.lock_days, at),
-        lake=directory / lake if lake else None,
-        hot_price=_price(section, "hot_price", at),
-        sealed_price=_price(section, "sealed_price", at),
-    )
-    for key, least in (("hot_days", 0), ("lock_days", 1)):
-        if not least <= getattr(settings, key) <= _MOST_DAYS:
-            raise at.error(
-                f"expected {key} from {least} to {_MOST_DAYS}, got {getattr(settings, key)}", key
-            )
-    return settings
-
-
-def _price(section: Mapping[str, object], key: str, at: _Where) -> float | None:
-    if key not in section:
-        return None
-    price = _take(section, key, float, 0.0, at)
-    if not 0 <= price < float("inf"):
-        raise at.error(f"expected {key} not below zero, got {price}", key)
-    return price
-
-
-def _retention(
-    document: Mapping[str, object], top: _Where, policy: Policy, directory: Path
-) -> RetentionSettings | None:
-    """None where the section is missing: all as `Policy.kept` says."""
-    if "retention" not in document:
-        return None
-    section, at = _section(document, "retention", top), top.under("retention")
-    _check_keys(section, _RETENTION_KEYS, at)
-    base = policy.kept()
-    keystore = _take(section, "keystore", str, str(base.keystore), at)
-    master_key = _take(section, "master_key", str, str(base.master_key), at)
-    threshold, keys = _authorisers(section.get("authorisers"), at)
-    return RetentionSettings(
-        keystore=directory / keystore,
-        master_key=directory / master_key,
-        threshold=threshold,
-        authorisers=keys,
-    )
-
-
-def _authorisers(found: object, at: _Where) -> tuple[int, tuple[str, ...]]:
-    """How many have to sign, and their vkeys, each once."""
-    if found is None:
-        return 0, ()
-    if not isinstance(found, dict) or set(found) != {"k", "keys"}:
-        raise at.error(
-            'expected authorisers as {k = 2, keys = ["name+hash+key", …]}', "authorisers"
-        )
-    threshold = found["k"]
-    keys = _texts(found, "keys", "public keys, as `indelible key` prints them", at)
-    if len(set(keys)) != len(keys):
-        raise at.error("expected each key of authorisers once", "authorisers")
-    if type(threshold) is not int or not 1 <= threshold <= len(keys):
-        raise at.error(f"expected k of authorisers from 1 to {len(keys)}, its keys", "authorisers")
-    return threshold, keys
-
-
-def _sqlite_path(url: str, at: _Where, directory: Path) -> Path:
+def _sqlite_path(url: str, at: Where, directory: Path) -> Path:
     if not url.startswith(_SCHEME) or url == _SCHEME:
         raise at.error(f"expected a URL like sqlite:///trail.db, got {url!r}", "url")
     return directory / url.removeprefix(_SCHEME)

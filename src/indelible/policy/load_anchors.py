@@ -21,7 +21,7 @@ from indelible.policy.anchors import (
     S3Settings,
     WebhookSettings,
 )
-from indelible.policy.load import _check_keys, _section, _take, _Where
+from indelible.policy.sections import Where, check_keys, take, take_section
 
 _DEADLINE_MAX_S: Final = 600.0
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -36,29 +36,29 @@ KIND_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def parse_anchors(
-    document: Mapping[str, object], top: _Where, directory: Path
+    document: Mapping[str, object], top: Where, directory: Path
 ) -> tuple[AnchorSettings, ...]:
     """Every `[anchors.NAME]`, in the order of the file. Raises `PolicyError`."""
-    anchors = _section(document, "anchors", top)
+    anchors = take_section(document, "anchors", top)
     return tuple(
-        _anchor(name, _section(anchors, name, top.under("anchors")), top, directory)
+        _anchor(name, take_section(anchors, name, top.under("anchors")), top, directory)
         for name in anchors
     )
 
 
 def _anchor(
-    name: str, section: Mapping[str, object], top: _Where, directory: Path
+    name: str, section: Mapping[str, object], top: Where, directory: Path
 ) -> AnchorSettings:
     at = top.under("anchors", name)
     if not _NAME.fullmatch(name):
         raise at.error("expected a name of at most 64 letters, digits, - and _")
-    kind = _take(section, "kind", str, "", at)
+    kind = take(section, "kind", str, "", at)
     if kind not in KIND_KEYS:
         key = "kind" if "kind" in section else ""
         raise at.error(f"expected kind as one of {', '.join(KIND_KEYS)}, got {kind!r}", key)
-    _check_keys(section, (*COMMON_KEYS, *KIND_KEYS[kind]), at)
-    every_s = _take(section, "every_s", float, EVERY_S, at)
-    deadline_s = _take(section, "deadline_s", float, DEADLINE_S, at)
+    check_keys(section, (*COMMON_KEYS, *KIND_KEYS[kind]), at)
+    every_s = take(section, "every_s", float, EVERY_S, at)
+    deadline_s = take(section, "deadline_s", float, DEADLINE_S, at)
     if not 0 < every_s < float("inf"):
         raise at.error(f"expected every_s above zero, got {every_s}", "every_s")
     if not 0 < deadline_s <= _DEADLINE_MAX_S:
@@ -71,7 +71,7 @@ def _anchor(
 
 
 def _rfc3161(
-    name: str, section: Mapping[str, object], at: _Where, directory: Path
+    name: str, section: Mapping[str, object], at: Where, directory: Path
 ) -> AnchorSettings:
     url = _url(section, "url", at)
     return Rfc3161Settings(
@@ -79,22 +79,22 @@ def _rfc3161(
     )
 
 
-def _s3(name: str, section: Mapping[str, object], at: _Where, directory: Path) -> AnchorSettings:
-    days = _take(section, "retention_days", int, RETENTION_DAYS, at)
+def _s3(name: str, section: Mapping[str, object], at: Where, directory: Path) -> AnchorSettings:
+    days = take(section, "retention_days", int, RETENTION_DAYS, at)
     if not 1 <= days <= 36_500:
         raise at.error(f"expected retention_days from 1 to 36500, got {days}", "retention_days")
     return S3Settings(
         name=name,
         bucket=_required(section, "bucket", '"audit-anchors"', at),
-        prefix=_take(section, "prefix", str, "", at),
+        prefix=take(section, "prefix", str, "", at),
         endpoint=_url(section, "endpoint", at) if "endpoint" in section else None,
-        region=_take(section, "region", str, "", at) or None,
+        region=take(section, "region", str, "", at) or None,
         retention_days=days,
     )
 
 
-def _git(name: str, section: Mapping[str, object], at: _Where, directory: Path) -> AnchorSettings:
-    push = _take(section, "push", str, "", at)
+def _git(name: str, section: Mapping[str, object], at: Where, directory: Path) -> AnchorSettings:
+    push = take(section, "push", str, "", at)
     if push.startswith("-") or "::" in push or not push.isprintable():
         raise at.error("expected push as the URL or the path of a repository", "push")
     if "://" in push and _has_password(push):
@@ -112,15 +112,15 @@ def _git(name: str, section: Mapping[str, object], at: _Where, directory: Path) 
     )
 
 
-def _file(name: str, section: Mapping[str, object], at: _Where, directory: Path) -> AnchorSettings:
+def _file(name: str, section: Mapping[str, object], at: Where, directory: Path) -> AnchorSettings:
     path = _required(section, "path", '"/mnt/elsewhere/anchors.jsonl"', at)
     return FileSettings(name=name, path=directory / path)
 
 
 def _webhook(
-    name: str, section: Mapping[str, object], at: _Where, directory: Path
+    name: str, section: Mapping[str, object], at: Where, directory: Path
 ) -> AnchorSettings:
-    token_file = _take(section, "token_file", str, "", at)
+    token_file = take(section, "token_file", str, "", at)
     return WebhookSettings(
         name=name,
         url=_url(section, "url", at),
@@ -128,7 +128,7 @@ def _webhook(
     )
 
 
-_KINDS: Final[Mapping[str, Callable[[str, Mapping[str, object], _Where, Path], AnchorSettings]]] = {
+_KINDS: Final[Mapping[str, Callable[[str, Mapping[str, object], Where, Path], AnchorSettings]]] = {
     "rfc3161": _rfc3161,
     "s3": _s3,
     "git": _git,
@@ -137,16 +137,16 @@ _KINDS: Final[Mapping[str, Callable[[str, Mapping[str, object], _Where, Path], A
 }
 
 
-def _required(section: Mapping[str, object], key: str, example: str, at: _Where) -> str:
-    found = _take(section, key, str, "", at)
+def _required(section: Mapping[str, object], key: str, example: str, at: Where) -> str:
+    found = take(section, key, str, "", at)
     if not found:
         raise at.error(f"expected `{key}`, as in {key} = {example}")
     return found
 
 
-def _url(section: Mapping[str, object], key: str, at: _Where) -> str:
+def _url(section: Mapping[str, object], key: str, at: Where) -> str:
     """What it says is never in an error: it may hold a token."""
-    url = _take(section, key, str, "", at)
+    url = take(section, key, str, "", at)
     try:
         parts = urllib.parse.urlsplit(url)
         is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

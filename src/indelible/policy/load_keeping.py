@@ -1,0 +1,107 @@
+"""Read `[tiers]` and `[retention]`: where what is old goes, and who may have something erased."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from indelible.policy.model import LockMode, Policy, RetentionSettings, TierSettings
+from indelible.policy.sections import Where, check_keys, take, take_choice, take_section, take_texts
+
+RETENTION_KEYS: Final = ("keystore", "master_key", "authorisers")
+TIER_KEYS: Final = (
+    "sealed",
+    "hot_days",
+    "lock",
+    "lock_days",
+    "lake",
+    "hot_price",
+    "sealed_price",
+)
+_MOST_DAYS: Final = 36_500
+
+
+def tiers_of(trail: Path) -> TierSettings:
+    """The default for the trail in that file: a folder beside it."""
+    return TierSettings(sealed=trail.with_name(trail.name + ".sealed"))
+
+
+def parse_tiers(
+    document: Mapping[str, object], top: Where, directory: Path, trail: Path
+) -> TierSettings:
+    section, at = take_section(document, "tiers", top), top.under("tiers")
+    check_keys(section, TIER_KEYS, at)
+    base = tiers_of(trail)
+    sealed = take(section, "sealed", str, "", at)
+    if "://" in sealed and not sealed.startswith("s3://"):
+        raise at.error(
+            f"expected sealed as a folder or s3://bucket/prefix, got {sealed!r}", "sealed"
+        )
+    lake = take(section, "lake", str, "", at)
+    lock: LockMode | None = None
+    if "lock" in section:
+        lock = take_choice(section, "lock", "governance", LockMode, at)
+        if not sealed.startswith("s3://"):
+            raise at.error('expected lock only beside sealed = "s3://bucket/prefix"', "lock")
+    settings = TierSettings(
+        sealed=base.sealed if not sealed else sealed if "://" in sealed else directory / sealed,
+        hot_days=take(section, "hot_days", int, base.hot_days, at),
+        lock=lock,
+        lock_days=take(section, "lock_days", int, base.lock_days, at),
+        lake=directory / lake if lake else None,
+        hot_price=_price(section, "hot_price", at),
+        sealed_price=_price(section, "sealed_price", at),
+    )
+    for key, least in (("hot_days", 0), ("lock_days", 1)):
+        if not least <= getattr(settings, key) <= _MOST_DAYS:
+            raise at.error(
+                f"expected {key} from {least} to {_MOST_DAYS}, got {getattr(settings, key)}", key
+            )
+    return settings
+
+
+def _price(section: Mapping[str, object], key: str, at: Where) -> float | None:
+    if key not in section:
+        return None
+    price = take(section, key, float, 0.0, at)
+    if not 0 <= price < float("inf"):
+        raise at.error(f"expected {key} not below zero, got {price}", key)
+    return price
+
+
+def parse_retention(
+    document: Mapping[str, object], top: Where, policy: Policy, directory: Path
+) -> RetentionSettings | None:
+    """None where the section is missing: all as `Policy.kept` says."""
+    if "retention" not in document:
+        return None
+    section, at = take_section(document, "retention", top), top.under("retention")
+    check_keys(section, RETENTION_KEYS, at)
+    base = policy.kept()
+    keystore = take(section, "keystore", str, str(base.keystore), at)
+    master_key = take(section, "master_key", str, str(base.master_key), at)
+    threshold, keys = _authorisers(section.get("authorisers"), at)
+    return RetentionSettings(
+        keystore=directory / keystore,
+        master_key=directory / master_key,
+        threshold=threshold,
+        authorisers=keys,
+    )
+
+
+def _authorisers(found: object, at: Where) -> tuple[int, tuple[str, ...]]:
+    """How many have to sign, and their vkeys, each once."""
+    if found is None:
+        return 0, ()
+    if not isinstance(found, dict) or set(found) != {"k", "keys"}:
+        raise at.error(
+            'expected authorisers as {k = 2, keys = ["name+hash+key", …]}', "authorisers"
+        )
+    threshold = found["k"]
+    keys = take_texts(found, "keys", "public keys, as `indelible key` prints them", at)
+    if len(set(keys)) != len(keys):
+        raise at.error("expected each key of authorisers once", "authorisers")
+    if type(threshold) is not int or not 1 <= threshold <= len(keys):
+        raise at.error(f"expected k of authorisers from 1 to {len(keys)}, its keys", "authorisers")
+    return threshold, keys
