@@ -23,7 +23,7 @@ from indelible.integrity.acts import AUTHORISED, HOLD_RELEASED
 from indelible.integrity.acts import ERASED as ERASED_ACTION
 from indelible.integrity.authorisations import pack_note, read_act
 from indelible.integrity.faults import UnauthorisedActError
-from indelible.integrity.keys import load_keys
+from indelible.integrity.keys import load_keys, load_signing_key
 from indelible.store.keystore import Keystore
 
 from .searching import found_in
@@ -262,7 +262,7 @@ def test_too_few_signatures_do_nothing(shop: Shop) -> None:
             with pytest.raises(ErasureError, match="expected 2 of 3 authorisers to have signed, 1"):
                 trail.erasures.erase(ZARA, shop.sign(text, *names))
         with pytest.raises(ErasureError, match="0 did"):
-            own = load_keys(shop.directory / "trail.db.keys").signing_key
+            own = load_signing_key(shop.directory / "trail.db.keys" / "trail.key")
             from indelible.tlog import format_note, sign_note
             from indelible.tlog.note import Note
 
@@ -272,7 +272,7 @@ def test_too_few_signatures_do_nothing(shop: Shop) -> None:
 
 
 def test_the_trail_s_own_key_authorises_nothing(shop: Shop) -> None:
-    own = load_keys(shop.directory / "trail.db.keys").signing_key.verifier_key
+    own = load_keys(shop.directory / "trail.db.keys").verifier_key
     text = shop.config.read_text().replace("keys = [", f'keys = ["{own}", ')
     shop.config.write_text(text)
     with pytest.raises(ConfigurationError, match="no key of the trail's own"):

@@ -209,7 +209,7 @@ def cut_the_tail(c: sqlite3.Connection) -> None:
 def add_a_block(c: sqlite3.Connection) -> None:
     c.execute(
         "INSERT INTO block SELECT 34, count, min_time, max_time, doubtful, stems, salts, "
-        "frame0, frame1, frame2, frame3 FROM block WHERE n = 1"
+        "frame0, frame1, frame2, frame3, NULL FROM block WHERE n = 1"
     )
 
 
