@@ -75,8 +75,8 @@ def _signed_text(signed: Signed) -> str:
 def _earlier_text(earlier: Earlier) -> str:
     text = (
         f"not read again: the {earlier.size} entries before, and what is derived from them, which "
-        f"were right at {earlier.time}: an edit there since, or in another copy of the file, and an "
-        "erasure that nobody authorised are found without --only-new"
+        f"were right at {earlier.time}: an edit there since, or in another copy of the file, and "
+        "an erasure that nobody authorised are found without --only-new"
     )
     if earlier.whole_time != earlier.time:
         text += f", last done at {earlier.whole_time} of {earlier.whole_size} entries"
