@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import getpass
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import click
 
 from indelible.cli.opening import policy_of, record_question
 from indelible.cli.options import ACTOR
+from indelible.durable import write_new
+from indelible.erasure import Erasures
 from indelible.errors import ConfigurationError
 from indelible.events.context import acting_as
 from indelible.events.model import Actor, Subject
@@ -24,7 +25,20 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
 
 def authorised(command: F) -> F:
-    """`--request FILE --reason TEXT`, or `--authorisation FILE`; and `--as`."""
+    """The command's `step`: `--request FILE --reason TEXT`, or `--authorisation FILE`; `--as`."""
+
+    @functools.wraps(command)
+    def run(
+        *,
+        request: Path | None,
+        authorisation: Path | None,
+        reason: str | None,
+        acting: Actor | None,
+        **others: object,
+    ) -> object:
+        return command(step=Step(request, authorisation, reason, acting), **others)
+
+    given = cast("F", run)
     for option in (
         click.option(
             "--as",
@@ -47,45 +61,61 @@ def authorised(command: F) -> F:
             "--request", type=_FILE, metavar="FILE", help="Write what authorisers have to sign."
         ),
     ):
-        command = option(command)
-    return command
+        given = option(given)
+    return given
 
 
-@contextlib.contextmanager
-def open_to_act(config: Path, acting: Actor | None, reason: str | None = None) -> Iterator[Trail]:
-    """The trail, relaying; what is asked of it here is an entry by whoever acts."""
-    with Trail.open(policy_of(config)) as trail:
-        record_question(trail)
-        with acting_as(acting or Actor("os", getpass.getuser()), reason=reason):
-            yield trail
+class Step(NamedTuple):
+    """One of the two steps in which something is done that has to be authorised."""
+
+    request: Path | None
+    authorisation: Path | None
+    reason: str | None
+    acting: Actor | None
+
+    def take(
+        self,
+        config: Path,
+        act: ActKind,
+        subject: Subject,
+        do: Callable[[Erasures, bytes], str],
+        *,
+        hold: int | None = None,
+    ) -> None:
+        """Write what has to be signed; or, with what was signed, `do` it and print what it says.
+
+        Raises `click.UsageError` where neither was asked for, or both were.
+        """
+        if (self.request is None) == (self.authorisation is None):
+            raise click.UsageError("expected --request FILE --reason TEXT, or --authorisation FILE")
+        if (self.request is None) != (self.reason is None):
+            raise click.UsageError("expected --reason beside --request, and only there")
+        # Relaying, for what is captured is carried first; that it was asked is an entry, too.
+        with Trail.open(policy_of(config)) as trail, acting_as(self.acting or _typing()):
+            record_question(trail)
+            if self.authorisation is not None:
+                click.echo(do(trail.erasures, read_file(self.authorisation)))
+            elif self.request is not None:
+                text = trail.erasures.request(act, subject, reason=self.reason or "", hold=hold)
+                _write_request(self.request, text)
+                kept = trail.policy.kept()
+                click.echo(
+                    f"{self.request}: {act} of {subject}, there by its token alone. Have "
+                    f"{kept.threshold or 'enough'} of {len(kept.authorisers)} authorisers sign it "
+                    f"(`indelible authorise {self.request} --key KEY`), then give it back with "
+                    "--authorisation"
+                )
 
 
-def is_request(request: Path | None, authorisation: Path | None, reason: str | None) -> bool:
-    """Which of the two it is. Raises `click.UsageError` where neither or both were given."""
-    if (request is None) == (authorisation is None):
-        raise click.UsageError("expected --request FILE --reason TEXT, or --authorisation FILE")
-    if (request is None) != (reason is None):
-        raise click.UsageError("expected --reason beside --request, and only there")
-    return request is not None
+def _typing() -> Actor:
+    return Actor("os", getpass.getuser())
 
 
-def write_request(
-    trail: Trail, act: ActKind, subject: Subject, file: Path, reason: str, hold: int | None = None
-) -> None:
-    """Write to `file`, which must not be there yet. Raises `ConfigurationError`."""
-    text = trail.erasures.request(act, subject, reason=reason, hold=hold)
+def _write_request(file: Path, text: str) -> None:
     try:
-        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        write_new(file, text.encode())
     except OSError as error:
         raise ConfigurationError(f"can't write {file}: {error.strerror}") from None
-    with os.fdopen(fd, "w", encoding="utf-8") as out:
-        out.write(text)
-    kept = trail.policy.kept()
-    click.echo(
-        f"{file}: {act} of {subject}, there by its token alone. Have {kept.threshold or 'enough'} "
-        f"of {len(kept.authorisers)} authorisers sign it (`indelible authorise {file} --key KEY`), "
-        "then give it back with --authorisation"
-    )
 
 
 def read_file(file: Path) -> bytes:

@@ -11,6 +11,7 @@ from indelible.cli.acting import read_file
 from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG
 from indelible.cli.output import printable
+from indelible.durable import replace_whole
 from indelible.erasure import open_keystore
 from indelible.errors import ConfigurationError, IndelibleError
 from indelible.integrity.authorisations import parse_act
@@ -47,10 +48,8 @@ def command(file: Path, key: Path, yes: bool, config: Path) -> None:
     if not yes:
         click.confirm(f"sign as {signing.name}?", abort=True)
     signed = add_signatures(note, [sign_note(note.text, signing)])
-    new = file.with_name(file.name + ".new")
     try:
-        new.write_bytes(format_note(signed))
-        new.replace(file)
+        replace_whole(file, format_note(signed))
     except OSError as error:
         raise ConfigurationError(f"can't write {file}: {error.strerror}") from None
     click.echo(f"{file}: signed by {', '.join(each.name for each in signed.signatures)}")

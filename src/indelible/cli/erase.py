@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
-from indelible.cli.acting import authorised, is_request, open_to_act, read_file, write_request
+from indelible.cli.acting import Step, authorised
 from indelible.cli.options import CONFIG, SUBJECT
-from indelible.events.model import Actor, Subject
+from indelible.erasure import Erasures
+from indelible.events.model import Subject
 
 
 @click.command("erase")
 @click.argument("subject", type=SUBJECT, metavar="KIND:ID")
 @authorised
 @CONFIG
-def command(
-    subject: Subject,
-    request: Path | None,
-    authorisation: Path | None,
-    reason: str | None,
-    acting: Actor | None,
-    config: Path,
-) -> None:
+def command(subject: Subject, step: Step, config: Path) -> None:
     """Destroy the key by which what was sealed for a subject is read, here and in every backup.
 
     In two steps: --request writes what the authorisers of [retention] have to sign; with what they
@@ -31,14 +26,12 @@ def command(
 
     For example: indelible erase customer:zara --request zara.act --reason "request 4411"
     """
-    asks = is_request(request, authorisation, reason)
-    with open_to_act(config, acting) as trail:
-        if asks and request is not None:
-            write_request(trail, "subject.erase", subject, request, reason or "")
-        elif authorisation is not None:
-            left = trail.erasures.erase(subject, read_file(authorisation))
-            click.echo(
-                f"erased: what was sealed for {subject} can't be read any more. The keys of "
-                f"{left} others are wrapped anew: a backup of the keystore from before is of no "
-                "use, so make one now"
-            )
+    step.take(config, "subject.erase", subject, partial(_erase, subject))
+
+
+def _erase(subject: Subject, erasures: Erasures, signed: bytes) -> str:
+    left = erasures.erase(subject, signed)
+    return (
+        f"erased: what was sealed for {subject} can't be read any more. The keys of {left} others "
+        "are wrapped anew: a backup of the keystore from before is of no use, so make one now"
+    )

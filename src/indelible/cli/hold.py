@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
-from indelible.cli.acting import authorised, is_request, open_to_act, read_file, write_request
+from indelible.cli.acting import Step, authorised
 from indelible.cli.opening import ask_trail
 from indelible.cli.options import CONFIG, JSON, SUBJECT
 from indelible.cli.output import console, print_json, print_table
-from indelible.events.model import Actor, Subject
+from indelible.erasure import Erasures
+from indelible.events.model import Subject
 
 
 @click.group("hold")
@@ -25,22 +27,14 @@ def command() -> None:
 @click.argument("subject", type=SUBJECT, metavar="KIND:ID")
 @authorised
 @CONFIG
-def add(
-    subject: Subject,
-    request: Path | None,
-    authorisation: Path | None,
-    reason: str | None,
-    acting: Actor | None,
-    config: Path,
-) -> None:
+def add(subject: Subject, step: Step, config: Path) -> None:
     """Hold what was sealed for a subject: first --request, then --authorisation."""
-    asks = is_request(request, authorisation, reason)
-    with open_to_act(config, acting) as trail:
-        if asks and request is not None:
-            write_request(trail, "hold.add", subject, request, reason or "")
-        elif authorisation is not None:
-            trail.erasures.add_hold(subject, read_file(authorisation))
-            click.echo(f"held: {subject} isn't erased until that is released")
+    step.take(config, "hold.add", subject, partial(_add, subject))
+
+
+def _add(subject: Subject, erasures: Erasures, signed: bytes) -> str:
+    erasures.add_hold(subject, signed)
+    return f"held: {subject} isn't erased until that is released"
 
 
 @command.command("release")
@@ -50,23 +44,14 @@ def add(
 )
 @authorised
 @CONFIG
-def release(
-    subject: Subject,
-    hold: int | None,
-    request: Path | None,
-    authorisation: Path | None,
-    reason: str | None,
-    acting: Actor | None,
-    config: Path,
-) -> None:
+def release(subject: Subject, hold: int | None, step: Step, config: Path) -> None:
     """End a hold: first --request, then --authorisation."""
-    asks = is_request(request, authorisation, reason)
-    with open_to_act(config, acting) as trail:
-        if asks and request is not None:
-            write_request(trail, "hold.release", subject, request, reason or "", hold)
-        elif authorisation is not None:
-            trail.erasures.release_hold(subject, read_file(authorisation))
-            click.echo(f"released: {subject} is no longer held by that")
+    step.take(config, "hold.release", subject, partial(_release, subject), hold=hold)
+
+
+def _release(subject: Subject, erasures: Erasures, signed: bytes) -> str:
+    erasures.release_hold(subject, signed)
+    return f"released: {subject} is no longer held by that"
 
 
 @command.command("list")

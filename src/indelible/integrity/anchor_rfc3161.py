@@ -6,7 +6,6 @@ Each token is kept beside the trail, with the checkpoint that it is over: two fi
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Final
 
 from cryptography import x509
 
+from indelible.durable import replace_whole
 from indelible.errors import ConfigurationError, DeliveryError
 from indelible.integrity.anchors import Held, ReadBack, Receipt, held_in
 from indelible.integrity.faults import AnchorMismatchError
@@ -152,12 +152,7 @@ class Rfc3161Anchor:
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for suffix, content in ((_NOTE, note), (_TOKEN, token)):
-                fresh = self._folder / f"{name}{suffix}.new"
-                with fresh.open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                fresh.replace(self._folder / f"{name}{suffix}")
+                replace_whole(self._folder / f"{name}{suffix}", content)
         except OSError as error:
             raise DeliveryError(f"can't write to {self._folder}: {error.strerror}") from None
 

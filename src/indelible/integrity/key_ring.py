@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from indelible.durable import replace_whole
 from indelible.errors import ConfigurationError, IndelibleError, VerificationError
 from indelible.integrity.passphrases import (
     PEM_BEGIN,
@@ -19,7 +20,7 @@ from indelible.integrity.passphrases import (
     Unlock,
     no_passphrase,
 )
-from indelible.integrity.private_files import read_private, replace_private
+from indelible.integrity.private_files import read_private
 from indelible.tlog import (
     Checkpoint,
     Rotation,
@@ -138,8 +139,8 @@ def rotate_ring(path: Path, rotation: Rotation, ring: KeyRing, new: Signer, text
     Raises `ConfigurationError` where it can't be written; then the old key signs as before.
     """
     note = sign_rotation(rotation, ring.signers[0], new)
-    replace_private(path.with_name(ROTATIONS), format_rotations([*ring.rotations, note]))
-    replace_private(path, text.encode() + read_private(path).encode() + b"\n")
+    _replace(path.with_name(ROTATIONS), format_rotations([*ring.rotations, note]))
+    _replace(path, text.encode() + read_private(path).encode() + b"\n")
     return note
 
 
@@ -152,9 +153,16 @@ def retire_old(path: Path, ring: KeyRing) -> Path:
     kept = path.with_name(f"retired-{old.key_id.hex()}.key")
     first, second = _split(read_private(path))
     # Written over where it was cut short before: it is the same key.
-    replace_private(kept, second.encode() + b"\n")
-    replace_private(path, first.encode() + b"\n")
+    _replace(kept, second.encode() + b"\n")
+    _replace(path, first.encode() + b"\n")
     return kept
+
+
+def _replace(path: Path, content: bytes) -> None:
+    try:
+        replace_whole(path, content)
+    except OSError as error:
+        raise ConfigurationError(f"can't write {path}: {error.strerror}") from None
 
 
 def _split(text: str) -> list[str]:

@@ -14,10 +14,11 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+from indelible.durable import sync_directory, write_new
 from indelible.errors import ConfigurationError, TrailExistsError
 from indelible.integrity.key_ring import KEY_FILE, KeyRing, key_text, load_ring
 from indelible.integrity.passphrases import Passphrase, Unlock, no_passphrase
-from indelible.integrity.private_files import read_private, write_private
+from indelible.integrity.private_files import read_private
 from indelible.tlog import Algorithm, MalformedKeyError, SigningKey, VerifierKey
 
 _CONTEXT_KEY_BYTES: Final = 32
@@ -82,11 +83,12 @@ def create_keys(
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if signing_key is not None:
-            write_private(directory / KEY_FILE, key_text(signing_key, passphrase).encode())
-        write_private(directory / "trail.pub", f"{signed_by}\n".encode())
-        write_private(directory / "enrolment.key", key_text(enrolment_key, passphrase).encode())
-        write_private(directory / "enrolment.pub", f"{enrolment_key.verifier_key}\n".encode())
-        write_private(directory / "context.key", context_key.hex().encode() + b"\n")
+            write_new(directory / KEY_FILE, key_text(signing_key, passphrase).encode())
+        write_new(directory / "trail.pub", f"{signed_by}\n".encode())
+        write_new(directory / "enrolment.key", key_text(enrolment_key, passphrase).encode())
+        write_new(directory / "enrolment.pub", f"{enrolment_key.verifier_key}\n".encode())
+        write_new(directory / "context.key", context_key.hex().encode() + b"\n")
+        sync_directory(directory)
     except FileExistsError as error:
         raise TrailExistsError(f"expected no key at {error.filename}, there is one") from None
     except OSError as error:
@@ -130,7 +132,8 @@ def create_signing_key(
     """
     try:
         key = SigningKey.generate(name, algorithm)
-        write_private(path, key_text(key, passphrase).encode())
+        write_new(path, key_text(key, passphrase).encode())
+        sync_directory(path.parent)
     except MalformedKeyError as error:
         raise ConfigurationError(str(error)) from None
     except FileExistsError:

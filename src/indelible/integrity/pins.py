@@ -8,13 +8,13 @@ read; whoever can only write the trail can't.
 from __future__ import annotations
 
 import fcntl
-import os
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from indelible.durable import replace_whole
 from indelible.errors import ConfigurationError
 from indelible.events.codec import UNDECODABLE
 from indelible.integrity.seen import Seen
@@ -101,17 +101,7 @@ def _write(path: Path, seen: Seen, time: str, verified: Verified | None) -> None
         time=time,
         verified=verified,
     )
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(msgspec.json.encode(pin) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    replace_whole(path, msgspec.json.encode(pin) + b"\n")
 
 
 def _path(directory: Path, origin: str) -> Path:

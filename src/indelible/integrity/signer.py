@@ -11,17 +11,16 @@ never restore it from a backup, but go on with a new trail.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from indelible.durable import sync_directory, take_lock, write_new
 from indelible.errors import ConfigurationError, DeliveryError, VerificationError
 from indelible.integrity.key_ring import KEY_FILE, KeyRing, load_ring
 from indelible.integrity.passphrases import Unlock, no_passphrase
-from indelible.integrity.private_files import write_private
 from indelible.integrity.witness import TEXT, Answer, fault_of, refusal
 from indelible.integrity.witness_file import WitnessedTlog, WitnessFile
 from indelible.tlog import (
@@ -62,7 +61,8 @@ class CheckpointGuard:
         public = key.verifier_key
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_private(directory / KEY_FILE, text.encode())
+            write_new(directory / KEY_FILE, text.encode())
+            sync_directory(directory)
         except OSError as error:
             raise ConfigurationError(
                 f"can't make a signer in {directory}: {error.strerror}"
@@ -164,12 +164,10 @@ def hold(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigurationError(f"expected a signer in {directory}: {error.strerror}") from None
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not take_lock(fd):
             raise DeliveryError(
                 f"expected {directory} to be free, another process signs there: stop it first"
-            ) from None
+            )
         yield
     finally:
         os.close(fd)

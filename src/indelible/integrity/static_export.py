@@ -9,7 +9,6 @@ older state, which a reader believes who hasn't seen a newer one.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from indelible.durable import sync_directory, take_lock
 from indelible.errors import ConfigurationError, DeliveryError, VerificationError
 from indelible.integrity.faults import StrayEntryError
 from indelible.integrity.published import PublishedTrail, PublishedTree
@@ -85,12 +85,8 @@ def _own(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise ExportFolderError(f"can't use the folder {folder}: {error.strerror}") from None
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DeliveryError(
-                f"expected {folder} to be free, another export is writing to it"
-            ) from None
+        if not take_lock(fd):
+            raise DeliveryError(f"expected {folder} to be free, another export is writing to it")
         try:
             yield
         except OSError as error:
@@ -218,11 +214,7 @@ class _Export:
 
     def _sync_folders(self) -> None:
         for folder in self._touched:
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            sync_directory(folder)
         self._touched.clear()
 
 

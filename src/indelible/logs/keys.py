@@ -18,6 +18,7 @@ from typing import Final, Self
 
 import msgspec
 
+from indelible.durable import write_new
 from indelible.errors import ConfigurationError
 from indelible.logs.frames import KEY_BYTES
 
@@ -137,13 +138,9 @@ def read_key_file(path: Path) -> LogKeys:
 def make_key_file(path: Path) -> None:
     """Write new keys to a file of mode 0600. Raises `ConfigurationError` where there is one."""
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        write_new(path, LogKeys.new().encode())
     except OSError as error:
         raise ConfigurationError(f"expected to make {path}, got {error.strerror}") from None
-    with os.fdopen(fd, "wb") as file:
-        file.write(LogKeys.new().encode())
-        file.flush()
-        os.fsync(fd)
 
 
 def pseudonym_key(directory: Path) -> bytes:

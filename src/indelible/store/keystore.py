@@ -30,6 +30,7 @@ from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from indelible.durable import sync_directory, write_new
 from indelible.errors import BoxError, KeystoreError, StoreBusyError, StoreFullError
 from indelible.events.box import KEY_BYTES, open_box, seal_box
 from indelible.events.model import Subject
@@ -104,7 +105,7 @@ class Keystore:
                 connection.execute(f"PRAGMA user_version = {_FORMAT}")
                 connection.execute("COMMIT")
             unfinished.rename(path)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
         except OSError as error:
             raise KeystoreError(f"can't make a keystore at {path}: {error.strerror}") from None
         return cls(path, master)
@@ -256,7 +257,7 @@ class Keystore:
         else:
             _overwrite(self._next)
             self._next.unlink()
-        _sync_directory(self.master.parent)
+        sync_directory(self.master.parent)
 
     @property
     def _next(self) -> Path:
@@ -360,12 +361,8 @@ def _is_of(key: X25519PrivateKey, public: bytes) -> bool:
 def _write_key(path: Path, key: X25519PrivateKey) -> None:
     """On disk, its name too, when this returns."""
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(key.private_bytes_raw().hex().encode() + b"\n")
-            file.flush()
-            os.fsync(fd)
-        _sync_directory(path.parent)
+        write_new(path, key.private_bytes_raw().hex().encode() + b"\n")
+        sync_directory(path.parent)
     except OSError as error:
         raise KeystoreError(f"can't write a key at {path}: {error.strerror}") from None
 
@@ -380,14 +377,6 @@ def _overwrite(path: Path) -> None:
         raise KeystoreError(f"can't overwrite {path}: {error.strerror}") from None
     try:
         os.pwrite(fd, bytes(max(os.fstat(fd).st_size, 1)), 0)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
         os.fsync(fd)
     finally:
         os.close(fd)

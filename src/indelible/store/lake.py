@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from indelible.durable import sync_directory
 from indelible.errors import ConfigurationError
 from indelible.events.codec import decode_event, parse_time
 from indelible.events.model import Event
@@ -218,11 +219,7 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
             os.close(fd)
         new.rename(path)
         for directory in (path.parent, path.parent.parent):
-            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            sync_directory(directory)
     except BaseException:
         with contextlib.suppress(OSError):
             new.unlink()

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from indelible.durable import sync_directory
 from indelible.errors import StoreFullError
 from indelible.store.errors import (
     SegmentDamagedError,
@@ -80,11 +81,7 @@ class Folder:
                 spooled.chmod(0o400)
                 spooled.rename(path)
             # The file was synced by who wrote it; its name is durable from here on.
-            fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            sync_directory(self._path)
 
     def read(self, segment: Segment, ranges: Sequence[Range]) -> list[bytes]:
         with self._open(segment) as fd:

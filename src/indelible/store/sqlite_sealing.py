@@ -8,7 +8,6 @@ finds the same file by its name. One run at a time; the sequencer and readers go
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from indelible.durable import take_lock
 from indelible.errors import StoreBusyError
 from indelible.events.model import Timestamp
 from indelible.store.blocks import BLOCK_ENTRIES
@@ -83,17 +83,14 @@ class Sealer:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Held by the kernel, so that a killed run holds nobody up."""
         path = self._trail.with_name(f"{self._trail.name}.sealing")
         with written(path):
             fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not take_lock(fd):
                 raise StoreBusyError(
                     f"expected nobody to be sealing {self._trail}, another process is"
-                ) from None
+                )
             yield
         finally:
             os.close(fd)

@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from indelible.durable import take_lock
 from indelible.errors import DeliveryError
 from indelible.transport.delivery import Delivery, Gap, Received, Remark, Sink
 from indelible.transport.journal_frames import (
@@ -28,7 +29,7 @@ from indelible.transport.journal_frames import (
     parse_header,
     scan_frames,
 )
-from indelible.transport.journal_owner import has_ended, take_lock
+from indelible.transport.journal_owner import has_ended
 from indelible.transport.producer_signing import SILENT, VANISHED
 from indelible.transport.source import Fetched, Mark
 

@@ -8,7 +8,6 @@ lock. There the header decides, which names the process beyond any reuse of its 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from pathlib import Path
 from typing import Final
@@ -38,15 +37,6 @@ def started(pid: int) -> int:
     if len(fields) <= _STARTED_FIELD - 3 or fields[0] == "Z":
         return 0
     return int(fields[_STARTED_FIELD - 3])
-
-
-def take_lock(fd: int) -> bool:
-    """Try to hold the file of `fd` alone; False where another descriptor holds it."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def has_ended(header: JournalHeader | None) -> bool:

@@ -11,9 +11,10 @@ import os
 from pathlib import Path
 from typing import Final
 
+from indelible.durable import sync_directory, take_lock
 from indelible.errors import ConfigurationError, DeliveryError, StoreFullError
 from indelible.transport.journal_frames import JournalHeader, format_file_start
-from indelible.transport.journal_owner import take_lock, this_process
+from indelible.transport.journal_owner import this_process
 
 _log = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ class ProducerFiles:
             if self._calls.write(self._fd, start) != len(start):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._calls.datasync(self._fd)
-            _sync_directory(self._directory)
+            sync_directory(self._directory)
         except OSError as error:
             if self._fd >= 0:
                 self.path.unlink(missing_ok=True)
@@ -284,14 +285,6 @@ def _create_held(path: Path) -> int:
         return fd
     os.close(fd)
     return -1
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _read_all(fd: int, start: int, end: int) -> bytes:
