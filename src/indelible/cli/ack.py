@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 
 import click
 
+from indelible.cli.account import account
 from indelible.cli.opening import open_trail
 from indelible.cli.options import ACTOR, CONFIG
 from indelible.errors import QueryError
@@ -28,7 +28,7 @@ def command(indexes: tuple[int, ...], by: Actor | None, reason: str | None, conf
                 raise QueryError(
                     f"expected the index of something noticed and not acknowledged, got {index}"
                 )
-        with acting_as(by or Actor("os", getpass.getuser()), reason=reason):
+        with acting_as(by or account(), reason=reason):
             for index in indexes:
                 trail.acknowledge(index)
     click.echo("recorded; it takes effect when it is in the trail")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import getpass
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import click
 
+from indelible.cli.account import account
 from indelible.cli.opening import policy_of, record_question
 from indelible.cli.options import ACTOR
 from indelible.durable import write_new
@@ -91,7 +91,7 @@ class Step(NamedTuple):
         if (self.request is None) != (self.reason is None):
             raise click.UsageError("expected --reason beside --request, and only there")
         # Relaying, for what is captured is carried first; that it was asked is an entry, too.
-        with Trail.open(policy_of(config)) as trail, acting_as(self.acting or _typing()):
+        with Trail.open(policy_of(config)) as trail, acting_as(self.acting or account()):
             record_question(trail)
             if self.authorisation is not None:
                 click.echo(do(trail.erasures, read_file(self.authorisation)))
@@ -105,10 +105,6 @@ class Step(NamedTuple):
                     f"(`indelible authorise {self.request} --key KEY`), then give it back with "
                     "--authorisation"
                 )
-
-
-def _typing() -> Actor:
-    return Actor("os", getpass.getuser())
 
 
 def _write_request(file: Path, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shlex
 import sys
@@ -12,9 +11,10 @@ from typing import Final
 
 import click
 
+from indelible.cli.account import account
 from indelible.errors import ConfigurationError, IndelibleError, VerificationError
 from indelible.events.context import acting_as
-from indelible.events.model import Actor, Outcome
+from indelible.events.model import Outcome
 from indelible.explicit import telling
 from indelible.integrity.numbering import NOT_VERIFIED, VERIFIED
 from indelible.integrity.passphrases import Passphrase, unlock_with
@@ -73,7 +73,7 @@ def ask_trail(config: Path) -> Trail:
 
 def record_question(trail: Trail) -> None:
     """Write down what was typed, and as which account."""
-    with acting_as(_account()):
+    with acting_as(account()):
         trail.asked(shlex.join(sys.argv[1:]))
 
 
@@ -83,7 +83,7 @@ def record_verification(policy: Policy, result: Verification | VerificationError
     Where it can't be written down it is said so: who may only read verifies all the same.
     """
     try:
-        with telling(policy) as tell, acting_as(_account()):
+        with telling(policy) as tell, acting_as(account()):
             if isinstance(result, VerificationError):
                 # Noticed: whoever ran it may be the one who would rather not have it known.
                 tell(
@@ -110,14 +110,6 @@ def database_of(policy: Policy) -> Path:
             f'{policy.source}: expected [database] with url = "sqlite:///app.db", it has none'
         )
     return policy.database
-
-
-def _account() -> Actor:
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a container's, that no list of accounts has
-        name = str(os.getuid())
-    return Actor("os", name)
 
 
 def policy_of(config: Path) -> Policy:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from indelible.cli.account import account
 from indelible.cli.app import ANSWER_IS_NO
 from indelible.cli.opening import policy_of, record_question
 from indelible.cli.options import ACTOR, CONFIG, JSON, window
@@ -62,7 +62,7 @@ def command(
         )
         plan = reversal.plan
         if is_applying:
-            with acting_as(acting or Actor("os", getpass.getuser()), reason=reason):
+            with acting_as(acting or account(), reason=reason):
                 plan = reversal.apply()
         searched = trail.window(since, until)
     if as_json:

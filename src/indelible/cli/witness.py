@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import logging
 import signal
 import threading
@@ -14,6 +13,7 @@ from typing import Final
 
 import click
 
+from indelible.cli.account import account
 from indelible.cli.app import ANSWER_IS_NO
 from indelible.cli.options import JSON, VKEY
 from indelible.cli.output import console, print_json, print_table, printable
@@ -199,7 +199,7 @@ def check(alarm_after_s: int, as_json: bool, directory: Path) -> None:
 def ack(origin: str, reason: str, directory: Path) -> None:
     """Say that the refused checkpoints of ORIGIN were looked at; they are kept."""
     with _opened(directory) as witness:
-        count = witness.file.acknowledge(origin, f"{getpass.getuser()}: {reason}")
+        count = witness.file.acknowledge(origin, f"{account().id}: {reason}")
     click.echo(f"acknowledged {count}")
 
 
