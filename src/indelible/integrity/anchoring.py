@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import math
-import queue
 import random
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Final, NamedTuple
 
 from indelible.errors import DeliveryError, IndelibleError, VerificationError
 from indelible.integrity.anchors import Anchor, check_looked, look_at, row_of
+from indelible.integrity.asking import Answers, Asked
 from indelible.integrity.assurance import Tree, cosigned_note
 from indelible.integrity.faults import CONTRADICTED
 from indelible.integrity.rotations import open_by
@@ -30,12 +30,9 @@ _log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 0.5
 _FINISH_LOOK_S: Final = 0.01
-_FIRST_RETRY_S: Final = 0.5
 _RETRY_MAX_S: Final = 300.0
 _GRACE_S: Final = 1.0
 """Beyond the deadline that an anchor keeps by itself."""
-
-Result = AnchorRow | IndelibleError
 
 
 class Trusted(NamedTuple):
@@ -72,7 +69,7 @@ class Anchoring:
         self._cosigning_s = cosigning_s
         self._monotonic = monotonic
         self._jitter = jitter
-        self._answers: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
+        self._answers: Answers[_Asked, AnchorRow] = Answers()
         self._stopping = threading.Event()
         self._begun = threading.Event()
         self._thread: threading.Thread | None = None
@@ -90,7 +87,7 @@ class Anchoring:
         """Ask no more; what is on its way is left to itself."""
         thread, self._thread = self._thread, None
         self._stopping.set()
-        self._answers.put(None)
+        self._answers.wake()
         if thread is not None:
             thread.join()
 
@@ -117,7 +114,8 @@ class Anchoring:
                     signed = self._due(each, now)
                     if signed is not None:
                         ask = functools.partial(self._ask, each.anchor, signed)
-                        each.start(ask, self._answers, now)
+                        late_at = now + each.deadline_s + _GRACE_S
+                        self._answers.ask(each, ask, late_at, name="anchor")
                 self._take_answers(self._until_next())
                 continue
             except VerificationError:
@@ -164,23 +162,14 @@ class Anchoring:
 
     def _take_answers(self, timeout_s: float) -> None:
         """Keep each answer that has come, and that none has; wait so long for the first."""
-        timeout: float | None = timeout_s
-        while True:
-            try:
-                answer = (
-                    self._answers.get(timeout=timeout) if timeout else self._answers.get_nowait()
-                )
-            except queue.Empty:
-                break
-            timeout = None
-            if answer is not None and answer.is_awaited:
-                self._keep(answer.asked, answer.result)
+        for answer in self._answers.take(timeout_s):
+            self._keep(answer.asked, answer.result)
         now = self._monotonic()
         for each in self._asked:
             if each.late_at <= now:
                 self._keep(each, DeliveryError(f"no answer within {each.deadline_s:g} s"))
 
-    def _keep(self, each: _Asked, result: Result) -> None:
+    def _keep(self, each: _Asked, result: AnchorRow | IndelibleError) -> None:
         now = self._monotonic()
         name = each.anchor.name
         if isinstance(result, AnchorRow):
@@ -248,30 +237,22 @@ def anchor_now(
     )
 
 
-class _Asked:
+class _Asked(Asked):
     """What is remembered of one anchor."""
 
     def __init__(self, anchor: Anchor, settings: AnchorSettings) -> None:
+        super().__init__()
         self.anchor = anchor
         self.deadline_s = settings.deadline_s
         self.waits_since = math.inf
         """Since when a newer checkpoint was there, uncosigned."""
-        self.late_at = math.inf
         self._every_s = settings.every_s
         self._not_before = math.inf
-        self._busy: threading.Thread | None = None
-        self._question: object = None
-        self._failures = 0
-
-    @property
-    def is_asked(self) -> bool:
-        return self._question is not None
 
     @property
     def due_at(self) -> float:
         """When it is to be asked; not while it is being asked."""
-        is_busy = self._busy is not None and self._busy.is_alive()
-        return math.inf if self.is_asked or is_busy else self._not_before
+        return self._not_before if self.is_free else math.inf
 
     def due_in(self, row: AnchorRow | None, now: float) -> float:
         """Seconds until it may be asked again; a clock that was set back doesn't make it longer."""
@@ -279,57 +260,14 @@ class _Asked:
             return 0.0
         return min(max(0.0, row.time + self._every_s - now), self._every_s)
 
-    def is_about(self, question: object) -> bool:
-        return self._question is question
-
-    def start(
-        self,
-        ask: Callable[[], AnchorRow],
-        answers: queue.SimpleQueue[_Answer | None],
-        now: float,
-    ) -> None:
-        """Ask in a thread, which puts what came of it into `answers`."""
-        question = object()
-
-        def run() -> None:
-            result: Result
-            try:
-                result = ask()
-            except IndelibleError as error:
-                result = error
-            except Exception as error:  # noqa: BLE001 - the outermost frame of a thread
-                _log.exception("asking an anchor")
-                result = DeliveryError(type(error).__name__)
-            answers.put(_Answer(self, question, result))
-
-        self._question, self.late_at = question, now + self.deadline_s + _GRACE_S
-        self._busy = threading.Thread(target=run, name="indelible-anchor", daemon=True)
-        self._busy.start()
-
     def succeeded(self, now: float) -> None:
+        self.succeed()
         self.wait(now + self._every_s)
-        self._failures = 0
 
     def failed(self, now: float, jitter: float) -> None:
-        pause_s = min(_RETRY_MAX_S, _FIRST_RETRY_S * 2 ** min(self._failures, 20))
-        self._failures += 1
-        # Half of it by chance, so that many trails don't come back together.
-        self.wait(now + pause_s * (0.5 + jitter / 2))
+        self.wait(now + self.fail(_RETRY_MAX_S, jitter))
 
     def wait(self, not_before: float) -> None:
-        """It isn't being asked any more, and is to be let alone so long."""
-        self._question, self.late_at = None, math.inf
+        """It is to be let alone so long, whatever it was asked."""
+        self.end()
         self._not_before = self.waits_since = not_before
-
-
-class _Answer(NamedTuple):
-    """What came of asking."""
-
-    asked: _Asked
-    question: object
-    result: Result
-
-    @property
-    def is_awaited(self) -> bool:
-        """Not when it came too late."""
-        return self.asked.is_about(self.question)

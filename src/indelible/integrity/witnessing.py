@@ -8,14 +8,14 @@ is slow or fails holds up no other.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
-import queue
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from indelible.errors import (
     ConfigurationError,
@@ -23,6 +23,7 @@ from indelible.errors import (
     IndelibleError,
     VerificationError,
 )
+from indelible.integrity.asking import Answers, Asked
 from indelible.integrity.faults import CONTRADICTED, ContradictedError
 from indelible.integrity.key_ring import CheckpointSigner
 from indelible.integrity.rotations import check_listed, keys_of, open_by
@@ -44,10 +45,7 @@ _ASK_S: Final = 0.05
 """No witness is asked more often, however fast checkpoints come, unless somebody waits for it."""
 _LOOK_S: Final = 0.5
 _FINISH_LOOK_S: Final = 0.01
-_FIRST_RETRY_S: Final = 0.5
 _RETRY_MAX_S: Final = 30.0
-
-Result = Cosigned | IndelibleError
 
 
 class Witnessing:
@@ -102,7 +100,7 @@ class Witnessing:
                 f"{settings.policy}: expected a witness with a URL, there is none to ask"
             )
         self._on_contradiction: Callable[[ContradictedError], None] = lambda error: None
-        self._news: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
+        self._answers: Answers[_Asked, Cosigned] = Answers()
         self._is_stopping = False
         self._is_closed = False
         self._thread: threading.Thread | None = None
@@ -145,7 +143,7 @@ class Witnessing:
 
     def wake(self) -> None:
         """A checkpoint was stored. Returns at once."""
-        self._news.put(None)
+        self._answers.wake()
 
     @contextlib.contextmanager
     def awaited(self) -> Iterator[None]:
@@ -164,7 +162,7 @@ class Witnessing:
         """Ask no more; what is on its way is left to itself."""
         thread, self._thread = self._thread, None
         self._is_stopping = True
-        self._news.put(None)
+        self._answers.wake()
         if thread is not None:
             thread.join()
 
@@ -237,8 +235,11 @@ class Witnessing:
         now = self._monotonic()
         for each in self._asked:
             if each.due_at(signed, self._pause_s) <= now:
+                each.asks_for(signed, now)
                 # A little longer than it takes by itself: looking a name up has no deadline.
-                each.start(signed, now, now + self._settings.deadline_s + 0.5, self._news)
+                late_at = now + self._settings.deadline_s + 0.5
+                cosign = functools.partial(each.client.cosign, signed)
+                self._answers.ask(each, cosign, late_at, name="witness")
 
     def _until_next(self, signed: SignedCheckpoint) -> float:
         """Seconds until somebody is due, or late."""
@@ -247,27 +248,21 @@ class Witnessing:
 
     def _take_news(self, timeout_s: float) -> None:
         """Keep each answer that has come, and that none has; wait so long for the first."""
-        timeout: float | None = timeout_s
-        while True:
-            try:
-                answer = self._news.get(timeout=timeout) if timeout else self._news.get_nowait()
-            except queue.Empty:
-                break
-            timeout = None
-            if answer is not None and answer.is_awaited:
-                self._keep(answer.asked, answer.signed, answer.result)
+        for answer in self._answers.take(timeout_s):
+            self._keep(answer.asked, answer.result)
         for each in self._asked:
-            if each.late_at <= self._monotonic() and each.signed is not None:
+            if each.late_at <= self._monotonic():
                 late = DeliveryError(f"no answer within {self._settings.deadline_s:g} s")
-                self._keep(each, each.signed, late)
+                self._keep(each, late)
 
-    def _keep(self, each: _Asked, signed: SignedCheckpoint, result: Result) -> None:
+    def _keep(self, each: _Asked, result: Cosigned | IndelibleError) -> None:
+        signed = each.signed
         vkey = str(each.client.witness.key)
         now = self._monotonic()
         if isinstance(result, Cosigned):
             # Kept before it counts: what can't be kept is asked for again.
             self._store.store_cosignature(vkey, result.note, signed.checkpoint.size, result.time)
-            each.succeeded(signed, now + self._settings.refresh_s)
+            each.succeeded(now + self._settings.refresh_s)
             return
         if isinstance(result, ContradictedError) and self._is_behind(signed):
             # Another process led meanwhile, and has had a later checkpoint cosigned.
@@ -314,39 +309,30 @@ class Witnessing:
         return True
 
 
-class _Asked:
+class _Asked(Asked):
     """What is remembered of one witness."""
 
+    signed: SignedCheckpoint
+    """What it was last asked for."""
+
     def __init__(self, client: WitnessClient) -> None:
+        super().__init__()
         self.client = client
-        self._busy: threading.Thread | None = None
         self.forget()
 
     def forget(self) -> None:
+        self.succeed()
         self.has_cosigned = False
         """When it was last asked."""
         self.contradiction: ContradictedError | None = None
-        self.signed: SignedCheckpoint | None = None
-        """What it is being asked for."""
-        self._late_at = math.inf
         self._started_at = -math.inf
         self._not_before = 0.0
         self._refresh_at = 0.0
         self._note = b""
-        self._failures = 0
-
-    @property
-    def is_asked(self) -> bool:
-        return self.signed is not None
-
-    @property
-    def late_at(self) -> float:
-        """When its answer is no longer waited for."""
-        return self._late_at
 
     def due_at(self, signed: SignedCheckpoint, pause_s: float) -> float:
         """When it is to be asked, so long behind the last time; not while it is being asked."""
-        if self.is_asked or (self._busy is not None and self._busy.is_alive()):
+        if not self.is_free:
             return math.inf
         if self.has_cosigned and self._note == signed.note:
             return self._refresh_at
@@ -360,61 +346,20 @@ class _Asked:
             self._note == signed.note if self.has_cosigned else self.due_at(signed, pause_s) > now
         )
 
-    def start(
-        self,
-        signed: SignedCheckpoint,
-        now: float,
-        late_at: float,
-        news: queue.SimpleQueue[_Answer | None],
-    ) -> None:
-        """Ask in a thread, which puts what came of it into `news`."""
+    def asks_for(self, signed: SignedCheckpoint, now: float) -> None:
+        self.signed, self._started_at = signed, now
 
-        def ask() -> None:
-            result: Result
-            try:
-                result = self.client.cosign(signed)
-            except IndelibleError as error:
-                result = error
-            except Exception as error:  # noqa: BLE001 - the outermost frame of a thread
-                _log.exception("asking a witness")
-                result = DeliveryError(type(error).__name__)
-            news.put(_Answer(self, signed, result))
-
-        self.signed, self._late_at, self._started_at = signed, late_at, now
-        self._busy = threading.Thread(target=ask, name="indelible-witness", daemon=True)
-        self._busy.start()
-
-    def succeeded(self, signed: SignedCheckpoint, refresh_at: float) -> None:
-        self._answered()
+    def succeeded(self, refresh_at: float) -> None:
+        self.succeed()
         self.has_cosigned, self.contradiction = True, None
-        self._note, self._refresh_at, self._failures = signed.note, refresh_at, 0
+        self._note, self._refresh_at = self.signed.note, refresh_at
 
     def failed(self, error: IndelibleError, now: float, jitter: float) -> None:
-        self._answered()
+        self._not_before = now + self.fail(_RETRY_MAX_S, jitter)
         self.has_cosigned = False
         self.contradiction = error if isinstance(error, ContradictedError) else None
-        pause_s = min(_RETRY_MAX_S, _FIRST_RETRY_S * 2 ** min(self._failures, 10))
-        self._failures += 1
-        # Half of it by chance, so that many trails don't come back together.
-        self._not_before = now + pause_s * (0.5 + jitter / 2)
 
     def ask_again(self) -> None:
         """At once."""
-        self._answered()
+        self.end()
         self.has_cosigned, self._not_before, self._started_at = False, 0.0, -math.inf
-
-    def _answered(self) -> None:
-        self.signed, self._late_at = None, math.inf
-
-
-class _Answer(NamedTuple):
-    """What came of asking for `signed`."""
-
-    asked: _Asked
-    signed: SignedCheckpoint
-    result: Result
-
-    @property
-    def is_awaited(self) -> bool:
-        """Not when it came too late, or from before everything was forgotten."""
-        return self.asked.signed is self.signed
