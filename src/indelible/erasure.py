@@ -270,7 +270,8 @@ class Erasures:
     def _keystore(self) -> Keystore:
         if self._found_keystore is None:
             raise KeystoreError(
-                "expected a keystore: no table has columns to `seal`, so there is nothing to erase"
+                "expected a keystore: no table has columns to `seal` or `personal` ones, so there "
+                "is nothing to erase"
             )
         return self._found_keystore
 

@@ -52,6 +52,7 @@ from indelible.reversal.reversal import (
     database_path,
     server_database,
 )
+from indelible.store.names import Names
 from indelible.store.protocol import Notice
 from indelible.store.sealing import Opener, Sealer
 from indelible.store.sqlite import SqliteTrail
@@ -88,10 +89,14 @@ class Trail(Keeping):
         self._keys = keys
         self._trust = load_trust_policy(policy.witness.policy) if policy.witness else None
         self._signer = keys.ring or open_signer(policy, store, keys)
-        self._keystore = open_keystore(policy, must_be=relay and policy.seals)
+        # Names that are tokens stand in everything: without the keystore none can be written down.
+        must_be = bool(policy.personal) or (relay and policy.seals)
+        self._keystore = open_keystore(policy, must_be=must_be)
         if self._keystore is not None:
             self._keystore.resume()
             store.opener = Opener(self._keystore)
+            if policy.personal:
+                store.names = Names(self._keystore, policy.personal)
         self._authorisers = authorisers_of(
             policy, *keys_of(self._signer), keys.verifier_key, keys.enrolment_key.verifier_key
         )
@@ -102,7 +107,9 @@ class Trail(Keeping):
             new_signer=lambda producer_id, epoch: ProducerSigner(
                 producer_id, epoch, keys.enrolment_key
             ),
-            sealing=Sealer(self._keystore) if self._keystore is not None else NO_SEALING,
+            sealing=NO_SEALING
+            if self._keystore is None
+            else Sealer(self._keystore, policy.personal),
         )
         self._databases = CapturedDatabases(
             policy, store, self._journal, keys.context_key, self.notice

@@ -49,7 +49,14 @@ seal = ["body"]
 class Shop:
     """The application, its trail, and its authorisers' keys, in one folder."""
 
-    def __init__(self, directory: Path, *, schema: str = SCHEMA, policy: str = POLICY) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        schema: str = SCHEMA,
+        policy: str = POLICY,
+        rows: str = f"INSERT INTO customer VALUES (1, '{BEFORE}', 'gold')",
+    ) -> None:
         self.directory = directory
         self.config = directory / "indelible.toml"
         self.database = directory / "app.db"
@@ -63,7 +70,7 @@ class Shop:
         self.config.write_text(policy + retention)
         with contextlib.closing(sqlite3.connect(self.database)) as connection:
             connection.executescript(schema)
-            connection.execute(f"INSERT INTO customer VALUES (1, '{BEFORE}', 'gold')")
+            connection.executescript(rows)
             connection.commit()
         with Trail.create(self.config) as trail:
             install(self.database, trail.policy, journal=trail.journal)

@@ -62,6 +62,9 @@ class AccessWriter(Protocol):
         Raises `DeliveryError` under `strict` only.
         """
 
+    def conceal(self, draft: bytes) -> bytes:
+        """`draft` as it will be written; itself where that can't be told now."""
+
     def kind_of(self, table: str) -> str:
         """The policy's kind of `table`."""
 
@@ -266,7 +269,7 @@ class Access:
                 draft = short.draft(
                     rows, self._who, self._text, self._parameters, self._transaction, part
                 )
-                if draft is not None and len(draft) <= MAX_BYTES:
+                if draft is not None and len(draft := self._writer.conceal(draft)) <= MAX_BYTES:
                     self._send(draft)
                     return
         if self._why is not None:
@@ -316,7 +319,7 @@ class Access:
         parameters: tuple[Value, ...] | None = None
         if plan.parameters and not self._events:
             parameters = shown_parameters(plan, self._text, self._parameters)
-        return encode_access(
+        draft = encode_access(
             action=f"{kind}.read",
             who=self._who,
             targets=tuple(targets),
@@ -325,6 +328,7 @@ class Access:
             transaction=self._transaction,
             part=self._part(final=final),
         )
+        return self._writer.conceal(draft)
 
     def _part(self, *, final: bool) -> Part | None:
         """Which piece of the statement's event the next one is; None for the first."""

@@ -55,6 +55,8 @@ def named_targets(
                 is_exact = is_whole if companion.whole else len(found) <= 1 or not companion.single
                 if coverage == "exact" and not is_exact:
                     coverage, why = "superset", _NOT_ALL_FETCHED
+        if one.is_withheld:
+            extracted, coverage, why = Extracted(), one.coverage, one.why
         if not is_first and not extracted.ids:
             continue
         target, named = _target(one, extracted, coverage, why, knows_subject)

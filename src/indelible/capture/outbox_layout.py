@@ -12,7 +12,8 @@ from typing import Final, Literal
 import msgspec
 
 from indelible.capture.schema import Schema, Table
-from indelible.errors import ConfigurationError
+from indelible.errors import CaptureError, ConfigurationError
+from indelible.events.personal import Personal
 from indelible.policy.model import Policy, SubjectPath, TablePolicy
 
 OP_INSERT: Final = 1
@@ -77,6 +78,7 @@ def layout_for(
     rules = policy.table(table.name)
     names = {column.name.lower() for column in table.columns}
     _check_rules(table, rules, names, is_listed=table.name.lower() in policy.tables)
+    _check_personal(schema, table, rules, policy)
     slots = [
         Slot(
             column.name,
@@ -117,11 +119,44 @@ def _check_rules(table: Table, rules: TablePolicy, names: set[str], *, is_listed
                 f"table {table.name}: column {name} is part of the primary key and can't be "
                 "masked or kept without values: the key says which row it was"
             )
-    missing = sorted((kept_back | rules.seal) - names)
+    missing = sorted((kept_back | rules.seal | rules.personal.keys()) - names)
     if missing and is_listed:
         raise ConfigurationError(
             f"table {table.name}: expected columns {', '.join(missing)} of the policy, "
             f"the table has {', '.join(column.name for column in table.columns)}"
+        )
+
+
+def _check_personal(schema: Schema, table: Table, rules: TablePolicy, policy: Policy) -> None:
+    key = table.key or (table.names if schema.has_typed_text else ())
+    problem = policy.personal.key_problem(rules.kind, key)
+    if problem is not None:
+        raise ConfigurationError(f"table {table.name}: {problem}")
+    kept_back = rules.mask | rules.without_values | rules.seal | rules.personal.keys()
+    for foreign in table.foreign_keys:
+        parent = policy.table(foreign.table)
+        home = policy.personal.keys.get(parent.kind)
+        for column, named in zip(foreign.columns, foreign.parents, strict=True):
+            leads = home is not None and (named is None or parent.personal.get(named.lower()))
+            if leads and column.lower() not in kept_back:
+                raise ConfigurationError(
+                    f"table {table.name}: column {column} refers to {foreign.table}, whose key is "
+                    f'personal: expected personal = ["{column} -> {foreign.table}"], or it masked'
+                )
+
+
+def check_key(layout: Layout, personal: Personal, *, is_text: bool = False) -> None:
+    """Raise `CaptureError` for a table whose rows go by names that no token can stand for.
+
+    With `is_text` rows of a table without a key go by all their values.
+    """
+    places = layout.key or (range(len(layout.slots)) if is_text else ())
+    names = [layout.slots[place].column or "" for place in places]
+    problem = personal.key_problem(layout.kind, names)
+    if problem is not None:
+        raise CaptureError(
+            f"table {layout.table}: {problem}; change `personal`, or the table, and run "
+            "`indelible install`"
         )
 
 

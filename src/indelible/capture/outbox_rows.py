@@ -7,6 +7,7 @@ which order things happened, so a batch may end anywhere.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
@@ -37,8 +38,10 @@ from indelible.capture.outbox_layout import (
     OP_REPLACED,
     OP_UPDATE,
     Layout,
+    check_key,
 )
 from indelible.capture.sealing import NO_SEALING, Owner, Sealing
+from indelible.errors import MalformedEventError
 from indelible.events.codec import format_time
 from indelible.events.values import (
     ABSENT,
@@ -79,8 +82,12 @@ class OutboxDecoder:
         return frozenset(self._tables)
 
     def learn(self, layouts: Mapping[int, Layout]) -> None:
-        """Know these, too: a migration was installed."""
+        """Know these, too: a migration was installed.
+
+        Raises `CaptureError` for a table whose keys can't be concealed as they have to be.
+        """
         for number, layout in layouts.items():
+            check_key(layout, self._sealing.personal)
             self._tables[number] = _TableDecoder(layout, self._sealing)
 
     def decode(self, rows: Sequence[OutboxRow]) -> DecodedRows:
@@ -123,14 +130,16 @@ class OutboxDecoder:
     def _draft(self, row: OutboxRow, context: ContextPieces, notices: list[OutboxNotice]) -> bytes:
         number, op = row[3], row[4]
         table = self._tables.get(number) if type(number) is int else None
+        conceal = self._sealing.conceal
         if table is not None and type(op) is int:
             verb = _VERBS.get(op)
             if verb is not None and len(row) >= table.width:
-                return table.draft(verb, row, context)
+                return conceal(table.draft(verb, row, context))
         if op == OP_EVENT and number == 0:
             found = self._explicit(row, context)
-            if found is not None:
-                return found
+            with contextlib.suppress(MalformedEventError):
+                if found is not None:
+                    return conceal(found)
         notices.append(unreadable_notice(row))
         return unreadable_event(row, is_private=self._is_private)
 

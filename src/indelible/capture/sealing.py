@@ -2,6 +2,8 @@
 
 Who reads rows of a database seals, so that nothing that is delivered, waits in a journal or is set
 aside holds such a value in clear. Where it isn't known whose it is nobody may keep it: masked.
+Names of persons (`personal`) become tokens likewise, in whatever is written: a draft is concealed
+before it leaves the process that made it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from indelible.errors import KeystoreError
-from indelible.events.values import MASKED, TypedValue, Value
+from indelible.events.codec import decode_draft, encode_draft
+from indelible.events.personal import NOBODY_PERSONAL, Personal, has_name, token_for, translate
+from indelible.events.values import MASKED, TOKEN, TypedValue, Value
 
 Owner = tuple[str, str | None] | None
 """Kind and id of a row's subject; the id is None where it couldn't be told."""
@@ -21,8 +25,12 @@ SEALED: Final = TypedValue("sealed")
 
 
 class Sealing(Protocol):
-    """What seals values. Entered for as long as a batch of rows is read: what `seal` gave may be
-    delivered once it was left in order."""
+    """What seals values. Entered for as long as a batch of rows is read: what `seal` and `conceal`
+    gave may be delivered once it was left in order."""
+
+    @property
+    def personal(self) -> Personal:
+        """Whose names `conceal` takes away."""
 
     def __enter__(self) -> Self: ...
 
@@ -38,6 +46,15 @@ class Sealing(Protocol):
 
         It belongs to this subject, kind and column, and opens nowhere else. Raises `KeystoreError`
         and `DeliveryError`.
+        """
+
+    def conceal(self, draft: bytes) -> bytes:
+        """The draft of an event (`events.codec.encode_draft`) with tokens for names of persons;
+        again gives the same.
+
+        A name has one token for as long as its subject isn't erased. Outside of a batch it is a
+        batch of its own. Raises `KeystoreError`, `DeliveryError`, and `MalformedEventError` for
+        what is no draft.
         """
 
 
@@ -61,11 +78,52 @@ class _NotSealing:
     def seal(self, owner: tuple[str, str], kind: str, column: str, value: Value) -> Value:
         return value if self._instead is None else self._instead
 
+    @property
+    def personal(self) -> Personal:
+        return NOBODY_PERSONAL
+
+    def conceal(self, draft: bytes) -> bytes:
+        return draft
+
 
 BLANK: Final[Sealing] = _NotSealing(SEALED)
-"""For who compares what rows tell."""
+"""For who compares what rows tell, where nobody's name is personal."""
 CLEAR: Final[Sealing] = _NotSealing()
 """For who delivers nothing: a reversal."""
+
+
+class Blanking(_NotSealing):
+    """For who compares what rows tell: gives the same for every value, and for every name."""
+
+    def __init__(self, personal: Personal) -> None:
+        super().__init__(SEALED)
+        self._personal = personal
+
+    @property
+    def personal(self) -> Personal:
+        return self._personal
+
+    def conceal(self, draft: bytes) -> bytes:
+        if not self._personal:
+            return draft
+        return encode_draft(translate(decode_draft(draft), self._personal, _ANYBODY))
+
+
+class _Anybody:
+    """Gives one token for all names."""
+
+    def name(self, kind: str, name: str) -> str:
+        return "somebody"
+
+    def key(self, kind: str, value: Value) -> Value:
+        return token_for(value, "") if has_name(value) else value
+
+    column = key
+
+    asked = name
+
+
+_ANYBODY: Final = _Anybody()
 
 
 class NoSealing(_NotSealing):
@@ -120,5 +178,5 @@ class Sealed:
 
 
 def blank(value: Value) -> Value:
-    """The value, or `SEALED` for any that is sealed."""
-    return SEALED if isinstance(value, TypedValue) and value.t == "sealed" else value
+    """The value, or `SEALED` for any that is sealed, or a token."""
+    return SEALED if isinstance(value, TypedValue) and value.t in ("sealed", TOKEN) else value

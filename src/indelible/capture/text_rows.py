@@ -30,7 +30,14 @@ from indelible.capture.change_drafts import (
     unreadable_notice,
 )
 from indelible.capture.context_text import is_signed_event, verify_context
-from indelible.capture.outbox_layout import OP_DELETE, OP_EVENT, OP_INSERT, OP_UPDATE, Layout
+from indelible.capture.outbox_layout import (
+    OP_DELETE,
+    OP_EVENT,
+    OP_INSERT,
+    OP_UPDATE,
+    Layout,
+    check_key,
+)
 from indelible.capture.sealing import NO_SEALING, Sealing
 from indelible.errors import MalformedEventError
 from indelible.events.codec import encode_draft, format_time
@@ -181,8 +188,12 @@ class TextDecoder:
         return frozenset(self._tables)
 
     def learn(self, layouts: Mapping[int, Layout]) -> None:
-        """Know these, too: a migration was installed."""
+        """Know these, too: a migration was installed.
+
+        Raises `CaptureError` for a table whose keys can't be concealed as they have to be.
+        """
         for number, layout in layouts.items():
+            check_key(layout, self._sealing.personal, is_text=True)
             self._tables[number] = _TableDecoder(layout, self._form, self._sealing)
 
     def decode(self, rows: Sequence[OutboxRow]) -> DecodedRows:
@@ -225,20 +236,33 @@ class TextDecoder:
         table = self._tables.get(number) if type(number) is int else None
         verb = _VERBS.get(op) if type(op) is int else None
         try:
-            if table is not None and verb is not None:
-                return table.draft(verb, row, context)
-            if table is not None and op == OP_EMPTIED:
-                return table.emptied(context)
-            if number == 0 and op == OP_SAID:
-                return _said(row)
-            if number == 0 and op == OP_EVENT:
-                return self._explicit(row, context)
-            if number == 0 and op == OP_STRAY:
-                return _stray(row)
+            found = self._told(row, context, table, verb)
+            if found is not None:
+                return self._sealing.conceal(found)
         except MalformedEventError:
             pass
         notices.append(unreadable_notice(row))
         return unreadable_event(row, is_private=self._is_private)
+
+    def _told(
+        self,
+        row: OutboxRow,
+        context: ContextPieces,
+        table: _TableDecoder | None,
+        verb: str | None,
+    ) -> bytes | None:
+        number, op = row[3], row[4]
+        if table is not None and verb is not None:
+            return table.draft(verb, row, context)
+        if table is not None and op == OP_EMPTIED:
+            return table.emptied(context)
+        if number == 0 and op == OP_SAID:
+            return _said(row)
+        if number == 0 and op == OP_EVENT:
+            return self._explicit(row, context)
+        if number == 0 and op == OP_STRAY:
+            return _stray(row)
+        return None
 
     def _explicit(self, row: OutboxRow, context: ContextPieces) -> bytes:
         try:

@@ -68,6 +68,14 @@ def encode_draft(event: Event) -> bytes:
         return _encoder.encode(_without_surrogates(draft))
 
 
+def decode_draft(draft: bytes) -> Event:
+    """The event of which `encode_draft` made this. Raises `MalformedEventError`."""
+    try:
+        return _decoder.decode(draft)
+    except (*UNDECODABLE, EventError) as error:
+        raise MalformedEventError(f"expected the draft of an event: {error}") from None
+
+
 def seal(draft: bytes, time: Timestamp, producer: Producer, *, part: int = 1) -> bytes:
     """The event's bytes for ever: `draft` with its header."""
     header = (

@@ -30,7 +30,8 @@ class TypedValue(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     `t` is `int`, `real` (hexadecimal float, `inf`, `-inf`, `nan`), `bytes` or `text` (base64),
     `pg:<type>` or `my:<type>` (the server's text form), or a marker without `v`: `absent`,
-    `masked`, `changed`, `erased`. `s` is the subject's token of a `sealed` value.
+    `masked`, `changed`, `erased`. `s` is the subject's token of a `sealed` value. A `token` stands
+    in the place of the value that names a person: `s` is theirs, `v` what type the value has.
     """
 
     t: str
@@ -50,6 +51,9 @@ CHANGED: Final = TypedValue("changed")
 """It changed; policy keeps neither value."""
 ERASED: Final = TypedValue("erased")
 """Was here, and was lawfully destroyed."""
+TOKEN: Final = "token"  # noqa: S105 - a type of value, no secret
+ERASED_NAME: Final = "erased:"
+"""Begins the name of who was erased; their token follows."""
 
 
 def to_value(native: Native) -> Value:
@@ -116,7 +120,8 @@ def format_id(row_id: Id) -> str:
 
     A single text or integer is itself (`42`), and so is a value in a server's text form (a UUID)
     or an integer too large for JSON; anything else is its JSON (`[1,3]`). Rows 42 and "42"
-    therefore share a name; callers that must tell them apart compare the ids.
+    therefore share a name; callers that must tell them apart compare the ids. A token goes by
+    itself, and by `erased:TOKEN` where whose it was was erased.
     """
     if len(row_id) == 1:
         only = _plainly(row_id[0])
@@ -129,7 +134,11 @@ def format_id(row_id: Id) -> str:
 
 def _plainly(value: Value) -> Value:
     """What a person types for `value`, where that is a text."""
-    if type(value) is TypedValue and value.v is not None and value.t.startswith(_TYPED_AS_TEXT):
+    if type(value) is not TypedValue:
+        return value
+    if value.s is not None and value.t in (TOKEN, "erased"):
+        return value.s if value.t == TOKEN else f"{ERASED_NAME}{value.s}"
+    if value.v is not None and value.t.startswith(_TYPED_AS_TEXT):
         return value.v
     return value
 

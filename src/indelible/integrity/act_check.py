@@ -13,7 +13,7 @@ from indelible.integrity.acts import ActLedger, Acts
 from indelible.integrity.authorisations import Authorisers
 from indelible.store.sealing import sealed_tokens
 
-_MARK: Final = b"sealed"
+_MARKS: Final = (b"sealed", b'"token"')
 
 
 class ActCheck:
@@ -32,7 +32,7 @@ class ActCheck:
             return
         if event.part is not None and event.fragment is not None:
             self._add_part(event)
-        elif _MARK in body:
+        elif any(mark in body for mark in _MARKS):
             self._tokens |= sealed_tokens(event)
 
     def finish(self, before: Collection[str] | None, after: Collection[str] | None) -> Acts:

@@ -86,7 +86,8 @@ class ForgottenJudge(Judge[Forgotten]):
         gone = {(seen.event.details or {}).get("token") for seen in erasures}
         if not gone:
             return frozenset()
-        found = set()
+        # Where names are tokens it stands in their place.
+        found = {Subject(self._invariant.of, token) for token in gone if isinstance(token, str)}
         for entry in search_window(facts.reader, (), Window(), size=facts.size):
             if _SEALED in entry.body:
                 event = decode_event(entry.body)

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from indelible.events.model import Change
-from indelible.events.values import ABSENT, Id, TypedValue, Value
+from indelible.events.values import ABSENT, TOKEN, Id, TypedValue, Value
 
 _CACHE_KB: Final = 64_000
 _DIGEST_BYTES: Final = 16
@@ -34,13 +34,15 @@ _decode_values: Final = msgspec.json.Decoder(tuple[Value, ...]).decode
 _decode_patch: Final = msgspec.json.Decoder(dict[int, tuple[Value, Value]]).decode
 _decode_places: Final = msgspec.json.Decoder(list[int]).decode
 
-_MARK: Final = re.compile(rb'\{"t":"(?:\w+"\}|sealed")')
+_MARK: Final = re.compile(rb'\{"t":"(?:\w+"\}|sealed"|token")')
 """What `is_told` isn't true of, as JSON; and texts that look like it."""
 
 
 def is_told(value: Value) -> bool:
     """Whether this is a value, and not a mark in the place of one."""
-    return type(value) is not TypedValue or (value.v is not None and value.t != "sealed")
+    return type(value) is not TypedValue or (
+        value.v is not None and value.t not in ("sealed", TOKEN)
+    )
 
 
 class Trust(NamedTuple):

@@ -25,6 +25,7 @@ from indelible.policy.model import (
     TablePolicy,
     WitnessSettings,
 )
+from indelible.policy.personal import parse_personal, personal_of, resolve_personal
 from indelible.policy.promises import parse_invariants
 from indelible.policy.sections import (
     Where,
@@ -47,6 +48,7 @@ _TABLE_KEYS: Final = (
     "mask",
     "without_values",
     "seal",
+    "personal",
     "subject",
 )
 _DATABASE_KEYS: Final = ("url", "roles", "profile", "hosts", "audit_log")
@@ -166,10 +168,16 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
                 default.without_values,
                 default.subject,
                 default.seal,
+                default.personal,
             )
             policies[table.lower()] = _table(
                 take_section(tables, table, top.under("tables")), base, at
             )
+    default, policies = resolve_personal(
+        _of_kind(default, policies),
+        {name: _of_kind(policy, policies) for name, policy in policies.items()},
+        top,
+    )
     policy = Policy(
         trail=trail_path,
         journals=directory / take(trail, "journals", str, str(defaults.journals), trail_at),
@@ -177,8 +185,9 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
         origin=take(trail, "origin", str, "", trail_at) or None,
         database=database_path,
         server=server,
-        default=_of_kind(default, policies),
-        tables={name: _of_kind(policy, policies) for name, policy in policies.items()},
+        default=default,
+        tables=policies,
+        personal=personal_of(default, policies),
         relay=_relay(take_section(document, "relay", top), top.under("relay")),
         witness=_witness(document, top, directory),
         anchors=parse_anchors(document, top, directory),
@@ -274,6 +283,7 @@ def _table(section: Mapping[str, object], base: TablePolicy, at: Where) -> Table
         without_values=take_names(section, "without_values", base.without_values, at),
         subject=subject,
         seal=seal,
+        personal=parse_personal(section, base.personal, at),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import urllib.parse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from indelible.events.personal import NOBODY_PERSONAL, Personal
 from indelible.policy.anchors import AnchorSettings
 from indelible.policy.invariants import Invariant
 
@@ -36,7 +38,8 @@ class SubjectPath(msgspec.Struct, frozen=True):
 
 
 class TablePolicy(msgspec.Struct, frozen=True):
-    """What is captured of one table."""
+    """What is captured of one table. `personal` gives for columns (in lower case) that hold names
+    of persons the kind of subject that they name."""
 
     table: str
     kind: str
@@ -48,6 +51,7 @@ class TablePolicy(msgspec.Struct, frozen=True):
     without_values: frozenset[str] = frozenset()
     subject: SubjectPath | None = None
     seal: frozenset[str] = frozenset()
+    personal: Mapping[str, str] = {}
 
 
 class RelaySettings(msgspec.Struct, frozen=True):
@@ -164,6 +168,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     `keys`. Key files may be under a passphrase, in `passphrase_file` or the environment variable
     `passphrase_env`. `tiers` says where older entries go when they are sealed. `invariants`
     are what is promised; `directory` is that of the file, which paths in them are beside.
+    `personal` is what the tables' columns of that name come to.
     """
 
     trail: Path
@@ -174,6 +179,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     server: Server | None = None
     default: TablePolicy = TablePolicy("default", "default")
     tables: dict[str, TablePolicy] = {}
+    personal: Personal = NOBODY_PERSONAL
     relay: RelaySettings = RelaySettings()
     witness: WitnessSettings | None = None
     anchors: tuple[AnchorSettings, ...] = ()
@@ -188,8 +194,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def seals(self) -> bool:
-        """Whether any table has sealed columns."""
-        return any(table.seal for table in (self.default, *self.tables.values()))
+        """Whether any table has sealed or personal columns, so that there is a keystore."""
+        return bool(self.personal) or any(
+            table.seal for table in (self.default, *self.tables.values())
+        )
 
     def kept(self) -> RetentionSettings:
         """`retention`, where nothing is said what it is by default: beside the trail."""

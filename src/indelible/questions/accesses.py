@@ -45,11 +45,14 @@ def accesses(
     on behalf of `by` count too. More than `max_keys` records are told apart in a temporary file.
     """
     size = reader.size
+    names = reader.names
+    if names is not None:
+        by = names.actor(by)
     terms = actor_terms(by, ACCESSES, also_as=also_as)
 
     def found() -> Iterator[tuple[StoredEntry, RecordsView]]:
         for entry in search_window(reader, terms, window, size=size):
-            view = view_records(entry.body)
+            view = view_records(entry.body, names)
             if (
                 view.kind in ("access", "change")
                 and is_in_window(entry, view.time, window)

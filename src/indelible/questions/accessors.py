@@ -56,6 +56,9 @@ def accessors(
     somebody on whose behalf another acted has a finding too, with `through`.
     """
     size = reader.size
+    names = reader.names
+    if names is not None:
+        (of,) = names.subjects((of,))
     own_row = [] if of.id is None else row_terms(of.kind, (of.id,))
     kinds = frozenset(kinds)
     sure = [subject_term(of), *own_row]
@@ -67,7 +70,7 @@ def accessors(
         if found and why is None:
             return True, None
         if of.id is not None and any(rows.kind == of.kind for rows in narrow.targets):
-            for rows in view_records(body).targets:
+            for rows in view_records(body, names).targets:
                 if rows.kind == of.kind and (
                     has_row(rows.ids, of.id) or has_row(rows.ids_before, of.id)
                 ):
@@ -76,7 +79,7 @@ def accessors(
 
     def found() -> Iterator[tuple[StoredEntry, SubjectsView, str | None]]:
         for entry in search_window(reader, terms, window, size=size):
-            view = view_subjects(entry.body)
+            view = view_subjects(entry.body, names)
             if (
                 view.kind in ("access", "change")
                 and is_in_window(entry, view.time, window)
@@ -101,7 +104,7 @@ def accessors(
 
     def is_known() -> bool:
         return any(
-            judge(view_subjects(entry.body), entry.body) == (True, None)
+            judge(view_subjects(entry.body, names), entry.body) == (True, None)
             for entry in search_window(reader, sure, Window(), size=size)
         )
 

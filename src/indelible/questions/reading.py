@@ -12,6 +12,7 @@ from indelible.events.codec import UNDECODABLE, decode_event, join_parts
 from indelible.events.model import Actor, Event, Kind, Outcome, Part, Subject, Timestamp
 from indelible.events.values import Id
 from indelible.questions.window import Window
+from indelible.store.names import Names
 from indelible.store.protocol import StoredEntry, TrailReader
 from indelible.tlog import Index
 
@@ -82,20 +83,38 @@ _subjects_decoder = msgspec.json.Decoder(SubjectsView)
 _records_decoder = msgspec.json.Decoder(RecordsView)
 
 
-def view_subjects(body: bytes) -> SubjectsView:
-    """The narrow view of an event's bytes. Raises `MalformedEventError`."""
+def view_subjects(body: bytes, names: Names | None = None) -> SubjectsView:
+    """The narrow view of an event's bytes, with `names` for tokens.
+
+    Raises `MalformedEventError`.
+    """
     try:
-        return _subjects_decoder.decode(body)
+        view = _subjects_decoder.decode(body)
     except UNDECODABLE as error:
         raise MalformedEventError(f"expected the JSON of an event: {error}") from None
+    if names is not None:
+        view.actor = view.actor and names.actor(view.actor)
+        view.subjects = names.subjects(view.subjects)
+        for rows in view.targets:
+            rows.possible_subjects = names.subjects(rows.possible_subjects)
+    return view
 
 
-def view_records(body: bytes) -> RecordsView:
-    """The view with rows of an event's bytes. Raises `MalformedEventError`."""
+def view_records(body: bytes, names: Names | None = None) -> RecordsView:
+    """The view with rows of an event's bytes, with `names` for tokens.
+
+    Raises `MalformedEventError`.
+    """
     try:
-        return _records_decoder.decode(body)
+        view = _records_decoder.decode(body)
     except UNDECODABLE as error:
         raise MalformedEventError(f"expected the JSON of an event: {error}") from None
+    if names is not None:
+        view.actor = view.actor and names.actor(view.actor)
+        for rows in view.targets:
+            rows.ids = names.ids(rows.kind, rows.ids)
+            rows.ids_before = names.ids(rows.kind, rows.ids_before)
+    return view
 
 
 def glance(body: bytes) -> tuple[Kind, Timestamp]:

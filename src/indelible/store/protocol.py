@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from indelible.events.model import Event, Timestamp
+from indelible.store.names import Names
 from indelible.store.tiers import Tier
 from indelible.tlog import Hash, Index, Size, Tile
 from indelible.transport.delivery import Gap, Received
@@ -272,7 +273,12 @@ class TrailReader(Protocol):
         """Where the event (or part) with this id stands; the first where its bytes conflict."""
 
     def opened(self, event: Event) -> Event:
-        """`event` with its sealed values opened, as far as the keys for that are at hand here."""
+        """`event` with its sealed values opened, and names in the place of tokens, as far as the
+        keys for that are at hand here."""
+
+    @property
+    def names(self) -> Names | None:
+        """What puts them there, for who looks at parts of events; None where there are none."""
 
     def sources(self) -> Iterator[Source]:
         """Every source, by producer and epoch."""

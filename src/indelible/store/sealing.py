@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import os
 import sqlite3
 import threading
+import weakref
 from types import TracebackType
 from typing import Final, Self
 
@@ -20,12 +22,23 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from indelible.errors import BoxError, KeystoreError
 from indelible.events.box import open_box, seal_box
+from indelible.events.codec import decode_draft, encode_draft
 from indelible.events.model import BaselineRows, Event
-from indelible.events.values import ERASED, TypedValue, Value
+from indelible.events.personal import (
+    NOBODY_PERSONAL,
+    NOT_SHOWN,
+    TOKEN_FORM,
+    Personal,
+    has_name,
+    token_for,
+    translate,
+)
+from indelible.events.values import ERASED, ERASED_NAME, TOKEN, TypedValue, Value, format_id
 from indelible.store.keystore import Enrolled, Keystore
 
 _FILL: Final = 32
 _KNOWN: Final = 100_000
+_NAMING: Final = ("sealed", TOKEN)
 _encode: Final = msgspec.json.Encoder().encode
 _decoder: Final[msgspec.json.Decoder[Value]] = msgspec.json.Decoder(Value)
 
@@ -34,18 +47,32 @@ class Sealer:
     """Implements `indelible.capture.sealing.Sealing` by a keystore. Safe for threads.
 
     Subjects that are new are enrolled together, when the batch ends in order: what was sealed for
-    them before may not be delivered if it doesn't.
+    them before may not be delivered if it doesn't. Batches of one thread may lie in each other.
+    After a fork the child goes on with nothing of the parent's.
     """
 
-    def __init__(self, keystore: Keystore) -> None:
+    def __init__(self, keystore: Keystore, personal: Personal = NOBODY_PERSONAL) -> None:
+        self.personal = personal
         self._keystore = keystore
+        # Another kind's name in a draft costs a look at it, nothing else.
+        kinds = {*personal.kinds, *personal.keys, *personal.columns}
+        self._marks = tuple(_encode(kind)[1:-1] for kind in sorted(kinds))
+        self._begin()
+        # Handlers can't be taken back, so ours must not keep a sealer alive.
+        begin_in_child = weakref.WeakMethod(self._begin)
+        os.register_at_fork(after_in_child=lambda: (begin_in_child() or _nothing)())
+
+    def _begin(self) -> None:
         self._lock = threading.RLock()
+        self._depth = 0
         self._version: tuple[int, int, int] | None = None
         self._known: dict[tuple[str, str], Enrolled] = {}
+        self._tokens: set[str] = set()
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> Self:
         self._lock.acquire()
+        self._depth += 1
         return self
 
     def __exit__(
@@ -55,7 +82,9 @@ class Sealer:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            self._end(is_in_order=exc_type is None)
+            self._depth -= 1
+            if not self._depth:
+                self._end(is_in_order=exc_type is None)
         finally:
             self._lock.release()
 
@@ -67,6 +96,46 @@ class Sealer:
         box = seal_box(public, content, _place(token, kind, column))
         return TypedValue("sealed", base64.b64encode(box).decode(), token)
 
+    def conceal(self, draft: bytes) -> bytes:
+        """See `Sealing.conceal`."""
+        if not any(mark in draft for mark in self._marks):
+            return draft
+        with self:
+            event = decode_draft(draft)
+            concealed = translate(event, self.personal, self)
+        return draft if concealed is event else encode_draft(concealed)
+
+    # -- a `Translator` ---------------------------------------------------------------------------
+
+    def name(self, kind: str, name: str) -> str:
+        """The token of who goes by this name; itself where it is one."""
+        if TOKEN_FORM.fullmatch(name) and (
+            name in self._tokens or self._keystore.subject_of(name) is not None
+        ):
+            return name
+        token = self._enrolled((kind, name)).token
+        if len(self._tokens) >= _KNOWN:
+            self._tokens.clear()
+        self._tokens.add(token)
+        return token
+
+    def key(self, kind: str, value: Value) -> Value:
+        """The token of who has this key."""
+        if not has_name(value):
+            return value
+        return token_for(value, self.name(kind, format_id((value,))))
+
+    column = key
+
+    def asked(self, kind: str, name: str) -> str:
+        """Who is asked for isn't enrolled by that."""
+        if TOKEN_FORM.fullmatch(name.removeprefix(ERASED_NAME)):
+            return name
+        found = self._keystore.find((kind, name))
+        return NOT_SHOWN if found is None else found.token
+
+    # -- below ------------------------------------------------------------------------------------
+
     def _enrolled(self, owner: tuple[str, str]) -> Enrolled:
         if self._connection is None and self._version != (now := self._keystore.version()):
             # Somebody may have been erased: a key that is gone must not be sealed for.
@@ -77,6 +146,10 @@ class Sealer:
             return found
         if len(self._known) >= _KNOWN:
             self._known.clear()
+        if self._connection is None and (found := self._keystore.find(owner)) is not None:
+            # Nearly always: nobody has to wait for who else writes.
+            self._known[owner] = found
+            return found
         with self._keystore.errors():
             if self._connection is None:
                 self._connection = self._keystore.connect()
@@ -170,12 +243,18 @@ class Opener:
 
 
 def sealed_tokens(event: Event) -> frozenset[str]:
-    """The tokens of the subjects for whom values of `event` (whole, not a part) are sealed."""
+    """The tokens of the subjects for whom values of `event` (whole, not a part) are sealed, or in
+    the place of whose names they stand."""
     values = [value for pair in (event.changes or {}).values() for value in pair]
     if event.baseline is not None:
         values += [value for row in event.baseline.rows for value in row]
-    sealed = (value.s for value in values if isinstance(value, TypedValue) and value.t == "sealed")
-    return frozenset(token for token in sealed if token)
+    values += [value for rows in event.targets for row_id in rows.ids for value in row_id]
+    tokens = (value.s for value in values if isinstance(value, TypedValue) and value.t in _NAMING)
+    return frozenset(token for token in tokens if token)
+
+
+def _nothing() -> None:
+    return None
 
 
 def _is_sealed(value: Value) -> bool:

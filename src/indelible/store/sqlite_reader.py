@@ -22,6 +22,7 @@ from indelible.store.blocks import (
 )
 from indelible.store.entry import format_head
 from indelible.store.errors import MalformedBlockError, NoSuchEntryError
+from indelible.store.names import Names
 from indelible.store.places import SegmentFiles
 from indelible.store.protocol import (
     AnchorRow,
@@ -55,6 +56,7 @@ class SqliteReader:
     def __init__(self, path: Path, *, connect: Connect = open_connection) -> None:
         """Raises `NoTrailError` and `TrailFormatError`."""
         self.opener: Opener | None = None
+        self.names: Names | None = None
         self._path = path
         self._connections = ReadConnections(path, connect)
         self._segments = SegmentFiles(path)
@@ -65,8 +67,10 @@ class SqliteReader:
         self._source_id: str = row[2]
 
     def opened(self, event: Event) -> Event:
-        """See `TrailReader.opened`: by the `opener` that was given, if one was."""
-        return event if self.opener is None else self.opener.open(event)
+        """See `TrailReader.opened`: by the `opener` and `names` that were given, if they were."""
+        if self.opener is not None:
+            event = self.opener.open(event)
+        return event if self.names is None else self.names.open(event)
 
     @property
     def path(self) -> Path:
@@ -110,7 +114,8 @@ class SqliteReader:
             self._connections, self._segments, window, newest_first=newest_first, known=known
         )
         if any_of:
-            return search.find(hash_terms(any_of))
+            terms = any_of if self.names is None else self.names.tokens_too(any_of)
+            return search.find(hash_terms(terms))
         return search.scan(0, int(self.size) - 1)
 
     def entries(self, first: int, last: int) -> Iterator[StoredEntry]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 from indelible.events.model import Actor, Event, Subject, TargetRows
@@ -64,6 +64,29 @@ def transaction_term(transaction: str) -> bytes:
 def reverses_term(event_id: str) -> bytes:
     """What reverses this event."""
     return _term("r", event_id)
+
+
+class Named(NamedTuple):
+    """A term of somebody or of a row: `tag` says of what."""
+
+    tag: str
+    kind: str
+    name: str
+
+    @property
+    def is_row(self) -> bool:
+        return self.tag in _ROW_TAGS
+
+    @property
+    def term(self) -> bytes:
+        return _term(*self)
+
+
+def named_in(term: bytes) -> Named | None:
+    """Whom the term names; None for a term of something else."""
+    tag, _, rest = term.decode("utf-8", "surrogatepass").partition("\0")
+    kind, _, name = rest.partition("\0")
+    return Named(tag, kind, name) if name and tag in _NAMING_TAGS else None
 
 
 def terms_of(event: Event) -> list[bytes]:
@@ -182,6 +205,8 @@ def _row_hashes(begun: int, target: TargetRows) -> list[int]:
 _HIGH_BIT: Final = 1 << 31
 _LOW: Final = _HIGH_BIT - 1
 _LOW_TAGS: Final = frozenset((b"T", b"x", b"u", b"r"))
+_ROW_TAGS: Final = frozenset("tT")
+_NAMING_TAGS: Final = frozenset("saAbB") | _ROW_TAGS
 _CHANGES_OF: Final = {b"A": b"a", b"B": b"b"}
 _OTHERS_OF: Final = frozenset(_CHANGES_OF.values())
 _ENCODERS: dict[type, Callable[..., bytes]] = {int: b"%d".__mod__, str: str.encode}

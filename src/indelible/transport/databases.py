@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from indelible.capture.drift import DriftWatch, Notice
 from indelible.capture.host import Journal
 from indelible.capture.restored_baseline import Pages, RestoreWatch
-from indelible.capture.sealing import BLANK, Sealing
+from indelible.capture.sealing import Blanking, Sealing
 from indelible.capture.servers import backend_of
 from indelible.capture.sqlite_restored import restored_pages
 from indelible.policy.model import Policy, Server
@@ -70,6 +70,7 @@ class CapturedDatabases:
         self._drift = DriftWatch(policy, notice)
         self._restores = RestoreWatch(policy.journals)
         self._watched: _Watched | None = None
+        self._blanking = Blanking(policy.personal)
 
     @property
     def is_writing_baseline(self) -> bool:
@@ -99,7 +100,7 @@ class CapturedDatabases:
         for source in self._statements():
             source.close()
 
-    def open_outbox(self, path: Path, *, alone: Sealing = BLANK) -> SqliteOutboxReader:
+    def open_outbox(self, path: Path, *, alone: Sealing | None = None) -> SqliteOutboxReader:
         """A reader of its own for the file at `path`; what it delivers is sealed."""
         return SqliteOutboxReader(
             path,
@@ -107,7 +108,7 @@ class CapturedDatabases:
             ledgers=self._policy.journals,
             read_s=self._policy.relay.read_s,
             sealing=self._journal.sealing,
-            alone=alone,
+            alone=alone or self._blanking,
         )
 
     def ends(self) -> Iterator[OutboxEnd]:
@@ -118,7 +119,7 @@ class CapturedDatabases:
             yield _end_of(self.open_server(self._policy.server, waits=False))
 
     def open_server(
-        self, server: Server, *, waits: bool = True, alone: Sealing = BLANK
+        self, server: Server, *, waits: bool = True, alone: Sealing | None = None
     ) -> ServerOutboxReader:
         """A reader of its own for the server's outbox; see there for `waits`."""
         return ServerOutboxReader(
@@ -127,7 +128,7 @@ class CapturedDatabases:
             ledgers=self._policy.journals,
             waits=waits,
             sealing=self._journal.sealing,
-            alone=alone,
+            alone=alone or self._blanking,
         )
 
     def _watch(self, server: Server) -> _Watched:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from indelible.capture.sealing import NO_SEALING, Sealing
-from indelible.errors import DeliveryError
+from indelible.errors import DeliveryError, KeystoreError
 from indelible.events.codec import (
     MAX_EVENT_BYTES,
     encode_draft,
@@ -154,6 +154,7 @@ class Journal:
 
     def append(self, draft: bytes) -> str:
         """Write the event; its id. Raises `DeliveryError`, and then the event isn't written."""
+        draft = self._conceal(draft)
         if len(draft) > _SURELY_FITS:
             self._check_size(draft)
         with self._writing:
@@ -168,6 +169,7 @@ class Journal:
 
     def append_later(self, draft: bytes) -> None:
         """Hand the event to the writing thread; dropped and counted where the buffer is full."""
+        draft = self._conceal(draft)
         if len(draft) > _SURELY_FITS:
             self._check_size(draft)
         with self._buffering:
@@ -355,6 +357,13 @@ class Journal:
 
     def _write_own(self, now: int, action: str, **details: Value) -> None:
         self._write_event(now, _system_draft(action, **details))
+
+    def _conceal(self, draft: bytes) -> bytes:
+        """With tokens for names of persons, which are in the keystore when this returns."""
+        try:
+            return self.sealing.conceal(draft)
+        except KeystoreError as error:
+            raise DeliveryError(f"names of persons can't be made tokens: {error}") from None
 
     def _check_size(self, draft: bytes) -> None:
         # A dry run, before the event has a place in the sequence or others wait behind it.

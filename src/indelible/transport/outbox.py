@@ -26,7 +26,7 @@ from indelible.capture.sealing import blank
 from indelible.errors import EventError, MalformedEventError
 from indelible.events.codec import decode_event, seal_parts
 from indelible.events.model import INCARNATION_OPENED, Producer
-from indelible.events.values import to_value
+from indelible.events.values import Id, to_value
 from indelible.transport.delivery import Delivery, Gap, Remark, Sink, Void
 from indelible.transport.source import Fetched, Mark
 
@@ -431,7 +431,8 @@ def _fact(bodies: tuple[bytes, ...]) -> object:
     """What of an event is the same however often its row is read.
 
     Not who acted: a context that turns out to have been used twice is read differently then. Nor
-    what is sealed: that is other bytes each time.
+    what is sealed: that is other bytes each time; nor a name: that is another token once it was
+    erased.
     """
     try:
         event = decode_event(bodies[0])
@@ -440,7 +441,17 @@ def _fact(bodies: tuple[bytes, ...]) -> object:
     changes = event.changes and {
         name: (blank(old), blank(new)) for name, (old, new) in event.changes.items()
     }
-    return event.time, event.action, event.targets, changes
+    targets = [
+        msgspec.structs.replace(
+            rows, ids=_blank_ids(rows.ids), ids_before=_blank_ids(rows.ids_before)
+        )
+        for rows in event.targets
+    ]
+    return event.time, event.action, targets, changes
+
+
+def _blank_ids(ids: tuple[Id, ...]) -> tuple[Id, ...]:
+    return tuple(tuple(map(blank, row_id)) for row_id in ids)
 
 
 def _id(row: OutboxRow) -> int:

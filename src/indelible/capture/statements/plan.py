@@ -74,7 +74,8 @@ class TargetPlan(msgspec.Struct, frozen=True):
     """One base table that the statement reads.
 
     `taken` says where its keys come from in the statement's own rows. Where it is empty and no
-    companion serves the target, there are only `coverage` and `why`.
+    companion serves the target, there are only `coverage` and `why`; likewise where `is_withheld`,
+    as its keys may not be told.
     """
 
     policy: TablePolicy
@@ -83,6 +84,7 @@ class TargetPlan(msgspec.Struct, frozen=True):
     coverage: Coverage = "exact"
     why: str | None = None
     taken: tuple[Taken, ...] = ()
+    is_withheld: bool = False
 
 
 class Companion(msgspec.Struct, frozen=True):

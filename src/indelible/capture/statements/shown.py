@@ -82,15 +82,15 @@ def kept_parameters(
 ) -> tuple[bool, ...]:
     """For each placeholder whether its value may be written down.
 
-    It may where no column that it meets (stands beside in a comparison) is masked, sealed or
-    without values in any of `tables`. One that meets no column and isn't LIMIT's may not, if there
-    is any such column.
+    It may where no column that it meets (stands beside in a comparison) is masked, sealed,
+    personal or without values in any of `tables`. One that meets no column and isn't LIMIT's may
+    not, if there is any such column.
     """
     secret = {
         column
         for table in tables
         for rules in (policy.table(table),)
-        for column in rules.mask | rules.without_values | rules.seal
+        for column in rules.mask | rules.without_values | rules.seal | rules.personal.keys()
     }
     if not secret:
         return (True,) * count

@@ -58,16 +58,19 @@ class Targets:
                 gathered.coverage, gathered.why = one.coverage, one.why
 
     def finish(self) -> tuple[TargetPlan, ...]:
-        return tuple(
-            TargetPlan(
-                policy=self._policy.table(gathered.table.name),
-                columns=tuple(c for c in gathered.table.names if c in gathered.columns),
-                keyless=gathered.table.keyless,
-                coverage=gathered.coverage,
-                why=gathered.why,
-                taken=tuple(gathered.taken),
-            )
-            for gathered in self._gathered.values()
+        return tuple(map(self._plan_of, self._gathered.values()))
+
+    def _plan_of(self, gathered: _Gathered) -> TargetPlan:
+        table, rules = gathered.table, self._policy.table(gathered.table.name)
+        problem = self._policy.personal.key_problem(rules.kind, table.key)
+        return TargetPlan(
+            policy=rules,
+            columns=tuple(c for c in table.names if c in gathered.columns),
+            keyless=table.keyless,
+            coverage=gathered.coverage if problem is None else "statement",
+            why=gathered.why if problem is None else problem,
+            taken=tuple(gathered.taken),
+            is_withheld=problem is not None,
         )
 
     def _of(self, table: Table) -> _Gathered:

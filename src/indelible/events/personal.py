@@ -1,0 +1,236 @@
+"""Names of persons in events: what of an event is one, and how a token takes its place. Pure.
+
+A name is the value of a table's key, of a foreign key that leads to it, or of a subject or an
+actor. Writing puts tokens in their places, answering puts the names back: one walk for both.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+
+from indelible.events.model import Actor, BaselineRows, Event, Subject, TargetRows
+from indelible.events.values import TOKEN, Id, TypedValue, Value, format_id, to_value
+
+T = TypeVar("T")
+
+TOKEN_FORM: Final = re.compile(r"[0-9a-f]{32}")
+QUESTION: Final = "question"
+"""The detail that holds a command line."""
+NOT_SHOWN: Final = "(not shown)"
+_NOT_THE_KEY: Final = "expected its personal column to be the primary key, alone"
+_WITHIN_A_KEY: Final = (
+    'is personal and says which row it is, which only the key of a table whose subject is "self" '
+    "may: expected a primary key of other columns (a number, say)"
+)
+_JSON: Final = "json"
+_INTEGER: Final = "int"
+_decode_id: Final = msgspec.json.Decoder(tuple[Value, ...]).decode
+
+
+class Personal(msgspec.Struct, frozen=True):
+    """Whose names become tokens: `kinds` of subjects (and actors). `keys` gives for a kind of
+    targets whose name a row's key is; `columns` that for columns, by kind of target and column in
+    lower case."""
+
+    kinds: frozenset[str] = frozenset()
+    keys: Mapping[str, str] = {}
+    columns: Mapping[str, Mapping[str, str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.kinds)
+
+    def key_problem(self, kind: str, key: Sequence[str]) -> str | None:
+        """Why rows of this kind go by names that no token can stand for; None where it can.
+
+        `key` are the columns of a row's id. Of an id of several values an event doesn't say which
+        is which, so none of them may be a name.
+        """
+        columns = self.columns.get(kind, {})
+        named = [name for name in key if name.lower() in columns]
+        if kind in self.keys:
+            return None if len(key) == len(named) == 1 else _NOT_THE_KEY
+        return f"{', '.join(named)} {_WITHIN_A_KEY}" if named else None
+
+
+NOBODY_PERSONAL: Final = Personal()
+
+
+class Translator(Protocol):
+    """Gives what is to stand in the place of a name of this kind of subject, or of its token."""
+
+    def name(self, kind: str, name: str) -> str:
+        """For a subject's or an actor's id."""
+
+    def key(self, kind: str, value: Value) -> Value:
+        """For a value in a row's id."""
+
+    def column(self, kind: str, value: Value) -> Value:
+        """For a value of a column."""
+
+    def asked(self, kind: str, name: str) -> str:
+        """For a name in a command line."""
+
+
+def translate(event: Event, personal: Personal, by: Translator) -> Event:
+    """The event with every name in it (or token) translated; the event itself where there is none.
+
+    Text that people write (reasons, details, contexts) is left as it is, but for details that are
+    `KIND:ID` and nothing else, and command lines.
+    """
+    found: dict[str, Any] = {}
+    if event.actor is not None:
+        found["actor"] = translate_actor(event.actor, personal, by)
+    if event.targets:
+        found["targets"] = tuple([_rows(rows, personal, by) for rows in event.targets])
+    if event.subjects:
+        found["subjects"] = translate_subjects(event.subjects, personal, by)
+    columns = personal.columns.get(event.targets[0].kind) if event.targets else None
+    if columns and event.changes:
+        found["changes"] = {
+            name: _pair(columns.get(name.lower()), pair, by) for name, pair in event.changes.items()
+        }
+    if columns and event.baseline is not None:
+        found["baseline"] = _baseline(event.baseline, columns, by)
+    if event.details:
+        found["details"] = {
+            name: _detail(name, value, personal, by) for name, value in event.details.items()
+        }
+    if all(value == getattr(event, name) for name, value in found.items()):
+        return event
+    return msgspec.structs.replace(event, **found)
+
+
+def translate_actor(actor: Actor, personal: Personal, by: Translator) -> Actor:
+    behalf = actor.on_behalf_of and translate_actor(actor.on_behalf_of, personal, by)
+    name = by.name(actor.kind, actor.id) if actor.kind in personal.kinds else actor.id
+    return Actor(actor.kind, name, behalf)
+
+
+def translate_subjects(
+    subjects: Sequence[Subject], personal: Personal, by: Translator
+) -> tuple[Subject, ...]:
+    return tuple(
+        [
+            Subject(one.kind, by.name(one.kind, one.id))
+            if one.id is not None and one.kind in personal.kinds
+            else one
+            for one in subjects
+        ]
+    )
+
+
+def translate_ids(
+    kind: str, ids: tuple[Id, ...], personal: Personal, by: Translator
+) -> tuple[Id, ...]:
+    """`kind` is that of the rows."""
+    whose = personal.keys.get(kind)
+    if whose is None:
+        return ids
+    # A key of NULLs names nobody: a rowid stands behind it.
+    return tuple(
+        [
+            row_id if row_id[:1] == (None,) else tuple([by.key(whose, value) for value in row_id])
+            for row_id in ids
+        ]
+    )
+
+
+def _rows(rows: TargetRows, personal: Personal, by: Translator) -> TargetRows:
+    if rows.kind not in personal.keys and not rows.possible_subjects:
+        return rows
+    return msgspec.structs.replace(
+        rows,
+        ids=translate_ids(rows.kind, rows.ids, personal, by),
+        ids_before=translate_ids(rows.kind, rows.ids_before, personal, by),
+        possible_subjects=translate_subjects(rows.possible_subjects, personal, by),
+    )
+
+
+def _pair(whose: str | None, pair: tuple[Value, Value], by: Translator) -> tuple[Value, Value]:
+    if whose is None:
+        return pair
+    return by.column(whose, pair[0]), by.column(whose, pair[1])
+
+
+def _baseline(baseline: BaselineRows, columns: Mapping[str, str], by: Translator) -> BaselineRows:
+    whose = [columns.get(name.lower()) for name in baseline.columns]
+    rows = tuple(
+        tuple(
+            value if kind is None else by.column(kind, value)
+            for kind, value in zip(whose, row, strict=True)
+        )
+        for row in baseline.rows
+    )
+    return msgspec.structs.replace(baseline, rows=rows)
+
+
+def _detail(name: str, value: Value, personal: Personal, by: Translator) -> Value:
+    if type(value) is not str:
+        return value
+    if name == QUESTION:
+        return _question(value, personal, by)
+    kind, colon, rest = value.partition(":")
+    return f"{kind}:{by.name(kind, rest)}" if colon and rest and kind in personal.kinds else value
+
+
+def _question(text: str, personal: Personal, by: Translator) -> str:
+    kinds = personal.kinds | personal.keys.keys()
+    if not any(f"{kind}:" in text for kind in kinds):
+        return text
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return NOT_SHOWN
+    asked = []
+    for word in words:
+        option, equals, rest = word.partition("=") if word.startswith("-") else ("", "", word)
+        kind, colon, name = rest.partition(":")
+        if colon and kind in kinds:
+            whose = personal.keys.get(kind, kind)
+            name = NOT_SHOWN if name.startswith("[") else by.asked(whose, name)
+            word = f"{option}{equals}{kind}:{name}"
+        asked.append(word)
+    return shlex.join(asked)
+
+
+# -- values ---------------------------------------------------------------------------------------
+
+
+def has_name(value: Value) -> bool:
+    """Whether it is a value that can name somebody: no mark, no token, not NULL."""
+    if value is None:
+        return False
+    return not isinstance(value, TypedValue) or (
+        value.v is not None and value.t not in ("sealed", TOKEN)
+    )
+
+
+def token_for(value: Value, token: str) -> TypedValue:
+    """What stands in the place of `value`, that `value_of` can make from its name again."""
+    if type(value) is str:
+        return TypedValue(TOKEN, None, token)
+    if type(value) is int:
+        return TypedValue(TOKEN, _INTEGER, token)
+    if isinstance(value, TypedValue) and format_id((value,)) == value.v:
+        return TypedValue(TOKEN, value.t, token)
+    return TypedValue(TOKEN, _JSON, token)
+
+
+def value_of(token: TypedValue, name: str) -> Value:
+    """The value in whose place `token` stands, which goes by this name."""
+    if token.v is None:
+        return name
+    try:
+        if token.v == _INTEGER:
+            return to_value(int(name))
+        if token.v == _JSON:
+            (value,) = _decode_id(name.encode())
+            return value
+    except (ValueError, msgspec.MsgspecError):
+        return name  # not as we wrote it
+    return TypedValue(token.v, name)

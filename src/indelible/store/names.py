@@ -1,0 +1,123 @@
+"""Names of persons in the place of their tokens, for answers; and tokens for names, to be found by.
+
+Whoever has the keystore is told the names. Who was erased goes by `erased:TOKEN`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+from indelible.events.model import Actor, Event, Subject
+from indelible.events.personal import (
+    TOKEN_FORM,
+    Personal,
+    translate,
+    translate_actor,
+    translate_ids,
+    translate_subjects,
+    value_of,
+)
+from indelible.events.values import ERASED, ERASED_NAME, TOKEN, Id, TypedValue, Value
+from indelible.store.keystore import Keystore
+from indelible.store.terms import named_in
+
+_KNOWN: Final = 100_000
+
+
+class Names:
+    """The names that a keystore has. Safe for threads. A `Translator` from tokens to names."""
+
+    def __init__(self, keystore: Keystore, personal: Personal) -> None:
+        self._keystore = keystore
+        self._personal = personal
+        self._lock = threading.Lock()
+        self._version: tuple[int, int, int] | None = None
+        self._known: dict[str, Subject] = {}
+        self._erased: frozenset[str] = frozenset()
+
+    # -- what answers show ------------------------------------------------------------------------
+
+    def open(self, event: Event) -> Event:
+        """The event with names for its tokens, as far as they are known."""
+        return translate(event, self._personal, self)
+
+    def actor(self, actor: Actor) -> Actor:
+        """The actor by name."""
+        return translate_actor(actor, self._personal, self)
+
+    def subjects(self, subjects: Sequence[Subject]) -> tuple[Subject, ...]:
+        """The subjects by name."""
+        return translate_subjects(subjects, self._personal, self)
+
+    def ids(self, kind: str, ids: tuple[Id, ...]) -> tuple[Id, ...]:
+        """The ids of rows of this kind by name."""
+        return translate_ids(kind, ids, self._personal, self)
+
+    # -- what is asked ----------------------------------------------------------------------------
+
+    def tokens_too(self, terms: Sequence[bytes]) -> list[bytes]:
+        """The terms, and those by which the same names are found as tokens."""
+        return [*terms, *filter(None, map(self._by_token, terms))]
+
+    def _by_token(self, term: bytes) -> bytes | None:
+        named = named_in(term)
+        if named is None:
+            return None
+        whose = self._personal.keys.get(named.kind) if named.is_row else named.kind
+        if whose not in self._personal.kinds:
+            return None
+        token: str | None = named.name.removeprefix(ERASED_NAME)
+        if token == named.name:
+            token = self._keystore.token_of(Subject(whose, named.name))
+        return None if token is None else named._replace(name=token).term
+
+    # -- a `Translator` ---------------------------------------------------------------------------
+
+    def name(self, kind: str, name: str) -> str:
+        """Whose token it is; itself where it is none that is known."""
+        if not TOKEN_FORM.fullmatch(name):
+            return name
+        found = self._named(kind, name)
+        if found is None:
+            return f"{ERASED_NAME}{name}"
+        return found
+
+    def key(self, kind: str, value: Value) -> Value:
+        """The value for which a token stands; one that was erased says which token it was."""
+        if not isinstance(value, TypedValue) or value.t != TOKEN or value.s is None:
+            return value
+        found = self._named(kind, value.s)
+        if found is None:
+            return TypedValue(ERASED.t, None, value.s)
+        return value if found == value.s else value_of(value, found)
+
+    def column(self, kind: str, value: Value) -> Value:
+        """The value for which a token stands, or that it was erased."""
+        found = self.key(kind, value)
+        return ERASED if isinstance(found, TypedValue) and found.t == ERASED.t else found
+
+    def asked(self, kind: str, name: str) -> str:
+        """Who was asked for."""
+        return self.name(kind, name)
+
+    def _named(self, kind: str, token: str) -> str | None:
+        """Whose it is; itself where that isn't known, None where they were erased."""
+        with self._lock:
+            now = self._keystore.version()
+            if now != self._version:
+                self._erased = frozenset(each.token for each in self._keystore.erased())
+                self._version = now
+            if token in self._erased:
+                self._known.pop(token, None)
+                return None
+            subject = self._known.get(token)
+            if subject is None:
+                subject = self._keystore.subject_of(token)
+                if subject is None:
+                    return token
+                if len(self._known) >= _KNOWN:
+                    self._known.clear()
+                self._known[token] = subject
+        return token if subject.kind != kind or subject.id is None else subject.id
