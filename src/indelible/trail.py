@@ -25,6 +25,7 @@ from indelible.errors import (
 from indelible.events.codec import encode_draft
 from indelible.events.context import current_frame
 from indelible.events.model import Actor, Event
+from indelible.events.personal import translate_words
 from indelible.integrity.assurance import (
     load_trust_policy,
 )
@@ -100,6 +101,7 @@ class Trail(Keeping):
         self._authorisers = authorisers_of(
             policy, *keys_of(self._signer), keys.verifier_key, keys.enrolment_key.verifier_key
         )
+        self._sealer = None if self._keystore is None else Sealer(self._keystore, policy.personal)
         witnessing = self._witnessing()
         self._journal = Journal(
             policy.journals,
@@ -107,9 +109,7 @@ class Trail(Keeping):
             new_signer=lambda producer_id, epoch: ProducerSigner(
                 producer_id, epoch, keys.enrolment_key
             ),
-            sealing=NO_SEALING
-            if self._keystore is None
-            else Sealer(self._keystore, policy.personal),
+            sealing=self._sealer or NO_SEALING,
         )
         self._databases = CapturedDatabases(
             policy, store, self._journal, keys.context_key, self.notice
@@ -243,6 +243,12 @@ class Trail(Keeping):
     @property
     def context_key(self) -> bytes:
         return self._keys.context_key
+
+    def concealed(self, words: Sequence[str]) -> list[str]:
+        """The words of a command line, names of persons in them (`KIND:ID`) as their tokens."""
+        if self._sealer is None:
+            return [*words]
+        return translate_words(words, self._policy.personal, self._sealer)
 
     def delivered_through(self, incarnation: str) -> int:
         """The outbox id below which all is in the trail; at most half a second old."""

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import collections
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from indelible import Actor, Subject, Target, Trail, acting_as
 from indelible.capture.sqlite_install import install
 from indelible.errors import ConfigurationError
+from indelible.events.codec import encode_draft
+from indelible.events.model import Event
 from indelible.events.values import ERASED, ERASED_NAME, TOKEN, TypedValue
 from indelible.store.keystore import Keystore
 
@@ -220,3 +230,222 @@ def test_once_erased_a_token_means_nobody(shop: Shop) -> None:
         *_, summary = trail.reconcile()
         assert summary.differences.total == 0
         assert trail.notices() == ()
+
+
+def test_a_reversal_restores_names(shop: Shop) -> None:
+    """As long as they are there: a row, its key, and what refers to it, of the type it had."""
+    with shop.open() as (trail, connection):
+        before = rows_of(connection)
+        with acting_as(TRUDY, reason="a mistake"):
+            for statement in (
+                f"UPDATE invoice SET customer_email = '{MOVED}' WHERE id = 1",
+                f"UPDATE customer SET email = 'trudy@example.org' WHERE email = '{MOVED}'",
+                "DELETE FROM patient",
+                f"DELETE FROM customer WHERE email = '{ZARA}'",
+            ):
+                connection.execute(statement)
+                connection.commit()
+        trail.flush()
+        plan = trail.plan_reversal(by=TRUDY, database=shop.database)
+        assert f"customer:{ZARA}" in str(plan)
+        assert plan.conflicts == ()
+        plan.apply()
+        assert rows_of(connection) == before
+        trail.flush()
+        *_, summary = trail.reconcile()
+        assert summary.differences.total == 0
+    assert clear_in(shop) == IN_CLEAR
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_who_was_erased_is_never_restored(shop: Shop, force: bool) -> None:
+    with shop.open() as (trail, connection), acting_as(TRUDY):
+        connection.execute(f"UPDATE invoice SET customer_email = '{MOVED}' WHERE id = 1")
+        connection.execute("UPDATE customer SET level = 'x'")
+        connection.commit()
+        trail.flush()
+    forget(shop)
+    erase(shop)
+    with shop.open() as (trail, connection):
+        for who in (ALICE, TRUDY):
+            plan = trail.plan_reversal(by=who, database=shop.database, force=force)
+            assert "lawfully erased" in str(plan)
+            plan.apply()
+            trail.flush()
+            assert (
+                connection.execute(
+                    "SELECT * FROM customer WHERE email = ? OR referrer = ?", (ZARA, ZARA)
+                ).fetchall()
+                == []
+            )
+    assert not [line for line in found_in(shop.directory, (ZARA,)) if "app.db" not in line]
+
+
+def rows_of(connection: sqlite3.Connection) -> list[list[tuple[object, ...]]]:
+    tables = ("customer", "invoice", "line", "patient")
+    return [sorted(connection.execute(f"SELECT * FROM {t}").fetchall()) for t in tables]
+
+
+def test_as_people_ask(shop: Shop) -> None:
+    """By name before, by token afterwards; that they asked is in the trail without the name."""
+    of = f"--of=customer:{ZARA}"
+    assert "staff:trudy" in run(shop, "accessors", of)
+    said = run(shop, "accessors", "--of", "customer:never.seen@example.org")
+    assert "the trail has never heard of customer:never.seen@example.org" in said
+    lines = run(shop, "history", f"customer:{ZARA}", "--json").splitlines()
+    assert f'"ids":[["{ZARA}"]]' in lines[0] and "token" not in lines[0]
+    assert f"customer:{ZARA}" in run(shop, "accesses", "--by", "staff:trudy")
+    assert f'"referrer":[{{"t":"absent"}},"{ZARA}"]' in run(
+        shop, "changes", "--by", "staff:alice", "--json"
+    )
+    run(shop, "relay", "--once")
+    asked = run(shop, "events", "--action", "trail.asked", "--system", "--json")
+    assert "customer:(not shown)" in asked and f"customer:{ZARA}" in asked
+    names = (*NAMES, "never.seen@example.org")
+    assert {line.partition(":")[0] for line in found_in(shop.directory, names)} == IN_CLEAR
+
+    forget(shop)
+    run(shop, "erase", f"customer:{ZARA}", "--request", "act", "--reason", "request 4411")
+    signed(shop, "act")
+    run(shop, "erase", f"customer:{ZARA}", "--authorisation", "act")
+    assert "the trail has never heard of" in run(shop, "accessors", of)
+    said = run(shop, "accesses", "--by", "staff:trudy")
+    assert ZARA not in said and MOVED in said
+    (gone,) = {word for word in said.split() if word.startswith(f"customer:{ERASED_NAME}")}
+    assert "staff:trudy" in run(shop, "accessors", "--of", gone)
+    assert "customer.insert" in run(shop, "history", gone)
+    assert '"referrer":[{"t":"absent"},{"t":"erased"}]' in run(
+        shop, "changes", "--by", "staff:alice", "--json"
+    )
+    assert "erased as authorised: 1" in run(shop, "verify")
+    assert not [line for line in found_in(shop.directory, (ZARA,)) if "app.db" not in line]
+
+
+def test_an_export_keeps_tokens(shop: Shop) -> None:
+    run(shop, "export", "history", f"customer:{ZARA}", "--to", "evidence")
+    run(shop, "export", "accessors", "--of", f"customer:{ZARA}", "--to", "others")
+    assert clear_in(shop) == IN_CLEAR
+    key = (shop.directory / "trail.db.keys" / "trail.pub").read_text().strip()
+    for file in ("evidence", "others"):
+        said = run(shop, "verify", file, "--key", key)
+        assert ZARA not in said and "asked: indelible" in said
+
+
+def test_sealed_segments_and_the_lake_have_tokens(shop: Shop) -> None:
+    """And answers go by names all the same."""
+    with shop.open() as (trail, connection), acting_as(TRUDY):
+        for _ in range(256):
+            connection.execute("SELECT * FROM customer").fetchall()
+        trail.flush()
+    with shop.config.open("a") as config:
+        config.write('[tiers]\nlake = "lake"\n')
+    assert "sealed entries 0 to" in run(shop, "seal", "--all", "--before", "2200-01-01")
+    (parquet,) = (shop.directory / "lake").rglob("*.parquet")
+    entries = duckdb.sql(f"SELECT records, subjects, changes FROM '{parquet}'").fetchall()
+    assert "customer:" in str(entries) and '"t":"token"' in str(entries)
+    assert not [name for name in NAMES if name in str(entries)]
+    assert clear_in(shop) == IN_CLEAR
+    assert "staff:trudy" in run(shop, "accessors", "--of", f"customer:{ZARA}")
+
+
+def minting(shop: Shop, how: str, names: Sequence[str]) -> subprocess.Popen[str]:
+    """A process that is about to write of these customers, of whom nobody has written yet."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.erasure.minter", str(shop.config), how, *names],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def ended(process: subprocess.Popen[str]) -> int:
+    with process:
+        return process.wait(120)
+
+
+def test_processes_that_meet_somebody_at_once_agree(shop: Shop) -> None:
+    """On one token each."""
+    names = [f"somebody.new.{n}@example.org" for n in range(150)]
+    processes = [minting(shop, "once", names) for _ in range(3)]
+    for process in processes:
+        go_on(process)
+    assert list(map(ended, processes)) == [0, 0, 0]
+    with shop.open() as (trail, _):
+        trail.flush()
+        said = list(trail.events(action="customer.called"))
+        found = collections.Counter(one.event.subjects[0].id for one in said)
+        assert found == dict.fromkeys(names, 3)
+        for name in names[:5]:
+            assert len(list(trail.history(Target("customer", name)))) == 3
+        trail.verify()
+    connection = sqlite3.connect(shop.directory / "trail.db.keystore")
+    ids = [row[0] for row in connection.execute("SELECT id FROM subjects WHERE kind = 'customer'")]
+    connection.close()
+    assert len(ids) == len(set(ids)) and set(names) < set(ids)
+    assert {line.partition(":")[0] for line in found_in(shop.directory, tuple(names))} == {
+        "trail.db.keystore"
+    }
+
+
+def test_killed_between_the_token_and_the_event(shop: Shop) -> None:
+    """There is a token that nothing uses, and the next who meets that person uses it."""
+    name = "met.and.killed@example.org"
+    process = minting(shop, "die", [name])
+    go_on(process)
+    assert ended(process) == -signal.SIGKILL
+    token = keystore_of(shop).token_of(Subject("customer", name))
+    assert token is not None
+    with shop.open() as (trail, _):
+        trail.flush()
+        assert list(trail.events(action="customer.called")) == []
+        assert trail.verify().acts.unchecked == 0
+        trail.record("customer.called", subject=Subject("customer", name))
+        trail.flush()
+        (said,) = trail.events(action="customer.called")
+        assert said.event.subjects == (Subject("customer", name),)
+        assert token.encode() in trail.reader.entry(said.index).body
+
+
+def test_a_child_goes_on_though_its_parent_was_sealing(shop: Shop) -> None:
+    """Another thread of the parent is in the middle of it when the child begins."""
+    with shop.open() as (trail, _):
+        sealing = trail.journal.sealing
+        entered, done = threading.Event(), threading.Event()
+
+        def seal() -> None:
+            with sealing:
+                sealing.seal(("customer", "in.the.parent@example.org"), "customer", "x", "y")
+                entered.set()
+                done.wait(60)
+
+        thread = threading.Thread(target=seal)
+        thread.start()
+        entered.wait(60)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            signal.alarm(30)
+            # The parent holds the keystore's lock: what is known needs none.
+            said = trail.journal.sealing.conceal(
+                encode_draft(
+                    Event(action="a.b", kind="event", subjects=(Subject("customer", ZARA),))
+                )
+            )
+            os.write(writing, said)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        done.set()
+        thread.join()
+        assert status == 0
+        token = keystore_of(shop).token_of(Subject("customer", ZARA)) or ""
+        assert f'["customer","{token}"]'.encode() in os.read(reading, 1_000)

@@ -199,7 +199,7 @@ def _export(
             header, entries = gather(
                 trail.reader,
                 answer,
-                asked,
+                trail.concealed(asked),
                 made=made,
                 verified=verified,
                 policy=_trust_policy(trail),

@@ -179,23 +179,26 @@ def _detail(name: str, value: Value, personal: Personal, by: Translator) -> Valu
 
 
 def _question(text: str, personal: Personal, by: Translator) -> str:
-    kinds = personal.kinds | personal.keys.keys()
-    if not any(f"{kind}:" in text for kind in kinds):
+    if not any(f"{kind}:" in text for kind in (*personal.kinds, *personal.keys)):
         return text
     try:
-        words = shlex.split(text)
+        return shlex.join(translate_words(shlex.split(text), personal, by))
     except ValueError:
         return NOT_SHOWN
-    asked = []
+
+
+def translate_words(words: Sequence[str], personal: Personal, by: Translator) -> list[str]:
+    """The words of a command line: names stand in `KIND:ID`, alone or behind `--option=`."""
+    said = []
     for word in words:
         option, equals, rest = word.partition("=") if word.startswith("-") else ("", "", word)
         kind, colon, name = rest.partition(":")
-        if colon and kind in kinds:
-            whose = personal.keys.get(kind, kind)
+        whose = personal.keys.get(kind, kind)
+        if colon and whose in personal.kinds:
             name = NOT_SHOWN if name.startswith("[") else by.asked(whose, name)
             word = f"{option}{equals}{kind}:{name}"
-        asked.append(word)
-    return shlex.join(asked)
+        said.append(word)
+    return said
 
 
 # -- values ---------------------------------------------------------------------------------------

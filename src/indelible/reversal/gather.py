@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 
+import msgspec
+
 from indelible.events.model import Actor, Timestamp
-from indelible.events.values import Id
+from indelible.events.values import ERASED, TOKEN, Id, TypedValue
 from indelible.questions.events import CHANGES, changes
 from indelible.questions.findings import Finding
 from indelible.questions.reading import read_events
@@ -34,6 +36,8 @@ def select_changes(
         change = row_change_of(finding.event, finding.index)
         if change is None or not finding.certain:
             unplanned.append(_unplanned(finding))
+        elif (gone := _why_nameless(change)) is not None:
+            unplanned.append(msgspec.structs.replace(_unplanned(finding), why=gone))
         else:
             selected[change.event] = change
     return _without_taken_back(reader, selected, _with_later(reader, selected.values()), unplanned)
@@ -112,6 +116,14 @@ def _changes_of(
 
 def _rows_of(change: RowChange) -> tuple[tuple[str, Id], tuple[str, Id]]:
     return (change.kind, change.id), (change.kind, change.id_before)
+
+
+def _why_nameless(change: RowChange) -> str | None:
+    """Why which row it was can't be told any more; None where it can."""
+    marks = {value.t for value in (*change.id, *change.id_before) if isinstance(value, TypedValue)}
+    if ERASED.t in marks:
+        return "who its key names was lawfully erased"
+    return "its key is a token that the keystore doesn't know" if TOKEN in marks else None
 
 
 def _unplanned(finding: Finding) -> Unplanned:
