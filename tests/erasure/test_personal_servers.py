@@ -13,7 +13,6 @@ from indelible.capture import mysqlclient as captured_mysqlclient
 from indelible.capture import psycopg as captured_psycopg
 from indelible.capture import psycopg2 as captured_psycopg2
 from indelible.capture import pymysql as captured_pymysql
-from indelible.errors import ConfigurationError
 from indelible.events.values import ERASED, ERASED_NAME, Value
 from indelible.integrity.keys import create_signing_key
 from indelible.tlog import add_signatures, format_note, sign_note

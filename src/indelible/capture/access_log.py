@@ -68,10 +68,10 @@ class AccessLog:
     def append(self, draft: bytes, durability: Durability, frame: Frame | None) -> str | None:
         """Write one event as its tables' durability asks; its id, where it has one already."""
         journal = self._journal
-        if durability == "async":
-            journal.append_later(draft)
-            return None
         try:
+            if durability == "async":
+                journal.append_later(draft)
+                return None
             event_id = journal.append(draft)
             if durability == "strict":
                 journal.sync()

@@ -270,7 +270,8 @@ class Relay:
         track.status = msgspec.structs.replace(
             track.status, failures=failures, last_error=_said(error)
         )
-        _log.warning("source not carried", extra={"source": track.source.name})
+        said = {"source": track.source.name, "error": _said(error)}
+        _log.warning("source not carried", extra=said)
 
     # -- flushes --------------------------------------------------------------------------------
 
