@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from indelible.errors import ConfigurationError, PolicyError
+from indelible.events.personal import Personal
 from indelible.policy import Hop, SubjectPath, load_policy, parse_policy
 from indelible.policy.load import policy_for_url
 
@@ -138,8 +139,8 @@ def test_a_url_alone_is_a_policy() -> None:
             r"line 4 \[tables.a\]: expected subject beside seal",
         ),
         (
-            "[trail]\nurl = 'sqlite:///t.db'\n[tables.a]\npersonal = ['b']",
-            "unknown key 'personal'; allowed here: .*seal",
+            "[trail]\nurl = 'sqlite:///t.db'\n[tables.a]\npersona = ['b']",
+            "unknown key 'persona'; allowed here: .*seal, personal",
         ),
         (
             "[trail]\nurl = 'sqlite:///t.db'\n[retention]\nauthorisers = ['b']",
@@ -159,6 +160,41 @@ def test_a_mistake_names_line_key_and_what_is_allowed(text: str, message: str) -
     """The operator reads where to look and what to write."""
     with pytest.raises(PolicyError, match=message):
         parse_policy(text)
+
+
+def test_what_leads_to_a_personal_key_is_personal() -> None:
+    """Along a subject's path, of tables that the file doesn't name too; else where it is said."""
+    policy = parse_policy(
+        """
+        [trail]
+        url = 'sqlite:///t.db'
+        [tables.Person]
+        kind = "customer"
+        subject = "self"
+        personal = ["Email", "referrer -> person"]
+        [tables.line]
+        subject = "invoice_id -> invoice.customer_email -> Person"
+        [tables.note]
+        subject = "about -> Person"
+        personal = ["written_by -> person"]
+        [tables.product]
+        """
+    )
+    assert policy.table("person").personal == {"email": "customer", "referrer": "customer"}
+    assert policy.table("invoice").personal == {"customer_email": "customer"}
+    assert policy.table("note").personal == {"about": "customer", "written_by": "customer"}
+    assert policy.table("product").personal == policy.table("line").personal == {}
+    assert policy.personal == Personal(
+        frozenset({"customer"}),
+        {"customer": "customer"},
+        {
+            "customer": {"email": "customer", "referrer": "customer"},
+            "invoice": {"customer_email": "customer"},
+            "note": {"about": "customer", "written_by": "customer"},
+        },
+    )
+    assert policy.seals
+    assert not parse_policy("[trail]\nurl = 'sqlite:///t.db'\n[tables.a]\n").personal
 
 
 def test_where_the_application_connects_from_is_no_name() -> None:

@@ -6,6 +6,7 @@ actor. Writing puts tokens in their places, answering puts the names back: one w
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -79,8 +80,9 @@ class Translator(Protocol):
 def translate(event: Event, personal: Personal, by: Translator) -> Event:
     """The event with every name in it (or token) translated; the event itself where there is none.
 
-    Text that people write (reasons, details, contexts) is left as it is, but for details that are
-    `KIND:ID` and nothing else, and command lines.
+    Text that people write (reasons, contexts) is left as it is. Of details, which programs write,
+    those are translated that are `KIND:ID` or a name of the event's and nothing else, names in
+    quotes, and command lines.
     """
     found: dict[str, Any] = {}
     if event.actor is not None:
@@ -97,8 +99,9 @@ def translate(event: Event, personal: Personal, by: Translator) -> Event:
     if columns and event.baseline is not None:
         found["baseline"] = _baseline(event.baseline, columns, by)
     if event.details:
+        names = _names_of(event, found)
         found["details"] = {
-            name: _detail(name, value, personal, by) for name, value in event.details.items()
+            name: _detail(name, value, names, personal, by) for name, value in event.details.items()
         }
     if all(value == getattr(event, name) for name, value in found.items()):
         return event
@@ -169,13 +172,37 @@ def _baseline(baseline: BaselineRows, columns: Mapping[str, str], by: Translator
     return msgspec.structs.replace(baseline, rows=rows)
 
 
-def _detail(name: str, value: Value, personal: Personal, by: Translator) -> Value:
+def _names_of(event: Event, found: Mapping[str, Any]) -> dict[str, str]:
+    """What stands in the place of each name that was translated."""
+    pairs: dict[str, str] = {}
+    before, after = event.actor, found.get("actor")
+    while before is not None and after is not None:
+        pairs[before.id] = after.id
+        before, after = before.on_behalf_of, after.on_behalf_of
+    for one, other in zip(event.subjects, found.get("subjects", ()), strict=False):
+        pairs[one.id or ""] = other.id or ""
+    for rows, others in zip(event.targets, found.get("targets", ()), strict=False):
+        for ids in ((rows.ids, others.ids), (rows.ids_before, others.ids_before)):
+            pairs |= {format_id(old): format_id(new) for old, new in zip(*ids, strict=True)}
+    return {name: other for name, other in pairs.items() if name != other}
+
+
+def _detail(
+    name: str, value: Value, names: Mapping[str, str], personal: Personal, by: Translator
+) -> Value:
     if type(value) is not str:
         return value
     if name == QUESTION:
         return _question(value, personal, by)
+    if value in names:
+        return names[value]
     kind, colon, rest = value.partition(":")
-    return f"{kind}:{by.name(kind, rest)}" if colon and rest and kind in personal.kinds else value
+    if colon and rest and kind in personal.kinds:
+        return f"{kind}:{by.name(kind, rest)}"
+    for one, other in names.items():
+        for quoted in {f'"{one}"', json.dumps(one)}:
+            value = value.replace(quoted, json.dumps(other))
+    return value
 
 
 def _question(text: str, personal: Personal, by: Translator) -> str:
