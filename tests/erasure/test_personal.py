@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import datetime as dt
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ from indelible.errors import ConfigurationError, DeliveryError, KeystoreError, P
 from indelible.events.codec import encode_draft
 from indelible.events.model import Event
 from indelible.events.values import ERASED, ERASED_NAME, TypedValue
+from indelible.invariants.verdicts import SO_FAR
 from indelible.store.keystore import Keystore
 
 from .searching import found_in
@@ -654,3 +656,58 @@ def test_somebody_who_comes_back_is_somebody_else(shop: Shop) -> None:
         assert trail.verify().acts.erased == 1
         *_, summary = trail.reconcile()
         assert summary.differences.total == 0
+
+
+INVARIANTS = """
+[[invariant]]
+promise = "who accessed a customer's data can be told"
+kind = "accessors"
+of = "customer"
+window = "1 day"
+[[invariant]]
+promise = "what anybody did can be told"
+kind = "enumerable"
+window = "1 day"
+[[invariant]]
+promise = "nobody makes and moves a customer"
+kind = "separates"
+actions = ["customer.insert", "customer.update"]
+"""
+FORGOTTEN = """
+[[invariant]]
+promise = "what is old is gone"
+kind = "forgotten"
+of = "customer"
+at_most = "1 day"
+"""
+
+
+def test_promises_are_checked_by_tokens(shop: Shop) -> None:
+    """Answers are found complete; what a check says, and writes into the trail, names nobody."""
+    with shop.config.open("a") as config:
+        config.write(INVARIANTS)
+    with shop.open() as (trail, _):
+        said = {verdict.kind: verdict for verdict in trail.check()}
+        assert (said["accessors"].verdict, said["enumerable"].verdict) == (
+            SO_FAR,
+            SO_FAR,
+        )
+        assert said["separates"].fails
+        trail.flush()
+    assert clear_in(shop) == IN_CLEAR
+
+
+def test_who_was_erased_is_forgotten(shop: Shop) -> None:
+    with shop.config.open("a") as config:
+        config.write(FORGOTTEN)
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=2)
+
+    def left() -> int:
+        with shop.open() as (trail, _):
+            (verdict,) = trail.check(now=later)
+            return int(verdict.words.split()[0])
+
+    before = left()
+    forget(shop)
+    erase(shop)
+    assert left() < before
