@@ -216,6 +216,8 @@ class Trail(Keeping):
                 _log.warning("not everything was carried before the trail was closed")
         self._leader.stop(max(0.0, deadline - time.monotonic()))
         self._journal.close()
+        if self._sealer is not None:
+            self._sealer.close()
         self._store.close()
 
     def __enter__(self) -> Self:

@@ -420,39 +420,40 @@ def test_killed_between_the_token_and_the_event(shop: Shop) -> None:
         assert token.encode() in trail.reader.entry(said.index).body
 
 
-def test_a_child_goes_on_though_its_parent_was_sealing(shop: Shop) -> None:
-    """Another thread of the parent is in the middle of it when the child begins."""
+def test_children_of_a_process_that_is_sealing(shop: Shop) -> None:
+    """Begun while another thread meets new people: neither waits for ever, and nobody is lost."""
     with shop.open() as (trail, _):
         sealing = trail.journal.sealing
-        entered, done = threading.Event(), threading.Event()
+        is_over = threading.Event()
+        met: list[str] = []
 
-        def seal() -> None:
-            with sealing:
-                sealing.seal(("customer", "in.the.parent@example.org"), "customer", "x", "y")
-                entered.set()
-                done.wait(60)
+        def meet() -> None:
+            while not is_over.is_set():
+                name = f"met.{len(met)}@example.org"
+                sealing.conceal(about(name))
+                met.append(name)
 
-        thread = threading.Thread(target=seal)
+        thread = threading.Thread(target=meet)
         thread.start()
-        entered.wait(60)
-        reading, writing = os.pipe()
-        child = os.fork()
-        if not child:
-            signal.alarm(30)
-            # The parent holds the keystore's lock: what is known needs none.
-            said = trail.journal.sealing.conceal(
-                encode_draft(
-                    Event(action="a.b", kind="event", subjects=(Subject("customer", ZARA),))
-                )
-            )
-            os.write(writing, said)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        done.set()
+        for n in range(20):
+            child = os.fork()
+            if not child:
+                signal.alarm(60)
+                sealing.conceal(about(ZARA))
+                sealing.conceal(about(f"met.by.a.child.{n}@example.org"))
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        is_over.set()
         thread.join()
-        assert status == 0
-        token = keystore_of(shop).token_of(Subject("customer", ZARA)) or ""
-        assert f'["customer","{token}"]'.encode() in os.read(reading, 1_000)
+        assert len(met) > 1
+        keystore = keystore_of(shop)
+        for name in (*met, *(f"met.by.a.child.{n}@example.org" for n in range(20))):
+            token = keystore.token_of(Subject("customer", name))
+            assert token is not None and token.encode() in sealing.conceal(about(name))
+
+
+def about(name: str) -> bytes:
+    return encode_draft(Event(action="a.b", kind="event", subjects=(Subject("customer", name),)))
 
 
 def replaced(policy: str, section: str, rules: str) -> str:

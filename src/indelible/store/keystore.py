@@ -158,12 +158,6 @@ class Keystore:
         connection.execute(_SQL["put_subject"], (token, *subject, public, wrapped))
         return Enrolled(token, public)
 
-    def find(self, subject: tuple[str, str]) -> Enrolled | None:
-        """The subject's token and public key; None where it has none."""
-        with self.connection() as connection:
-            found = connection.execute(_SQL["subject"], subject).fetchone()
-        return None if found is None else Enrolled(*found)
-
     def version(self) -> tuple[int, int, int]:
         """Changes with every commit: what was remembered of the keystore may be out of date."""
         try:
@@ -178,8 +172,9 @@ class Keystore:
 
     def token_of(self, subject: Subject) -> str | None:
         """The subject's token; None where nothing was sealed for it, or it was erased."""
-        found = None if subject.id is None else self.find((subject.kind, subject.id))
-        return None if found is None else found.token
+        with self.connection() as connection:
+            found = connection.execute(_SQL["subject"], (subject.kind, subject.id)).fetchone()
+        return None if found is None else str(found[0])
 
     def subject_of(self, token: str) -> Subject | None:
         """Whose token it is; None for one that isn't known, or any more."""

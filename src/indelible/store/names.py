@@ -21,6 +21,7 @@ from indelible.events.personal import (
 )
 from indelible.events.values import ERASED, ERASED_NAME, TOKEN, Id, TypedValue, Value
 from indelible.store.keystore import Keystore
+from indelible.store.looking_up import LookUp
 from indelible.store.terms import named_in
 
 _KNOWN: Final = 100_000
@@ -32,10 +33,15 @@ class Names:
     def __init__(self, keystore: Keystore, personal: Personal) -> None:
         self._keystore = keystore
         self._personal = personal
+        self._look_up = LookUp(keystore)
         self._lock = threading.Lock()
         self._version: tuple[int, int, int] | None = None
         self._known: dict[str, Subject] = {}
         self._erased: frozenset[str] = frozenset()
+
+    def close(self) -> None:
+        """Let go of the keystore's file."""
+        self._look_up.close()
 
     # -- what answers show ------------------------------------------------------------------------
 
@@ -70,7 +76,8 @@ class Names:
             return None
         token: str | None = named.name.removeprefix(ERASED_NAME)
         if token == named.name:
-            token = self._keystore.token_of(Subject(whose, named.name))
+            found = self._look_up.enrolled((whose, named.name))
+            token = None if found is None else found.token
         return None if token is None else named._replace(name=token).term
 
     # -- a `Translator` ---------------------------------------------------------------------------
@@ -114,7 +121,7 @@ class Names:
                 return None
             subject = self._known.get(token)
             if subject is None:
-                subject = self._keystore.subject_of(token)
+                subject = self._look_up.subject_of(token)
                 if subject is None:
                     return token
                 if len(self._known) >= _KNOWN:

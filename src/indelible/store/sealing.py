@@ -35,6 +35,7 @@ from indelible.events.personal import (
 )
 from indelible.events.values import ERASED, ERASED_NAME, TOKEN, TypedValue, Value, format_id
 from indelible.store.keystore import Enrolled, Keystore
+from indelible.store.looking_up import LookUp
 
 _FILL: Final = 32
 _KNOWN: Final = 100_000
@@ -47,8 +48,8 @@ class Sealer:
     """Implements `indelible.capture.sealing.Sealing` by a keystore. Safe for threads.
 
     Subjects that are new are enrolled together, when the batch ends in order: what was sealed for
-    them before may not be delivered if it doesn't. Batches of one thread may lie in each other.
-    After a fork the child goes on with nothing of the parent's.
+    them before may not be delivered if it doesn't. Batches of one thread may lie in each other. A
+    fork waits for another thread's to end.
     """
 
     def __init__(self, keystore: Keystore, personal: Personal = NOBODY_PERSONAL) -> None:
@@ -57,22 +58,37 @@ class Sealer:
         # Another kind's name in a draft costs a look at it, nothing else.
         kinds = {*personal.kinds, *personal.keys, *personal.columns}
         self._marks = tuple(_encode(kind)[1:-1] for kind in sorted(kinds))
-        self._begin()
-        # Handlers can't be taken back, so ours must not keep a sealer alive.
-        begin_in_child = weakref.WeakMethod(self._begin)
-        os.register_at_fork(after_in_child=lambda: (begin_in_child() or _nothing)())
-
-    def _begin(self) -> None:
+        self._look_up = LookUp(keystore)
         self._lock = threading.RLock()
         self._depth = 0
+        self._is_current = False
         self._version: tuple[int, int, int] | None = None
         self._known: dict[tuple[str, str], Enrolled] = {}
         self._tokens: set[str] = set()
         self._connection: sqlite3.Connection | None = None
+        # Half a transaction must not be inherited: closing it, the child would take it back.
+        hold, let_go = weakref.WeakMethod(self._hold), weakref.WeakMethod(self._let_go)
+        os.register_at_fork(
+            before=lambda: (hold() or _nothing)(),
+            after_in_parent=lambda: (let_go() or _nothing)(),
+            after_in_child=lambda: (let_go() or _nothing)(),
+        )
+
+    def _hold(self) -> None:
+        self._lock.acquire()
+
+    def _let_go(self) -> None:
+        self._lock.release()
+
+    def close(self) -> None:
+        """Let go of the keystore's file, between batches."""
+        self._look_up.close()
 
     def __enter__(self) -> Self:
         self._lock.acquire()
         self._depth += 1
+        if self._depth == 1:
+            self._is_current = False
         return self
 
     def __exit__(
@@ -110,7 +126,7 @@ class Sealer:
     def name(self, kind: str, name: str) -> str:
         """The token of who goes by this name; itself where it is one."""
         if TOKEN_FORM.fullmatch(name) and (
-            name in self._tokens or self._keystore.subject_of(name) is not None
+            name in self._tokens or self._look_up.subject_of(name) is not None
         ):
             return name
         token = self._enrolled((kind, name)).token
@@ -131,22 +147,25 @@ class Sealer:
         """Who is asked for isn't enrolled by that."""
         if TOKEN_FORM.fullmatch(name.removeprefix(ERASED_NAME)):
             return name
-        found = self._keystore.find((kind, name))
+        found = self._look_up.enrolled((kind, name))
         return NOT_SHOWN if found is None else found.token
 
     # -- below ------------------------------------------------------------------------------------
 
     def _enrolled(self, owner: tuple[str, str]) -> Enrolled:
-        if self._connection is None and self._version != (now := self._keystore.version()):
-            # Somebody may have been erased: a key that is gone must not be sealed for.
-            self._known.clear()
-            self._version = now
+        if not self._is_current:
+            now = self._keystore.version()
+            if now != self._version:
+                # Somebody may have been erased: a key that is gone must not be sealed for.
+                self._known.clear()
+                self._version = now
+            self._is_current = True
         found = self._known.get(owner)
         if found is not None:
             return found
         if len(self._known) >= _KNOWN:
             self._known.clear()
-        if self._connection is None and (found := self._keystore.find(owner)) is not None:
+        if self._connection is None and (found := self._look_up.enrolled(owner)) is not None:
             # Nearly always: nobody has to wait for who else writes.
             self._known[owner] = found
             return found

@@ -277,6 +277,8 @@ class SqliteReader:
     def close(self) -> None:
         """Close the connections; iterators under way fail or end."""
         self._connections.close()
+        if self.names is not None:
+            self.names.close()
 
     # -- below: one step of a read each ---------------------------------------------------------
 
