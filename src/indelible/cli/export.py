@@ -42,7 +42,8 @@ def command() -> None:
     """Write the entries that an answer stands on, with their proofs, to one file.
 
     `indelible verify FILE` checks it without the trail, on any machine. What the question is about
-    is captured data: the file holds it openly, but for values that are sealed.
+    is captured data: the file holds it openly, but for values that are sealed and names that are
+    tokens.
 
     `log` writes what everybody may see of the whole trail to a folder instead.
     """
