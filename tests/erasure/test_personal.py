@@ -24,6 +24,7 @@ from indelible.errors import ConfigurationError, DeliveryError, KeystoreError, P
 from indelible.events.codec import encode_draft
 from indelible.events.model import Event
 from indelible.events.values import ERASED, ERASED_NAME, TypedValue
+from indelible.integrity.faults import UnauthorisedActError
 from indelible.invariants.verdicts import SO_FAR
 from indelible.store.keystore import Keystore
 
@@ -712,3 +713,56 @@ def test_who_was_erased_is_forgotten(shop: Shop) -> None:
     forget(shop)
     erase(shop)
     assert left() < before
+
+
+def test_thousands_of_names(tmp_path: Path) -> None:
+    """Tokens take more room than names, those of the baseline, and of what a read hands over."""
+    kind = "customer_of_a_shop_that_has_a_long_name_for_what_its_customers_are"
+    policy = POLICY.replace("[tables.customer]\n", f'[tables.customer]\nkind = "{kind}"\n')
+    rows = "".join(f"INSERT INTO customer VALUES ('c{n}', 'x', NULL);" for n in range(1_100))
+    shop = Shop(tmp_path / "shop", schema=SCHEMA, policy=policy, rows=rows)
+    with shop.open() as (trail, connection), acting_as(TRUDY):
+        assert len(connection.execute("SELECT * FROM customer").fetchall()) == 1_100
+        trail.flush()
+        read = {one.id for one in trail.accesses(by=TRUDY) if one.kind == kind}
+        assert read == {(f"c{n}",) for n in range(1_100)}
+        *_, summary = trail.reconcile()
+        assert (summary.rows, summary.differences.total) == (1_100, 0)
+        trail.verify()
+
+
+def test_sealed_beside_personal(tmp_path: Path) -> None:
+    """A token and the key of what is sealed are one person's, and go together."""
+    policy = POLICY.replace('personal = ["email",', 'seal = ["level"]\npersonal = ["email",')
+    secret = "a secret of hers, and of nobody else"
+    shop = Shop(tmp_path / "shop", schema=SCHEMA, policy=policy, rows="")
+    with shop.open() as (trail, connection):
+        connection.execute("INSERT INTO customer VALUES (?, ?, NULL)", (ZARA, secret))
+        connection.commit()
+        connection.execute("UPDATE customer SET level = 'x'")
+        connection.commit()
+        trail.flush()
+        (state,) = trail.state(Target("customer", ZARA))
+        assert state.state.columns["level"] == "x"
+        plan = trail.plan_reversal(by=ALICE, database=shop.database)
+        assert plan.conflicts == () and len(plan.restorable) == 1
+        connection.execute("DELETE FROM customer")
+        connection.commit()
+        trail.flush()
+    found = {one for one in found_in(shop.directory, (secret, ZARA)) if "app.db" not in one}
+    assert found == {f"trail.db.keystore: {ZARA}"}
+    token = erase(shop)
+    assert found_in(shop.directory, (secret, ZARA)) == []
+    with shop.open() as (trail, _):
+        gone = Target("customer", f"{ERASED_NAME}{token}")
+        said = [one.event.changes or {} for one in trail.history(gone)]
+        assert {value for each in said for value in each["level"]} == {ERASED, TypedValue("absent")}
+
+
+def test_a_token_without_a_key_is_named_by_verify(shop: Shop) -> None:
+    """Somebody took it out of the keystore, and nobody had authorised that."""
+    with contextlib.closing(sqlite3.connect(shop.directory / "trail.db.keystore")) as connection:
+        connection.execute("DELETE FROM subjects WHERE kind = 'patient'")
+        connection.commit()
+    with shop.open() as (trail, _), pytest.raises(UnauthorisedActError, match="1 subjects have"):
+        trail.verify()

@@ -180,6 +180,16 @@ def test_the_log_of_postgres(logged: Database, tmp_path: Path) -> None:
     check(site, tmp_path)
 
 
+def test_a_table_without_a_key(database: Database, tmp_path: Path) -> None:
+    """All of its values name a row there: none of them may be a person's name."""
+    database.execute(*SCHEMA, "CREATE TABLE bare (who varchar(60), what text)")
+    database.grant()
+    bare = "[tables.bare]\nsubject = 'who -> customer'\n"
+    site = Site(database, tmp_path, POLICY.partition("[tables.patient]")[0] + bare)
+    said = site.run("install", code=1)
+    assert "table bare: who is personal and says which row it is" in said
+
+
 @pytest.mark.parametrize(
     "driver", [captured_pymysql, captured_mysqlclient], ids=["pymysql", "mysqlclient"]
 )

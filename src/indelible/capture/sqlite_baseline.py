@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from indelible.capture.appending import append_rows
 from indelible.capture.host import Journal
 from indelible.capture.outbox_layout import NOBODY, Layout
 from indelible.capture.schema import Schema, Table
@@ -59,16 +60,19 @@ def write_baseline(
         name = quote_name(table.name)
         ((total,),) = cursor.execute(f"SELECT count(*) FROM main.{name}").fetchall()
         cursor.execute(select_rows(schema, table, layout, policy))
-        for chunk in chunks_of(cursor):
-            draft = draft_baseline(
+
+        def draft_of(rows: Sequence[tuple[Native, ...]]) -> bytes:
+            return draft_baseline(
                 layout,
-                chunk,
+                rows,
                 state.incarnation,
                 state.newest,
                 is_full=is_full,
                 sealing=journal.sealing,
             )
-            journal.append(draft)
+
+        for chunk in chunks_of(cursor):
+            append_rows(journal, chunk, draft_of)
             done += len(chunk)
             if progress is not None:
                 progress(table.name, done, total)
@@ -116,7 +120,7 @@ def chunks_of(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Native, ...]]]:
 
 def draft_baseline(
     layout: Layout,
-    chunk: list[tuple[Native, ...]],
+    chunk: Sequence[tuple[Native, ...]],
     incarnation: str,
     position: int,
     *,
@@ -133,7 +137,7 @@ def draft_baseline(
 
 def _draft(
     layout: Layout,
-    chunk: list[tuple[Native, ...]],
+    chunk: Sequence[tuple[Native, ...]],
     incarnation: str,
     position: int,
     *,

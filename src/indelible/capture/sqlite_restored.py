@@ -7,11 +7,13 @@ own, which it says: what changed between two pages is in the changes between the
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from indelible.capture.appending import append_rows
 from indelible.capture.host import Journal
 from indelible.capture.outbox_layout import Layout
 from indelible.capture.restored_baseline import Progress, draft_restored
@@ -80,16 +82,16 @@ class _Pages:
                 break
             last = page[-1][-len(self._order) :]
             rows = [row[: -len(self._order)] for row in page]
-            draft = draft_baseline(
+            draft_of = functools.partial(
+                draft_baseline,
                 self._layout,
-                rows,
-                incarnation,
-                state.newest,
+                incarnation=incarnation,
+                position=state.newest,
                 epoch=epoch,
                 is_full=self._is_full,
                 sealing=journal.sealing,
             )
-            journal.append(draft)
+            append_rows(journal, rows, draft_of)
             yield
         journal.append(draft_restored(self._layout.kind, incarnation, first_position, epoch))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from indelible.capture.appending import append_rows
 from indelible.capture.host import Journal
 from indelible.capture.sealing import Owner, Sealed
 from indelible.capture.text_rows import STAND_IN, Image, TableRows
@@ -49,7 +51,8 @@ class BaselineWriter(msgspec.Struct, frozen=True):
         """Append every row of a table to the journal; how many there were in each chunk."""
         is_full = self.policy.table(rows.layout.table).baseline == "full"
         for chunk in _in_chunks(found):
-            self.journal.append(self._draft(rows, chunk, is_full=is_full))
+            draft_of = functools.partial(self._draft, rows, is_full=is_full)
+            append_rows(self.journal, chunk, draft_of)
             yield len(chunk)
 
     def _draft(self, rows: TableRows, chunk: Sequence[Stored], *, is_full: bool) -> bytes:
