@@ -339,8 +339,8 @@ def test_an_export_keeps_tokens(shop: Shop) -> None:
 def test_sealed_segments_and_the_lake_have_tokens(shop: Shop) -> None:
     """And answers go by names all the same."""
     with shop.open() as (trail, connection), acting_as(TRUDY):
-        for _ in range(256):
-            connection.execute("SELECT * FROM customer").fetchall()
+        for _ in range(256):  # nothing of Zara's is in what is searched without the index
+            connection.execute("SELECT * FROM patient").fetchall()
         trail.flush()
     with shop.config.open("a") as config:
         config.write('[tiers]\nlake = "lake"\n')
