@@ -17,9 +17,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import sqlalchemy
 
 from indelible import Actor, Subject, Target, Trail, acting_as
 from indelible.capture import sqlite3 as captured
+from indelible.capture.sqlalchemy import capture
 from indelible.errors import ConfigurationError, DeliveryError, KeystoreError, PolicyError
 from indelible.events.codec import encode_draft
 from indelible.events.model import Event
@@ -766,3 +768,48 @@ def test_a_token_without_a_key_is_named_by_verify(shop: Shop) -> None:
         connection.commit()
     with shop.open() as (trail, _), pytest.raises(UnauthorisedActError, match="1 subjects have"):
         trail.verify()
+
+
+PROGRAM = f"""
+from indelible import Actor, Subject, Target, acting_as, logs
+logs.configure(service="shop")
+with acting_as(Actor("customer", "{ZARA}")):
+    logs.audit(
+        "customer.called", target=Target("customer", "{ZARA}"), subject=Subject("customer", "{YAN}")
+    )
+"""
+
+
+def test_audit_lines_become_tokens_in_the_tee(shop: Shop) -> None:
+    """On their way they hold names, and they stay nowhere."""
+    program = shop.directory.parent / "program.py"
+    program.write_text(PROGRAM)
+    done = run(shop, "tee", "--", sys.executable, str(program))
+    assert ZARA not in done and YAN not in done
+    assert clear_in(shop) == IN_CLEAR
+    with shop.open() as (trail, _):
+        trail.flush()
+        (called,) = trail.events(by=Actor("customer", ZARA), action="customer.called")
+        assert called.event.subjects == (Subject("customer", YAN),)
+        assert called.event.targets[0].ids == ((ZARA,),)
+
+
+def test_an_engine_s_reads_and_writes(shop: Shop) -> None:
+    """What goes through SQLAlchemy, in a request and outside of any."""
+    engine = sqlalchemy.create_engine(f"sqlite:///{shop.database}")
+    name = "met.by.an.engine@example.org"
+    with shop.open() as (trail, _):
+        capture(engine, trail)
+        for frame in (acting_as(TRUDY), contextlib.nullcontext()):
+            with frame, engine.begin() as connection:
+                insert = sqlalchemy.text("INSERT OR REPLACE INTO customer VALUES (:who, 'x', NULL)")
+                connection.execute(insert, {"who": name})
+                select = sqlalchemy.text("SELECT level FROM customer WHERE email IN (:one, :two)")
+                found = connection.execute(select, {"one": name, "two": ZARA}).all()
+                assert len(found) == 2
+        engine.dispose()
+        trail.flush()
+        who = {str(one.actor) for one in trail.accessors(of=Subject("customer", name)).certain()}
+        assert who == {"staff:trudy", "staff:alice"}
+    found_names = found_in(shop.directory, (*NAMES, name))
+    assert {line.partition(":")[0] for line in found_names} == IN_CLEAR
