@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from indelible import Actor, Subject, Target, acting_as
+from indelible import Actor, Subject, Target, Trail, acting_as
+from indelible.capture import aiomysql as captured_aiomysql
+from indelible.capture import asyncpg as captured_asyncpg
 from indelible.capture import mysqlclient as captured_mysqlclient
 from indelible.capture import psycopg as captured_psycopg
 from indelible.capture import psycopg2 as captured_psycopg2
@@ -88,6 +91,31 @@ def used(site: Site, connection: Any) -> None:
             cursor.execute("SELECT level FROM customer WHERE email = %s", (ZARA,))
             assert cursor.fetchall()
             connection.commit()
+
+
+async def used_asynchronously(connection: Any, placeholder: str) -> None:
+    """The same by asyncpg or aiomysql."""
+    is_asyncpg = hasattr(connection, "fetch")
+
+    async def fetch(statement: str, *values: object) -> list[Any]:
+        if is_asyncpg:
+            return list(await connection.fetch(statement, *values))
+        async with connection.cursor() as cursor:
+            await cursor.execute(statement, values)
+            return list(await cursor.fetchall())
+
+    with acting_as(ALICE):
+        for statement in WRITES:
+            await fetch(statement)
+        if not is_asyncpg:
+            await connection.commit()
+    with acting_as(TRUDY):
+        for statement in READS:
+            assert await fetch(statement)
+        assert await fetch(f"SELECT level FROM customer WHERE email = {placeholder}", ZARA)
+    closing = connection.close()
+    if closing is not None:
+        await closing
 
 
 def changes_of(trail: Any, kind: str, row_id: Value) -> list[tuple[Value, Value]]:
@@ -201,4 +229,34 @@ def test_mariadb(mariadb_database: MariadbDatabase, tmp_path: Path, driver: Any)
     site.run("install")
     with site.trail() as trail:
         used(site, driver.connect(**options, trail=trail))
+    check(site, tmp_path)
+
+
+def test_asyncpg(database: Database, tmp_path: Path) -> None:
+    database.execute(*SCHEMA, *PATIENT)
+    database.grant()
+    site = Site(database, tmp_path, POLICY)
+    site.run("install")
+
+    async def use(trail: Trail) -> None:
+        connection = await captured_asyncpg.connect(database.url("app"), trail=trail)
+        await used_asynchronously(connection, "$1")
+
+    with site.trail() as trail:
+        asyncio.run(use(trail))
+    check(site, tmp_path)
+
+
+def test_aiomysql(mariadb_database: MariadbDatabase, tmp_path: Path) -> None:
+    mariadb_database.execute(*SCHEMA, *PATIENT)
+    site = MariadbSite(mariadb_database, tmp_path, POLICY)
+    site.run("install")
+    options = options_of(mariadb_database.url("app"))
+
+    async def use(trail: Trail) -> None:
+        connection = await captured_aiomysql.connect(**options, trail=trail)
+        await used_asynchronously(connection, "%s")
+
+    with site.trail() as trail:
+        asyncio.run(use(trail))
     check(site, tmp_path)
