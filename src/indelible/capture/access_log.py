@@ -20,6 +20,7 @@ class AccessLog:
     def __init__(self, shared: DatabaseReads) -> None:
         self._shared = shared
         self._journal = shared.host.journal
+        self._conceals = bool(self._journal.sealing.personal)
         self._scope: Scope | None = None
         self._scope_reads: ScopeReads | None = None
         self._who: Who = NOBODY
@@ -58,8 +59,9 @@ class AccessLog:
 
     def conceal(self, draft: bytes) -> bytes:
         """See `AccessWriter.conceal`: where it fails, so does writing it, which says so."""
-        with contextlib.suppress(DeliveryError, KeystoreError):
-            return self._journal.sealing.conceal(draft)
+        if self._conceals:
+            with contextlib.suppress(DeliveryError, KeystoreError):
+                return self._journal.sealing.conceal(draft)
         return draft
 
     def kind_of(self, table: str) -> str:

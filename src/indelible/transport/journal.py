@@ -113,6 +113,7 @@ class Journal:
         Raises `ConfigurationError` where `directory` can't be made, is open to others, or isn't
         ours to write to."""
         self.sealing = sealing
+        self._conceals = bool(sealing.personal)
         self._directory = directory
         self._service = service
         self._buffer_events = buffer_events
@@ -154,7 +155,8 @@ class Journal:
 
     def append(self, draft: bytes) -> str:
         """Write the event; its id. Raises `DeliveryError`, and then the event isn't written."""
-        draft = self._conceal(draft)
+        if self._conceals:
+            draft = self._conceal(draft)
         if len(draft) > _SURELY_FITS:
             self._check_size(draft)
         with self._writing:
@@ -169,7 +171,8 @@ class Journal:
 
     def append_later(self, draft: bytes) -> None:
         """Hand the event to the writing thread; dropped and counted where the buffer is full."""
-        draft = self._conceal(draft)
+        if self._conceals:
+            draft = self._conceal(draft)
         if len(draft) > _SURELY_FITS:
             self._check_size(draft)
         with self._buffering:
