@@ -813,3 +813,24 @@ def test_an_engine_s_reads_and_writes(shop: Shop) -> None:
         assert who == {"staff:trudy", "staff:alice"}
     found_names = found_in(shop.directory, (*NAMES, name))
     assert {line.partition(":")[0] for line in found_names} == IN_CLEAR
+
+
+def test_who_goes_by_another_s_token(shop: Shop) -> None:
+    """Has a token of their own, however they came to know that one: in writes, reads and events."""
+    token = keystore_of(shop).token_of(Subject("customer", ZARA)) or ""
+    with shop.open() as (trail, connection):
+        before = [str(one) for one in trail.accessors(of=Subject("customer", ZARA))]
+        with acting_as(Actor("customer", token)):
+            connection.execute("INSERT INTO customer VALUES (?, 'x', NULL)", (token,))
+            connection.execute("UPDATE customer SET level = 'y' WHERE email = ?", (token,))
+            connection.commit()
+            connection.execute("SELECT * FROM customer WHERE email = ?", (token,)).fetchall()
+            trail.record("customer.called", subject=Subject("customer", token))
+        trail.flush()
+        assert [str(one) for one in trail.accessors(of=Subject("customer", ZARA))] == before
+        (called,) = trail.events(action="customer.called")
+        assert called.event.subjects == (Subject("customer", token),)
+        assert called.event.actor == Actor("customer", token)
+        (state,) = trail.state(Target("customer", token))
+        assert state.state.columns["level"] == "y"
+    assert keystore_of(shop).token_of(Subject("customer", token)) not in (None, token)

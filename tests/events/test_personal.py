@@ -89,7 +89,7 @@ def test_a_mark_names_nobody(mark: Value) -> None:
 
 @given(values, values)
 def test_all_of_an_event_there_and_back(before: Value, after: Value) -> None:
-    """Whatever stands where: nothing else is touched, and twice is once."""
+    """Whatever stands where, and nothing else is touched."""
     old, new = format_id((before,)), format_id((after,))
     event = Event(
         action="Customer.update",
@@ -111,8 +111,6 @@ def test_all_of_an_event_there_and_back(before: Value, after: Value) -> None:
     if not old.startswith("<") and not new.startswith("<"):
         assert translate(there, PERSONAL, Book(back=True)) == event
     assert decode_draft(encode_draft(there)) == there
-    again = translate(there, PERSONAL, Book())
-    assert again is there or again == there
 
 
 def test_rows_of_a_baseline() -> None:

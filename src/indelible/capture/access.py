@@ -62,8 +62,8 @@ class AccessWriter(Protocol):
         Raises `DeliveryError` under `strict` only.
         """
 
-    def conceal(self, draft: bytes) -> bytes:
-        """`draft` as it will be written; itself where that can't be told now."""
+    def size_of(self, draft: bytes) -> int:
+        """How many bytes of `draft` will be written."""
 
     def kind_of(self, table: str) -> str:
         """The policy's kind of `table`."""
@@ -269,7 +269,7 @@ class Access:
                 draft = short.draft(
                     rows, self._who, self._text, self._parameters, self._transaction, part
                 )
-                if draft is not None and len(draft := self._writer.conceal(draft)) <= MAX_BYTES:
+                if draft is not None and self._writer.size_of(draft) <= MAX_BYTES:
                     self._send(draft)
                     return
         if self._why is not None:
@@ -285,7 +285,7 @@ class Access:
         if self._events and not named[0]:
             return
         draft = self._draft(named, final=final)
-        if len(draft) <= MAX_BYTES:
+        if self._writer.size_of(draft) <= MAX_BYTES:
             self._send(draft)
         elif len(rows) > 1 and not self.companion_rows:
             middle = len(rows) // 2
@@ -302,11 +302,14 @@ class Access:
         targets, subjects = named
         size = min(max([len(subjects), *(len(target.ids) for target in targets)]), MAX_IDS)
         pieces = sliced(named, size) if size > 1 else [named]
-        while size > 1 and max(len(self._draft(one, final=False)) for one in pieces) > MAX_BYTES:
+        while size > 1 and max(self._size_of(one) for one in pieces) > MAX_BYTES:
             size //= 2
             pieces = sliced(named, size)
         for piece in pieces:
             self._send(self._draft(piece, final=final and piece is pieces[-1]))
+
+    def _size_of(self, named: Named) -> int:
+        return self._writer.size_of(self._draft(named, final=False))
 
     def _draft(self, named: Named, *, final: bool) -> bytes:
         plan = self.plan
@@ -319,7 +322,7 @@ class Access:
         parameters: tuple[Value, ...] | None = None
         if plan.parameters and not self._events:
             parameters = shown_parameters(plan, self._text, self._parameters)
-        draft = encode_access(
+        return encode_access(
             action=f"{kind}.read",
             who=self._who,
             targets=tuple(targets),
@@ -328,7 +331,6 @@ class Access:
             transaction=self._transaction,
             part=self._part(final=final),
         )
-        return self._writer.conceal(draft)
 
     def _part(self, *, final: bool) -> Part | None:
         """Which piece of the statement's event the next one is; None for the first."""

@@ -57,12 +57,12 @@ class AccessLog:
             access.close()
         self._shared.sync()
 
-    def conceal(self, draft: bytes) -> bytes:
-        """See `AccessWriter.conceal`: where it fails, so does writing it, which says so."""
+    def size_of(self, draft: bytes) -> int:
+        """See `AccessWriter.size_of`: where it can't be told, writing fails, which says so."""
         if self._conceals:
             with contextlib.suppress(DeliveryError, KeystoreError):
-                return self._journal.sealing.conceal(draft)
-        return draft
+                return len(self._journal.sealing.conceal(draft))
+        return len(draft)
 
     def kind_of(self, table: str) -> str:
         return self._shared.host.policy.table(table).kind

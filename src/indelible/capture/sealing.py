@@ -49,10 +49,10 @@ class Sealing(Protocol):
         """
 
     def conceal(self, draft: bytes) -> bytes:
-        """The draft of an event (`events.codec.encode_draft`) with tokens for names of persons;
-        again gives the same.
+        """The draft of an event (`events.codec.encode_draft`) with tokens for names of persons.
 
-        A name has one token for as long as its subject isn't erased. Outside of a batch it is a
+        A name has one token for as long as its subject isn't erased. What is a token already would
+        be taken for a name: once for each draft. Outside of a batch it is a
         batch of its own. Raises `KeystoreError`, `DeliveryError`, and `MalformedEventError` for
         what is no draft.
         """

@@ -64,7 +64,6 @@ class Sealer:
         self._is_current = False
         self._version: tuple[int, int, int] | None = None
         self._known: dict[tuple[str, str], Enrolled] = {}
-        self._tokens: set[str] = set()
         self._connection: sqlite3.Connection | None = None
         # Half a transaction must not be inherited: closing it, the child would take it back.
         hold, let_go = weakref.WeakMethod(self._hold), weakref.WeakMethod(self._let_go)
@@ -124,16 +123,8 @@ class Sealer:
     # -- a `Translator` ---------------------------------------------------------------------------
 
     def name(self, kind: str, name: str) -> str:
-        """The token of who goes by this name; itself where it is one."""
-        if TOKEN_FORM.fullmatch(name) and (
-            name in self._tokens or self._look_up.subject_of(name) is not None
-        ):
-            return name
-        token = self._enrolled((kind, name)).token
-        if len(self._tokens) >= _KNOWN:
-            self._tokens.clear()
-        self._tokens.add(token)
-        return token
+        """The token of who goes by this name, whatever it looks like."""
+        return self._enrolled((kind, name)).token
 
     def key(self, kind: str, value: Value) -> Value:
         """The token of who has this key."""
