@@ -21,13 +21,17 @@ import sqlalchemy
 
 from indelible import Actor, Subject, Target, Trail, acting_as
 from indelible.capture import sqlite3 as captured
+from indelible.capture.access_targets import named_targets
 from indelible.capture.sqlalchemy import capture
+from indelible.capture.sqlite_schema import read_schema
+from indelible.capture.statements.planner import Planner
 from indelible.errors import ConfigurationError, DeliveryError, KeystoreError, PolicyError
 from indelible.events.codec import encode_draft
 from indelible.events.model import Event
 from indelible.events.values import ERASED, ERASED_NAME, TypedValue
 from indelible.integrity.faults import UnauthorisedActError
 from indelible.invariants.verdicts import SO_FAR
+from indelible.policy.load import parse_policy
 from indelible.store.keystore import Keystore
 
 from .searching import found_in
@@ -834,3 +838,20 @@ def test_who_goes_by_another_s_token(shop: Shop) -> None:
         (state,) = trail.state(Target("customer", token))
         assert state.state.columns["level"] == "y"
     assert keystore_of(shop).token_of(Subject("customer", token)) not in (None, token)
+
+
+def test_rows_that_go_by_a_name_among_others_are_not_named(tmp_path: Path) -> None:
+    """Should a read meet such a table all the same: which rows it handed over isn't told."""
+    policy = parse_policy(POLICY + '[tables.visit]\nsubject = "email -> customer"\n')
+    with contextlib.closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+        connection.executescript(
+            SCHEMA + "CREATE TABLE visit (email TEXT, n INT, PRIMARY KEY (email, n)) WITHOUT ROWID;"
+        )
+        schema = read_schema(lambda sql: connection.execute(sql).fetchall())
+    plan = Planner(schema, policy).entry("SELECT email, n FROM visit, line").plan
+    rows = [(ZARA, 1, 7)]
+    targets, subjects = named_targets(plan, rows, (), is_first=True, is_whole=True)
+    (visit,) = (each for each in targets if each.kind == "visit")
+    assert (visit.ids, visit.coverage) == ((), "statement")
+    assert "is personal and says which row it is" in (visit.why or "")
+    assert ZARA not in str(targets) + str(subjects)
