@@ -96,7 +96,7 @@ class Erasures:
         `hold` is the entry of the hold to be released, where there are several. Raises
         `ErasureError` and `KeystoreError`.
         """
-        token = self._token_of(subject)
+        token = self._enrolled(subject) if act == "hold.add" else self._token_of(subject)
         about = NOTHING
         if act == "hold.release":
             about = self._hold_of(token, subject, hold).nonce
@@ -255,16 +255,18 @@ class Erasures:
             )
         return token
 
+    def _enrolled(self, subject: Subject) -> str:
+        """The token of somebody for whom nothing may be sealed yet: retention is held, too."""
+        if subject.id is None:
+            raise ErasureError(f"expected one subject to hold, got {subject}")
+        with self._keystore.errors(), contextlib.closing(self._keystore.connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            token = self._keystore.enrol(connection, (subject.kind, subject.id)).token
+            connection.execute("COMMIT")
+        return token
+
     def _ledger(self) -> ActLedger:
-        """Of all acts that were authorised; of others, which `verify` names, none counts."""
-        ledger = ActLedger(self._authorisers, origin=self._reader.origin)
-        terms = [action_term(action) for action in sorted(ACTS)]
-        for seen in read_events(
-            self._reader, terms, Window(), size=self._reader.size, kinds={"system"}
-        ):
-            with contextlib.suppress(UnauthorisedActError):
-                ledger.add(seen.indexes[0], seen.event)
-        return ledger
+        return read_acts(self._reader, self._authorisers)
 
     @property
     def _keystore(self) -> Keystore:
@@ -281,10 +283,20 @@ def _entry(action: str, details: dict[str, Value]) -> Event:
     return Event(action=action, kind="system", actor=actor, details=details)
 
 
+def read_acts(reader: TrailReader, authorisers: Authorisers) -> ActLedger:
+    """All acts that were authorised; of others, which `verify` names, none counts."""
+    ledger = ActLedger(authorisers, origin=reader.origin)
+    terms = [action_term(action) for action in sorted(ACTS)]
+    for seen in read_events(reader, terms, Window(), size=reader.size, kinds={"system"}):
+        with contextlib.suppress(UnauthorisedActError):
+            ledger.add(seen.indexes[0], seen.event)
+    return ledger
+
+
 def authorisers_of(policy: Policy, *own: VerifierKey) -> Authorisers:
     """Who may have something erased; `own` are the trail's keys. Raises `ConfigurationError`."""
     kept = policy.kept()
-    return parse_authorisers(kept.threshold, kept.authorisers, own, policy.source)
+    return parse_authorisers(kept.threshold, kept.authorisers, own, policy.source, kept.verifiers)
 
 
 def make_keystore(policy: Policy) -> None:

@@ -44,6 +44,7 @@ from indelible.keeping import Keeping
 from indelible.policy import Policy, load_policy
 from indelible.policy.load import policy_for_url
 from indelible.questions.asking import When
+from indelible.retention import Retention
 from indelible.reversal.gather import select_changes
 from indelible.reversal.reversal import (
     Database,
@@ -461,6 +462,22 @@ class Trail(Keeping):
             say=self._say,
             carry=self.flush,
             clear=self._clear_outbox,
+        )
+
+    @property
+    def retention(self) -> Retention:
+        """What is kept for how long; see `[retention]` of the policy."""
+        tiers = self._policy.tiers
+        return Retention(
+            self._store,
+            self._policy.kept(),
+            self._authorisers,
+            self._keystore,
+            subject_kinds=self._policy.subject_kinds,
+            lake=None if tiers is None else tiers.lake,
+            say=self._say,
+            carry=self.flush,
+            seal=lambda before: self.seal(before=before, only_full=False),
         )
 
     def _clear_outbox(self) -> None:

@@ -8,8 +8,7 @@ import click
 
 from indelible.cli.opening import ask_trail
 from indelible.cli.options import CONFIG, JSON, SUBJECT, window
-from indelible.cli.output import local
-from indelible.cli.questions import show_answer
+from indelible.cli.questions import show_answer, time_text
 from indelible.events.model import Subject
 from indelible.questions.findings import AccessorFinding
 
@@ -52,8 +51,8 @@ def row(finding: AccessorFinding) -> list[str]:
         who += f" through {finding.through}"
     return [
         who,
-        local(finding.first),
-        local(finding.last),
+        time_text(finding.first, finding.resolution),
+        time_text(finding.last, finding.resolution),
         str(finding.reads or ""),
         str(finding.changes or ""),
     ]

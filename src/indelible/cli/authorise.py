@@ -1,4 +1,4 @@
-"""`indelible authorise`: sign what somebody asks to be erased, held or released."""
+"""`indelible authorise`: sign what somebody asks to be erased, held, released or dropped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from indelible.erasure import open_keystore
 from indelible.errors import ConfigurationError, IndelibleError
 from indelible.integrity.authorisations import parse_act
 from indelible.integrity.keys import load_signing_key
-from indelible.tlog import MalformedNoteError, add_signatures, format_note, parse_note, sign_note
+from indelible.integrity.retention import RetentionAct, is_retention, parse_retention
+from indelible.tlog import (
+    MalformedNoteError,
+    SigningKey,
+    add_signatures,
+    format_note,
+    parse_note,
+    sign_note,
+)
 from indelible.tlog.note import Note
 
 
@@ -35,19 +43,44 @@ def command(file: Path, key: Path, yes: bool, config: Path) -> None:
     """Sign the request in FILE, after showing what it asks for; the signature is added to it.
 
     It names its subject by a token. Whose that is is shown where the configuration's keystore is
-    at hand; elsewhere be told by somebody whom you trust.
+    at hand; elsewhere be told by somebody whom you trust. What `indelible retain` asks for names
+    nobody.
     """
-    note = _note_in(file)
-    act = parse_act(note.text)
-    click.echo(
-        f"{act.act} in the trail {printable(act.origin)}\n"
-        f"  subject: {_name_of(act.token, config)}\n"
+    note = note_in(file)
+    if is_retention(note.text):
+        click.echo(retention_text(parse_retention(note.text)))
+    else:
+        act = parse_act(note.text)
+        click.echo(
+            f"{act.act} in the trail {printable(act.origin)}\n"
+            f"  subject: {_name_of(act.token, config)}\n"
+            f"  reason:  {printable(act.reason)}\n  asked:   {printable(act.time)}"
+        )
+    sign_into(file, note, load_signing_key(key), ask=not yes)
+
+
+def retention_text(act: RetentionAct) -> str:
+    """What is to be dropped, as a person reads it."""
+    rules = act.rules
+    gone = [
+        ("accesses, all but the day", rules.access_detail),
+        ("accesses", rules.accesses),
+        ("changes", rules.changes),
+        ("events", rules.events),
+    ]
+    limits = "".join(f"  {what} before {at}\n" for what, at in gone if at is not None)
+    return (
+        f"retention in the trail {printable(act.origin)}: {act.dropped} bodies of entries up to "
+        f"{act.through} go, {act.held} stay because somebody is held\n{limits}"
         f"  reason:  {printable(act.reason)}\n  asked:   {printable(act.time)}"
     )
-    signing = load_signing_key(key)
-    if not yes:
-        click.confirm(f"sign as {signing.name}?", abort=True)
-    signed = add_signatures(note, [sign_note(note.text, signing)])
+
+
+def sign_into(file: Path, note: Note, key: SigningKey, *, ask: bool) -> None:
+    """Add the key's signature to the note in `file`. Raises `ConfigurationError`."""
+    if ask:
+        click.confirm(f"sign as {key.name}?", abort=True)
+    signed = add_signatures(note, [sign_note(note.text, key)])
     try:
         replace_whole(file, format_note(signed))
     except OSError as error:
@@ -55,8 +88,8 @@ def command(file: Path, key: Path, yes: bool, config: Path) -> None:
     click.echo(f"{file}: signed by {', '.join(each.name for each in signed.signatures)}")
 
 
-def _note_in(file: Path) -> Note:
-    """The note, which has no signature at first."""
+def note_in(file: Path) -> Note:
+    """The note, which has no signature at first. Raises `ConfigurationError`."""
     raw = read_file(file)
     with contextlib.suppress(MalformedNoteError):
         return parse_note(raw)

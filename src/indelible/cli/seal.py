@@ -50,11 +50,7 @@ def command(
             if as_json:
                 print_json([_object(segment)])
             else:
-                out.print(
-                    f"sealed entries {segment.first} to {segment.last} ({local(segment.since)} to "
-                    f"{local(segment.until)}) in {size_text(segment.length)}: "
-                    f"{segment.place}/{segment.name}"
-                )
+                out.print(sealed_text(segment))
         for file in trail.fill_lake():
             if as_json:
                 print_json(
@@ -74,6 +70,14 @@ def command(
                 out.print(f"copied entries {file.first} to {file.last} to {file.path}")
         if not count and not as_json:
             out.print("nothing to seal: what is that old and signed doesn't fill a segment")
+
+
+def sealed_text(segment: Segment) -> str:
+    """One segment that was made, as a person reads it."""
+    return (
+        f"sealed entries {segment.first} to {segment.last} ({local(segment.since)} to "
+        f"{local(segment.until)}) in {size_text(segment.length)}: {segment.place}/{segment.name}"
+    )
 
 
 def _object(segment: Segment) -> dict[str, object]:

@@ -13,7 +13,7 @@ from typing import Final
 
 from indelible.errors import VerificationError
 from indelible.events.codec import decode_event
-from indelible.events.model import Event
+from indelible.events.model import Event, Producer
 from indelible.events.values import Value
 from indelible.integrity.faults import ProducerSignatureError
 from indelible.integrity.verified import ProducerSoFar, Signed, Verified
@@ -88,12 +88,19 @@ class _Producer:
             self.unstated.append((index, index))
         self._put_off(index, seq, body)
 
+    def drop(self) -> None:
+        """One event whose body is gone, the next: no statement about it can be checked."""
+        self.is_whole = False
+
     def catch_up(self, read: Reread) -> None:
         """Have in the digest what an earlier verification had in it."""
         self.is_behind = False
         for first, last in self.unstated:
             for index, body in read(first, last):
-                self._put_off(index, decode_event(body).producer.seq, body)
+                if body:
+                    self._put_off(index, decode_event(body).producer.seq, body)
+                else:
+                    self.drop()
 
     def _put_off(self, index: int, seq: int, body: bytes) -> None:
         self.waiting.append((index, seq, body))
@@ -175,6 +182,15 @@ class ProducerCheck:
                 producer.waiting.clear()
                 return
         producer.add(index, seq, body)
+
+    def drop(self, place: Producer) -> None:
+        """An entry whose body is gone."""
+        producer = self._producers.get((place.id, place.epoch))
+        if producer is None:
+            self._unsigned += place.id != self._own
+        elif place.seq >= producer.last and not producer.is_over:
+            producer.last = place.seq
+            producer.drop()
 
     def so_far(self) -> tuple[ProducerSoFar, ...]:
         """What to go on from."""

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from indelible.policy.anchors import AnchorSettings
+from indelible.policy.durations import Duration
 from indelible.policy.invariants import Invariant
 
 Durability = Literal["strict", "request", "async"]
@@ -95,13 +96,20 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where subjects' keys are, and who may have one erased.
 
     `keystore` is the file of wrapped keys, `master_key` that of the key that opens them. Of the
-    `authorisers`, which are vkeys, `threshold` have to sign; with 0 nobody may.
+    `authorisers`, which are vkeys, `threshold` have to sign; with 0 nobody may. `verifiers` attest
+    what `indelible retain` drops: of accesses the detail after `access_detail`, and the rest after
+    `accesses`; `changes`, with the rows of baselines; `events`, with decisions. None: never.
     """
 
     keystore: Path
     master_key: Path
     threshold: int = 0
     authorisers: tuple[str, ...] = ()
+    verifiers: tuple[str, ...] = ()
+    access_detail: Duration | None = None
+    accesses: Duration | None = None
+    changes: Duration | None = None
+    events: Duration | None = None
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -190,6 +198,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     def seals(self) -> bool:
         """Whether any table has sealed columns."""
         return any(table.seal for table in (self.default, *self.tables.values()))
+
+    @property
+    def subject_kinds(self) -> frozenset[str]:
+        """The kinds of those whose data the tables hold."""
+        subjects = (table.subject for table in (self.default, *self.tables.values()))
+        return frozenset(subject.kind for subject in subjects if subject is not None)
 
     def kept(self) -> RetentionSettings:
         """`retention`, where nothing is said what it is by default: beside the trail."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from indelible.events.model import Actor, Subject
 from indelible.questions.answer import Answer
 from indelible.questions.commits import Commits, doubt_of_view
+from indelible.questions.daily import Day, daily_accesses
 from indelible.questions.events import row_terms
 from indelible.questions.findings import AccessorFinding
 from indelible.questions.judging import concerns_subject, coverage_doubt, has_row, is_done
@@ -34,6 +36,7 @@ class _Accessor(NamedTuple):
     actor: tuple[str, str] | None
     through: tuple[str, str] | None
     database_role: str | None
+    by_day: bool = False
 
 
 _decoder: Final[msgspec.json.Decoder[_Accessor]] = msgspec.json.Decoder(_Accessor)
@@ -53,7 +56,8 @@ def accessors(
     By time of the first access, then by index. `kinds` are those of the tables whose rows belong
     to subjects of this kind (the policy knows them): what touched such a table without being seen
     exactly is possible. The row `of.kind:of.id` itself counts as `of`'s data. With `also_as`,
-    somebody on whose behalf another acted has a finding too, with `through`.
+    somebody on whose behalf another acted has a finding too, with `through`. Of what retention left
+    of accesses, which are days, there are findings of their own.
     """
     size = reader.size
     own_row = [] if of.id is None else row_terms(of.kind, (of.id,))
@@ -96,14 +100,26 @@ def accessors(
                 keys = _keys(view.actor, view.database_role, why is None, also_as)
                 changed = view.kind == "change"
                 tally.add(keys, view.time, entry.index, changed=changed, why=why)
+            for day, doubt in days(window):
+                why = day.doubt or doubt
+                event = day.event
+                keys = _keys(event.actor, event.database_role, why is None, also_as, by_day=True)
+                tally.add(keys, day.time, day.entry.index, changed=False, why=why)
             for line in tally.lines():
                 yield _finding(line)
+
+    def days(window: Window) -> Iterator[tuple[Day, str | None]]:
+        for day in daily_accesses(reader, terms, window, size=size):
+            event = day.event
+            is_of, why = concerns_subject(event.subjects, event.targets, of, kinds)
+            if is_of and is_done(event.outcome):
+                yield day, why
 
     def is_known() -> bool:
         return any(
             judge(view_subjects(entry.body), entry.body) == (True, None)
             for entry in search_window(reader, sure, Window(), size=size)
-        )
+        ) or any(why is None for _, why in days(Window()))
 
     return Answer(
         reader,
@@ -111,21 +127,24 @@ def accessors(
         size=size,
         find=find,
         is_known=is_known,
-        find_entries=lambda: (entry.index for entry, _, _ in found()),
+        find_entries=lambda: chain(
+            (entry.index for entry, _, _ in found()),
+            (day.entry.index for day, _ in days(window)),
+        ),
     )
 
 
 def _keys(
-    actor: Actor | None, role: str | None, certain: bool, also_as: bool
+    actor: Actor | None, role: str | None, certain: bool, also_as: bool, *, by_day: bool = False
 ) -> Iterator[_Accessor]:
     if actor is None:
-        yield _Accessor(certain, None, None, role)
+        yield _Accessor(certain, None, None, role, by_day)
         return
     through = (actor.kind, actor.id)
-    yield _Accessor(certain, through, None, None)
+    yield _Accessor(certain, through, None, None, by_day)
     while also_as and actor.on_behalf_of is not None:
         actor = actor.on_behalf_of
-        yield _Accessor(certain, (actor.kind, actor.id), through, None)
+        yield _Accessor(certain, (actor.kind, actor.id), through, None, by_day)
 
 
 def _finding(line: Line[_Accessor]) -> AccessorFinding:
@@ -139,6 +158,7 @@ def _finding(line: Line[_Accessor]) -> AccessorFinding:
         reads=line.reads,
         changes=line.changes,
         indexes=line.indexes,
+        resolution="day" if key.by_day else "exact",
         certain=key.certain,
         why=line.why,
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,7 @@ from indelible.errors import ConfigurationError
 from indelible.events.codec import decode_event, parse_time
 from indelible.events.model import Event
 from indelible.events.values import format_id
+from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.store.errors import SegmentUnreachableError
 from indelible.store.places import written
 from indelible.store.protocol import StoredEntry, TrailReader
@@ -71,6 +73,23 @@ def write_lake(
                 rows=table.num_rows,
                 length=path.stat().st_size,
             )
+
+
+def drop_from_lake(folder: Path, blocks: Collection[int]) -> None:
+    """Delete the copies of these blocks' entries; `write_lake` makes them anew of what is left.
+
+    Raises `SegmentUnreachableError`.
+    """
+    gone = sorted(blocks)
+    try:
+        for path in folder.glob("month=*/*.parquet"):
+            first, _, last = path.stem.partition("-")
+            at = bisect_left(gone, int(first) // BLOCK_ENTRIES)
+            if at < len(gone) and gone[at] <= int(last) // BLOCK_ENTRIES:
+                path.unlink()
+                sync_directory(path.parent)
+    except OSError as error:
+        raise SegmentUnreachableError(f"can't delete from {folder}: {error.strerror}") from None
 
 
 def lake_size(folder: Path) -> tuple[int, int]:

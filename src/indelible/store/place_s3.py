@@ -105,6 +105,24 @@ class Bucket:
         except (BotoCoreError, ClientError) as error:
             raise SegmentUnreachableError(f"can't list {self}: {error}") from None
 
+    def remove(self, name: str) -> None:
+        key = self._key(name)
+        try:
+            pages = self._client.get_paginator("list_object_versions").paginate(
+                Bucket=self._bucket, Prefix=key
+            )
+            for page in pages:
+                for found in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                    if found["Key"] == key:
+                        self._client.delete_object(
+                            Bucket=self._bucket, Key=key, VersionId=found["VersionId"]
+                        )
+        except (BotoCoreError, ClientError) as error:
+            raise SegmentUnreachableError(
+                f"can't delete {self}{name}: {error}; where it is under Object Lock, run the same "
+                "again once that has ended"
+            ) from None
+
     def __str__(self) -> str:
         return f"s3://{self._bucket}/{self._prefix}"
 

@@ -60,6 +60,10 @@ class Place(Protocol):
     def names(self) -> Iterator[tuple[str, int]]:
         """The segments there, and their sizes in bytes. Raises `SegmentUnreachableError`."""
 
+    def remove(self, name: str) -> None:
+        """Delete the segment durably, all versions of it; nothing happens where there is none.
+        Raises `SegmentUnreachableError`, also while it is locked."""
+
 
 class Folder:
     """A folder of this machine; segments in it are read-only."""
@@ -100,6 +104,15 @@ class Folder:
                 yield path.name, path.stat().st_size
         except OSError as error:
             raise SegmentUnreachableError(f"can't read {self._path}: {error.strerror}") from None
+
+    def remove(self, name: str) -> None:
+        try:
+            (self._path / name).unlink(missing_ok=True)
+            sync_directory(self._path)
+        except OSError as error:
+            raise SegmentUnreachableError(
+                f"can't delete {self._path / name}: {error.strerror}"
+            ) from None
 
     @contextlib.contextmanager
     def _open(self, segment: Segment) -> Iterator[int]:

@@ -195,6 +195,10 @@ FROM block WHERE n = ?
 -- name: put_segment
 INSERT INTO segment (first, last, place, name, bytes, sha256, min_time, max_time, sealed_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: replace_segment
+UPDATE segment SET name = ?, bytes = ?, sha256 = ?, sealed_at = ? WHERE first = ? AND name = ?
+-- name: move_sealed_block
+UPDATE block SET sealed = ? WHERE n = ?
 -- name: drop_blocks
 DELETE FROM block WHERE n BETWEEN ? AND ? AND sealed IS NULL
 -- name: put_sealed_block

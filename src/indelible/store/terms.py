@@ -17,8 +17,18 @@ from functools import lru_cache
 from typing import Final
 from zlib import crc32
 
+import msgspec
+
 from indelible.events.model import Actor, Event, Subject, TargetRows
 from indelible.events.values import Id, format_id
+
+DAILY: Final = "retention.daily"
+"""Of the `system` entry that says whose data an actor accessed on a day, the detail being gone."""
+
+
+def daily_term(term: bytes) -> bytes:
+    """What `term` finds, as far as it is known by day only."""
+    return b"d\0" + term
 
 
 def actor_term(actor: Actor, *, changes: bool = False) -> bytes:
@@ -68,6 +78,9 @@ def reverses_term(event_id: str) -> bytes:
 
 def terms_of(event: Event) -> list[bytes]:
     """Every term of `event`, each once."""
+    if event.action == DAILY and event.kind == "system":
+        access = msgspec.structs.replace(event, kind="access")
+        return [*_terms_of_the_doing(event)[-2:], *map(daily_term, terms_of(access))]
     changes = event.kind == "change"
     terms = _terms_of_the_doing(event)
     if event.transaction is not None and event.kind != "access":
@@ -124,6 +137,8 @@ def term_hashes_of(event: Event) -> list[int]:
     The hash of a term is that of its beginning continued, so rows and subjects of one kind share
     the work. A test holds the two together.
     """
+    if event.action == DAILY and event.kind == "system":
+        return list(set(hash_terms(terms_of(event))))
     changes = event.kind == "change"
     high: list[int] = []
     low: list[int] = []
