@@ -19,7 +19,7 @@ import msgspec
 
 from indelible.erasure import read_acts
 from indelible.errors import ErasureError, VerificationError
-from indelible.events.codec import format_time
+from indelible.events.codec import format_time, parse_time
 from indelible.events.context import current_frame
 from indelible.events.model import Event, Subject, Timestamp
 from indelible.integrity.authorisations import AuthorisationError, Authorisers
@@ -33,7 +33,7 @@ from indelible.integrity.retention import (
     check_retention,
     format_retention,
 )
-from indelible.integrity.retention_plan import Plan, Progress
+from indelible.integrity.retention_plan import Plan, Progress, is_over
 from indelible.policy.model import RetentionSettings
 from indelible.questions.reading import read_events
 from indelible.questions.window import Window
@@ -44,7 +44,7 @@ from indelible.store.segment import Segment
 from indelible.store.sqlite_dropping import Dropper
 from indelible.store.sqlite_reader import SqliteReader
 from indelible.store.sqlite_sealing import alone
-from indelible.store.terms import action_term
+from indelible.store.terms import DAILY, action_term
 from indelible.tlog import MalformedNoteError
 
 _NONCE_BYTES: Final = 16
@@ -96,9 +96,17 @@ class Retention:
 
     def seal_due(self) -> Iterator[Segment]:
         """Seal what is due: bodies are dropped from segments alone. Gives each that was made."""
-        limits = [limit for limit in msgspec.structs.astuple(self.rules()) if limit is not None]
+        rules = self.rules()
+        limits = [limit for limit in msgspec.structs.astuple(rules) if limit is not None]
         if limits:
-            yield from self._seal(max(limits))
+            yield from self._seal(max([*limits, *self._said_of_old_days(rules)]))
+
+    def _said_of_old_days(self, rules: Rules) -> Iterator[Timestamp]:
+        """Right behind each statement that is due: it is younger than what it is about."""
+        terms = [action_term(DAILY)]
+        for seen in read_events(self._reader, terms, Window(), size=self._reader.size):
+            if seen.event.action == DAILY and is_over(seen.event, rules):
+                yield format_time(parse_time(seen.received) + 1)
 
     def plan(self, progress: Progress = lambda done, of: None) -> Plan:
         """What is due of what is sealed; to be closed. Raises `ErasureError` where it can't be told

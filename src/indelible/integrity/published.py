@@ -24,6 +24,7 @@ from indelible.integrity.resources import (
 )
 from indelible.integrity.rotations import SigningKeys, open_by, rotations_in
 from indelible.integrity.tree import width_in_tree
+from indelible.store.entry import NO_SALT
 from indelible.store.protocol import TrailReader, WitnessRow
 from indelible.tlog import (
     FULL_WIDTH,
@@ -82,7 +83,7 @@ class PublishedTree:
             )
         if kind is Kind.HEADS:
             return encode_bundle([entry.head for entry in entries])
-        return encode_bodies([(entry.salt, entry.body) for entry in entries])
+        return encode_bodies([(entry.salt or NO_SALT, entry.body) for entry in entries])
 
     def rotations(self) -> bytes:
         """The rotations under the checkpoint, as they are served; empty where there are none."""

@@ -260,15 +260,9 @@ class Plan:
         return "goes" if limit is not None and time < limit else "stays"
 
     def _is_over(self, entry: StoredEntry) -> bool:
-        """Whether the day that a statement is about is before all that is kept of accesses."""
-        try:
-            event = decode_event(entry.body)
-            _, end = day_of(event)
-        except EventError:
-            return False
-        if (event.details or {}).get("nonce") not in self._finished:
-            return False
-        return self._rules.accesses is not None and end <= self._rules.accesses
+        event = decode_event(entry.body)
+        nonce = (event.details or {}).get("nonce")
+        return nonce in self._finished and is_over(event, self._rules)
 
     def _is_held(self, event: Event) -> bool:
         if not self._held:
@@ -408,6 +402,15 @@ def _whole(pieces: list[_Piece]) -> Event:
         return join_parts(events)
     except EventError:
         return events[0]
+
+
+def is_over(event: Event, rules: Rules) -> bool:
+    """Whether the day that a statement is about is before all that is kept of accesses."""
+    try:
+        _, end = day_of(event)
+    except EventError:
+        return False
+    return rules.accesses is not None and end <= rules.accesses
 
 
 def _text(value: object) -> str:

@@ -21,6 +21,8 @@ from indelible.store.errors import MalformedBlockError
 from indelible.tlog import Hash
 
 SALT_BYTES: Final = 16
+NO_SALT: Final = bytes(SALT_BYTES)
+"""Stands in the place of a salt that was dropped with its body."""
 _END: Final = b'"}'
 _COMMITMENT_CHARS: Final = 44
 

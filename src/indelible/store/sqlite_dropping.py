@@ -11,7 +11,6 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -19,16 +18,20 @@ from indelible.durable import replace_whole, sync_directory
 from indelible.events.codec import UNDECODABLE
 from indelible.events.model import Timestamp
 from indelible.store.blocks import BLOCK_ENTRIES, FRAME_ENTRIES, encode_frame, encode_stems
-from indelible.store.entry import SALT_BYTES, format_head
+from indelible.store.entry import NO_SALT, format_head
 from indelible.store.errors import StoreConflictError
 from indelible.store.places import SegmentFiles, check_parts, written
 from indelible.store.segment import SealedBlock, Segment, decode_parts
-from indelible.store.sqlite_file import Connect, open_connection, statements, store_errors
+from indelible.store.sqlite_file import (
+    Connect,
+    flush_log,
+    open_connection,
+    statements,
+    store_errors,
+)
 from indelible.store.sqlite_sealing import alone, check_written, put_run
 from indelible.store.sqlite_search import segment_from
 from indelible.store.sqlite_segment import SegmentWriter, WrittenSegment
-
-_NO_SALT: Final = bytes(SALT_BYTES)
 
 
 class Dropper:
@@ -73,18 +76,18 @@ class Dropper:
             )
 
     def clear(self) -> None:
-        """Delete what was written anew, and stood there before. Raises `SegmentUnreachableError`,
-        also for what is locked: it goes with the next run."""
-        leaving = self._leaving()
-        with (
-            contextlib.closing(self._connect(self._trail)) as connection,
-            store_errors(self._trail),
-        ):
-            rows = connection.execute(self._sql["segments"]).fetchall()
-        used = {(segment.place, segment.name) for segment in map(segment_from, rows)}
-        for place, name in leaving:
-            if (place, name) not in used:
-                self._files.at(place).remove(name)
+        """Delete what was written anew, and stood there before; and overwrite what the trail's file
+        had of it. Raises `SegmentUnreachableError`, also for what is locked, and `StoreBusyError`:
+        it goes with the next run."""
+        with contextlib.closing(self._connect(self._trail)) as connection:
+            with store_errors(self._trail):
+                rows = connection.execute(self._sql["segments"]).fetchall()
+            leaving = self._leaving()
+            used = {(segment.place, segment.name) for segment in map(segment_from, rows)}
+            for place, name in leaving:
+                if (place, name) not in used:
+                    self._files.at(place).remove(name)
+            flush_log(connection, self._trail)
         if leaving:
             with written(self._trail):
                 self._list.unlink()
@@ -131,7 +134,7 @@ class Dropper:
             for at, body in enumerate(bodies):
                 if body and bits >> at & 1:
                     stems[at] = format_head(stems[at], salts[at], body)
-                    salts[at], bodies[at] = _NO_SALT, b""
+                    salts[at], bodies[at] = NO_SALT, b""
                 if not bodies[at]:
                     gone.add(n * BLOCK_ENTRIES + at - segment.first)
             for number, frame in enumerate(frames):
@@ -172,11 +175,12 @@ class Dropper:
                         for n, (block, _) in enumerate(found.blocks, old.first // BLOCK_ENTRIES)
                     ],
                 )
-                run = connection.execute(sql["run_from"], (old.first,)).fetchone()
-                connection.execute(sql["drop_run"], (run[0],))
-                connection.execute(sql["drop_pages"], (run[0] << 16, (run[0] << 16) + 0xFFFF))
+                # Under its id: the sequencer remembers which one comes next.
+                (run, _) = connection.execute(sql["run_from"], (old.first,)).fetchone()
+                connection.execute(sql["drop_run"], (run,))
+                connection.execute(sql["drop_pages"], (run << 16, (run << 16) + 0xFFFF))
                 times = (old.since, old.until)
-                put_run(connection, old.first, old.last, found.refs, times, found.pages)
+                put_run(connection, old.first, old.last, found.refs, times, found.pages, run=run)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:

@@ -221,10 +221,14 @@ def put_run(
     refs: int,
     times: tuple[str, str],
     pages: Sequence[Page],
+    *,
+    run: int | None = None,
 ) -> None:
-    """A run of the index for these entries, in the transaction that takes the old one."""
+    """A run of the index for these entries, in the transaction that takes the old one; without an
+    id a new one, of which the sequencer learns because more is sealed."""
     sql = statements()
-    run = connection.execute(sql["next_run"]).fetchone()[0]
+    if run is None:
+        run = connection.execute(sql["next_run"]).fetchone()[0]
     connection.executemany(
         sql["put_page"], [(run << 16 | number, page.data) for number, page in enumerate(pages)]
     )
