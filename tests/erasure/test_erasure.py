@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -234,10 +235,14 @@ def test_a_reconciliation_compares_what_it_can_open(shop: Shop) -> None:
     assert differing() == 0
 
 
+LARGE = 60_000
+"""Bytes whose event is cut into parts, as sealed as it would be in clear."""
+
+
 def test_a_database_put_back_is_still_known(shop: Shop) -> None:
     """Its rows are sealed to other bytes each time, and are the same rows all the same."""
     with shop.open() as (trail, connection):
-        connection.execute("UPDATE customer SET email = 'yan.again@example.org' WHERE id = 2")
+        connection.execute("INSERT OR REPLACE INTO note VALUES (5, 2, ?)", (os.urandom(LARGE),))
         connection.commit()
         trail.flush()
     kept = shop.database.read_bytes()
@@ -249,6 +254,18 @@ def test_a_database_put_back_is_still_known(shop: Shop) -> None:
         # Seven rows were written; the customer's deletion, which the backup hasn't, is the eighth.
         assert (opened.event.details or {})["after"] == "7"
         trail.verify()
+
+
+def test_a_relay_begun_again_knows_its_database_by_a_large_row(shop: Shop) -> None:
+    """Whose event was cut into parts: nothing is taken for restored that wasn't."""
+    with shop.open() as (trail, connection):
+        connection.execute("INSERT INTO note VALUES (5, 2, ?)", (os.urandom(LARGE),))
+        connection.commit()
+        trail.flush()
+    for _ in range(2):
+        with shop.open() as (trail, _connection):
+            trail.flush()
+            assert [notice.action for notice in trail.notices()] == []
 
 
 # -- who may ------------------------------------------------------------------------------------
