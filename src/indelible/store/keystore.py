@@ -5,7 +5,8 @@ keystore's master public key and then forgotten, so that a relay can enrol subje
 able to read anything back; the master key lies in a file of its own.
 
 An erasure makes a new master key, wraps all keys but one for it, and destroys the old. An older
-copy of the keystore therefore opens nothing: what its keys are wrapped for is gone. In this order,
+copy of the keystore therefore opens nothing, as long as nobody has a copy of the old master key: after each
+erasure both are backed up anew, apart, and older copies of the master key destroyed. In this order,
 so that a crash at any point leaves the state before or after, and `resume` puts the rest right:
 
 1. the new master key stands beside the old one (`.new`), on disk;
@@ -209,9 +210,11 @@ class Keystore:
     def erase(self, token: str, *, nonce: str, time: str) -> int:
         """Destroy the subject's key; how many keys of others are left.
 
-        When this returns no file of ours can open what was sealed for it. `nonce` and `time` are
-        remembered with the token. Raises `KeystoreError`; a crash leaves it undone or done, which
-        `erased` then says.
+        When this returns no file of ours can open what was sealed for it; copies of the keystore
+        and of the master key, both from before, still do, so that every older copy of the master
+        key has to be destroyed. There is a new one, which a backup is to have, apart from the
+        keystore's. `nonce` and `time` are remembered with the token. Raises `KeystoreError`; a
+        crash leaves it undone or done, which `erased` then says.
         """
         with self.alone("lock"):
             self._resume()
