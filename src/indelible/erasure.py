@@ -129,8 +129,8 @@ class Erasures:
         """Destroy the key of `subject`, as `note` authorises; how many others there are.
 
         When this returns nothing that was sealed for it opens any more, here or from a backup that
-        has no older master key (`Keystore.erase`), and the trail says so. Raises `ErasureError` (nothing was done), `KeystoreError` and
-        `DeliveryError` (run it again).
+        has no older master key (`Keystore.erase`), and the trail says so. Raises `ErasureError`
+        (nothing was done), `KeystoreError` and `DeliveryError` (run it again).
         """
         with self._keystore.alone("acts"):
             self._finish()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from botocore.exceptions import ClientError
@@ -19,6 +20,7 @@ from indelible.store.errors import (
 )
 from indelible.store.places import Lock, open_place
 from indelible.store.sqlite import SqliteTrail
+from tests.integrity.anchored import BUCKET, LockingServer, between, weakens
 from tests.integrity.trails import Maker
 from tests.s3_server import APP, READER, SECRET, Between, S3Server
 from tests.s3_server import s3 as s3  # a fixture
@@ -87,6 +89,69 @@ def test_a_bucket_without_lock_isn_t_taken_for_one(maker: Maker, client: Any) ->
         list(seal(maker.store, place=place, name="s3://unlocked"))
     assert maker.store.segments() == ()
     assert list(maker.store.entries(0, 10))
+
+
+@pytest.mark.parametrize("before", ["compliance", "governance"])
+def test_one_that_is_there_with_a_shorter_lock_gets_the_longer(
+    before: Literal["compliance", "governance"], maker: Maker, client: Any
+) -> None:
+    """What an interrupted run left, days ago or under a weaker lock: it doesn't stop the next."""
+    name = f"{PLACE}-{before}"
+    first = next(seal(maker.store, place=open_place(name, maker.path, Lock(before, 1)), name=name))
+    whole = client.get_object(Bucket="segments", Key=f"of/trail-{before}/{first.name}")["Body"]
+    spooled = maker.path.with_name("spooled")
+    spooled.write_bytes(whole.read())
+    open_place(name, maker.path, Lock("compliance", 30)).put(first.name, spooled)
+    head = client.head_object(Bucket="segments", Key=f"of/trail-{before}/{first.name}")
+    assert head["ObjectLockMode"] == "COMPLIANCE"
+    left = head["ObjectLockRetainUntilDate"] - dt.datetime.now(dt.UTC)
+    assert left > dt.timedelta(days=29)
+    assert not spooled.exists()
+
+
+@pytest.fixture(scope="module")
+def liar() -> Iterator[LockingServer]:
+    """A store that takes locks, says that they hold, and lets them be weakened."""
+    server = LockingServer()
+    yield server
+    server.remove()
+
+
+def test_a_bucket_that_says_it_locks_is_tried_first(
+    maker: Maker, client: Any, liar: LockingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sealed to one that lets go of what it said it would keep."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", liar.url)
+    name = f"s3://{BUCKET}/of/trail"
+    place = open_place(name, maker.path, Lock("compliance", 30))
+    with pytest.raises(ConfigurationError, match=r"it accepted a weaker retention.*still in the"):
+        list(seal(maker.store, place=place, name=name))
+    assert maker.store.segments() == ()
+    with between(liar.url, weakens) as url:  # as one that keeps to it
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+        place = open_place(name, maker.path, Lock("compliance", 30))
+        assert len(list(seal(maker.store, place=place, name=name))) == 2
+
+
+def test_whoever_may_delete_nothing_seals_and_is_told(
+    maker: Maker,
+    client: Any,
+    liar: LockingServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A refusal shows nothing then: an operator with more rights tries it."""
+
+    def refuses(method: str, path: str) -> bool:
+        return method == "DELETE" or weakens(method, path)
+
+    name = f"s3://{BUCKET}/of/trail2"
+    with between(liar.url, refuses) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+        place = open_place(name, maker.path, Lock("governance", 30))
+        assert len(list(seal(maker.store, place=place, name=name))) == 2
+    told = [record.getMessage() for record in caplog.records]
+    assert len([each for each in told if "isn't shown to be write-once" in each]) == 1
 
 
 def test_a_bucket_that_goes_away_in_the_middle(

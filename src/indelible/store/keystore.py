@@ -5,9 +5,11 @@ keystore's master public key and then forgotten, so that a relay can enrol subje
 able to read anything back; the master key lies in a file of its own.
 
 An erasure makes a new master key, wraps all keys but one for it, and destroys the old. An older
-copy of the keystore therefore opens nothing, as long as nobody has a copy of the old master key: after each
-erasure both are backed up anew, apart, and older copies of the master key destroyed. In this order,
-so that a crash at any point leaves the state before or after, and `resume` puts the rest right:
+copy of the keystore therefore opens nothing, as long as nobody has a copy of the old master key:
+after each erasure both are backed up anew, apart, and older copies of the master key destroyed.
+
+In this order, so that a crash at any point leaves the state before or after, and `resume` puts the
+rest right:
 
 1. the new master key stands beside the old one (`.new`), on disk;
 2. one transaction wraps the others, deletes the erased, and says which master key holds;

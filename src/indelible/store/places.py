@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from indelible.durable import sync_directory
 from indelible.errors import StoreFullError
@@ -34,9 +34,13 @@ Range = tuple[int, int]
 class Lock(NamedTuple):
     """For how long an object store is told to let nobody delete or replace a segment."""
 
-    mode: str
-    """`governance` or `compliance`."""
+    mode: Literal["governance", "compliance"]
     days: int
+
+    @property
+    def mode_name(self) -> Literal["GOVERNANCE", "COMPLIANCE"]:
+        """As S3 names it."""
+        return "GOVERNANCE" if self.mode == "governance" else "COMPLIANCE"
 
 
 class Place(Protocol):
