@@ -92,6 +92,7 @@ class Trail(Keeping):
         if self._keystore is not None:
             self._keystore.resume()
             store.opener = Opener(self._keystore)
+        self._sealer = Sealer(self._keystore) if self._keystore is not None else None
         self._authorisers = authorisers_of(
             policy, *keys_of(self._signer), keys.verifier_key, keys.enrolment_key.verifier_key
         )
@@ -102,7 +103,7 @@ class Trail(Keeping):
             new_signer=lambda producer_id, epoch: ProducerSigner(
                 producer_id, epoch, keys.enrolment_key
             ),
-            sealing=Sealer(self._keystore) if self._keystore is not None else NO_SEALING,
+            sealing=self._sealer or NO_SEALING,
         )
         self._databases = CapturedDatabases(
             policy, store, self._journal, keys.context_key, self.notice
@@ -210,6 +211,8 @@ class Trail(Keeping):
         self._leader.stop(max(0.0, deadline - time.monotonic()))
         self._journal.close()
         self._store.close()
+        if self._sealer is not None:
+            self._sealer.close()
 
     def __enter__(self) -> Self:
         return self

@@ -161,15 +161,15 @@ class Keystore:
         connection.execute(_SQL["put_subject"], (token, *subject, public, wrapped))
         return Enrolled(token, public)
 
-    def version(self) -> tuple[int, int, int]:
-        """Changes with every commit: what was remembered of the keystore may be out of date."""
+    def inode(self) -> int:
+        """Another one where another file was put in its place. Raises `KeystoreError`."""
+        # Not by a descriptor: closing it would drop the locks of this process's connections.
         try:
-            found = self.path.stat()
+            return self.path.stat().st_ino
         except OSError as error:
             raise KeystoreError(
                 f"expected a keystore at {self.path}: {error.strerror}; put it back"
             ) from None
-        return found.st_ino, found.st_mtime_ns, found.st_size
 
     # -- looking ----------------------------------------------------------------------------------
 
@@ -201,8 +201,39 @@ class Keystore:
         Raises `KeystoreError` where the master key isn't at hand.
         """
         with self.connection() as connection:
-            row = connection.execute(_SQL["wrapped"], (token,)).fetchone()
-            return None if row is None else _unwrap(self._master(connection), token, row[0])
+            wrapped = self.wrapped(connection, token)
+            if wrapped is None:
+                return None
+            return self.unwrap(self.master_key(connection), token, wrapped)
+
+    def wrapped(self, connection: sqlite3.Connection, token: str) -> bytes | None:
+        """The subject's private key as it is kept. Raises SQLite's errors (`errors`)."""
+        rows = connection.execute(_SQL["wrapped"], (token,)).fetchall()
+        return rows[0][0] if rows else None
+
+    def master_key(self, connection: sqlite3.Connection) -> X25519PrivateKey:
+        """The private key whose public half the keystore names; it may not have its name yet."""
+        (public,) = connection.execute(_SQL["master"]).fetchone()
+        if self._has_key(self._next, public):
+            return _load_key(self._next)
+        key = _load_key(self.master)
+        if not _is_of(key, public):
+            raise KeystoreError(
+                f"expected the master key of {self.path} at {self.master}, it is another one: an "
+                "erasure replaced it, or the keystore was put back from before one"
+            )
+        return key
+
+    @staticmethod
+    def unwrap(master: X25519PrivateKey, token: str, wrapped: bytes) -> X25519PrivateKey:
+        """The subject's private key. Raises `KeystoreError`."""
+        try:
+            return X25519PrivateKey.from_private_bytes(open_box(master, wrapped, token.encode()))
+        except (BoxError, ValueError):
+            raise KeystoreError(
+                f"the key of subject {token} is damaged: put the keystore back from its newest "
+                "backup"
+            ) from None
 
     def __repr__(self) -> str:
         return f"<Keystore {self.path}>"
@@ -225,13 +256,13 @@ class Keystore:
             public = fresh.public_key().public_bytes_raw()
             with self.connection() as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                old = self._master(connection)
+                old = self.master_key(connection)
                 if connection.execute(_SQL["erase"], (token,)).rowcount != 1:
                     raise KeystoreError("expected a subject with this token, there is none")
                 connection.execute(_SQL["put_erased"], (token, nonce, time))
                 left = 0
                 for other, wrapped in connection.execute(_SQL["all_wrapped"]).fetchall():
-                    raw = _unwrap(old, other, wrapped).private_bytes_raw()
+                    raw = self.unwrap(old, other, wrapped).private_bytes_raw()
                     connection.execute(
                         _SQL["rewrap"], (seal_box(public, raw, other.encode()), other)
                     )
@@ -268,19 +299,6 @@ class Keystore:
     def _next(self) -> Path:
         return self.master.with_name(self.master.name + ".new")
 
-    def _master(self, connection: sqlite3.Connection) -> X25519PrivateKey:
-        """The private key whose public half the keystore names; it may not have its name yet."""
-        (public,) = connection.execute(_SQL["master"]).fetchone()
-        if self._has_key(self._next, public):
-            return _load_key(self._next)
-        key = _load_key(self.master)
-        if not _is_of(key, public):
-            raise KeystoreError(
-                f"expected the master key of {self.path} at {self.master}, it is another one: an "
-                "erasure replaced it, or the keystore was put back from before one"
-            )
-        return key
-
     @staticmethod
     def _has_key(path: Path, public: bytes) -> bool:
         """Whether the private half is there: not half of it, or nothing."""
@@ -288,15 +306,6 @@ class Keystore:
             return _is_there(path) and _is_of(_load_key(path), public)
         except KeystoreError:
             return False
-
-
-def _unwrap(master: X25519PrivateKey, token: str, wrapped: bytes) -> X25519PrivateKey:
-    try:
-        return X25519PrivateKey.from_private_bytes(open_box(master, wrapped, token.encode()))
-    except (BoxError, ValueError):
-        raise KeystoreError(
-            f"the key of subject {token} is damaged: put the keystore back from its newest backup"
-        ) from None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

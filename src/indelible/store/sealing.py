@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import sqlite3
 import threading
 from types import TracebackType
 from typing import Final, Self
@@ -23,6 +22,7 @@ from indelible.events.box import open_box, seal_box
 from indelible.events.model import BaselineRows, Event
 from indelible.events.values import ERASED, TypedValue, Value
 from indelible.store.keystore import Enrolled, Keystore
+from indelible.store.keystore_held import HeldKeystore, hold_while_forking
 
 _FILL: Final = 32
 _KNOWN: Final = 100_000
@@ -38,11 +38,11 @@ class Sealer:
     """
 
     def __init__(self, keystore: Keystore) -> None:
-        self._keystore = keystore
+        self._held = HeldKeystore(keystore)
         self._lock = threading.RLock()
-        self._version: tuple[int, int, int] | None = None
         self._known: dict[tuple[str, str], Enrolled] = {}
-        self._connection: sqlite3.Connection | None = None
+        self._has_looked = False
+        hold_while_forking(self._lock, self._held)
 
     def __enter__(self) -> Self:
         self._lock.acquire()
@@ -67,49 +67,69 @@ class Sealer:
         box = seal_box(public, content, _place(token, kind, column))
         return TypedValue("sealed", base64.b64encode(box).decode(), token)
 
+    def close(self) -> None:
+        """Hold the keystore open no longer; it may be used again."""
+        with self._lock:
+            self._held.close()
+
     def _enrolled(self, owner: tuple[str, str]) -> Enrolled:
-        if self._connection is None and self._version != (now := self._keystore.version()):
-            # Somebody may have been erased: a key that is gone must not be sealed for.
-            self._known.clear()
-            self._version = now
+        if not self._has_looked:
+            self._look()
         found = self._known.get(owner)
         if found is not None:
             return found
         if len(self._known) >= _KNOWN:
             self._known.clear()
-        with self._keystore.errors():
-            if self._connection is None:
-                self._connection = self._keystore.connect()
-                self._connection.execute("BEGIN IMMEDIATE")
-            found = self._known[owner] = self._keystore.enrol(self._connection, owner)
+        with self._held.keystore.errors():
+            connection = self._held.connection
+            if not connection.in_transaction:
+                connection.execute("BEGIN IMMEDIATE")
+                self._look()  # from here on nobody else commits
+            found = self._known[owner] = self._held.keystore.enrol(connection, owner)
         return found
 
+    def _look(self) -> None:
+        """Somebody may have been erased: a key that is gone must not be sealed for."""
+        if self._held.has_changed():
+            self._known.clear()
+        self._has_looked = True
+
     def _end(self, *, is_in_order: bool) -> None:
-        connection, self._connection = self._connection, None
-        if connection is None:
+        if not self._has_looked:
             return
-        # Whoever commits right behind us is seen: its version isn't this one.
-        self._known.clear()
-        with self._keystore.errors(), contextlib.closing(connection):
+        self._has_looked = False
+        connection = self._held.connection
+        if not connection.in_transaction:
+            return
+        with contextlib.ExitStack() as undo:
+            # Of whom nothing was kept nothing is known; closing rolls back.
+            undo.callback(self._held.close)
+            undo.callback(self._known.clear)
             if is_in_order:
-                connection.execute("COMMIT")
+                with self._held.keystore.errors():
+                    connection.execute("COMMIT")
+                undo.pop_all()
 
 
 class Opener:
     """Opens sealed values, with the keystore and its master key at hand. Safe for threads.
 
-    A value whose subject was erased becomes `erased`; one that can't be opened here stays sealed.
+    A value whose subject was erased becomes `erased`; one that can't be opened here stays sealed,
+    also where the keystore isn't there any more.
     """
 
     def __init__(self, keystore: Keystore) -> None:
-        self._keystore = keystore
-        self._lock = threading.Lock()
-        self._version: tuple[int, int, int] | None = None
+        self._held = HeldKeystore(keystore)
+        self._lock = threading.RLock()
         self._keys: dict[str, X25519PrivateKey | None] = {}
         self._erased: frozenset[str] = frozenset()
+        hold_while_forking(self._lock, self._held)
 
     def open(self, event: Event) -> Event:
-        """The event with its sealed values opened, as far as that goes here."""
+        """The event with its sealed values opened, as far as that goes here.
+
+        Raises `StoreBusyError` where the keystore is locked for longer than anybody waits.
+        """
         changes, baseline = event.changes, event.baseline
         if not event.targets or (changes is None and baseline is None):
             return event
@@ -139,10 +159,12 @@ class Opener:
             return value
         token = value.s or ""
         with self._lock:
-            self._look()
+            try:
+                key = self._key(token)
+            except KeystoreError:
+                return value
             if token in self._erased:
                 return ERASED
-            key = self._key(token)
         if key is None:
             return value
         try:
@@ -152,21 +174,35 @@ class Opener:
             return value  # moved here, or changed: it isn't what was sealed
 
     def _key(self, token: str) -> X25519PrivateKey | None:
+        """None where there is none, or the master key isn't at hand."""
+        self._look()
         if token not in self._keys:
             if len(self._keys) >= _KNOWN:
                 self._keys.clear()
             try:
-                self._keys[token] = self._keystore.private_key(token)
+                self._keys[token] = self._held.private_key(token)
             except KeystoreError:
-                self._keys[token] = None  # the master key isn't at hand
+                if self._look():  # somebody was erased between the two
+                    return self._key(token)
+                self._keys[token] = None
         return self._keys[token]
 
-    def _look(self) -> None:
-        now = self._keystore.version()
-        if now != self._version:
-            self._keys.clear()
-            self._erased = frozenset(each.token for each in self._keystore.erased())
-            self._version = now
+    def _look(self) -> bool:
+        """Whether others changed the keystore; then nothing is known of it any more."""
+        if not self._held.has_changed():
+            return False
+        self._keys.clear()
+        try:
+            self._erased = frozenset(each.token for each in self._held.keystore.erased())
+        except BaseException:
+            self._held.close()
+            raise
+        return True
+
+    def close(self) -> None:
+        """Hold the keystore open no longer; it may be used again."""
+        with self._lock:
+            self._held.close()
 
 
 def sealed_tokens(event: Event) -> frozenset[str]:
