@@ -181,6 +181,23 @@ def test_a_bucket_that_goes_away_in_the_middle(
     assert {key["Key"] for key in keys} == names
 
 
+def test_a_block_is_read_in_one_request(
+    maker: Maker, s3: S3Server, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many of its parts are wanted."""
+    before = list(maker.store.entries(0, 1_023))
+    list(seal(maker.store, name=f"{PLACE}6"))
+    between = Between(s3.port)
+    at_port(monkeypatch, between.port)
+    maker.store.close()
+    maker.store = SqliteTrail(maker.path)
+    assert maker.store.entry(300).index == 300
+    assert len(between.requests) == 1
+    assert list(maker.store.entries(0, 1_023)) == before
+    assert len(between.requests) == 1 + 4
+    between.close()
+
+
 def test_an_answer_to_a_put_that_was_lost(
     maker: Maker, s3: S3Server, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

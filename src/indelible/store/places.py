@@ -141,18 +141,28 @@ class SegmentFiles:
             return found
 
     def parts(self, wanted: Sequence[tuple[Segment, SealedBlock, int]]) -> list[bytes]:
-        """The parts of blocks, by number. Raises what `Place.read` does."""
+        """The parts of blocks, by number: of each block in one range, from the first wanted to the
+        last. Raises what `Place.read` does."""
         found: list[bytes] = [b""] * len(wanted)
-        of_segment: dict[str, list[int]] = {}
-        for number, (segment, _, _) in enumerate(wanted):
-            of_segment.setdefault(segment.name, []).append(number)
-        for numbers in of_segment.values():
-            segment = wanted[numbers[0]][0]
-            ranges = [wanted[number][1].part(wanted[number][2]) for number in numbers]
+        of_segment: dict[str, dict[int, list[int]]] = {}
+        for number, (segment, block, _) in enumerate(wanted):
+            blocks = of_segment.setdefault(segment.name, {})
+            blocks.setdefault(block.offset, []).append(number)
+        for blocks in of_segment.values():
+            ranges = []
+            for numbers in blocks.values():
+                parts = [wanted[number][1].part(wanted[number][2]) for number in numbers]
+                first = min(at for at, _ in parts)
+                ranges.append((first, max(at + length for at, length in parts) - first))
+            segment = wanted[next(iter(blocks.values()))[0]][0]
             read = self.at(segment.place).read(segment, ranges)
-            for number, part in zip(numbers, read, strict=True):
-                _check_part(*wanted[number], part)
-                found[number] = part
+            for numbers, (first, _), raw in zip(blocks.values(), ranges, read, strict=True):
+                for number in numbers:
+                    _, block, which = wanted[number]
+                    at, length = block.part(which)
+                    part = raw[at - first : at - first + length]
+                    _check_part(segment, block, which, part)
+                    found[number] = part
         return found
 
     def block(self, segment: Segment, block: SealedBlock) -> list[bytes]:

@@ -19,13 +19,13 @@ from indelible.durable import take_lock
 from indelible.errors import StoreBusyError
 from indelible.events.model import Timestamp
 from indelible.store.blocks import BLOCK_ENTRIES
-from indelible.store.errors import MalformedBlockError, StoreConflictError
+from indelible.store.errors import MalformedBlockError, SegmentDamagedError, StoreConflictError
 from indelible.store.index import (
     Page,
     encode_directory,
     encode_pages,
 )
-from indelible.store.places import Place, check_parts, damaged, written
+from indelible.store.places import Place, check_parts, written
 from indelible.store.segment import (
     SEGMENT_BLOCKS,
     SEGMENT_BYTES,
@@ -36,7 +36,6 @@ from indelible.store.segment import (
 from indelible.store.sqlite_file import Connect, open_connection, statements, store_errors
 from indelible.store.sqlite_segment import SegmentWriter, WrittenSegment, references_of
 
-_SPOOL: Final = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC
 _VACUUM_PAGES: Final = 500
 """Pages that are moved in one transaction, so that the sequencer waits for few."""
 
@@ -127,7 +126,11 @@ class Sealer:
         segment = found.segment
         raw = self._place.fetch(segment)
         if sha256(raw).digest() != segment.sha256:
-            raise damaged(segment, "what was read back isn't what was written; it isn't used")
+            raise SegmentDamagedError(
+                f"expected to read back what was written, {segment.place}/{segment.name} is "
+                f"another file of {len(raw)} bytes: remove it and seal again. Nothing is lost, "
+                "what isn't sealed is still in the trail"
+            )
         for number, (block, times) in enumerate(found.blocks, segment.first // BLOCK_ENTRIES):
             whole = raw[block.offset : block.offset + block.length]
             if root_of_block(check_parts(segment, block, whole)) != times.root:
