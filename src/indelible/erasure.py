@@ -139,7 +139,7 @@ class Erasures:
             done = {each.nonce: each for each in self._keystore.erased()}
             if act.nonce in done:
                 self._clear()
-                return len(self._keystore.tokens())
+                return self._keystore.count()
             self._check_subject(act, subject)
             # Before anything is said, so that it isn't said in vain.
             self._keystore.private_key(act.token)
@@ -195,7 +195,7 @@ class Erasures:
                 self._say_erased(each.token, each.nonce)
 
     def _say_erased(self, token: str, nonce: str) -> None:
-        left = len(self._keystore.tokens())
+        left = self._keystore.count()
         details: dict[str, Value] = {"token": token, "nonce": nonce, "left": left}
         self._say(_entry(ERASED, details))
         self._carry()

@@ -190,6 +190,11 @@ class Keystore:
         with self.connection() as connection:
             return frozenset(row[0] for row in connection.execute(_SQL["tokens"]))
 
+    def count(self) -> int:
+        """How many subjects have a key."""
+        with self.connection() as connection:
+            return int(connection.execute(_SQL["count"]).fetchone()[0])
+
     def erased(self) -> tuple[Erased, ...]:
         """Every erasure, in order."""
         with self.connection() as connection:

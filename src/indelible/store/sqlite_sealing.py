@@ -8,14 +8,13 @@ finds the same file by its name. One run at a time; the sequencer and readers go
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from indelible.durable import take_lock
+from indelible.durable import alone
 from indelible.errors import StoreBusyError
 from indelible.events.model import Timestamp
 from indelible.store.blocks import BLOCK_ENTRIES
@@ -83,16 +82,14 @@ class Sealer:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         path = self._trail.with_name(f"{self._trail.name}.sealing")
-        with written(path):
-            fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            if not take_lock(fd):
+        with contextlib.ExitStack() as stack:
+            with written(path):
+                is_alone = stack.enter_context(alone(path))
+            if not is_alone:
                 raise StoreBusyError(
                     f"expected nobody to be sealing {self._trail}, another process is"
                 )
             yield
-        finally:
-            os.close(fd)
 
     # -- choosing -------------------------------------------------------------------------------
 
