@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from indelible.errors import ErasureError, KeystoreError
-from indelible.events.codec import format_time
+from indelible.events.codec import decode_event, format_time
 from indelible.events.context import current_frame
 from indelible.events.model import Event, Subject
 from indelible.events.values import Value
@@ -38,6 +38,8 @@ from indelible.integrity.authorisations import (
     format_act,
     pack_note,
     parse_authorisers,
+    read_act,
+    unpack_note,
 )
 from indelible.integrity.faults import UnauthorisedActError
 from indelible.policy import Policy
@@ -52,13 +54,14 @@ _NONCE_BYTES: Final = 16
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """A hold in force: it was added by the entry at `index`. Its subject's name comes from the
-    keystore."""
+    """A hold in force: it was added by the entry at `index`, with the `reason` that was signed. Its
+    subject's name comes from the keystore."""
 
     subject: Subject | None
     token: str
     nonce: str
     index: int
+    reason: str
 
 
 class Erasures:
@@ -119,7 +122,13 @@ class Erasures:
         """Those in force, in order."""
         found = self._ledger().holds.items()
         return tuple(
-            Hold(subject=self._keystore.subject_of(token), token=token, nonce=nonce, index=index)
+            Hold(
+                subject=self._keystore.subject_of(token),
+                token=token,
+                nonce=nonce,
+                index=index,
+                reason=self._reason_at(index),
+            )
             for nonce, (token, index) in sorted(found, key=lambda each: each[1][1])
         )
 
@@ -246,6 +255,10 @@ class Erasures:
                 f"expected one hold of {subject} to release, by its entry; in force: {known}"
             )
         return named[0]
+
+    def _reason_at(self, index: int) -> str:
+        details = decode_event(self._reader.entry(index).body).details or {}
+        return read_act(unpack_note(details.get("note"))).reason
 
     def _token_of(self, subject: Subject) -> str:
         token = self._keystore.token_of(subject)

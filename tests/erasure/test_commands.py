@@ -63,6 +63,8 @@ def test_from_the_request_to_what_verify_says(shop: Shop) -> None:
     said = run(shop, "erase", "customer:1", "--authorisation", "erase.act", code=1)
     assert f"customer:1 is held by entry {held['index']}" in said
     run(shop, "hold", "release", "customer:1", "--request", "free.act", "--reason", "case closed")
+    said = run(shop, "authorise", "free.act", "--key", "authorisers/two", "--yes")
+    assert f"hold:    that of entry {held['index']}: case 12" in said
     signed(shop, "free.act")
     run(shop, "hold", "release", "customer:1", "--authorisation", "free.act")
     assert "nothing is held" in run(shop, "hold", "list")

@@ -1,8 +1,8 @@
 """The lake: sealed entries once more, as Parquet by month, for programs that analyse.
 
 A copy without proof, made of the trail and never read back into it: `indelible verify` knows
-nothing of it, and what it says of a person stays there until it is removed. A file is written once,
-for a range of entries, and whole when it has its name.
+nothing of it. What is sealed for a subject is sealed here, too; what else it says of a person stays
+until it is removed. A file is written once, for a range of entries, and whole when it has its name.
 """
 
 from __future__ import annotations

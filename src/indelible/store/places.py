@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol
 
 from indelible.durable import sync_directory
-from indelible.errors import StoreFullError
+from indelible.errors import ConfigurationError, StoreFullError
 from indelible.store.errors import (
     SegmentDamagedError,
     SegmentMissingError,
@@ -181,21 +181,25 @@ class SegmentFiles:
 def open_place(place: str, trail: Path, lock: Lock | None = None) -> Place:
     """The place of this name, as the trail's file names it.
 
-    Raises `ConfigurationError` where it needs what isn't installed.
+    Raises `ConfigurationError` where it needs what isn't installed, or a folder is to be locked.
     """
     if place.startswith(_S3):
         from indelible.store.place_s3 import Bucket
 
         bucket, _, prefix = place.removeprefix(_S3).partition("/")
         return Bucket(bucket, prefix.strip("/"), lock)
+    if lock is not None:
+        raise ConfigurationError(f"expected lock only with s3://bucket/prefix, got {place}")
     return Folder(trail.resolve().parent / place)
 
 
 def name_of_place(sealed: str | Path, trail: Path) -> str:
     """How the trail's file names the place: a folder beside it by its relative path, so that both
-    can be moved."""
+    can be moved. Raises `ConfigurationError` for an address of anything but S3."""
     if str(sealed).startswith(_S3):
         return str(sealed).rstrip("/")
+    if "://" in str(sealed):
+        raise ConfigurationError(f"expected a folder or s3://bucket/prefix, got {sealed}")
     folder, beside = Path(sealed).resolve(), trail.resolve().parent
     return str(folder.relative_to(beside) if folder.is_relative_to(beside) else folder)
 
