@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indelible import Actor, Target, Trail
+from indelible import Actor, Subject, Target, Trail
 from indelible.capture import sqlite_clearing
 from indelible.capture.sqlite_context import WriteContext
 from indelible.errors import ConfigurationError, DeliveryError, ErasureError, VerificationError
@@ -124,6 +124,22 @@ def test_a_row_that_changes_hands_is_sealed_for_both(shop: Shop) -> None:
         ]
     assert [before for before, _ in moved] == [ERASED]
     assert isinstance(moved[0][1], TypedValue) and moved[0][1].t == "bytes"
+
+
+@pytest.mark.parametrize(("whose", "is_left"), [(YAN, True), (ZARA, False)], ids=["new", "former"])
+def test_a_value_that_stays_while_its_row_changes_hands(
+    shop: Shop, whose: Subject, is_left: bool
+) -> None:
+    """It is the former owner's, whose erasure it goes with; the new one's leaves it."""
+    with shop.open() as (trail, connection):
+        connection.execute("INSERT INTO note VALUES (7, 1, 'zaras words')")
+        connection.execute("UPDATE note SET customer_id = 2 WHERE id = 7")
+        connection.commit()
+        trail.flush()
+        trail.erasures.erase(whose, shop.authorise(trail, "subject.erase", whose))
+        (state,) = trail.state(Target("note", "7"))
+        assert state.state.columns["body"] == ("zaras words" if is_left else ERASED)
+        trail.verify()
 
 
 def test_a_row_of_nobody_keeps_no_value(tmp_path: Path) -> None:
