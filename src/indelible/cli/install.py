@@ -59,7 +59,7 @@ def command(dry_run: bool, is_suspending: bool, config: Path) -> None:
     Interrupted, it goes on where it was.
     """
     policy = policy_of(config)
-    if policy.seals and not dry_run:
+    if policy.has_keystore and not dry_run:
         make_keystore(policy)
         _warn_of_one_folder(policy.kept())
     with open_trail(config) as trail:

@@ -11,7 +11,7 @@ from indelible.events.codec import join_parts
 from indelible.events.model import Event
 from indelible.integrity.acts import ActLedger, Acts
 from indelible.integrity.authorisations import Authorisers
-from indelible.store.sealing import sealed_tokens
+from indelible.store.sealing import all_sealed_tokens
 
 _MARK: Final = b"sealed"
 
@@ -33,7 +33,7 @@ class ActCheck:
         if event.part is not None and event.fragment is not None:
             self._add_part(event)
         elif _MARK in body:
-            self._tokens |= sealed_tokens(event)
+            self._tokens |= all_sealed_tokens(event)
 
     def finish(self, before: Collection[str] | None, after: Collection[str] | None) -> Acts:
         """What there is, all entries being taken; with the tokens that had a key before that, and
@@ -49,5 +49,5 @@ class ActCheck:
             return
         # Where one is missing nobody can read what it says.
         with contextlib.suppress(EventError):
-            self._tokens |= sealed_tokens(join_parts(self._parts))
+            self._tokens |= all_sealed_tokens(join_parts(self._parts))
         self._parts = []

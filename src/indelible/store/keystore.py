@@ -39,7 +39,8 @@ from indelible.events.box import KEY_BYTES, open_box, seal_box
 from indelible.events.model import Subject
 from indelible.named_sql import load_statements
 
-_BUSY_S: Final = 30.0
+WAIT_S: Final = 30.0
+"""For how long others' locks are waited for."""
 _APPLICATION_ID: Final = 0x494E4B53
 _FORMAT: Final = 1
 _TOKEN_BYTES: Final = 16
@@ -119,9 +120,10 @@ class Keystore:
         with self.errors(), contextlib.closing(self.connect()) as connection:
             yield connection
 
-    def connect(self) -> sqlite3.Connection:
-        """The same, for who closes it; raises SQLite's errors (`errors`)."""
-        return _connect(self.path)
+    def connect(self, wait_s: float = WAIT_S) -> sqlite3.Connection:
+        """The same, for who closes it, and waits so long for locks; raises SQLite's errors
+        (`errors`)."""
+        return _connect(self.path, wait_s)
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
@@ -313,11 +315,11 @@ class Keystore:
             return False
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, wait_s: float = WAIT_S) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
-        timeout=_BUSY_S,
+        timeout=wait_s,
         isolation_level=None,
         check_same_thread=False,
     )
@@ -335,7 +337,7 @@ def _errors(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise StoreBusyError(
-                f"expected {path} to be free within {_BUSY_S:g} s, another process holds it"
+                f"expected {path} to be free in time, another process holds it"
             ) from None
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             raise StoreFullError(f"expected room to write {path}: {error}; make room") from None

@@ -10,14 +10,15 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from indelible.store.keystore import Keystore
+from indelible.store.keystore import WAIT_S, Keystore
 
 
 class HeldKeystore:
     """One connection, and the master key once it was needed. For one thread at a time."""
 
-    def __init__(self, keystore: Keystore) -> None:
+    def __init__(self, keystore: Keystore, wait_s: float = WAIT_S) -> None:
         self.keystore: Final = keystore
+        self._wait_s = wait_s
         self._connection: sqlite3.Connection | None = None
         self._master: X25519PrivateKey | None = None
         self._inode = 0
@@ -28,7 +29,7 @@ class HeldKeystore:
     def connection(self) -> sqlite3.Connection:
         """In autocommit. Raises SQLite's errors (`Keystore.errors`)."""
         if self._connection is None:
-            self._connection = self.keystore.connect()
+            self._connection = self.keystore.connect(self._wait_s)
         return self._connection
 
     def has_changed(self) -> bool:

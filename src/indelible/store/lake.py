@@ -138,7 +138,10 @@ class _Rows:
         self._offsets: dict[str, list[int]] = {name: [0] for name in _LISTS}
 
     def add(self, entry: StoredEntry, event: Event) -> None:
-        context = event.context or {}
+        # What is sealed is left out, as it is no address.
+        context = {
+            name: value for name, value in (event.context or {}).items() if isinstance(value, str)
+        }
         actor = event.actor
         plain = {
             "index": entry.index,

@@ -11,17 +11,19 @@ import base64
 import binascii
 import contextlib
 import threading
+from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from indelible.capture.sealing import CIRCUMSTANCES, DETAILS
 from indelible.errors import BoxError, KeystoreError
 from indelible.events.box import open_box, seal_box
-from indelible.events.model import BaselineRows, Event
+from indelible.events.model import BaselineRows, ContextValue, Event
 from indelible.events.values import ERASED, TypedValue, Value
-from indelible.store.keystore import Enrolled, Keystore
+from indelible.store.keystore import WAIT_S, Enrolled, Keystore
 from indelible.store.keystore_held import HeldKeystore, hold_while_forking
 
 _FILL: Final = 32
@@ -37,15 +39,21 @@ class Sealer:
     them before may not be delivered if it doesn't.
     """
 
-    def __init__(self, keystore: Keystore) -> None:
-        self._held = HeldKeystore(keystore)
+    def __init__(
+        self, keystore: Keystore, actors: Collection[str] = (), *, wait_s: float = WAIT_S
+    ) -> None:
+        """`actors` as in `Sealing`; others' locks are waited for so long."""
+        self.actors = frozenset(actors)
+        self._held = HeldKeystore(keystore, wait_s)
         self._lock = threading.RLock()
+        self._depth = 0
         self._known: dict[tuple[str, str], Enrolled] = {}
         self._has_looked = False
         hold_while_forking(self._lock, self._held)
 
     def __enter__(self) -> Self:
         self._lock.acquire()
+        self._depth += 1
         return self
 
     def __exit__(
@@ -55,9 +63,15 @@ class Sealer:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            self._end(is_in_order=exc_type is None)
+            self._depth -= 1
+            if not self._depth:
+                self._end(is_in_order=exc_type is None)
         finally:
             self._lock.release()
+
+    def token(self, owner: tuple[str, str]) -> str:
+        """See `Sealing.token`."""
+        return self._enrolled(owner).token
 
     def seal(self, owner: tuple[str, str], kind: str, column: str, value: Value) -> Value:
         """See `Sealing.seal`."""
@@ -131,6 +145,12 @@ class Opener:
         Raises `StoreBusyError` where the keystore is locked for longer than anybody waits.
         """
         changes, baseline = event.changes, event.baseline
+        context, details = event.context, event.details
+        if context is not None and any(map(_is_sealed, context.values())):
+            event = msgspec.structs.replace(event, context=self._context(context))
+        if details is not None and any(map(_is_sealed, details.values())):
+            told = {name: self._value(DETAILS, name, value) for name, value in details.items()}
+            event = msgspec.structs.replace(event, details=told)
         if not event.targets or (changes is None and baseline is None):
             return event
         kind = event.targets[0].kind
@@ -143,6 +163,14 @@ class Opener:
         if baseline is not None and any(_is_sealed(v) for row in baseline.rows for v in row):
             event = msgspec.structs.replace(event, baseline=self._baseline(kind, baseline))
         return event
+
+    def _context(self, context: Mapping[str, ContextValue]) -> dict[str, ContextValue]:
+        opened = {name: self._value(CIRCUMSTANCES, name, value) for name, value in context.items()}
+        return {
+            # What isn't a text was put there by somebody else: as it was.
+            name: value if isinstance(value, str | TypedValue) else context[name]
+            for name, value in opened.items()
+        }
 
     def _baseline(self, kind: str, baseline: BaselineRows) -> BaselineRows:
         rows = tuple(
@@ -208,8 +236,18 @@ class Opener:
 def sealed_tokens(event: Event) -> frozenset[str]:
     """The tokens of the subjects for whom values of `event` (whole, not a part) are sealed."""
     values = [value for pair in (event.changes or {}).values() for value in pair]
+    values += (event.details or {}).values()
     if event.baseline is not None:
         values += [value for row in event.baseline.rows for value in row]
+    return _tokens(values)
+
+
+def all_sealed_tokens(event: Event) -> frozenset[str]:
+    """The same, and that of the actor for whom is sealed where from it acted."""
+    return sealed_tokens(event) | _tokens((event.context or {}).values())
+
+
+def _tokens(values: Iterable[Value]) -> frozenset[str]:
     sealed = (value.s for value in values if isinstance(value, TypedValue) and value.t == "sealed")
     return frozenset(token for token in sealed if token)
 

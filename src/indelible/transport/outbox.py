@@ -364,7 +364,7 @@ class OutboxSource:
         try:
             bodies = seal_parts(event.draft, event.time, producer)
         except EventError:
-            bodies = (_raw(row[:BASE_COLUMNS] if event.is_private else row),)
+            bodies = (_raw(_unveiled(row) if event.is_private else row),)
         return Delivery(self.producer_id, self.epoch, event.seq, bodies)
 
 
@@ -443,6 +443,11 @@ def _fact(bodies: tuple[bytes, ...]) -> object:
         name: (blank(old), blank(new)) for name, (old, new) in event.changes.items()
     }
     return event.time, event.action, event.targets, changes
+
+
+def _unveiled(row: OutboxRow) -> OutboxRow:
+    """What no subject's values are in: neither the context's text nor any of the table's."""
+    return *row[:2], None, *row[3:BASE_COLUMNS]
 
 
 def _id(row: OutboxRow) -> int:
