@@ -13,6 +13,7 @@ from indelible import Actor, Subject, Target, Trail, acting_as
 from indelible.errors import EventError, KeystoreError
 from indelible.events.codec import decode_event
 from indelible.events.values import ERASED, MASKED
+from indelible.store.keystore import Keystore
 
 from .searching import found_in
 from .site import POLICY, YAN, ZARA, Shop
@@ -183,6 +184,26 @@ def test_where_it_can_not_be_sealed_it_is_masked(shop: Shop) -> None:
     ):
         trail.record("basket.filled")
     assert found_in(shop.directory, FORBIDDEN) == []
+
+
+def test_who_is_known_is_sealed_for_while_others_keys_are_made(shop: Shop) -> None:
+    """Or destroyed. Who is new then isn't waited for: where from is masked, the event is kept."""
+    keystore = Keystore(
+        shop.directory / "trail.db.keystore", shop.directory / "trail.db.master.key"
+    )
+    new = Actor("customer", "77")
+    with shop.open() as (trail, _):
+        with acting_as(ZARA_ACTS, ip=ADDRESS, user_agent=BROWSER):
+            trail.record("basket.opened")
+        with keystore.connection() as other:
+            other.execute("BEGIN IMMEDIATE")
+            for actor in (ZARA_ACTS, new):
+                with acting_as(actor, ip=ADDRESS, user_agent=BROWSER, request="request-2"):
+                    trail.record("basket.filled")
+        trail.flush()
+        assert circumstances(trail, ZARA_ACTS) == {(ADDRESS, BROWSER)}
+        assert circumstances(trail, new) == {(MASKED, MASKED)}
+        assert actions(trail, new) == {"basket.filled"}
 
 
 def test_a_context_that_was_used_twice_says_nothing_of_where_from(shop: Shop) -> None:
