@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from indelible.errors import KeystoreError
+from indelible.errors import KeystoreError, StoreBusyError
 from indelible.events.model import Event, Subject, TargetRows
 from indelible.events.values import ABSENT, ERASED, TypedValue, Value
 from indelible.store.keystore import Keystore
@@ -145,6 +145,21 @@ def test_sealing_for_who_is_known_waits_for_nobody(keystore: Keystore) -> None:
             sealed = sealer.seal(ZARA, "customer", "c", "y")
         assert not other.execute("SELECT 1 FROM subjects WHERE kind = 'other'").fetchall()
     assert opened(keystore, sealed) == "y"
+
+
+def test_behind_one_that_waited_in_vain_nobody_waits(keystore: Keystore) -> None:
+    """Many requests of people who are new don't wait one behind the other."""
+    now = 5.0
+    sealer = Sealer(keystore, wait_s=0.05, monotonic=lambda: now)
+    with keystore.connection() as other:
+        other.execute("BEGIN IMMEDIATE")
+        for who, said in ((ZARA, "another process holds it"), (YAN, "it was held just now")):
+            with pytest.raises(StoreBusyError, match=said), sealer:
+                sealer.seal(who, "customer", "c", "x")
+    now += 1.5
+    with sealer:
+        sealer.seal(YAN, "customer", "c", "x")
+    assert len(keystore.tokens()) == 1
 
 
 def test_without_a_keystore_values_stay_sealed(keystore: Keystore, tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Final, Self
 
@@ -19,7 +21,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from indelible.capture.sealing import CIRCUMSTANCES, DETAILS
-from indelible.errors import BoxError, KeystoreError
+from indelible.errors import BoxError, KeystoreError, StoreBusyError
 from indelible.events.box import open_box, seal_box
 from indelible.events.model import BaselineRows, ContextValue, Event
 from indelible.events.values import ERASED, TypedValue, Value
@@ -28,6 +30,7 @@ from indelible.store.keystore_held import HeldKeystore, hold_while_forking
 
 _FILL: Final = 32
 _KNOWN: Final = 100_000
+_BUSY_S: Final = 1.0
 _encode: Final = msgspec.json.Encoder().encode
 _decoder: Final[msgspec.json.Decoder[Value]] = msgspec.json.Decoder(Value)
 
@@ -40,7 +43,12 @@ class Sealer:
     """
 
     def __init__(
-        self, keystore: Keystore, actors: Collection[str] = (), *, wait_s: float = WAIT_S
+        self,
+        keystore: Keystore,
+        actors: Collection[str] = (),
+        *,
+        wait_s: float = WAIT_S,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`actors` as in `Sealing`; others' locks are waited for so long."""
         self.actors = frozenset(actors)
@@ -49,6 +57,8 @@ class Sealer:
         self._depth = 0
         self._known: dict[tuple[str, str], Enrolled] = {}
         self._has_looked = False
+        self._monotonic = monotonic
+        self._busy_until = monotonic()
         hold_while_forking(self._lock, self._held)
 
     def __enter__(self) -> Self:
@@ -97,10 +107,21 @@ class Sealer:
         with self._held.keystore.errors():
             connection = self._held.connection
             if not connection.in_transaction:
-                connection.execute("BEGIN IMMEDIATE")
+                self._begin(connection)
                 self._look()  # from here on nobody else commits
             found = self._known[owner] = self._held.keystore.enrol(connection, owner)
         return found
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Whoever comes behind one that waited in vain doesn't wait, too."""
+        if self._monotonic() < self._busy_until:
+            raise StoreBusyError("expected the keystore to be free, it was held just now")
+        try:
+            with self._held.keystore.errors():
+                connection.execute("BEGIN IMMEDIATE")
+        except StoreBusyError:
+            self._busy_until = self._monotonic() + _BUSY_S
+            raise
 
     def _look(self) -> None:
         """Somebody may have been erased: a key that is gone must not be sealed for."""
