@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from indelible.errors import ErasureError, KeystoreError
-from indelible.events.codec import format_time
+from indelible.events.codec import decode_event, format_time
 from indelible.events.context import current_frame
 from indelible.events.model import Event, Subject
 from indelible.events.values import Value
@@ -38,6 +38,8 @@ from indelible.integrity.authorisations import (
     format_act,
     pack_note,
     parse_authorisers,
+    read_act,
+    unpack_note,
 )
 from indelible.integrity.faults import UnauthorisedActError
 from indelible.policy import Policy
@@ -52,13 +54,14 @@ _NONCE_BYTES: Final = 16
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """A hold in force: it was added by the entry at `index`. Its subject's name comes from the
-    keystore."""
+    """A hold in force: it was added by the entry at `index`, with the `reason` that was signed. Its
+    subject's name comes from the keystore."""
 
     subject: Subject | None
     token: str
     nonce: str
     index: int
+    reason: str
 
 
 class Erasures:
@@ -119,7 +122,13 @@ class Erasures:
         """Those in force, in order."""
         found = self._ledger().holds.items()
         return tuple(
-            Hold(subject=self._keystore.subject_of(token), token=token, nonce=nonce, index=index)
+            Hold(
+                subject=self._keystore.subject_of(token),
+                token=token,
+                nonce=nonce,
+                index=index,
+                reason=self._reason_at(index),
+            )
             for nonce, (token, index) in sorted(found, key=lambda each: each[1][1])
         )
 
@@ -128,9 +137,9 @@ class Erasures:
     def erase(self, subject: Subject, note: bytes) -> int:
         """Destroy the key of `subject`, as `note` authorises; how many others there are.
 
-        When this returns nothing that was sealed for it opens any more, here or from a backup, and
-        the trail says so. Raises `ErasureError` (nothing was done), `KeystoreError` and
-        `DeliveryError` (run it again).
+        When this returns nothing that was sealed for it opens any more, here or from a backup that
+        has no older master key (`Keystore.erase`), and the trail says so. Raises `ErasureError`
+        (nothing was done), `KeystoreError` and `DeliveryError` (run it again).
         """
         with self._keystore.alone("acts"):
             self._finish()
@@ -139,7 +148,7 @@ class Erasures:
             done = {each.nonce: each for each in self._keystore.erased()}
             if act.nonce in done:
                 self._clear()
-                return len(self._keystore.tokens())
+                return self._keystore.count()
             self._check_subject(act, subject)
             # Before anything is said, so that it isn't said in vain.
             self._keystore.private_key(act.token)
@@ -195,7 +204,7 @@ class Erasures:
                 self._say_erased(each.token, each.nonce)
 
     def _say_erased(self, token: str, nonce: str) -> None:
-        left = len(self._keystore.tokens())
+        left = self._keystore.count()
         details: dict[str, Value] = {"token": token, "nonce": nonce, "left": left}
         self._say(_entry(ERASED, details))
         self._carry()
@@ -246,6 +255,10 @@ class Erasures:
                 f"expected one hold of {subject} to release, by its entry; in force: {known}"
             )
         return named[0]
+
+    def _reason_at(self, index: int) -> str:
+        details = decode_event(self._reader.entry(index).body).details or {}
+        return read_act(unpack_note(details.get("note"))).reason
 
     def _token_of(self, subject: Subject) -> str:
         token = self._keystore.token_of(subject)

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar, Unpack, cast
 
 from indelible.actions import Declared, Unacknowledged, decorator
 from indelible.capture.recording import context_of, is_async
+from indelible.capture.sealing import DETAILS
 from indelible.errors import (
     CaptureError,
     ConfigurationError,
@@ -59,6 +60,7 @@ class Explicit(Questions):
         changes: Mapping[str, tuple[Native | Value, Native | Value]] | None = None,
         reason: str | None = None,
         details: Mapping[str, Native | Value] | None = None,
+        sealed: Mapping[str, Native | Value] | None = None,
         on: object = None,
     ) -> str | None:
         """Write down that this happened, by whoever is acting (`acting_as`).
@@ -68,7 +70,9 @@ class Explicit(Questions):
         captured `sqlite3` connection) it commits with that transaction or never was; returns None.
         An `AsyncSession` or `AsyncConnection` goes to `record_async`.
         `kind="access"` or `"change"` puts a fact that no driver saw (a cache, a file) into the
-        matching question. Raises `EventError`, `CaptureError` and `DeliveryError`.
+        matching question. `details` are kept in clear; those that are `sealed` are encrypted for
+        the one `subject`, and go when it is erased. Raises `EventError`, `CaptureError` and
+        `DeliveryError`, and with `sealed` `KeystoreError`: nothing is written then.
         """
         context = None if on is None else context_of(on)
         event = explicit_event(
@@ -80,6 +84,8 @@ class Explicit(Questions):
             changes=changes,
             reason=reason,
             details=details,
+            sealed=sealed,
+            seal=self._seal_details,
             transaction=None if context is None else context.transaction,
         )
         draft = encode_draft(event)
@@ -87,6 +93,15 @@ class Explicit(Questions):
             context.record(draft, current_frame())
             return None
         return self._journal.append(draft)
+
+    def _seal_details(
+        self, owner: tuple[str, str], details: Mapping[str, Value]
+    ) -> dict[str, Value]:
+        with self._journal.actor_sealing as sealing:
+            sealing.token(owner)  # which says what to do where there is no keystore
+            return {
+                name: sealing.seal(owner, DETAILS, name, value) for name, value in details.items()
+            }
 
     async def record_async(
         self, action: str, *, on: object, **event: Unpack[ExplicitArguments]

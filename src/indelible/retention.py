@@ -43,7 +43,7 @@ from indelible.store.protocol import TrailReader
 from indelible.store.segment import Segment
 from indelible.store.sqlite_dropping import Dropper
 from indelible.store.sqlite_reader import SqliteReader
-from indelible.store.sqlite_sealing import alone
+from indelible.store.sqlite_sealing import only_one
 from indelible.store.terms import DAILY, action_term
 from indelible.tlog import MalformedNoteError
 
@@ -147,7 +147,7 @@ class Retention:
         `ErasureError` (nothing was dropped), `DeliveryError` and `SegmentUnreachableError` (run it
         again), `SegmentDamagedError`.
         """
-        with alone(self._reader.path, "retaining"):
+        with only_one(self._reader.path, "retaining"):
             act = self._authorised(note)
             self._carry()
             found = self._ledger().acts.get(act.nonce)

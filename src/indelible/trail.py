@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from indelible.capture.sealing import CLEAR, NO_SEALING
+from indelible.capture.sealing import CLEAR, NO_SEALING, NoSealing, Sealing
 from indelible.capture.sqlite_clearing import clear_outbox
 from indelible.erasure import Erasures, authorisers_of, make_keystore, open_keystore
 from indelible.errors import (
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 _POLL_S: Final = 0.02
 _DELIVERED_S: Final = 0.5
 _CARRIED_S: Final = 60.0
+_ACTOR_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -93,6 +94,7 @@ class Trail(Keeping):
         if self._keystore is not None:
             self._keystore.resume()
             store.opener = Opener(self._keystore)
+        self._sealing, self._actor_sealing = self._sealings()
         self._authorisers = authorisers_of(
             policy, *keys_of(self._signer), keys.verifier_key, keys.enrolment_key.verifier_key
         )
@@ -103,7 +105,8 @@ class Trail(Keeping):
             new_signer=lambda producer_id, epoch: ProducerSigner(
                 producer_id, epoch, keys.enrolment_key
             ),
-            sealing=Sealer(self._keystore) if self._keystore is not None else NO_SEALING,
+            sealing=self._sealing,
+            actor_sealing=self._actor_sealing,
         )
         self._databases = CapturedDatabases(
             policy, store, self._journal, keys.context_key, self.notice
@@ -123,6 +126,14 @@ class Trail(Keeping):
         if relay:
             self._leader.start()
 
+    def _sealings(self) -> tuple[Sealing, Sealing]:
+        """For rows that are read, and for whoever acts: a request waits for nobody's batch."""
+        actors = self._policy.sealed_actors
+        if self._keystore is None:
+            nowhere = NoSealing(actors) if actors else NO_SEALING
+            return nowhere, nowhere
+        return Sealer(self._keystore, actors), Sealer(self._keystore, actors, wait_s=_ACTOR_S)
+
     @classmethod
     def create(
         cls,
@@ -140,7 +151,7 @@ class Trail(Keeping):
         the signer doesn't answer.
         """
         policy = policy_of(source)
-        if policy.seals:
+        if policy.has_keystore:
             make_keystore(policy)
         signed_by = None
         if policy.signer is not None:
@@ -211,6 +222,9 @@ class Trail(Keeping):
         self._leader.stop(max(0.0, deadline - time.monotonic()))
         self._journal.close()
         self._store.close()
+        for sealing in (self._sealing, self._actor_sealing):
+            if isinstance(sealing, Sealer):
+                sealing.close()
 
     def __enter__(self) -> Self:
         return self

@@ -38,7 +38,7 @@ from indelible.capture.outbox_layout import (
     OP_UPDATE,
     Layout,
 )
-from indelible.capture.sealing import NO_SEALING, Owner, Sealing
+from indelible.capture.sealing import NO_SEALING, Circumstances, Owner, Sealing
 from indelible.events.codec import format_time
 from indelible.events.values import (
     ABSENT,
@@ -64,6 +64,7 @@ class OutboxDecoder:
     ) -> None:
         self._sealing = sealing
         self._is_private = sealing is not NO_SEALING
+        self._circumstances = Circumstances(sealing, may_mask=False)
         self._incarnation = incarnation
         self._key = context_key
         self._ledger = ledger
@@ -116,7 +117,7 @@ class OutboxDecoder:
             if type(time) is int and 0 <= time <= LAST_TIME:
                 self._time = format_micros(time)
             unattributed += context.is_unattributed
-            draft = self._draft(row, context, notices)
+            draft = self._circumstances.draft(self._draft(row, context, notices))
             events.append(DecodedEvent(seq, self._time, draft, self._is_private))
         return DecodedRows(events, notices, unattributed)
 
@@ -146,7 +147,11 @@ class OutboxDecoder:
         if text is None:
             return NO_CONTEXT
         payload = verify_context(self._key, self._incarnation, text)
-        return INVALID_CONTEXT if payload is None else ContextPieces(payload)
+        return (
+            INVALID_CONTEXT
+            if payload is None
+            else ContextPieces(payload, hidden=self._sealing.actors)
+        )
 
 
 _VERBS: Final = {

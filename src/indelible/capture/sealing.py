@@ -10,7 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from indelible.errors import KeystoreError
+import msgspec
+
+from indelible.errors import DeliveryError, KeystoreError
+from indelible.events.model import Actor, ContextValue
 from indelible.events.values import MASKED, TypedValue, Value
 
 Owner = tuple[str, str | None] | None
@@ -22,7 +25,11 @@ SEALED: Final = TypedValue("sealed")
 
 class Sealing(Protocol):
     """What seals values. Entered for as long as a batch of rows is read: what `seal` gave may be
-    delivered once it was left in order."""
+    delivered once it was left in order. One may be entered within itself."""
+
+    @property
+    def actors(self) -> frozenset[str]:
+        """Kinds of actors for whom is sealed where from they act."""
 
     def __enter__(self) -> Self: ...
 
@@ -32,6 +39,10 @@ class Sealing(Protocol):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+    def token(self, owner: tuple[str, str]) -> str:
+        """What names this subject in sealed values; it is made where there is none. Raises as
+        `seal` does."""
 
     def seal(self, owner: tuple[str, str], kind: str, column: str, value: Value) -> Value:
         """The value that only the keystore's master key and the subject's open again.
@@ -44,7 +55,8 @@ class Sealing(Protocol):
 class _NotSealing:
     """Gives the same for every value, or the value itself."""
 
-    def __init__(self, instead: Value = None) -> None:
+    def __init__(self, instead: Value = None, actors: Collection[str] = ()) -> None:
+        self.actors = frozenset(actors)
         self._instead = instead
 
     def __enter__(self) -> Self:
@@ -57,6 +69,9 @@ class _NotSealing:
         traceback: TracebackType | None,
     ) -> None:
         pass
+
+    def token(self, owner: tuple[str, str]) -> str:
+        return ""
 
     def seal(self, owner: tuple[str, str], kind: str, column: str, value: Value) -> Value:
         return value if self._instead is None else self._instead
@@ -71,6 +86,15 @@ CLEAR: Final[Sealing] = _NotSealing()
 class NoSealing(_NotSealing):
     """Where there is no keystore: nothing may be read of a table that has sealed columns."""
 
+    def __init__(self, actors: Collection[str] = ()) -> None:
+        super().__init__(None, actors)
+
+    def token(self, owner: tuple[str, str]) -> str:
+        raise KeystoreError(
+            f"expected a keystore to seal for a subject of kind {owner[0]}, there is none: put it "
+            "back, or name one under [retention] and run `indelible install`"
+        )
+
     def seal(self, owner: tuple[str, str], kind: str, column: str, value: Value) -> Value:
         raise KeystoreError(
             f"expected a keystore to seal {kind}.{column}, as the database's triggers were "
@@ -79,6 +103,83 @@ class NoSealing(_NotSealing):
 
 
 NO_SEALING: Final[Sealing] = NoSealing()
+
+
+PERSONAL: Final = ("ip", "user_agent")
+"""What of an actor's circumstances tells where, or who, a person is."""
+CIRCUMSTANCES: Final = "actor:context"
+DETAILS: Final = "event:details"
+"""Instead of a table's kind, to which sealed values belong; no kind has a colon."""
+_REMEMBERED: Final = 1_000
+_encode: Final = msgspec.json.Encoder().encode
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_actor: Final = msgspec.json.Decoder(Actor)
+_context: Final = msgspec.json.Decoder(dict[str, ContextValue])
+
+
+class Circumstances:
+    """Seals in drafts where from their actors acted, for those that are subjects themselves.
+
+    Once for each context: equal events of one request have equal bytes, those of others don't.
+    Where it can't be sealed it is masked if `may_mask`; else `draft` raises as `Sealing.seal` does.
+    """
+
+    def __init__(self, sealing: Sealing, *, may_mask: bool) -> None:
+        self._sealing = sealing
+        self._may_mask = may_mask
+        self._marks = [b'"actor":{"kind":%s' % _encode(kind) for kind in sealing.actors]
+        self._sealed: dict[tuple[str, str, bytes], tuple[str, msgspec.Raw]] = {}
+
+    def draft(self, draft: bytes) -> bytes:
+        """The draft, as whoever may read the trail may have it."""
+        for mark in self._marks:
+            if mark in draft:
+                return self._of_subject(draft)
+        return draft
+
+    def _of_subject(self, draft: bytes) -> bytes:
+        fields = _fields.decode(draft)
+        if "actor" not in fields or "context" not in fields:
+            return draft
+        actor = _actor.decode(fields["actor"])
+        if actor.kind not in self._sealing.actors:
+            return draft  # the mark stood elsewhere
+        raw = bytes(fields["context"])
+        context = _context.decode(raw)
+        if not any(type(context.get(name)) is str for name in PERSONAL):
+            return draft
+        try:
+            with self._sealing:
+                fields["context"] = self._context((actor.kind, actor.id), raw, context)
+        except (KeystoreError, DeliveryError):
+            if not self._may_mask:
+                raise
+            fields["context"] = msgspec.Raw(_encode(masked(context)))
+        return _encode(fields)
+
+    def _context(
+        self, owner: tuple[str, str], raw: bytes, context: Mapping[str, ContextValue]
+    ) -> msgspec.Raw:
+        token = self._sealing.token(owner)
+        found = self._sealed.get((*owner, raw))
+        if found is not None and found[0] == token:
+            return found[1]
+        sealed = {
+            name: self._sealing.seal(owner, CIRCUMSTANCES, name, value)
+            if name in PERSONAL
+            else value
+            for name, value in context.items()
+        }
+        if len(self._sealed) >= _REMEMBERED:
+            self._sealed.clear()
+        made = msgspec.Raw(_encode(sealed))
+        self._sealed[(*owner, raw)] = (token, made)
+        return made
+
+
+def masked(context: Mapping[str, ContextValue]) -> dict[str, ContextValue]:
+    """The context without what tells where a person is."""
+    return {name: MASKED if name in PERSONAL else value for name, value in context.items()}
 
 
 class Sealed:

@@ -31,7 +31,7 @@ from indelible.capture.change_drafts import (
 )
 from indelible.capture.context_text import is_signed_event, verify_context
 from indelible.capture.outbox_layout import OP_DELETE, OP_EVENT, OP_INSERT, OP_UPDATE, Layout
-from indelible.capture.sealing import NO_SEALING, Sealing
+from indelible.capture.sealing import NO_SEALING, Circumstances, Sealing
 from indelible.errors import MalformedEventError
 from indelible.events.codec import encode_draft, format_time
 from indelible.events.model import Event
@@ -166,6 +166,7 @@ class TextDecoder:
     ) -> None:
         self._sealing = sealing
         self._is_private = sealing is not NO_SEALING
+        self._circumstances = Circumstances(sealing, may_mask=False)
         self._incarnation = incarnation
         self._key = context_key
         self._ledger = ledger
@@ -216,7 +217,7 @@ class TextDecoder:
             if type(time) is int and 0 <= time <= LAST_TIME:
                 self._time = format_micros(time)
             unattributed += context.is_unattributed and row[4] not in (OP_STRAY, OP_SAID)
-            draft = self._draft(row, context, notices)
+            draft = self._circumstances.draft(self._draft(row, context, notices))
             events.append(DecodedEvent(seq, self._time, draft, self._is_private))
         return DecodedRows(events, notices, unattributed)
 
@@ -257,7 +258,11 @@ class TextDecoder:
         found = self._contexts.get(text)
         if found is None:
             payload = verify_context(self._key, self._incarnation, text)
-            found = INVALID_CONTEXT if payload is None else ContextPieces(payload)
+            found = (
+                INVALID_CONTEXT
+                if payload is None
+                else ContextPieces(payload, hidden=self._sealing.actors)
+            )
             if len(self._contexts) >= _CONTEXTS:
                 self._contexts.clear()
             self._contexts[text] = found

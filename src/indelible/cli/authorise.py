@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from indelible.cli.acting import read_file
-from indelible.cli.opening import policy_of
+from indelible.cli.opening import open_trail, policy_of
 from indelible.cli.options import CONFIG
 from indelible.cli.output import printable
 from indelible.durable import replace_whole
 from indelible.erasure import open_keystore
 from indelible.errors import ConfigurationError, IndelibleError
-from indelible.integrity.authorisations import parse_act
+from indelible.integrity.authorisations import NOTHING, parse_act
 from indelible.integrity.keys import load_signing_key
 from indelible.integrity.retention import RetentionAct, is_retention, parse_retention
 from indelible.tlog import (
@@ -51,9 +51,10 @@ def command(file: Path, key: Path, yes: bool, config: Path) -> None:
         click.echo(retention_text(parse_retention(note.text)))
     else:
         act = parse_act(note.text)
+        released = f"  hold:    {_hold_of(act.about, config)}\n" if act.about != NOTHING else ""
         click.echo(
             f"{act.act} in the trail {printable(act.origin)}\n"
-            f"  subject: {_name_of(act.token, config)}\n"
+            f"  subject: {_name_of(act.token, config)}\n{released}"
             f"  reason:  {printable(act.reason)}\n  asked:   {printable(act.time)}"
         )
     sign_into(file, note, load_signing_key(key), ask=not yes)
@@ -97,6 +98,18 @@ def note_in(file: Path) -> Note:
         return Note(raw.decode(), ())
     except UnicodeDecodeError:
         raise ConfigurationError(f"{file}: expected a request as text, came other bytes") from None
+
+
+def _hold_of(nonce: str, config: Path) -> str:
+    """Which hold would be released, where the trail is at hand."""
+    try:
+        with open_trail(config) as trail:
+            found = [hold for hold in trail.erasures.holds() if hold.nonce == nonce]
+    except IndelibleError:
+        return f"{nonce} (which that is isn't known here)"
+    if not found:
+        return f"{nonce} (none that is in force)"
+    return f"that of entry {found[0].index}: {printable(found[0].reason)}"
 
 
 def _name_of(token: str, config: Path) -> str:

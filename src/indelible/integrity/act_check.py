@@ -13,7 +13,7 @@ from indelible.events.model import Event
 from indelible.integrity.acts import ActLedger, Acts
 from indelible.integrity.authorisations import Authorisers
 from indelible.integrity.retention import RetentionLedger, Retentions
-from indelible.store.sealing import sealed_tokens
+from indelible.store.sealing import all_sealed_tokens
 from indelible.tlog import Hash
 
 _MARK: Final = b"sealed"
@@ -38,7 +38,7 @@ class ActCheck:
         if event.part is not None and event.fragment is not None:
             self._add_part(event)
         elif _MARK in body:
-            self._tokens |= sealed_tokens(event)
+            self._tokens |= all_sealed_tokens(event)
 
     def drop(self, index: int) -> None:
         """Take an entry whose body is gone."""
@@ -62,5 +62,5 @@ class ActCheck:
             return
         # Where one is missing nobody can read what it says.
         with contextlib.suppress(EventError):
-            self._tokens |= sealed_tokens(join_parts(self._parts))
+            self._tokens |= all_sealed_tokens(join_parts(self._parts))
         self._parts = []

@@ -46,6 +46,8 @@ def parse_tiers(
         lock = take_choice(section, "lock", "governance", LockMode, at)
         if not sealed.startswith("s3://"):
             raise at.error('expected lock only beside sealed = "s3://bucket/prefix"', "lock")
+    elif "lock_days" in section:
+        raise at.error('expected lock_days only beside lock = "compliance"', "lock_days")
     settings = TierSettings(
         sealed=base.sealed if not sealed else sealed if "://" in sealed else directory / sealed,
         hot_days=take(section, "hot_days", int, base.hot_days, at),

@@ -205,6 +205,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         subjects = (table.subject for table in (self.default, *self.tables.values()))
         return frozenset(subject.kind for subject in subjects if subject is not None)
 
+    @property
+    def has_keystore(self) -> bool:
+        """Whether one is made: also for what an application seals itself."""
+        return self.seals or self.retention is not None
+
+    @property
+    def sealed_actors(self) -> frozenset[str]:
+        """Kinds of subjects that have sealed columns: where from they act is sealed, too."""
+        tables = (self.default, *self.tables.values())
+        return frozenset(each.subject.kind for each in tables if each.seal and each.subject)
+
     def kept(self) -> RetentionSettings:
         """`retention`, where nothing is said what it is by default: beside the trail."""
         name = self.trail.name

@@ -1,8 +1,8 @@
 """The lake: sealed entries once more, as Parquet by month, for programs that analyse.
 
 A copy without proof, made of the trail and never read back into it: `indelible verify` knows
-nothing of it, and what it says of a person stays there until it is removed. A file is written once,
-for a range of entries, and whole when it has its name.
+nothing of it. What is sealed for a subject is sealed here, too; what else it says of a person stays
+until it is removed. A file is written once, for a range of entries, and whole when it has its name.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from indelible.durable import sync_directory
-from indelible.errors import ConfigurationError
+from indelible.durable import alone, sync_directory
+from indelible.errors import ConfigurationError, StoreBusyError
 from indelible.events.codec import decode_event, parse_time
 from indelible.events.model import Event
 from indelible.events.values import format_id
@@ -54,9 +54,22 @@ def write_lake(
     """Bring `folder` to what is sealed; gives each file that was written, once it is durable.
 
     What is there already stays. A month is that in which entries were received (UTC). Raises
-    `ConfigurationError` without pyarrow, `StoreFullError` and `SegmentUnreachableError`.
+    `ConfigurationError` without pyarrow, `StoreBusyError` where another process is at it,
+    `StoreFullError` and `SegmentUnreachableError`.
     """
     arrow = _arrow()
+    with contextlib.ExitStack() as stack:
+        with written(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            is_alone = stack.enter_context(alone(folder / ".filling"))
+        if not is_alone:
+            raise StoreBusyError(f"expected nobody to be filling {folder}, another process is")
+        yield from _fill(arrow, reader, segments, folder)
+
+
+def _fill(
+    arrow: Any, reader: TrailReader, segments: Sequence[Segment], folder: Path
+) -> Iterator[LakeFile]:
     for segment in segments:
         for month, first, last in _months(reader, segment):
             path = folder / f"month={month}" / f"{first:016d}-{last:016d}.parquet"
@@ -144,7 +157,10 @@ class _Rows:
         self._offsets: dict[str, list[int]] = {name: [0] for name in _LISTS}
 
     def add(self, entry: StoredEntry, event: Event) -> None:
-        context = event.context or {}
+        # What is sealed is left out, as it is no address.
+        context = {
+            name: value for name, value in (event.context or {}).items() if isinstance(value, str)
+        }
         actor = event.actor
         plain = {
             "index": entry.index,

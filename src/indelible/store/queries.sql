@@ -123,8 +123,6 @@ WHERE producer = ? AND epoch = ? AND first_seq <= ? ORDER BY first_seq DESC LIMI
 UPDATE span SET count = ? WHERE producer = ? AND epoch = ? AND first_seq = ?
 -- name: put_span
 INSERT INTO span (producer, epoch, first_seq, first_index, count) VALUES (?, ?, ?, ?, ?)
--- name: spans
-SELECT producer, epoch, first_seq, first_index, count FROM span
 -- name: put_conflict
 INSERT INTO conflict (idx, producer, epoch, seq) VALUES (?, ?, ?, ?)
 -- name: conflicts_at

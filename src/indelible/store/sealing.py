@@ -12,20 +12,25 @@ import binascii
 import contextlib
 import sqlite3
 import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from indelible.errors import BoxError, KeystoreError
+from indelible.capture.sealing import CIRCUMSTANCES, DETAILS
+from indelible.errors import BoxError, KeystoreError, StoreBusyError
 from indelible.events.box import open_box, seal_box
-from indelible.events.model import BaselineRows, Event
+from indelible.events.model import BaselineRows, ContextValue, Event
 from indelible.events.values import ERASED, TypedValue, Value
-from indelible.store.keystore import Enrolled, Keystore
+from indelible.store.keystore import WAIT_S, Enrolled, Keystore
+from indelible.store.keystore_held import HeldKeystore, hold_while_forking
 
 _FILL: Final = 32
 _KNOWN: Final = 100_000
+_BUSY_S: Final = 1.0
 _encode: Final = msgspec.json.Encoder().encode
 _decoder: Final[msgspec.json.Decoder[Value]] = msgspec.json.Decoder(Value)
 
@@ -37,15 +42,28 @@ class Sealer:
     them before may not be delivered if it doesn't.
     """
 
-    def __init__(self, keystore: Keystore) -> None:
-        self._keystore = keystore
+    def __init__(
+        self,
+        keystore: Keystore,
+        actors: Collection[str] = (),
+        *,
+        wait_s: float = WAIT_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`actors` as in `Sealing`; others' locks are waited for so long."""
+        self.actors = frozenset(actors)
+        self._held = HeldKeystore(keystore, wait_s)
         self._lock = threading.RLock()
-        self._version: tuple[int, int, int] | None = None
+        self._depth = 0
         self._known: dict[tuple[str, str], Enrolled] = {}
-        self._connection: sqlite3.Connection | None = None
+        self._has_looked = False
+        self._monotonic = monotonic
+        self._busy_until = monotonic()
+        hold_while_forking(self._lock, self._held)
 
     def __enter__(self) -> Self:
         self._lock.acquire()
+        self._depth += 1
         return self
 
     def __exit__(
@@ -55,9 +73,15 @@ class Sealer:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            self._end(is_in_order=exc_type is None)
+            self._depth -= 1
+            if not self._depth:
+                self._end(is_in_order=exc_type is None)
         finally:
             self._lock.release()
+
+    def token(self, owner: tuple[str, str]) -> str:
+        """See `Sealing.token`."""
+        return self._enrolled(owner).token
 
     def seal(self, owner: tuple[str, str], kind: str, column: str, value: Value) -> Value:
         """See `Sealing.seal`."""
@@ -67,50 +91,87 @@ class Sealer:
         box = seal_box(public, content, _place(token, kind, column))
         return TypedValue("sealed", base64.b64encode(box).decode(), token)
 
+    def close(self) -> None:
+        """Hold the keystore open no longer; it may be used again."""
+        with self._lock:
+            self._held.close()
+
     def _enrolled(self, owner: tuple[str, str]) -> Enrolled:
-        if self._connection is None and self._version != (now := self._keystore.version()):
-            # Somebody may have been erased: a key that is gone must not be sealed for.
-            self._known.clear()
-            self._version = now
+        if not self._has_looked:
+            self._look()
         found = self._known.get(owner)
         if found is not None:
             return found
         if len(self._known) >= _KNOWN:
             self._known.clear()
-        with self._keystore.errors():
-            if self._connection is None:
-                self._connection = self._keystore.connect()
-                self._connection.execute("BEGIN IMMEDIATE")
-            found = self._known[owner] = self._keystore.enrol(self._connection, owner)
+        with self._held.keystore.errors():
+            connection = self._held.connection
+            if not connection.in_transaction:
+                self._begin(connection)
+                self._look()  # from here on nobody else commits
+            found = self._known[owner] = self._held.keystore.enrol(connection, owner)
         return found
 
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Whoever comes behind one that waited in vain doesn't wait, too."""
+        if self._monotonic() < self._busy_until:
+            raise StoreBusyError("expected the keystore to be free, it was held just now")
+        try:
+            with self._held.keystore.errors():
+                connection.execute("BEGIN IMMEDIATE")
+        except StoreBusyError:
+            self._busy_until = self._monotonic() + _BUSY_S
+            raise
+
+    def _look(self) -> None:
+        """Somebody may have been erased: a key that is gone must not be sealed for."""
+        if self._held.has_changed():
+            self._known.clear()
+        self._has_looked = True
+
     def _end(self, *, is_in_order: bool) -> None:
-        connection, self._connection = self._connection, None
-        if connection is None:
+        if not self._has_looked:
             return
-        # Whoever commits right behind us is seen: its version isn't this one.
-        self._known.clear()
-        with self._keystore.errors(), contextlib.closing(connection):
+        self._has_looked = False
+        connection = self._held.connection
+        if not connection.in_transaction:
+            return
+        with contextlib.ExitStack() as undo:
+            # Of whom nothing was kept nothing is known; closing rolls back.
+            undo.callback(self._held.close)
+            undo.callback(self._known.clear)
             if is_in_order:
-                connection.execute("COMMIT")
+                with self._held.keystore.errors():
+                    connection.execute("COMMIT")
+                undo.pop_all()
 
 
 class Opener:
     """Opens sealed values, with the keystore and its master key at hand. Safe for threads.
 
-    A value whose subject was erased becomes `erased`; one that can't be opened here stays sealed.
+    A value whose subject was erased becomes `erased`; one that can't be opened here stays sealed,
+    also where the keystore isn't there any more.
     """
 
     def __init__(self, keystore: Keystore) -> None:
-        self._keystore = keystore
-        self._lock = threading.Lock()
-        self._version: tuple[int, int, int] | None = None
+        self._held = HeldKeystore(keystore)
+        self._lock = threading.RLock()
         self._keys: dict[str, X25519PrivateKey | None] = {}
         self._erased: frozenset[str] = frozenset()
+        hold_while_forking(self._lock, self._held)
 
     def open(self, event: Event) -> Event:
-        """The event with its sealed values opened, as far as that goes here."""
+        """The event with its sealed values opened, as far as that goes here.
+
+        Raises `StoreBusyError` where the keystore is locked for longer than anybody waits.
+        """
         changes, baseline = event.changes, event.baseline
+        context, details = event.context, event.details
+        if context is not None and any(map(_is_sealed, context.values())):
+            event = msgspec.structs.replace(event, context=self._context(context))
+        if details is not None and any(map(_is_sealed, details.values())):
+            told = {name: self._value(DETAILS, name, value) for name, value in details.items()}
+            event = msgspec.structs.replace(event, details=told)
         if not event.targets or (changes is None and baseline is None):
             return event
         kind = event.targets[0].kind
@@ -123,6 +184,14 @@ class Opener:
         if baseline is not None and any(_is_sealed(v) for row in baseline.rows for v in row):
             event = msgspec.structs.replace(event, baseline=self._baseline(kind, baseline))
         return event
+
+    def _context(self, context: Mapping[str, ContextValue]) -> dict[str, ContextValue]:
+        opened = {name: self._value(CIRCUMSTANCES, name, value) for name, value in context.items()}
+        return {
+            # What isn't a text was put there by somebody else: as it was.
+            name: value if isinstance(value, str | TypedValue) else context[name]
+            for name, value in opened.items()
+        }
 
     def _baseline(self, kind: str, baseline: BaselineRows) -> BaselineRows:
         rows = tuple(
@@ -139,10 +208,12 @@ class Opener:
             return value
         token = value.s or ""
         with self._lock:
-            self._look()
+            try:
+                key = self._key(token)
+            except KeystoreError:
+                return value
             if token in self._erased:
                 return ERASED
-            key = self._key(token)
         if key is None:
             return value
         try:
@@ -152,28 +223,52 @@ class Opener:
             return value  # moved here, or changed: it isn't what was sealed
 
     def _key(self, token: str) -> X25519PrivateKey | None:
+        """None where there is none, or the master key isn't at hand."""
+        self._look()
         if token not in self._keys:
             if len(self._keys) >= _KNOWN:
                 self._keys.clear()
             try:
-                self._keys[token] = self._keystore.private_key(token)
+                self._keys[token] = self._held.private_key(token)
             except KeystoreError:
-                self._keys[token] = None  # the master key isn't at hand
+                if self._look():  # somebody was erased between the two
+                    return self._key(token)
+                self._keys[token] = None
         return self._keys[token]
 
-    def _look(self) -> None:
-        now = self._keystore.version()
-        if now != self._version:
-            self._keys.clear()
-            self._erased = frozenset(each.token for each in self._keystore.erased())
-            self._version = now
+    def _look(self) -> bool:
+        """Whether others changed the keystore; then nothing is known of it any more."""
+        if not self._held.has_changed():
+            return False
+        self._keys.clear()
+        try:
+            self._erased = frozenset(each.token for each in self._held.keystore.erased())
+        except BaseException:
+            self._held.close()
+            raise
+        return True
+
+    def close(self) -> None:
+        """Hold the keystore open no longer; it may be used again."""
+        with self._lock:
+            self._held.close()
 
 
 def sealed_tokens(event: Event) -> frozenset[str]:
     """The tokens of the subjects for whom values of `event` (whole, not a part) are sealed."""
     values = [value for pair in (event.changes or {}).values() for value in pair]
+    values += (event.details or {}).values()
     if event.baseline is not None:
         values += [value for row in event.baseline.rows for value in row]
+    return _tokens(values)
+
+
+def all_sealed_tokens(event: Event) -> frozenset[str]:
+    """The same, and that of the actor for whom is sealed where from it acted."""
+    return sealed_tokens(event) | _tokens((event.context or {}).values())
+
+
+def _tokens(values: Iterable[Value]) -> frozenset[str]:
     sealed = (value.s for value in values if isinstance(value, TypedValue) and value.t == "sealed")
     return frozenset(token for token in sealed if token)
 

@@ -29,7 +29,7 @@ from indelible.store.sqlite_file import (
     statements,
     store_errors,
 )
-from indelible.store.sqlite_sealing import alone, check_written, put_run
+from indelible.store.sqlite_sealing import check_written, only_one, put_run
 from indelible.store.sqlite_search import segment_from
 from indelible.store.sqlite_segment import SegmentWriter, WrittenSegment
 
@@ -60,7 +60,7 @@ class Dropper:
         `SegmentDamagedError`, and `StoreConflictError` where an entry isn't sealed.
         """
         left = {n for n, bits in which.items() if bits}
-        with alone(self._trail), contextlib.closing(self._connect(self._trail)) as connection:
+        with only_one(self._trail), contextlib.closing(self._connect(self._trail)) as connection:
             with store_errors(self._trail):
                 origin = connection.execute(self._sql["trail"]).fetchone()[0]
                 rows = connection.execute(self._sql["segments"]).fetchall()

@@ -280,6 +280,8 @@ class SqliteReader:
     def close(self) -> None:
         """Close the connections; iterators under way fail or end."""
         self._connections.close()
+        if self.opener is not None:
+            self.opener.close()
 
     # -- below: one step of a read each ---------------------------------------------------------
 

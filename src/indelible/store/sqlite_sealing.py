@@ -8,24 +8,23 @@ finds the same file by its name. One run at a time; the sequencer and readers go
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from indelible.durable import take_lock
+from indelible.durable import alone
 from indelible.errors import StoreBusyError
 from indelible.events.model import Timestamp
 from indelible.store.blocks import BLOCK_ENTRIES
-from indelible.store.errors import MalformedBlockError, StoreConflictError
+from indelible.store.errors import MalformedBlockError, SegmentDamagedError, StoreConflictError
 from indelible.store.index import (
     Page,
     encode_directory,
     encode_pages,
 )
-from indelible.store.places import Place, check_parts, damaged, written
+from indelible.store.places import Place, check_parts, written
 from indelible.store.segment import (
     SEGMENT_BLOCKS,
     SEGMENT_BYTES,
@@ -36,7 +35,6 @@ from indelible.store.segment import (
 from indelible.store.sqlite_file import Connect, open_connection, statements, store_errors
 from indelible.store.sqlite_segment import SegmentWriter, WrittenSegment, references_of
 
-_SPOOL: Final = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC
 _VACUUM_PAGES: Final = 500
 """Pages that are moved in one transaction, so that the sequencer waits for few."""
 
@@ -70,7 +68,7 @@ class Sealer:
         entry isn't what the tree says, or what was read back isn't what was written: then what is
         sealed is sealed, and the rest is where it was.
         """
-        with alone(self._trail), contextlib.closing(self._connect(self._trail)) as connection:
+        with only_one(self._trail), contextlib.closing(self._connect(self._trail)) as connection:
             with store_errors(self._trail):
                 origin = connection.execute(self._sql["trail"]).fetchone()[0]
             while (end := self._next_end(connection, limit, only_full, most_blocks)) is not None:
@@ -186,17 +184,15 @@ def _left(refs: list[int], taken: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def alone(trail: Path, what: str = "sealing") -> Iterator[None]:
+def only_one(trail: Path, what: str = "sealing") -> Iterator[None]:
     """One run at a time is at that trail. Raises `StoreBusyError`."""
     path = trail.with_name(f"{trail.name}.{what}")
-    with written(path):
-        fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        if not take_lock(fd):
+    with contextlib.ExitStack() as stack:
+        with written(path):
+            is_alone = stack.enter_context(alone(path))
+        if not is_alone:
             raise StoreBusyError(f"expected nobody to be {what} {trail}, another process is")
         yield
-    finally:
-        os.close(fd)
 
 
 def check_written(place: Place, found: WrittenSegment) -> None:
@@ -204,7 +200,11 @@ def check_written(place: Place, found: WrittenSegment) -> None:
     segment = found.segment
     raw = place.fetch(segment)
     if sha256(raw).digest() != segment.sha256:
-        raise damaged(segment, "what was read back isn't what was written; it isn't used")
+        raise SegmentDamagedError(
+            f"expected to read back what was written, {segment.place}/{segment.name} is another "
+            f"file of {len(raw)} bytes: remove it and seal again. Nothing is lost, what isn't "
+            "sealed is still in the trail"
+        )
     for number, (block, times) in enumerate(found.blocks, segment.first // BLOCK_ENTRIES):
         whole = raw[block.offset : block.offset + block.length]
         if root_of_block(check_parts(segment, block, whole)) != times.root:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from indelible.capture.sealing import NO_SEALING, Sealing
+from indelible.capture.sealing import NO_SEALING, Circumstances, Sealing
 from indelible.errors import DeliveryError
 from indelible.events.codec import (
     MAX_EVENT_BYTES,
@@ -107,12 +107,16 @@ class Journal:
         heartbeat_s: float = HEARTBEAT_S,
         calls: FileCalls | None = None,
         sealing: Sealing = NO_SEALING,
+        actor_sealing: Sealing = NO_SEALING,
     ) -> None:
-        """`new_signer` makes what signs for a producer and its epoch; without it nothing is signed.
+        """`actor_sealing` seals for whoever acts, and isn't held up by who reads many rows.
+        `new_signer` makes what signs for a producer and its epoch; without it nothing is signed.
 
         Raises `ConfigurationError` where `directory` can't be made, is open to others, or isn't
         ours to write to."""
         self.sealing = sealing
+        self.actor_sealing = actor_sealing
+        self._circumstances = Circumstances(actor_sealing, may_mask=True)
         self._directory = directory
         self._service = service
         self._buffer_events = buffer_events
@@ -154,6 +158,7 @@ class Journal:
 
     def append(self, draft: bytes) -> str:
         """Write the event; its id. Raises `DeliveryError`, and then the event isn't written."""
+        draft = self._circumstances.draft(draft)
         if len(draft) > _SURELY_FITS:
             self._check_size(draft)
         with self._writing:
@@ -168,6 +173,7 @@ class Journal:
 
     def append_later(self, draft: bytes) -> None:
         """Hand the event to the writing thread; dropped and counted where the buffer is full."""
+        draft = self._circumstances.draft(draft)
         if len(draft) > _SURELY_FITS:
             self._check_size(draft)
         with self._buffering:

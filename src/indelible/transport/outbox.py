@@ -23,8 +23,8 @@ import msgspec
 from indelible.capture.change_drafts import DecodedEvent, DecodedRows, OutboxRow
 from indelible.capture.outbox_layout import BASE_COLUMNS
 from indelible.capture.sealing import blank
-from indelible.errors import EventError, MalformedEventError
-from indelible.events.codec import decode_event, seal_parts
+from indelible.errors import EventError
+from indelible.events.codec import decode_event, join_parts, seal_parts
 from indelible.events.model import INCARNATION_OPENED, Producer
 from indelible.events.values import to_value
 from indelible.transport.delivery import Delivery, Gap, Remark, Sink, Void
@@ -364,7 +364,7 @@ class OutboxSource:
         try:
             bodies = seal_parts(event.draft, event.time, producer)
         except EventError:
-            bodies = (_raw(row[:BASE_COLUMNS] if event.is_private else row),)
+            bodies = (_raw(_unveiled(row) if event.is_private else row),)
         return Delivery(self.producer_id, self.epoch, event.seq, bodies)
 
 
@@ -434,13 +434,20 @@ def _fact(bodies: tuple[bytes, ...]) -> object:
     what is sealed: that is other bytes each time.
     """
     try:
-        event = decode_event(bodies[0])
-    except MalformedEventError:
+        parts = [decode_event(body) for body in bodies]
+        # One event is large enough to be cut where the other isn't: compared whole.
+        event = join_parts(parts) if parts[0].fragment is not None else parts[0]
+    except EventError:
         return bodies
     changes = event.changes and {
         name: (blank(old), blank(new)) for name, (old, new) in event.changes.items()
     }
     return event.time, event.action, event.targets, changes
+
+
+def _unveiled(row: OutboxRow) -> OutboxRow:
+    """What no subject's values are in: neither the context's text nor any of the table's."""
+    return *row[:2], None, *row[3:BASE_COLUMNS]
 
 
 def _id(row: OutboxRow) -> int:
