@@ -8,14 +8,13 @@ from pathlib import Path
 import click
 
 from indelible.cli.app import ANSWER_IS_NO
-from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG
 from indelible.cli.output import console, printable
 from indelible.cli.verify import trust_file_of
 from indelible.errors import ConfigurationError, DeliveryError
 from indelible.integrity.assurance import load_trust_policy
 from indelible.integrity.keys import load_public_key
-from indelible.policy import Policy
+from indelible.policy import Policy, load_policy
 from indelible.policy.anchors import AnchorSettings
 
 
@@ -40,7 +39,7 @@ def command(names: tuple[str, ...], self_test: bool, config: Path) -> None:
     from indelible.integrity.rotations import key_line
     from indelible.store.sqlite import SqliteTrail
 
-    policy = policy_of(config)
+    policy = load_policy(config)
     chosen = _chosen(policy, names)
     if self_test:
         chosen = [each for each in chosen if each.kind == "s3"]

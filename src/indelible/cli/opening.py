@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import click
 
 from indelible.cli.account import account
+from indelible.cli.passphrases import asker
 from indelible.errors import ConfigurationError, IndelibleError, VerificationError
 from indelible.events.context import acting_as
 from indelible.events.model import Outcome
 from indelible.explicit import telling
 from indelible.integrity.numbering import NOT_VERIFIED, VERIFIED
-from indelible.integrity.passphrases import Passphrase, unlock_with
 from indelible.integrity.verifier import Verification
 from indelible.policy import Policy, load_policy
 from indelible.trail import Trail
@@ -31,30 +29,6 @@ def open_trail(config: Path) -> Trail:
     Raises `ConfigurationError` when there is no such file or no such trail.
     """
     return Trail.open(load_policy(config), relay=False, ask=asker())
-
-
-def asker() -> Callable[[str], str] | None:
-    """Who asks for a passphrase at the terminal; None where nobody sits there."""
-    if not sys.stdin.isatty():
-        return None
-    return lambda what: str(click.prompt(what, hide_input=True, err=True))
-
-
-def new_passphrase(file: Path | None, variable: str | None) -> Passphrase:
-    """The passphrase for new keys: where it will be read from, else typed twice.
-
-    Raises `ConfigurationError` where there is none, and nobody at the terminal.
-    """
-    if file is None and variable is None:
-        if not sys.stdin.isatty():
-            raise ConfigurationError(
-                "expected a terminal to type a passphrase at, or passphrase_file or passphrase_env "
-                "in [trail]"
-            )
-        return Passphrase(
-            str(click.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True))
-        )
-    return unlock_with(file, variable, os.environ)(Path("the new keys"))
 
 
 def ask_trail(config: Path) -> Trail:
@@ -83,7 +57,7 @@ def record_verification(policy: Policy, result: Verification | VerificationError
     Where it can't be written down it is said so: who may only read verifies all the same.
     """
     try:
-        with telling(policy) as tell, acting_as(account()):
+        with telling(policy, asker()) as tell, acting_as(account()):
             if isinstance(result, VerificationError):
                 # Noticed: whoever ran it may be the one who would rather not have it known.
                 tell(
@@ -99,8 +73,9 @@ def record_verification(policy: Policy, result: Verification | VerificationError
                     since=result.since,
                     assurance=result.assurance,
                 )
-    except IndelibleError as error:
-        click.echo(f"that it was verified won't be in the trail: {error}", err=True)
+    except (IndelibleError, click.Abort) as error:
+        why = str(error) or "no passphrase was typed"
+        click.echo(f"that it was verified won't be in the trail: {why}", err=True)
 
 
 def database_of(policy: Policy) -> Path:

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 import click
 
-from indelible.cli.opening import asker, policy_of
 from indelible.cli.options import CONFIG, PASSPHRASE_FILE
+from indelible.cli.passphrases import asker, unlock_from
 from indelible.cli.signer import PKCS11, new_key, opened
 from indelible.errors import ConfigurationError, StoreBusyError
 from indelible.events.codec import format_time
@@ -30,6 +30,7 @@ from indelible.integrity.passphrases import PEM_BEGIN, Unlock, unlock_with
 from indelible.integrity.private_files import read_private
 from indelible.integrity.rotations import keys_of, open_by
 from indelible.integrity.sequencer import Sequencer
+from indelible.policy import load_policy
 from indelible.store.protocol import Lease
 from indelible.store.sqlite import SqliteTrail
 from indelible.tlog import Checkpoint, Rotation, open_rotation
@@ -82,14 +83,14 @@ def command(
         raise click.UsageError("expected --pkcs11 without --finish: it names the new key")
     change = _Change(finish=finish, early=early, both_days=both_days, pkcs11=pkcs11)
     if directory is not None:
-        unlock = unlock_with(passphrase_file, None, os.environ, asker())
+        unlock = unlock_from(passphrase_file)
         with opened(directory, unlock) as guard:
             last = guard.last
             known = Checkpoint(origin=last.origin, size=last.size, root=last.root)
             guard.replace_key(change.make(directory / KEY_FILE, guard.ring, known, unlock))
         click.echo("start the signer again: the next checkpoint says so")
         return
-    policy = policy_of(config)
+    policy = load_policy(config)
     if policy.signer is not None:
         raise ConfigurationError(
             f"{policy.source}: expected --signer FOLDER: the signer has the key, no file here"

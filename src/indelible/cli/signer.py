@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import pwd
 import signal
 import threading
@@ -14,11 +13,11 @@ from typing import Final
 
 import click
 
-from indelible.cli.opening import asker, new_passphrase
 from indelible.cli.options import PASSPHRASE, PASSPHRASE_FILE
+from indelible.cli.passphrases import new_passphrase, unlock_from
 from indelible.errors import ConfigurationError
 from indelible.integrity.key_ring import key_text, load_ring
-from indelible.integrity.passphrases import Passphrase, Unlock, unlock_with
+from indelible.integrity.passphrases import Passphrase, Unlock
 from indelible.integrity.pkcs11_key import Pkcs11Key
 from indelible.integrity.private_files import read_private
 from indelible.integrity.signer import CheckpointGuard, hold
@@ -79,7 +78,7 @@ def init(
     if sum((existing is not None, pkcs11 is not None, is_encrypted)) > 1:
         raise click.UsageError("expected one of --key, --pkcs11 and --passphrase")
     if existing is not None:
-        ring = load_ring(existing, unlock_with(passphrase_file, None, os.environ, asker()))
+        ring = load_ring(existing, unlock_from(passphrase_file))
         key, text = ring.signers[0], read_private(existing) + "\n"
         if len(ring.signers) > 1 or key.verifier_key.name != origin:
             raise ConfigurationError(
@@ -117,7 +116,7 @@ def serve(
 ) -> None:
     """Sign what continues what was signed last, until stopped."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
-    with opened(directory, unlock_with(passphrase_file, None, os.environ, asker())) as guard:
+    with opened(directory, unlock_from(passphrase_file)) as guard:
         server = SignerServer(guard, path, accounts=[_user_id(name) for name in accounts])
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: _stop(server))

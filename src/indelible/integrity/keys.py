@@ -28,7 +28,7 @@ class TrailKeys:
     """The keys of one trail; its repr shows the public one only.
 
     `verifier_key` is the first that the trail had: what later ones sign counts by the rotations
-    that lead to them. `ring` is None where a signer process has the keys.
+    that lead to them. `ring` is None where a signer process has the keys, and for who signs none.
     """
 
     __slots__ = ("context_key", "enrolment_key", "ring", "verifier_key")
@@ -96,14 +96,12 @@ def create_keys(
     return TrailKeys(signed_by, ring, context_key, enrolment_key)
 
 
-def load_keys(
-    directory: Path, unlock: Unlock = no_passphrase, *, has_signer: bool = False
-) -> TrailKeys:
-    """The keys in `directory`; without the one that signs checkpoints where the trail `has_signer`.
+def load_keys(directory: Path, unlock: Unlock = no_passphrase, *, signs: bool = True) -> TrailKeys:
+    """The keys in `directory`; the one that signs checkpoints isn't read for who never `signs`.
 
     Raises `ConfigurationError` where one is missing, damaged, or readable by others than its owner.
     """
-    ring = None if has_signer else load_ring(directory / KEY_FILE, unlock)
+    ring = load_ring(directory / KEY_FILE, unlock) if signs else None
     public = load_public_key(directory)
     if ring is not None:
         ring.check_follows(public)

@@ -14,11 +14,12 @@ from typing import Final, NamedTuple
 from indelible.errors import EventError, VerificationError
 from indelible.events.codec import decode_event
 from indelible.events.model import Event
-from indelible.integrity.faults import CheckpointError
+from indelible.integrity.faults import CheckpointError, SignerAwayError
 from indelible.integrity.key_ring import CheckpointSigner
 from indelible.store.protocol import TrailReader
 from indelible.store.terms import action_term
 from indelible.tlog import (
+    Checkpoint,
     Hash,
     OpenedCheckpoint,
     QuorumError,
@@ -147,6 +148,18 @@ def keys_of(signer: CheckpointSigner) -> tuple[VerifierKey, ...]:
 def key_line(reader: TrailReader, first: VerifierKey) -> KeyLine:
     """The keys that lead on from `first`, as the trail's own index finds them."""
     return KeyLine.of(first, (note for _, note in rotations_in(reader)))
+
+
+class KeysInTrail:
+    """A `CheckpointSigner` for who only reads: the keys that the trail's own entries lead to."""
+
+    def __init__(self, reader: TrailReader, first: VerifierKey) -> None:
+        line = key_line(reader, first)
+        self.verifier_key = line.newest
+        self.rotations = line.notes
+
+    def sign(self, checkpoint: Checkpoint, tiles: TileReader) -> bytes:
+        raise SignerAwayError("expected a process that signs, this one was opened to read")
 
 
 class SigningKeys:
