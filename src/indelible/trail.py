@@ -119,6 +119,7 @@ class Trail(Keeping):
             witnessing=witnessing,
             anchoring=self._anchoring() if relay else None,
             on_refusal=self._refused,
+            on_signed=self._signed,
             holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         )
         self._delivered: dict[str, tuple[float, int]] = {}

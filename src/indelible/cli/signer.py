@@ -79,7 +79,7 @@ def init(
         raise click.UsageError("expected one of --key, --pkcs11 and --passphrase")
     if existing is not None:
         ring = load_ring(existing, unlock_from(passphrase_file))
-        key, text = ring.signers[0], read_private(existing) + "\n"
+        key, text, rotations = ring.signers[0], read_private(existing) + "\n", ring.rotations
         if len(ring.signers) > 1 or key.verifier_key.name != origin:
             raise ConfigurationError(
                 f"{existing}: expected one key of {origin}, came {len(ring.signers)} of "
@@ -88,7 +88,8 @@ def init(
     else:
         passphrase = new_passphrase(passphrase_file, None) if is_encrypted else None
         key, text = new_key(origin, pkcs11, passphrase)
-    CheckpointGuard.create(directory, key, text).close()
+        rotations = ()
+    CheckpointGuard.create(directory, key, text, rotations).close()
     click.echo(f"made the signer {directory}")
     click.echo(f"public key (give it to whoever verifies): {key.verifier_key}")
 
