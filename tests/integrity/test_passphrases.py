@@ -23,10 +23,11 @@ from indelible.integrity.encrypted_key import decrypt_key, encrypt_key
 from indelible.integrity.key_ring import key_text, load_ring
 from indelible.integrity.keys import create_signing_key, load_signing_key
 from indelible.integrity.passphrases import Passphrase, unlock_with
+from indelible.integrity.sequencer import UNSIGNED
 from indelible.policy import load_policy
 from indelible.tlog import Algorithm, SigningKey
 from tests.integrity.signers import SignerProcess, run, run_apart
-from tests.integrity.witnesses import MAIN
+from tests.integrity.witnesses import MAIN, until
 
 SECRET = "correct horse battery staple é"
 CONFIG = '[trail]\nurl = "sqlite:///trail.db"\norigin = "example.com/trail"\n'
@@ -356,6 +357,11 @@ def test_keys_in_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         run_apart("init", cwd=tmp_path)
         record_one(config)
     rotate = ("rotate", "--signer", "signer")
+    file = tmp_path / "signer" / "trail.key"
+    before = file.read_text()
+    said = run_apart(*rotate, "--both-for", "0", cwd=tmp_path, exit_code=2)
+    assert "expected --pkcs11 URI" in said
+    assert file.read_text() == before
     run_apart(*rotate, "--pkcs11", uri("two"), "--both-for", "0", cwd=tmp_path)
     with process:
         record_one(config)
@@ -369,12 +375,17 @@ def test_keys_in_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with process:
         shutil.move(tokens, tmp_path / "away")
         with Trail.open(config) as trail:
+            signed = trail.reader.state().checkpoint
             trail.record("invoice.refund")
             trail.flush()
-            assert trail.reader.size
+            until(lambda: UNSIGNED in [each.action for each in trail.notices()])
+            assert trail.reader.state().checkpoint == signed
+            assert [each.event.action for each in trail.events(action="invoice.*")][-1:]
         shutil.move(tmp_path / "away", tokens)
     with process:
         record_one(config)
+        with Trail.open(config, relay=False) as trail:
+            assert len(list(trail.events(action="invoice.*"))) == 5
     for broken, why in (
         (uri("three"), "expected an Ed25519 key 'three'"),
         (uri("one").replace("token=audit", "token=other"), "in the token 'other'"),

@@ -577,6 +577,19 @@ def test_a_signer_s_key_is_rotated(tmp_path: Path) -> None:
         run("rotate", cwd=tmp_path, exit_code=2)
 
 
+def test_a_signer_whose_rotations_are_lost(tmp_path: Path) -> None:
+    """It says where they are, and ends the time of both keys where that is wanted."""
+    signer = SignerProcess(tmp_path / "signer")
+    rotate = ("rotate", "--signer", str(signer.directory))
+    run(*rotate, "--both-for", "0", cwd=tmp_path)
+    (signer.directory / "rotations").unlink()
+    said = run(*rotate, "--finish", cwd=tmp_path, exit_code=2)
+    assert "rotations, it is lost: write what the trail serves" in said
+    run(*rotate, "--finish", "--early", cwd=tmp_path)
+    with signer:
+        assert signer.ask("GET", "key").body == f"{signer.key}\n".encode()
+
+
 def test_a_signer_takes_over_a_key_that_was_rotated_before(tmp_path: Path) -> None:
     """And its key is rotated again: the trail follows both, from its first key on."""
     rotated = Rotated(tmp_path)

@@ -33,7 +33,7 @@ from indelible.integrity.sequencer import Sequencer
 from indelible.policy import load_policy
 from indelible.store.protocol import Lease
 from indelible.store.sqlite import SqliteTrail
-from indelible.tlog import Checkpoint, Rotation, open_rotation
+from indelible.tlog import Checkpoint, Rotation, SigningKey, open_rotation
 
 BOTH_DAYS: Final = 30
 _DAY_US: Final = 86_400_000_000
@@ -128,6 +128,11 @@ class _Change(NamedTuple):
             raise ConfigurationError(
                 f"{path}: expected one key, two sign now: first `indelible rotate --finish`"
             )
+        if self.pkcs11 is None and not isinstance(ring.signers[0], SigningKey):
+            raise ConfigurationError(
+                f"expected --pkcs11 URI with the new key: the one in {path} is in a token, and its "
+                "successor would stand in that file"
+            )
         # What was under a passphrase stays under it.
         is_encrypted = PEM_BEGIN in read_private(path)
         new, text = new_key(known.origin, self.pkcs11, unlock(path) if is_encrypted else None)
@@ -149,7 +154,12 @@ class _Change(NamedTuple):
     def _finish(self, path: Path, ring: KeyRing) -> None:
         if len(ring.signers) < 2:
             raise ConfigurationError(f"{path}: expected two keys that sign, there is one")
-        until = open_rotation(ring.rotations[-1]).until
+        if not ring.rotations and not self.early:
+            raise ConfigurationError(
+                f"expected the rotation in {_notes(path)}, it is lost: write what the trail serves "
+                "or exports as `rotations` there, or end the time of both keys now with --early"
+            )
+        until = open_rotation(ring.rotations[-1]).until if ring.rotations else ""
         if format_time(time.time_ns() // 1_000) < until and not self.early:
             raise ConfigurationError(
                 f"expected the time of both keys to be over, it lasts until {until}: --early ends "
