@@ -97,6 +97,13 @@ def test_a_key_file_opens_by_its_passphrase_only(tmp_path: Path, algorithm: Algo
         load_signing_key(path, lambda _: secret)
 
 
+def test_what_lies_beside_a_key_of_one_s_own_is_none_of_its(tmp_path: Path) -> None:
+    """A file called `rotations` is read where a trail's keys are, not in somebody's home."""
+    made = create_signing_key(tmp_path / "mine.key", "audit.example.com")
+    (tmp_path / "rotations").write_text("of the garden's crops\n")
+    assert load_signing_key(tmp_path / "mine.key").verifier_key == made.verifier_key
+
+
 WRONG = "wrong horse"
 
 

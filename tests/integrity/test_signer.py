@@ -311,6 +311,24 @@ def test_a_socket_that_a_killed_one_left_is_replaced(tmp_path: Path) -> None:
         assert process.ask("GET", "key").status == 200
 
 
+def test_a_live_signer_s_socket_is_left_alone(tmp_path: Path) -> None:
+    """Another signer that is given its path doesn't take it; and one that ends takes away its own
+    only."""
+    process = SignerProcess(tmp_path / "signer")
+    other = SignerProcess(tmp_path / "other", origin="example.com/other")
+    serve = ("signer", "serve", "--socket", str(process.socket), "--directory", "other")
+    with process:
+        said = run(*serve, cwd=tmp_path, exit_code=4)
+        assert "another process does" in said
+        assert process.ask("GET", "key").body == f"{process.key}\n".encode()
+        process.socket.unlink()
+        other.socket = process.socket
+        with other:
+            process.stop()
+            assert other.ask("GET", "key").body == f"{other.key}\n".encode()
+        assert not process.socket.exists()
+
+
 # -- the client -----------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from indelible.durable import sync_directory
 from indelible.errors import DeliveryError
 from indelible.integrity.anchors import ReadBack, Receipt, held_in, parse_answer
 from indelible.integrity.faults import AnchorMismatchError
@@ -68,6 +69,8 @@ class FileAnchor:
                 written = file.write(line)
                 os.fsync(fd)
                 end = os.lseek(fd, 0, os.SEEK_CUR)
+            if not size:
+                sync_directory(self._path.parent)
         except OSError as error:
             raise DeliveryError(f"can't append to {self._path}: {error.strerror}") from None
         if written != len(line):

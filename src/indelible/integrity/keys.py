@@ -16,7 +16,7 @@ from typing import Final
 
 from indelible.durable import sync_directory, write_new
 from indelible.errors import ConfigurationError, TrailExistsError
-from indelible.integrity.key_ring import KEY_FILE, KeyRing, key_text, load_ring
+from indelible.integrity.key_ring import KEY_FILE, KeyRing, key_text, load_ring, load_signers
 from indelible.integrity.passphrases import Passphrase, Unlock, no_passphrase
 from indelible.integrity.private_files import read_private
 from indelible.tlog import Algorithm, MalformedKeyError, SigningKey, VerifierKey
@@ -142,8 +142,8 @@ def create_signing_key(
 
 
 def load_signing_key(path: Path, unlock: Unlock = no_passphrase) -> SigningKey:
-    """The one private key at `path`; raises what `load_keys` does."""
-    (key,) = load_ring(path, unlock).signers[:1]
+    """The private key at `path`, the newest where one takes over; raises what `load_keys` does."""
+    key = load_signers(path, unlock)[0]
     if not isinstance(key, SigningKey):
         raise ConfigurationError(f"{path}: expected a key, not where a token has one")
     return key

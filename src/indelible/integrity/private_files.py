@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from typing import Final
 
 from indelible.errors import ConfigurationError
+
+PKCS11: Final = "pkcs11:"
+"""How the URI of a key begins that a token has, in a file of keys."""
 
 
 def read_private(path: Path, what: str = "a key") -> str:
