@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -15,6 +15,7 @@ from indelible.errors import ConfigurationError, IndelibleError, VerificationErr
 from indelible.events.context import acting_as
 from indelible.events.model import Outcome
 from indelible.explicit import telling
+from indelible.integrity.faults import CONTRADICTED
 from indelible.integrity.numbering import NOT_VERIFIED, VERIFIED
 from indelible.integrity.verifier import Verification
 from indelible.policy import Policy, load_policy
@@ -56,26 +57,39 @@ def record_verification(policy: Policy, result: Verification | VerificationError
 
     Where it can't be written down it is said so: who may only read verifies all the same.
     """
+    what = "that it was verified"
+    if isinstance(result, VerificationError):
+        # Noticed: whoever ran it may be the one who would rather not have it known.
+        said = f"{type(result).__name__}: {result}"[:_MAX_MESSAGE]
+        _write_down(policy, what, NOT_VERIFIED, outcome=Outcome.FAILURE, message=said)
+    else:
+        _write_down(
+            policy,
+            what,
+            VERIFIED,
+            size=result.size,
+            root=result.root.hex(),
+            since=result.since,
+            assurance=result.assurance,
+        )
+
+
+def record_contradiction(policy: Policy, message: str) -> None:
+    """Write down that somebody beside the trail contradicts it; said where that can't be."""
+    said = message[:_MAX_MESSAGE]
+    _write_down(
+        policy, "that it is contradicted", CONTRADICTED, outcome=Outcome.FAILURE, message=said
+    )
+
+
+def _write_down(policy: Policy, what: str, action: str, **details: Any) -> None:
+    """`tell` it, as this account; where that can't be, it is said so, and nothing is raised."""
     try:
         with telling(policy, asker()) as tell, acting_as(account()):
-            if isinstance(result, VerificationError):
-                # Noticed: whoever ran it may be the one who would rather not have it known.
-                tell(
-                    NOT_VERIFIED,
-                    outcome=Outcome.FAILURE,
-                    message=f"{type(result).__name__}: {result}"[:_MAX_MESSAGE],
-                )
-            else:
-                tell(
-                    VERIFIED,
-                    size=result.size,
-                    root=result.root.hex(),
-                    since=result.since,
-                    assurance=result.assurance,
-                )
+            tell(action, **details)
     except (IndelibleError, click.Abort) as error:
         why = str(error) or "no passphrase was typed"
-        click.echo(f"that it was verified won't be in the trail: {why}", err=True)
+        click.echo(f"{what} won't be in the trail: {why}", err=True)
 
 
 def database_of(policy: Policy) -> Path:

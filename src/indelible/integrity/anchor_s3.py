@@ -71,6 +71,7 @@ class S3Anchor:
     """Implements `indelible.integrity.anchors.Anchor`. Credentials are boto3's own affair."""
 
     kind = "s3"
+    is_outside = True
 
     def __init__(self, settings: S3Settings, origin: str) -> None:
         """Raises `ConfigurationError` where boto3 isn't installed."""
@@ -106,7 +107,7 @@ class S3Anchor:
         try:
             held = [
                 Held(int(named[1]), bytes.fromhex(named[2]), self._fetcher(key, version))
-                for key, version in self._versions()
+                for key, version in self._versions(None if whole else last)
                 if (named := self._named.fullmatch(key))
             ]
         except _Refused as error:
@@ -338,9 +339,12 @@ class S3Anchor:
         # Some stores don't say it with the object.
         return self._call(ask)
 
-    def _versions(self) -> Iterator[tuple[str, str]]:
-        """(key, version) of all that is there, also behind a delete marker."""
+    def _versions(self, since: AnchorRow | None) -> Iterator[tuple[str, str]]:
+        """(key, version) of all that is there, also behind a delete marker; or of what is larger
+        than what it took last, by its key."""
         marks: dict[str, str] = {}
+        if since is not None and (answer := parse_answer(_answers, since)).where == self._where:
+            marks = {"KeyMarker": answer.key}
         while True:
             page = self._call(
                 lambda: self._client.list_object_versions(
