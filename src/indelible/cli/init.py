@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from indelible.cli.init_promises import PROMISES, Company
-from indelible.cli.options import CONFIG
+from indelible.cli.options import CONFIG, PASSPHRASE
 from indelible.cli.passphrases import asker, new_passphrase
 from indelible.errors import ConfigurationError, TrailExistsError
 from indelible.integrity.assurance import load_trust_policy
@@ -96,12 +96,7 @@ allowed = []                      # classes and kinds that `indelible scan` may 
     help="The trail's name, as its checkpoints state it: a URL without scheme that is yours. "
     "[default: localhost/ and a random text]",
 )
-@click.option(
-    "--passphrase",
-    "is_encrypted",
-    is_flag=True,
-    help="Keep the keys that sign under a passphrase.",
-)
+@PASSPHRASE
 def command(
     config: Path,
     database: str | None,

@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 
 import click
 
-from indelible.cli.options import CONFIG, PASSPHRASE_FILE
+from indelible.cli.options import CONFIG, PASSPHRASE_FILE, PKCS11
 from indelible.cli.passphrases import asker, unlock_from
-from indelible.cli.signer import PKCS11, new_key, opened
+from indelible.cli.signer import new_key, opened
 from indelible.errors import ConfigurationError, StoreBusyError
 from indelible.events.codec import format_time
 from indelible.integrity.key_ring import (

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import pwd
-import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import click
 
-from indelible.cli.options import PASSPHRASE, PASSPHRASE_FILE
+from indelible.cli.options import PASSPHRASE, PASSPHRASE_FILE, PKCS11
 from indelible.cli.passphrases import new_passphrase, unlock_from
+from indelible.cli.stopping import serve_until_stopped
 from indelible.errors import ConfigurationError
 from indelible.integrity.key_ring import key_text, load_ring
 from indelible.integrity.passphrases import Passphrase, Unlock
@@ -24,19 +23,12 @@ from indelible.integrity.signer import CheckpointGuard, hold
 from indelible.integrity.signer_server import SignerServer
 from indelible.tlog import MalformedKeyError, Signer, SigningKey
 
-_LOOK_S: Final = 0.1
-
 DIRECTORY: Final = click.option(
     "--directory",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("signer"),
     show_default=True,
     help="Where its key and its state are.",
-)
-PKCS11: Final = click.option(
-    "--pkcs11",
-    metavar="URI",
-    help="The key is in a token: pkcs11:token=…;object=…?module-path=…&pin-source=file:…",
 )
 
 
@@ -119,13 +111,7 @@ def serve(
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     with opened(directory, unlock_from(passphrase_file)) as guard:
         server = SignerServer(guard, path, accounts=[_user_id(name) for name in accounts])
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: _stop(server))
-        click.echo(f"signing {guard.ring.verifier_key.name} at {path}; stop with Ctrl-C")
-        try:
-            server.serve_forever(_LOOK_S)
-        finally:
-            server.server_close()
+        serve_until_stopped(server, f"signing {guard.ring.verifier_key.name} at {path}")
 
 
 @contextlib.contextmanager
@@ -152,8 +138,3 @@ def _user_id(name: str) -> int:
         return int(name) if name.isascii() and name.isdigit() else pwd.getpwnam(name).pw_uid
     except KeyError:
         raise ConfigurationError(f"expected --account with an account, came {name!r}") from None
-
-
-def _stop(server: SignerServer) -> None:
-    """From another thread: `shutdown` waits for the loop that this signal interrupted."""
-    threading.Thread(target=server.shutdown, daemon=True).start()
