@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from hashlib import md5
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -32,6 +32,8 @@ T = TypeVar("T")
 Verdict = Literal["write-once", "deletes", "unknown"]
 _TEST_S: Final = 600
 """How long a test's object stays; clocks may differ by some minutes."""
+_LAST_SECOND: Final = 253_402_300_799
+"""Of the year 9999."""
 _GONE: Final = 404
 _DENIED: Final = 403
 
@@ -51,7 +53,7 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     key: str
     version: str
-    until: int
+    until: Annotated[int, msgspec.Meta(ge=0, le=_LAST_SECOND)]
     where: str
     tested: Verdict
 

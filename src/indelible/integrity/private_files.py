@@ -33,3 +33,5 @@ def read_private_bytes(path: Path, what: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"expected {what} at {path}: {error.strerror}") from None
+    except ValueError:
+        raise ConfigurationError(f"expected {what} at a path, came {str(path)!r}") from None
