@@ -293,7 +293,9 @@ def segment(raw: bytes) -> None:
 def key_ring(raw: bytes) -> None:
     """A file of keys; without its passphrase, for deriving a key takes as long as it says."""
     with kept(raw) as path:
-        hides(text_of(raw).rpartition("+")[2].partition("\n")[0], lambda: load_signers(path))
+        for key in (KEY, NEXT):
+            secret = key.export_private().rpartition("+")[2]
+            hides(secret, lambda: load_signers(path))
 
 
 _SIGNER: list[CheckpointGuard] = []
