@@ -29,11 +29,12 @@ from indelible.integrity.assurance import (
     load_trust_policy,
 )
 from indelible.integrity.faults import ContradictedError
+from indelible.integrity.key_ring import ROTATIONS, PublicRing, load_rotations
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ACKNOWLEDGED
 from indelible.integrity.passphrases import Passphrase, unlock_of
-from indelible.integrity.rotations import KeysInTrail, keys_of
+from indelible.integrity.rotations import keys_of
 from indelible.integrity.seen import Progress
 from indelible.integrity.sequencer import add_first_entry
 from indelible.invariants.differences import Difference, Summary, TableReport
@@ -90,7 +91,7 @@ class Trail(Keeping):
         self._signer = keys.ring or (
             open_signer(policy, store, keys)
             if relay or policy.signer is not None
-            else KeysInTrail(store, keys.verifier_key)
+            else PublicRing(keys.verifier_key, load_rotations(policy.keys / ROTATIONS))
         )
         self._keystore = open_keystore(policy, must_be=relay and policy.seals)
         if self._keystore is not None:
@@ -187,9 +188,9 @@ class Trail(Keeping):
         """Open the trail of an `indelible.toml`, or of a URL (`sqlite:///trail.db`).
 
         With `relay=False` this process carries nothing, and only asks: the key that signs
-        checkpoints isn't read. `ask` is called for the
-        passphrase of the keys where the configuration names none. Raises `NoTrailError` where
-        there is no trail (`create` makes one), and `ConfigurationError`.
+        checkpoints isn't read. `ask` is called for the passphrase of the keys where the
+        configuration names none. Raises `NoTrailError` where there is no trail (`create` makes
+        one), and `ConfigurationError`.
         """
         policy = policy_of(source)
         store = SqliteTrail(policy.trail)

@@ -12,9 +12,9 @@ from indelible.integrity.anchors import open_anchors
 from indelible.integrity.assurance import Tree, Witnessed, check_cosignatures, judge
 from indelible.integrity.authorisations import Authorisers
 from indelible.integrity.faults import CONTRADICTED, ContradictedError
-from indelible.integrity.key_ring import KeyRing
+from indelible.integrity.key_ring import KeyRing, PublicRing
 from indelible.integrity.keys import TrailKeys
-from indelible.integrity.rotations import KeysInTrail, SigningKeys, keys_of, rotations_in
+from indelible.integrity.rotations import SigningKeys, keys_of, rotations_in
 from indelible.integrity.seen import Progress, Seen
 from indelible.integrity.verifier import Verification, verify_trail
 from indelible.policy import Policy
@@ -34,7 +34,7 @@ class Trusting(Explicit):
 
     _store: SqliteTrail
     _keys: TrailKeys
-    _signer: KeyRing | SignerClient | KeysInTrail
+    _signer: KeyRing | SignerClient | PublicRing
     _keystore: Keystore | None
     _authorisers: Authorisers
 
@@ -96,7 +96,7 @@ class Trusting(Explicit):
     def signer_fault(self) -> str | None:
         """Why the signer process wouldn't sign this trail as it is; None where it would, or there
         is none. Nothing is signed."""
-        if not isinstance(self._signer, KeyRing | KeysInTrail):
+        if not isinstance(self._signer, KeyRing | PublicRing):
             try:
                 self._signer.check(self._pending, self._store)
             except (DeliveryError, VerificationError) as error:

@@ -278,7 +278,12 @@ def typed(cwd: Path, arguments: list[str], lines: list[str], exit_code: int = 0)
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
+        env={
+            **os.environ,
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
+            "XDG_STATE_HOME": str(cwd / "state"),
+        },
         start_new_session=True,
     )
     os.close(theirs)

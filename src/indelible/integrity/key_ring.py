@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from indelible.durable import replace_whole
 from indelible.errors import ConfigurationError, IndelibleError, VerificationError
+from indelible.integrity.faults import SignerAwayError
 from indelible.integrity.passphrases import (
     PEM_BEGIN,
     PEM_END,
@@ -86,6 +87,19 @@ class KeyRing:
 
     def __repr__(self) -> str:
         return f"<KeyRing of {self.verifier_key}>"
+
+
+class PublicRing:
+    """The keys for who only reads: none signs. `rotations` may lead to one that nobody has, where a
+    rotation was cut short."""
+
+    def __init__(self, first: VerifierKey, rotations: Sequence[bytes]) -> None:
+        found = successors(first, rotations, origin=first.name)
+        self.verifier_key = found[-1][1].new if found else first
+        self.rotations = tuple(note for note, _ in found)
+
+    def sign(self, checkpoint: Checkpoint, tiles: TileReader) -> bytes:
+        raise SignerAwayError("expected a process that signs, this one was opened to read")
 
 
 def key_text(key: SigningKey, passphrase: Passphrase | None) -> str:

@@ -14,12 +14,11 @@ from typing import Final, NamedTuple
 from indelible.errors import EventError, VerificationError
 from indelible.events.codec import decode_event
 from indelible.events.model import Event
-from indelible.integrity.faults import CheckpointError, SignerAwayError
+from indelible.integrity.faults import CheckpointError
 from indelible.integrity.key_ring import CheckpointSigner
 from indelible.store.protocol import TrailReader
 from indelible.store.terms import action_term
 from indelible.tlog import (
-    Checkpoint,
     Hash,
     OpenedCheckpoint,
     QuorumError,
@@ -163,18 +162,6 @@ def keys_in(reader: TrailReader) -> SigningKeys:
     return keys
 
 
-class KeysInTrail:
-    """A `CheckpointSigner` for who only reads: the keys that the trail's own entries lead to."""
-
-    def __init__(self, reader: TrailReader, first: VerifierKey) -> None:
-        line = key_line(reader, first)
-        self.verifier_key = line.newest
-        self.rotations = line.notes
-
-    def sign(self, checkpoint: Checkpoint, tiles: TileReader) -> bytes:
-        raise SignerAwayError("expected a process that signs, this one was opened to read")
-
-
 class SigningKeys:
     """Which key must have signed a tree, by the rotations in it that were found so far.
 
@@ -256,7 +243,7 @@ class SigningKeys:
             by_new.setdefault(self._opened[index][1].new, index)
         key = self.line.newest
         found: list[int] = []
-        while (at := by_new.pop(key, None)) is not None:
+        while (at := by_new.pop(key, None)) is not None and not (found and at > found[-1]):
             found.append(at)
             key = self._opened[at][1].old
         return found[::-1]
