@@ -28,6 +28,7 @@ from indelible.integrity.acks import Ack, ack_of
 from indelible.integrity.keys import load_signing_key
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ASKED
+from indelible.integrity.passphrases import unlock_of
 from indelible.policy import Policy
 from indelible.questions.asking import Questions
 from indelible.tlog import TrustPolicy
@@ -298,13 +299,16 @@ def tell(
 
 
 @contextlib.contextmanager
-def telling(policy: Policy) -> Iterator[Callable[..., None]]:
+def telling(
+    policy: Policy, ask: Callable[[str], str] | None = None
+) -> Iterator[Callable[..., None]]:
     """`tell`, for who doesn't open the trail: a server that shows it needs none of its other keys,
     and one that is damaged can't be opened.
 
-    Raises `ConfigurationError` where this account has neither journals nor the enrolment key.
+    `ask` is called for the key's passphrase where the configuration names none. Raises
+    `ConfigurationError` where this account has neither journals nor the enrolment key.
     """
-    key = load_signing_key(policy.keys / "enrolment.key")
+    key = load_signing_key(policy.keys / "enrolment.key", unlock_of(policy, ask))
     journal = Journal(
         policy.journals,
         new_signer=lambda producer_id, epoch: ProducerSigner(producer_id, epoch, key),

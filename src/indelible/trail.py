@@ -29,10 +29,11 @@ from indelible.integrity.assurance import (
     load_trust_policy,
 )
 from indelible.integrity.faults import ContradictedError
+from indelible.integrity.key_ring import ROTATIONS, PublicRing, load_rotations
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ACKNOWLEDGED
-from indelible.integrity.passphrases import Passphrase, unlock_with
+from indelible.integrity.passphrases import Passphrase, unlock_of
 from indelible.integrity.rotations import keys_of
 from indelible.integrity.seen import Progress
 from indelible.integrity.sequencer import add_first_entry
@@ -89,7 +90,11 @@ class Trail(Keeping):
         self._store = store
         self._keys = keys
         self._trust = load_trust_policy(policy.witness.policy) if policy.witness else None
-        self._signer = keys.ring or open_signer(policy, store, keys)
+        self._signer = keys.ring or (
+            open_signer(policy, store, keys)
+            if relay or policy.signer is not None
+            else PublicRing(keys.verifier_key, load_rotations(policy.keys / ROTATIONS))
+        )
         self._keystore = open_keystore(policy, must_be=relay and policy.seals)
         if self._keystore is not None:
             self._keystore.resume()
@@ -119,6 +124,7 @@ class Trail(Keeping):
             witnessing=witnessing,
             anchoring=self._anchoring() if relay else None,
             on_refusal=self._refused,
+            on_signed=self._signed,
             holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         )
         self._delivered: dict[str, tuple[float, int]] = {}
@@ -193,15 +199,16 @@ class Trail(Keeping):
     ) -> Self:
         """Open the trail of an `indelible.toml`, or of a URL (`sqlite:///trail.db`).
 
-        With `relay=False` this process carries nothing, and only asks. `ask` is called for the
-        passphrase of the keys where the configuration names none. Raises `NoTrailError` where
-        there is no trail (`create` makes one), and `ConfigurationError`.
+        With `relay=False` this process carries nothing, and only asks: the key that signs
+        checkpoints isn't read. `ask` is called for the passphrase of the keys where the
+        configuration names none. Raises `NoTrailError` where there is no trail (`create` makes
+        one), and `ConfigurationError`.
         """
         policy = policy_of(source)
         store = SqliteTrail(policy.trail)
         try:
-            unlock = unlock_with(policy.passphrase_file, policy.passphrase_env, os.environ, ask)
-            keys = load_keys(policy.keys, unlock, has_signer=policy.signer is not None)
+            signs = relay and policy.signer is None
+            keys = load_keys(policy.keys, unlock_of(policy, ask), signs=signs)
             return cls(policy, store, keys, relay=relay)
         except BaseException:
             store.close()

@@ -12,6 +12,7 @@ import click
 from indelible.cli.account import account
 from indelible.cli.opening import policy_of, record_question
 from indelible.cli.options import ACTOR
+from indelible.cli.passphrases import asker
 from indelible.durable import write_new
 from indelible.erasure import Erasures, make_keystore
 from indelible.errors import ConfigurationError
@@ -93,7 +94,10 @@ class Step(NamedTuple):
         if act == "hold.add":
             make_keystore(policy_of(config))
         # Relaying, for what is captured is carried first; that it was asked is an entry, too.
-        with Trail.open(policy_of(config)) as trail, acting_as(self.acting or account()):
+        with (
+            Trail.open(policy_of(config), ask=asker()) as trail,
+            acting_as(self.acting or account()),
+        ):
             record_question(trail)
             if self.authorisation is not None:
                 click.echo(do(trail.erasures, read_file(self.authorisation)))

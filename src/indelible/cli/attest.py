@@ -8,7 +8,8 @@ import click
 
 from indelible.cli.authorise import note_in, retention_text, sign_into
 from indelible.cli.opening import open_trail
-from indelible.cli.options import CONFIG
+from indelible.cli.options import CONFIG, PASSPHRASE_FILE
+from indelible.cli.passphrases import unlock_from
 from indelible.integrity.keys import load_signing_key
 from indelible.integrity.retention import parse_retention
 
@@ -23,8 +24,9 @@ from indelible.integrity.retention import parse_retention
     help="The key of a verifier of [retention], as `indelible key` makes it.",
 )
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@PASSPHRASE_FILE
 @CONFIG
-def command(file: Path, key: Path, yes: bool, config: Path) -> None:
+def command(file: Path, key: Path, yes: bool, passphrase_file: Path | None, config: Path) -> None:
     """Work out again what the request in FILE drops, and what it leaves; sign it if that is so.
 
     For somebody who doesn't run the trail, with a copy of it that `indelible verify` accepts, while
@@ -34,7 +36,7 @@ def command(file: Path, key: Path, yes: bool, config: Path) -> None:
     note = note_in(file)
     act = parse_retention(note.text)
     click.echo(retention_text(act))
-    signing = load_signing_key(key)
+    signing = load_signing_key(key, unlock_from(passphrase_file))
     with open_trail(config) as trail:
         trail.retention.attest(act)
     click.echo(

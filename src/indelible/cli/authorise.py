@@ -9,8 +9,9 @@ import click
 
 from indelible.cli.acting import read_file
 from indelible.cli.opening import open_trail, policy_of
-from indelible.cli.options import CONFIG
+from indelible.cli.options import CONFIG, PASSPHRASE_FILE
 from indelible.cli.output import printable
+from indelible.cli.passphrases import unlock_from
 from indelible.durable import replace_whole
 from indelible.erasure import open_keystore
 from indelible.errors import ConfigurationError, IndelibleError
@@ -38,8 +39,9 @@ from indelible.tlog.note import Note
     help="An authoriser's key, as `indelible key` makes it.",
 )
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@PASSPHRASE_FILE
 @CONFIG
-def command(file: Path, key: Path, yes: bool, config: Path) -> None:
+def command(file: Path, key: Path, yes: bool, passphrase_file: Path | None, config: Path) -> None:
     """Sign the request in FILE, after showing what it asks for; the signature is added to it.
 
     It names its subject by a token. Whose that is is shown where the configuration's keystore is
@@ -57,7 +59,7 @@ def command(file: Path, key: Path, yes: bool, config: Path) -> None:
             f"  subject: {_name_of(act.token, config)}\n{released}"
             f"  reason:  {printable(act.reason)}\n  asked:   {printable(act.time)}"
         )
-    sign_into(file, note, load_signing_key(key), ask=not yes)
+    sign_into(file, note, load_signing_key(key, unlock_from(passphrase_file)), ask=not yes)
 
 
 def retention_text(act: RetentionAct) -> str:

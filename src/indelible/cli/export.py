@@ -12,9 +12,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from indelible.cli.opening import ask_trail, asker, policy_of
+from indelible.cli.opening import ask_trail, policy_of
 from indelible.cli.options import ACTOR, CONFIG, JSON, SUBJECT, TARGET, window
 from indelible.cli.output import print_json, progress_bar
+from indelible.cli.passphrases import unlock_from
 from indelible.cli.verify import verify_and_pin
 from indelible.errors import ConfigurationError, DeliveryError
 from indelible.events.codec import format_time
@@ -22,7 +23,6 @@ from indelible.events.model import Actor, Subject, Target
 from indelible.events.values import format_id
 from indelible.integrity.evidence import write_evidence
 from indelible.integrity.keys import load_signing_key
-from indelible.integrity.passphrases import unlock_with
 from indelible.integrity.published import PublishedTrail
 from indelible.integrity.static_export import export_tree
 from indelible.questions.answer import Answer
@@ -181,16 +181,11 @@ def _export(
 ) -> None:
     if file.exists():
         raise ConfigurationError(f"{file}: expected no file there yet, found one")
-    key = (
-        None
-        if attest is None
-        else load_signing_key(attest, unlock_with(None, None, os.environ, asker()))
-    )
+    key = None if attest is None else load_signing_key(attest, unlock_from(None))
     with ask_trail(config) as trail:
         verified = None
         if key is not None:
-            with progress_bar("verifying") as progress:
-                verified = verify_and_pin(trail.policy, progress)
+            verified = verify_and_pin(trail.policy)
         answer = ask(trail)
         searched = answer.searched
         asked = [*question, *_option("since", searched.since), *_option("until", searched.until)]

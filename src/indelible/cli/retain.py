@@ -10,8 +10,9 @@ import msgspec
 from indelible.cli.account import account
 from indelible.cli.acting import Step, authorised, read_file, write_request
 from indelible.cli.authorise import retention_text
-from indelible.cli.opening import asker, policy_of, record_question
+from indelible.cli.opening import policy_of, record_question
 from indelible.cli.options import CONFIG
+from indelible.cli.passphrases import asker
 from indelible.cli.seal import sealed_text
 from indelible.events.context import acting_as
 from indelible.integrity.retention import parse_retention

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,6 +23,8 @@ from indelible.store.object_lock import LockedObjects, Refused, SelfTest, Verdic
 from indelible.store.protocol import AnchorRow
 from indelible.tlog import Checkpoint
 
+_LAST_SECOND: Final = 253_402_300_799
+"""Of the year 9999."""
 _GONE: Final = 404
 
 
@@ -34,7 +36,7 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     key: str
     version: str
-    until: int
+    until: Annotated[int, msgspec.Meta(ge=0, le=_LAST_SECOND)]
     where: str
     tested: Verdict
 
@@ -46,6 +48,7 @@ class S3Anchor:
     """Implements `indelible.integrity.anchors.Anchor`. Credentials are boto3's own affair."""
 
     kind = "s3"
+    is_outside = True
 
     def __init__(self, settings: S3Settings, origin: str) -> None:
         """Raises `ConfigurationError` where boto3 isn't installed."""
@@ -81,7 +84,7 @@ class S3Anchor:
         try:
             held = [
                 Held(int(named[1]), bytes.fromhex(named[2]), self._fetcher(key, version))
-                for key, version in self._versions()
+                for key, version in self._versions(None if whole else last)
                 if (named := self._named.fullmatch(key))
             ]
         except Refused as error:
@@ -168,9 +171,12 @@ class S3Anchor:
             config=config,
         )
 
-    def _versions(self) -> Iterator[tuple[str, str]]:
-        """(key, version) of all that is there, also behind a delete marker."""
+    def _versions(self, since: AnchorRow | None) -> Iterator[tuple[str, str]]:
+        """(key, version) of all that is there, also behind a delete marker; or of what is larger
+        than what it took last, by its key."""
         marks: dict[str, str] = {}
+        if since is not None and (answer := parse_answer(_answers, since)).where == self._where:
+            marks = {"KeyMarker": answer.key}
         while True:
             page = self._objects.call(
                 lambda: self._client.list_object_versions(

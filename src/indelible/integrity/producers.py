@@ -39,8 +39,9 @@ Reread = Callable[[int, int], Iterable[tuple[int, bytes]]]
 class _Producer:
     """One process's stream, as far as it was read."""
 
-    def __init__(self, key: VerifierKey) -> None:
+    def __init__(self, key: VerifierKey | None) -> None:
         self.key = key
+        """By which the next statement is to be signed; None where there is none to come."""
         self.digest = Digest()
         self.first = 1
         """The first event that no statement is about yet."""
@@ -60,7 +61,7 @@ class _Producer:
 
     @classmethod
     def resume(cls, known: ProducerSoFar) -> _Producer:
-        producer = cls(VerifierKey.parse(known.key))
+        producer = cls(VerifierKey.parse(known.key) if known.key else None)
         producer.first, producer.last = known.first, known.last
         producer.unstated = list(known.unstated)
         producer.is_behind = bool(known.unstated)
@@ -71,7 +72,7 @@ class _Producer:
     def so_far(self, source: tuple[str, int]) -> ProducerSoFar:
         return ProducerSoFar(
             *source,
-            str(self.key),
+            "" if self.is_over else str(self.key),
             self.first,
             self.last,
             () if self.is_over else tuple(self.unstated),
@@ -244,6 +245,7 @@ class ProducerCheck:
                 )
             self._broken += 1
             return False
+        assert producer.key is not None  # noqa: S101 - it isn't over
         _verify(index, event, producer.key, text)
         if not first <= last < event.producer.seq:
             raise ProducerSignatureError(index, "a statement about events that aren't before it")

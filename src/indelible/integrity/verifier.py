@@ -149,7 +149,10 @@ def verify_trail(
     looked = _look_at_anchors(path, anchors)
     with audit_trail(path) as audit:
         trail = audit.trail()
-        keys = SigningKeys(key, None if seen is None else VerifierKey.parse(seen.vkey))
+        before = seen
+        if before is None and earlier is not None and earlier.origin == key.name:
+            before = earlier.seen
+        keys = SigningKeys(key, None if before is None else VerifierKey.parse(before.vkey))
         if since or not with_index or trust or anchors or not keys.have_signed(trail.checkpoint):
             # Not all entries are read below, or not before something has to be believed.
             with contextlib.closing(SqliteReader(path)) as reader:

@@ -12,7 +12,7 @@ from indelible.errors import QueryError
 from indelible.events.model import Timestamp
 from indelible.integrity.assurance import cosigned_note
 from indelible.integrity.evidence import FORMAT, Header, ProvenEntry
-from indelible.integrity.rotations import SigningKeys, rotations_in
+from indelible.integrity.rotations import keys_in
 from indelible.integrity.seen import Progress
 from indelible.integrity.verifier import Verification
 from indelible.questions.answer import Answer
@@ -99,9 +99,7 @@ def gather(
         checkpoint=note.decode(),
         key=str(_key_of(note, reader)),
         policy=policy,
-        rotations=tuple(
-            rotation.decode() for index, rotation in rotations_in(reader) if index < size
-        ),
+        rotations=tuple(note.decode() for note in keys_in(reader).notes(size)),
     )
 
     def proven() -> Iterator[ProvenEntry]:
@@ -118,8 +116,7 @@ def _key_of(note: bytes, reader: TrailReader) -> VerifierKey:
     newest = VerifierKey.parse(reader.vkey)
     if not note:
         return newest
-    keys = SigningKeys(newest)
-    keys.add_all(rotations_in(reader), reader.size)
+    keys = keys_in(reader)
     signed = {(each.name, each.key_id) for each in parse_note(note).signatures}
     claimed = (key for key in (newest, *keys.earlier) if (key.name, key.key_id) in signed)
     return next(claimed, newest)
