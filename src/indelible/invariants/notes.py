@@ -12,7 +12,7 @@ import msgspec
 from indelible.capture.drift import DRIFT
 from indelible.capture.installing import INSTALLED
 from indelible.errors import MalformedEventError
-from indelible.events.codec import event_id, format_time
+from indelible.events.codec import UNDECODABLE, event_id, format_time
 from indelible.events.model import INCARNATION_OPENED, Event, Producer, Timestamp
 from indelible.invariants.expecting import BASELINE, FINISHED
 from indelible.invariants.reconcile import DIFFERS, UNREADABLE
@@ -82,6 +82,7 @@ class Note(NamedTuple):
 class _BaselineView(msgspec.Struct):
     """Of a `table.baseline` only which tables it is of, and of which database."""
 
+    kind: str
     action: str
     time: Timestamp
     targets: tuple[RowsView, ...] = ()
@@ -122,9 +123,10 @@ class Notes:
                 continue
             try:
                 view = _baseline_decoder.decode(entry.body)
-            except msgspec.MsgspecError as error:
+            except UNDECODABLE as error:
                 raise MalformedEventError(f"expected the JSON of an event: {error}") from None
-            if view.action != BASELINE:
+            # Anybody may give an explicit event this name.
+            if view.kind != "system" or view.action != BASELINE:
                 continue
             if "incarnation" in view.baseline:
                 incarnations.add(msgspec.json.decode(view.baseline["incarnation"]))
