@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 import sqlite3
 import subprocess
 import tempfile
@@ -32,6 +33,8 @@ CANARY: Final = "INDELIBLE_CANARY"
 """The variable in which the canary's command finds the id to act as: `Actor("canary", …)`."""
 _REHEARSAL: Final = Actor("indelible", "rehearsal")
 _CANARY_S: Final = 60.0
+_SECRETS: Final = ("PIN", "PASSPHRASE")
+"""What the names of variables end with that open keys (pin-source=env:…)."""
 _PAGES_A_STEP: Final = 256
 _BEGINNINGS: Final = 20
 
@@ -55,12 +58,14 @@ class Home:
         *,
         open_outbox: Callable[[Path], OutboxReader],
         witnesses: Callable[[], tuple[Sequence[WitnessRow], TrustPolicy, Tree] | None],
+        canary_s: float = _CANARY_S,
     ) -> None:
         self._host = host
         self._trail = trail
         self._reader = reader
         self._open_outbox = open_outbox
         self._witnesses = witnesses
+        self._canary_s = canary_s
 
     def rehearse(self, by: Actor, window: Window, *, rolled_back: bool) -> Rehearsed | str:
         """See `Site.rehearse`. Others wait for the locks of a rehearsal that is rolled back."""
@@ -88,7 +93,7 @@ class Home:
                 contextlib.closing(sqlite3.connect(database)) as source,
                 contextlib.closing(sqlite3.connect(copy)) as to,
             ):
-                _copy(source, to)
+                copy_database(source, to)
             selection = select_changes(self._reader, by=by, window=window)
 
             def reversal() -> Reversal:
@@ -118,33 +123,49 @@ class Home:
         return {key.name: (int(size), time) for key, (size, time) in cosigned.items()}
 
     def try_canary(self, command: Sequence[str]) -> tuple[Actor | None, str]:
-        """See `Site.try_canary`. What the command prints is shown to nobody."""
+        """See `Site.try_canary`. What the command prints is shown to nobody, and it isn't handed
+        what opens the trail's keys. It may take a minute; then it and its children are killed."""
         actor = Actor("canary", secrets.token_hex(8))
         try:
-            done = subprocess.run(  # noqa: S603 - the owner's own command, without a shell
+            process = subprocess.Popen(  # noqa: S603 - the owner's own command, without a shell
                 list(command),
                 cwd=self._host.policy.directory,
-                env={**os.environ, CANARY: actor.id},
+                env={**self._environment(), CANARY: actor.id},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                timeout=_CANARY_S,
-                check=False,
+                start_new_session=True,
             )
         except OSError as error:
             return None, f"{command[0]} can't be run: {error.strerror}"
+        try:
+            code = process.wait(self._canary_s)
         except subprocess.TimeoutExpired:
-            return None, f"{command[0]} took longer than {_CANARY_S:g} s"
-        if done.returncode:
-            return None, f"{command[0]} ended with {done.returncode}"
+            return None, f"{command[0]} took longer than {self._canary_s:g} s"
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if code:
+            return None, f"{command[0]} ended with {code}"
         try:
             self._trail.flush()
         except IndelibleError as error:
             return None, str(error)
         return actor, ""
 
+    def _environment(self) -> dict[str, str]:
+        """This process's, without the passphrase and PINs."""
+        secret = self._host.policy.passphrase_env
+        return {
+            name: value
+            for name, value in os.environ.items()
+            if name != secret and not name.upper().endswith(_SECRETS)
+        }
 
-def _copy(source: sqlite3.Connection, to: sqlite3.Connection) -> None:
+
+def copy_database(source: sqlite3.Connection, to: sqlite3.Connection) -> None:
     """Copy the database; nobody who writes to it waits longer than for some pages.
 
     Raises `sqlite3.Error` where others write all the time.
