@@ -41,7 +41,7 @@ READS_LOST: Final = (
     "statements.unreadable",
     "statements.position_lost",
 )
-_ALL: Final = (
+ABOUT_CAPTURE: Final = (
     INSTALLED,
     DRIFT,
     *GONE,
@@ -102,12 +102,12 @@ class Notes:
     @cached_property
     def all(self) -> Sequence[Note]:
         """In the order of the trail; without baselines."""
-        terms = [action_term(action) for action in _ALL]
+        terms = [action_term(action) for action in ABOUT_CAPTURE]
         found = read_events(self.reader, terms, Window(), size=self.size, kinds={"system"})
         return [
             Note(seen.event.action, seen.event.time, seen.indexes[0], seen.event)
             for seen in found
-            if seen.event.action in _ALL
+            if seen.event.action in ABOUT_CAPTURE
         ]
 
     def of(self, *actions: str) -> Iterator[Note]:
