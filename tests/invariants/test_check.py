@@ -536,3 +536,32 @@ def test_counts_of_a_young_capture(tmp_path: Path) -> None:
         found = verdicts[name]
         assert found.verdict == "holds so far", found.words
         assert (found.on_course_until or "").startswith("2023-01-31")
+
+
+def test_a_clock_that_is_wrong_captured_nothing(tmp_path: Path) -> None:
+    """What claims to be from before its process was there counts from when it came."""
+    history = History(tmp_path / "trail.db", create=True)
+    history.now = ago(days=10)
+    before = ago(days=2_000)
+    history.add(
+        did(ALICE, "customer.read", before, kind="access"),
+        baseline("customer", before),
+        baseline("invoice", before),
+        said("capture.installed", before, "customer", "invoice", incarnation=DATABASE),
+        reconciled(before),
+    )
+    bench = Bench(history, tmp_path)
+    verdicts = bench.judge()
+    history.close()
+    for name in ("enumerable", "changes-only", "accessors", "reversible", "retained"):
+        found = verdicts[name]
+        assert found.verdict != HOLDS, (name, found.words)
+        assert found.since in (None, at(ago(days=10))), (name, found.since)
+
+
+def test_a_time_to_come_keeps_nothing_young(tmp_path: Path) -> None:
+    """An entry that claims to be of next year is as old as its receipt."""
+    later = of_zara("customer.read", kind="access", changes=None)
+    later = replace(later, time=at(NOW + dt.timedelta(days=365)))
+    found = forgets(tmp_path, later)
+    assert (found.verdict, found.figure) == (SHORT, 10 * DAY)

@@ -204,7 +204,7 @@ class Coverage:
         for entry in self.notes.reader.entries(0, self.notes.size - 1):
             kind, time = glance(entry.body)
             if kind == "access":
-                return Mark(time, entry.index)
+                return Mark(entry.received if entry.doubtful else time, entry.index)
         return None
 
     @cached_property
@@ -312,7 +312,7 @@ class Coverage:
         """Since when all of `deeds` that are captured at all are; None: nothing is."""
         marks: list[Mark] = []
         if "events" in deeds and self.notes.size:
-            marks.append(Mark(glance(self.notes.reader.entry(0).body)[1], Index(0)))
+            marks.append(Mark(self.notes.reader.entry(0).received, Index(0)))
         writes = self.writes_began(())
         if "accesses" in deeds and self.reads_began is not None:
             marks.append(self.reads_began)

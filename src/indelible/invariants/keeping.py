@@ -18,7 +18,6 @@ from indelible.invariants.verdicts import CANT_TELL, HOLDS, SHORT, SO_FAR, Verdi
 from indelible.policy.durations import length_text
 from indelible.policy.invariants import Forgotten, Retained
 from indelible.questions.reading import (
-    glance,
     is_repeated,
     read_events,
     search_window,
@@ -71,12 +70,14 @@ class ForgottenJudge(Judge[Forgotten]):
         oldest: Timestamp | None = None
         for entry in search_window(facts.reader, (), Window(None, horizon), size=facts.size):
             view = view_subjects(entry.body)
-            if view.time >= horizon or is_repeated(view):
+            # What claims to be from later than it came is no younger for that.
+            time = min(view.time, entry.received)
+            if time >= horizon or is_repeated(view):
                 continue
             own = [subject for subject in view.subjects if subject.kind == invariant.of]
             if own and not (erased.gone and self._is_forgotten(entry, own, erased)):
                 breaches.add(entry.index, view.action)
-                oldest = view.time if oldest is None else min(oldest, view.time)
+                oldest = time if oldest is None else min(oldest, time)
         if oldest is not None:
             over = (parse_time(horizon) - parse_time(oldest)) / 1_000_000
             return Verdict(
@@ -168,5 +169,6 @@ def _columns(event: Event) -> Iterator[tuple[str, Sequence[Value]]]:
 def _first(facts: Facts) -> Mark | None:
     """The first entry that can be read."""
     for entry in facts.reader.entries(0, facts.size - 1):
-        return Mark(glance(entry.body)[1], entry.index)
+        glance(entry.body)  # or it can't be read
+        return Mark(entry.received, entry.index)
     return None

@@ -16,7 +16,7 @@ from indelible.invariants.reconcile import DIFFERS
 from indelible.invariants.verdicts import CANT_TELL, HOLDS, SHORT, SO_FAR, Verdict
 from indelible.policy.durations import length_text
 from indelible.policy.invariants import Complete, TamperEvident
-from indelible.questions.reading import glance, read_events
+from indelible.questions.reading import read_events
 from indelible.questions.window import Window
 from indelible.store.terms import action_term
 from indelible.tlog import Index
@@ -61,7 +61,7 @@ class CompleteJudge(Judge[Complete]):
         began = coverage.writes_began(())
         if began is None:
             return Verdict(verdict=CANT_TELL, words=_NOTHING)
-        first = max(began.time, glance(facts.reader.entry(0).body)[1])
+        first = max(began.time, facts.reader.entry(0).received)
         young = first > since
         begun = moment_of(max(first, since))
         return Verdict(
