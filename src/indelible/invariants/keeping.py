@@ -18,6 +18,7 @@ from indelible.invariants.verdicts import CANT_TELL, HOLDS, SHORT, SO_FAR, Verdi
 from indelible.policy.durations import length_text
 from indelible.policy.invariants import Forgotten, Retained
 from indelible.questions.reading import (
+    glance,
     is_repeated,
     read_events,
     search_window,
