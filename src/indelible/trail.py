@@ -10,6 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -437,7 +438,8 @@ class Trail(Keeping):
             self,
             self,
             self._store,
-            open_outbox=self._databases.open_outbox,
+            # What waits there is read with what it holds, and delivered to nobody.
+            open_outbox=partial(self._databases.open_outbox, alone=CLEAR),
             witnesses=self._cosignatures,
         )
         verdicts = check(

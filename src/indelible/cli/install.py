@@ -38,6 +38,8 @@ class Report(Protocol):
     @property
     def baseline_tables(self) -> Sequence[str]: ...
     @property
+    def changed(self) -> bool: ...
+    @property
     def baseline_rows(self) -> int: ...
     @property
     def statements(self) -> Sequence[str]: ...
@@ -132,7 +134,7 @@ def _install_server(trail: Trail, server: Server, *, dry_run: bool) -> None:
 
 def _say_unchanged(trail: Trail, report: Report) -> None:
     """That all is as it should be ends a drift that somebody mended by hand."""
-    if not (report.statements or report.drifts or report.baseline_tables):
+    if not report.changed:
         draft = draft_installed(report.incarnation, report.tables, trail.policy)
         trail.journal.append(draft)
 

@@ -245,7 +245,7 @@ class Expectation:
         terms = [action_term(FINISHED)]
         for seen in read_events(self._reader, terms, Window(), size=size, kinds={"system"}):
             read = (seen.event.details or {}).get("size")
-            if type(read) is int:
+            if seen.event.action == FINISHED and type(read) is int:
                 for target in seen.event.targets:
                     found[target.kind] = max(read, found.get(target.kind, 0))
         return found

@@ -283,7 +283,10 @@ def _holes(reader: TrailReader, live: LiveDatabase) -> Iterator[str]:
         yield f"deliveries of this database that were no events and were set aside: {aside}"
     terms = [action_term(UNREADABLE)]
     found = read_events(reader, terms, Window(), size=reader.size, kinds={"system"})
-    unread = sum(each.event.producer.id == live.incarnation for each in found)
+    unread = sum(
+        each.event.action == UNREADABLE and each.event.producer.id == live.incarnation
+        for each in found
+    )
     if unread:
         yield f"outbox rows that couldn't be read: {unread}"
 
