@@ -26,9 +26,10 @@ from indelible.events.values import Native, Value
 from indelible.integrity.acks import Ack, ack_of
 from indelible.integrity.keys import load_signing_key
 from indelible.integrity.leader import Leader
-from indelible.integrity.numbering import ASKED
+from indelible.integrity.numbering import ASKED, OPENED
 from indelible.policy import Policy
 from indelible.questions.asking import Questions
+from indelible.questions.proofs import Disclosure
 from indelible.tlog import TrustPolicy
 from indelible.transport.journal import Journal
 from indelible.transport.producer_signing import ProducerSigner
@@ -238,6 +239,25 @@ class Explicit(Questions):
         disk when this returns. Raises `DeliveryError`.
         """
         tell(self._journal, ASKED, question=question[:_MAX_QUESTION])
+
+    def disclosed(self, question: str, recipient: str, disclosure: Disclosure) -> None:
+        """Write down that whoever acts gives `recipient` what was sealed, opened: how much of it.
+
+        It is on disk when this returns, and in the trail once that was flushed. Raises
+        `DeliveryError`.
+        """
+        tell(
+            self._journal,
+            OPENED,
+            question=question[:_MAX_QUESTION],
+            recipient=recipient,
+            entries=disclosure.entries,
+            events=disclosure.events,
+            values=disclosure.values,
+            subjects=disclosure.subjects,
+            erased=disclosure.erased,
+            sealed=disclosure.sealed,
+        )
 
     def notice(self, action: str, message: str, **details: str) -> None:
         """Write a `system` entry that stays noticed until somebody acknowledges it."""

@@ -20,6 +20,7 @@ from indelible.erasure import Erasures, authorisers_of, make_keystore, open_keys
 from indelible.errors import (
     ConfigurationError,
     DeliveryError,
+    KeystoreError,
     ReversalError,
 )
 from indelible.events.codec import encode_draft
@@ -462,6 +463,18 @@ class Trail(Keeping):
             carry=self.flush,
             clear=self._clear_outbox,
         )
+
+    def opener(self) -> Opener:
+        """What opens sealed values. Raises `KeystoreError` where keystore or master key is missing.
+
+        Whoever gives away what it opens says so before (`disclosed`).
+        """
+        if self._keystore is None:
+            raise KeystoreError(
+                "expected a keystore: no table has columns to `seal`, so there is nothing to open"
+            )
+        self._keystore.check_master_key()
+        return Opener(self._keystore)
 
     def _clear_outbox(self) -> None:
         for path in self._databases.known.paths():

@@ -201,6 +201,11 @@ class Keystore:
             row = connection.execute(_SQL["wrapped"], (token,)).fetchone()
             return None if row is None else _unwrap(self._master(connection), token, row[0])
 
+    def check_master_key(self) -> None:
+        """Raises `KeystoreError` where the master key isn't at hand: nothing is opened then."""
+        with self.connection() as connection:
+            self._master(connection)
+
     def __repr__(self) -> str:
         return f"<Keystore {self.path}>"
 

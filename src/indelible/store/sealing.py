@@ -19,15 +19,23 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from indelible.errors import BoxError, KeystoreError
-from indelible.events.box import open_box, seal_box
+from indelible.events.box import box_key, seal_box
 from indelible.events.model import BaselineRows, Event
 from indelible.events.values import ERASED, TypedValue, Value
 from indelible.store.keystore import Enrolled, Keystore
+from indelible.store.openings import (
+    MAX_VALUE_BYTES,
+    STILL_SEALED,
+    Opening,
+    is_sealed,
+    open_value,
+    place_of,
+    sealed_values,
+)
 
 _FILL: Final = 32
 _KNOWN: Final = 100_000
 _encode: Final = msgspec.json.Encoder().encode
-_decoder: Final[msgspec.json.Decoder[Value]] = msgspec.json.Decoder(Value)
 
 
 class Sealer:
@@ -64,7 +72,7 @@ class Sealer:
         token, public = self._enrolled(owner)
         content = _encode(value)
         content += b" " * (-len(content) % _FILL)
-        box = seal_box(public, content, _place(token, kind, column))
+        box = seal_box(public, content, place_of(token, kind, column))
         return TypedValue("sealed", base64.b64encode(box).decode(), token)
 
     def _enrolled(self, owner: tuple[str, str]) -> Enrolled:
@@ -114,13 +122,13 @@ class Opener:
         if not event.targets or (changes is None and baseline is None):
             return event
         kind = event.targets[0].kind
-        if changes is not None and any(_is_sealed(v) for pair in changes.values() for v in pair):
+        if changes is not None and any(is_sealed(v) for pair in changes.values() for v in pair):
             opened = {
                 name: (self._value(kind, name, old), self._value(kind, name, new))
                 for name, (old, new) in changes.items()
             }
             event = msgspec.structs.replace(event, changes=opened)
-        if baseline is not None and any(_is_sealed(v) for row in baseline.rows for v in row):
+        if baseline is not None and any(is_sealed(v) for row in baseline.rows for v in row):
             event = msgspec.structs.replace(event, baseline=self._baseline(kind, baseline))
         return event
 
@@ -134,22 +142,43 @@ class Opener:
         )
         return msgspec.structs.replace(baseline, rows=rows)
 
+    def openings(self, event: Event) -> tuple[Opening, ...]:
+        """What each sealed value of the event (whole) is, to be given to somebody beside it."""
+        kind = event.targets[0].kind if event.targets else ""
+        found = []
+        for column, at, value in sealed_values(event):
+            opened, key = self._opened(kind, column, value)
+            found.append(
+                Opening(
+                    column=column,
+                    at=at,
+                    token=value.s or "",
+                    value=_to_show(opened, is_opened=key is not None),
+                    key=None if key is None else base64.b64encode(key).decode(),
+                )
+            )
+        return tuple(found)
+
     def _value(self, kind: str, column: str, value: Value) -> Value:
-        if not _is_sealed(value) or not isinstance(value, TypedValue):
+        if not is_sealed(value) or not isinstance(value, TypedValue):
             return value
+        return self._opened(kind, column, value)[0]
+
+    def _opened(self, kind: str, column: str, value: TypedValue) -> tuple[Value, bytes | None]:
+        """What was sealed, and the key of its box; without a key as `open` says."""
         token = value.s or ""
         with self._lock:
             self._look()
             if token in self._erased:
-                return ERASED
-            key = self._key(token)
-        if key is None:
-            return value
+                return ERASED, None
+            private = self._key(token)
+        if private is None:
+            return value, None
         try:
-            box = base64.b64decode(value.v or "", validate=True)
-            return _decoder.decode(open_box(key, box, _place(token, kind, column)))
-        except (BoxError, binascii.Error, msgspec.MsgspecError):
-            return value  # moved here, or changed: it isn't what was sealed
+            key = box_key(private, base64.b64decode(value.v or "", validate=True))
+            return open_value(value, key, kind, column), key
+        except (BoxError, binascii.Error):
+            return value, None  # moved here, or changed: it isn't what was sealed
 
     def _key(self, token: str) -> X25519PrivateKey | None:
         if token not in self._keys:
@@ -169,18 +198,12 @@ class Opener:
             self._version = now
 
 
+def _to_show(value: Value, *, is_opened: bool) -> Value | msgspec.UnsetType:
+    if is_sealed(value) and not is_opened:
+        return STILL_SEALED
+    return value if len(_encode(value)) <= MAX_VALUE_BYTES else msgspec.UNSET
+
+
 def sealed_tokens(event: Event) -> frozenset[str]:
     """The tokens of the subjects for whom values of `event` (whole, not a part) are sealed."""
-    values = [value for pair in (event.changes or {}).values() for value in pair]
-    if event.baseline is not None:
-        values += [value for row in event.baseline.rows for value in row]
-    sealed = (value.s for value in values if isinstance(value, TypedValue) and value.t == "sealed")
-    return frozenset(token for token in sealed if token)
-
-
-def _is_sealed(value: Value) -> bool:
-    return isinstance(value, TypedValue) and value.t == "sealed"
-
-
-def _place(token: str, kind: str, column: str) -> bytes:
-    return "\0".join(("indelible value v1", token, kind, column)).encode("utf-8", "surrogatepass")
+    return frozenset(each.value.s for each in sealed_values(event) if each.value.s)
