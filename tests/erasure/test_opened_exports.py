@@ -177,7 +177,7 @@ def test_where_it_can_not_be_said_nothing_is_exported(
 
 
 def test_it_is_in_the_trail_before_there_is_a_file(shop: Shop) -> None:
-    """Where the file can't be written the trail has the entry all the same: nobody else carried it."""
+    """Where the file can't be written, the trail has the entry all the same."""
     run(shop, *ASK[:-1], "no/folder/evidence", *OPEN, code=4)
     assert len(entries_of(shop, "export.opened")) == 1
 
