@@ -45,10 +45,10 @@ def test_who_accessed_zaras_data(shell: Shell, suffix: str) -> None:
     assert said == f"{file.name}: 2 who accessed the data of customer:zara, 0 who may have\n"
     assert file.stat().st_mode & 0o077 == 0
     words = words_of(file)
-    for there in ("customer:zara", "staff member 1", "staff member 2", "invoice:93 (read)"):
+    for there in ("customer:zara", "staff member 1", "staff member 2", "invoice (read): 93"):
         assert there in words
-    assert "invoice:93 (changed)" in words or "invoice:93 (read and changed)" in words
-    for other in ("trudy", "bob", "carol", "4411", "invoice:94", "yan", "192.0.2.7"):
+    assert "invoice (changed): 93" in words or "invoice (read and changed): 93" in words
+    for other in ("trudy", "bob", "carol", "4411", ": 94", "yan", "192.0.2.7"):
         assert other not in words
     shell.indelible("relay", "--once")
     assert any(f"--as-report {file.name}" in question for question in asked(shell))

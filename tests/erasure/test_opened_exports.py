@@ -209,6 +209,10 @@ def no_key(lines: Lines) -> None:
     del an_opening(lines)["key"]
 
 
+def another_kind(lines: Lines) -> None:
+    an_opening(lines)["kind"] = "note"
+
+
 def another_column(lines: Lines) -> None:
     an_opening(lines)["column"] = "level"
 
@@ -238,6 +242,7 @@ def moved(lines: Lines) -> None:
         another_value,
         another_key,
         no_key,
+        another_kind,
         another_column,
         another_side,
         another_subject,

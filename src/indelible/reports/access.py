@@ -199,15 +199,13 @@ def _accesses(
     for entry, view, why in touching(
         reader, of=of, window=answer.searched, kinds=kinds, size=answer.size
     ):
-        event = decode_event(entry.body)
+        event = whole_event(reader, entry, decode_event(entry.body)).event
         chain = chain_of(view.actor)
         role = None if chain else view.database_role
         deeds = found.setdefault((why is None, chain, role), _Deeds(event.time))
         deeds.add(event, _records(event, of, elsewhere, is_certain=why is None))
-        if policy.reports.reasons:
-            reason = whole_event(reader, entry, event).event.reason
-            if reason is not None:
-                deeds.reasons[reason] = None
+        if policy.reports.reasons and event.reason is not None:
+            deeds.reasons[event.reason] = None
     in_order = sorted(found.items(), key=lambda each: (not each[0][0], each[1].first))
     for (is_certain, chain, role), deeds in in_order:
         yield Access(

@@ -25,14 +25,15 @@ _STYLE: Final = """
 body { font: 11pt/1.45 "DejaVu Sans", Verdana, Arial, sans-serif; color: #111; background: #fff;
   max-width: 62em; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.7em; } h2 { font-size: 1.2em; margin-top: 2em; }
-bdi, dd, li, caption { overflow-wrap: anywhere; }
+bdi, dd, li, caption, tbody th, td.why { overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .3em 1.5em; }
 dt { font-weight: bold; } dd { margin: 0; }
-table { border-collapse: collapse; width: 100%; margin: 1em 0; }
+table { border-collapse: collapse; table-layout: fixed; width: 100%; margin: 1em 0; }
+th.who { width: 17%; } th.time { width: 11%; } th.count { width: 9%; }
 caption { text-align: left; padding: .3em 0; }
 th, td { border: 1px solid #767676; padding: .35em .5em; text-align: left; vertical-align: top; }
 thead th { background: #eee; }
-td.count { text-align: right; } td.time { min-width: 6em; }
+td.count { text-align: right; }
 ul.records { list-style: none; margin: 0; padding: 0; }
 @page { size: A4 landscape; margin: 15mm 12mm; @bottom-right { content: "PAGE " counter(page) " / "
   counter(pages); font: 8pt "DejaVu Sans", sans-serif; } }
@@ -40,6 +41,15 @@ ul.records { list-style: none; margin: 0; padding: 0; }
   h2, caption { break-after: avoid; } thead { display: table-header-group; }
   dl { display: block; } dd { margin-bottom: .4em; } }
 """
+
+_COLUMNS: Final = {
+    texts.WHO: "who",
+    texts.FIRST: "time",
+    texts.LAST: "time",
+    texts.READS: "count",
+    texts.CHANGES: "count",
+    texts.CONNECTED: "count",
+}
 
 
 def format_page(report: AccessReport) -> str:
@@ -137,27 +147,30 @@ def _accesses(accesses: Sequence[Access], words: str, report: AccessReport) -> I
 
 
 def _records(records: Sequence[Record]) -> str:
-    return _some([_record(each) for each in records[:MAX_RECORDS]], len(records), texts.NO_RECORDS)
-
-
-def _record(record: Record) -> str:
-    how = texts.READ if not record.was_changed else texts.CHANGED
-    if record.was_read and record.was_changed:
-        how = texts.READ_AND_CHANGED
-    if record.id is None:
-        return f"{_given(record.kind)}: {_said(texts.SOME)} ({_said(how)})"
-    return f"{_given(f'{record.kind}:{record.id}')} ({_said(how)})"
+    """A line for what was done to records of one kind."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for each in records[:MAX_RECORDS]:
+        how = texts.CHANGED if each.was_changed else texts.READ
+        if each.was_read and each.was_changed:
+            how = texts.READ_AND_CHANGED
+        name = _said(texts.SOME) if each.id is None else _given(each.id)
+        lines.setdefault((each.kind, how), []).append(name)
+    shown = [
+        f"{_given(kind)} ({_said(how)}): {', '.join(ids)}" for (kind, how), ids in lines.items()
+    ]
+    return _some(shown, len(records) - MAX_RECORDS, texts.NO_RECORDS)
 
 
 def _reasons(reasons: Sequence[str]) -> str:
-    return _some([_given(each) for each in reasons[:MAX_REASONS]], len(reasons), texts.NO_REASON)
+    shown = [_given(each) for each in reasons[:MAX_REASONS]]
+    return _some(shown, len(reasons) - MAX_REASONS, texts.NO_REASON)
 
 
-def _some(shown: Sequence[str], count: int, nothing: str) -> str:
+def _some(shown: Sequence[str], more: int, nothing: str) -> str:
     if not shown:
         return _said(nothing)
-    more = [_said(texts.MORE.format(count=count - len(shown)))] if count > len(shown) else []
-    return f'<ul class="records">{"".join(f"<li>{each}</li>" for each in [*shown, *more])}</ul>'
+    rest = [_said(texts.MORE.format(count=more))] if more > 0 else []
+    return f'<ul class="records">{"".join(f"<li>{each}</li>" for each in [*shown, *rest])}</ul>'
 
 
 def _others(others: Sequence[OtherClient]) -> Iterator[str]:
@@ -169,7 +182,7 @@ def _others(others: Sequence[OtherClient]) -> Iterator[str]:
             f'<tr><th scope="row">{_given(each.who or texts.NOT_SEEN)}</th>'
             f'<td class="time">{_said(_time(each.first))}</td>'
             f'<td class="time">{_said(_time(each.last))}</td>'
-            f'<td class="count">{_said(sessions)}</td><td>{_given(each.why)}</td></tr>'
+            f'<td class="count">{_said(sessions)}</td><td class="why">{_given(each.why)}</td></tr>'
         )
     yield "</tbody></table>"
 
@@ -241,8 +254,12 @@ def _section(title: str, content: Iterable[str]) -> Iterator[str]:
 
 
 def _head(caption: str, columns: Iterable[str]) -> Iterator[str]:
+    """Columns have widths of their own: to fit them to long texts takes a printer minutes."""
     yield f"<table><caption>{_said(caption)}</caption><thead><tr>"
-    yield from (f'<th scope="col">{_said(column)}</th>' for column in columns)
+    yield from (
+        f'<th scope="col" class="{_COLUMNS.get(column, "text")}">{_said(column)}</th>'
+        for column in columns
+    )
     yield "</tr></thead><tbody>"
 
 
@@ -258,8 +275,9 @@ def _said(text: str) -> str:
 
 
 def _given(text: str) -> str:
-    """What was captured, set apart so that its direction doesn't turn what is around it."""
-    return f"<bdi>{_escaped(_plain(text))}</bdi>"
+    """What was captured, set apart where its direction could turn what is around it."""
+    shown = _escaped(_plain(text))
+    return shown if shown.isascii() else f"<bdi>{shown}</bdi>"
 
 
 def _plain(text: str) -> str:

@@ -28,10 +28,11 @@ _decoder: Final[msgspec.json.Decoder[Value]] = msgspec.json.Decoder(Value)
 class SealedValue(NamedTuple):
     """A sealed value and its place in an event.
 
-    `at` is 0 for the value before a change and 1 for that after it; of a baseline, the number of
-    the row, from 0.
+    `kind` is that of the rows, to which it is bound. `at` is 0 for the value before a change and 1
+    for that after it; of a baseline, the number of the row, from 0.
     """
 
+    kind: str
     column: str
     at: int
     value: TypedValue
@@ -46,6 +47,7 @@ class Opening(
     where it couldn't be opened.
     """
 
+    kind: str
     column: str
     at: int
     token: str
@@ -64,15 +66,16 @@ class Opening(
 
 def sealed_values(event: Event) -> Iterator[SealedValue]:
     """Those of `event` (whole, not a part), in its order."""
+    kind = event.targets[0].kind if event.targets else ""
     for column, pair in (event.changes or {}).items():
         for at, value in enumerate(pair):
             if is_sealed(value) and isinstance(value, TypedValue):
-                yield SealedValue(column, at, value)
+                yield SealedValue(kind, column, at, value)
     if event.baseline is not None:
         for at, row in enumerate(event.baseline.rows):
             for column, value in zip(event.baseline.columns, row, strict=False):
                 if is_sealed(value) and isinstance(value, TypedValue):
-                    yield SealedValue(column, at, value)
+                    yield SealedValue(kind, column, at, value)
 
 
 def is_sealed(value: Value) -> bool:
@@ -85,18 +88,17 @@ def check_openings(event: Event, openings: Sequence[Opening]) -> tuple[Opening, 
     Raises `BoxError` where one isn't of a sealed value of `event`, two are of the same, or a key
     gives another value, or none.
     """
-    sealed = {(each.column, each.at): each.value for each in sealed_values(event)}
-    kind = event.targets[0].kind if event.targets else ""
+    sealed = {(each.kind, each.column, each.at): each.value for each in sealed_values(event)}
     checked = []
     for opening in openings:
-        value = sealed.pop((opening.column, opening.at), None)
+        value = sealed.pop((opening.kind, opening.column, opening.at), None)
         if value is None or value.s != opening.token:
             raise BoxError("expected opened values of sealed ones, each once, came others")
         if opening.key is None:
             if opening.value not in (ERASED, STILL_SEALED):
                 raise BoxError("expected the key of an opened value, there is none")
         else:
-            sealed_value = _opened(opening, value, kind)
+            sealed_value = _opened(opening, value)
             if opening.value is not msgspec.UNSET and not _is_same(opening.value, sealed_value):
                 raise BoxError("expected the value that was sealed, came another")
             opening = msgspec.structs.replace(opening, value=sealed_value)
@@ -104,12 +106,12 @@ def check_openings(event: Event, openings: Sequence[Opening]) -> tuple[Opening, 
     return tuple(checked)
 
 
-def _opened(opening: Opening, value: TypedValue, kind: str) -> Value:
+def _opened(opening: Opening, value: TypedValue) -> Value:
     try:
         key = base64.b64decode(opening.key or "", validate=True)
     except (ValueError, binascii.Error):
         raise BoxError("expected the key of an opened value in base64") from None
-    return open_value(value, key, kind, opening.column)
+    return open_value(value, key, opening.kind, opening.column)
 
 
 def open_value(value: TypedValue, key: bytes, kind: str, column: str) -> Value:

@@ -144,12 +144,12 @@ class Opener:
 
     def openings(self, event: Event) -> tuple[Opening, ...]:
         """What each sealed value of the event (whole) is, to be given to somebody beside it."""
-        kind = event.targets[0].kind if event.targets else ""
         found = []
-        for column, at, value in sealed_values(event):
+        for kind, column, at, value in sealed_values(event):
             opened, key = self._opened(kind, column, value)
             found.append(
                 Opening(
+                    kind=kind,
                     column=column,
                     at=at,
                     token=value.s or "",
