@@ -38,6 +38,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _FIRST_ACK_POLL_S: Final = 0.001
 _ACK_POLL_MAX_S: Final = 0.02
 _MAX_QUESTION: Final = 2_000
+_DISCLOSED_S: Final = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -243,21 +244,23 @@ class Explicit(Questions):
     def disclosed(self, question: str, recipient: str, disclosure: Disclosure) -> None:
         """Write down that whoever acts gives `recipient` what was sealed, opened: how much of it.
 
-        It is on disk when this returns, and in the trail once that was flushed. Raises
-        `DeliveryError`.
+        It is in the trail, under a signed checkpoint, when this returns. Raises `DeliveryError`:
+        then nothing may be given away.
         """
-        tell(
-            self._journal,
-            OPENED,
-            question=question[:_MAX_QUESTION],
-            recipient=recipient,
-            entries=disclosure.entries,
-            events=disclosure.events,
-            values=disclosure.values,
-            subjects=disclosure.subjects,
-            erased=disclosure.erased,
-            sealed=disclosure.sealed,
+        frame = current_frame()
+        event = Event(
+            action=OPENED,
+            kind="system",
+            actor=None if frame is None else frame.actor,
+            reason=None if frame is None else frame.reason,
+            details={
+                "question": question[:_MAX_QUESTION],
+                "recipient": recipient,
+                **disclosure._asdict(),
+            },
         )
+        event_id = self._journal.append(encode_draft(event))
+        self.await_ack(event_id, Ack.CHECKPOINTED, timeout_s=_DISCLOSED_S)
 
     def notice(self, action: str, message: str, **details: str) -> None:
         """Write a `system` entry that stays noticed until somebody acknowledges it."""

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from indelible import Trail
 from indelible.errors import VerificationError
-from indelible.integrity.evidence import EvidenceReader
+from indelible.integrity.evidence import EvidenceReader, Included
 from indelible.store.keystore import Keystore
 
 from .searching import found_in
@@ -122,6 +124,17 @@ def test_a_value_that_a_cut_event_is_too_large_for(shop: Shop) -> None:
         (opened,) = [each for one in EvidenceReader(file) for each in one.opened]
     assert opened.column == "body" and len(str(opened.opened_value)) > len(large)
     assert "opened: 1 values" in run(shop, "verify", "evidence")
+
+
+def test_while_the_application_relays(shop: Shop) -> None:
+    """Whoever carries it: it is in the trail before there is a file."""
+    with shop.open() as (trail, connection):
+        assert trail.is_relaying
+        connection.execute("UPDATE customer SET level = 'tin' WHERE id = 1")
+        connection.commit()
+        run(shop, *ASK, *OPEN)
+        assert len(list(trail.events(action="export.opened", system=True))) == 1
+    run(shop, "verify")
 
 
 # -- nothing is given away unsaid -----------------------------------------------------------------
@@ -261,6 +274,35 @@ def test_an_opened_value_that_was_not_sealed_is_found(
     raw = b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines)
     with pytest.raises(VerificationError, match="the file was edited"):
         list(EvidenceReader(io.BytesIO(raw)))
+
+
+@pytest.fixture(scope="module")
+def opened_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    made = Shop(tmp_path_factory.mktemp("opened") / "shop")
+    made.work()
+    run(made, *ASK, *OPEN)
+    return (made.directory / "evidence").read_bytes()
+
+
+def read(raw: bytes) -> list[Included]:
+    return list(EvidenceReader(io.BytesIO(raw)))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_no_byte_that_is_changed_gives_another_value(
+    opened_file: bytes, data: st.DataObject
+) -> None:
+    """Anywhere in the file: it is found, or what is read is what was sealed."""
+    start = opened_file.index(b'"opened":')
+    at = data.draw(st.integers(start, len(opened_file) - 1))
+    byte = data.draw(st.integers(0, 255))
+    changed = opened_file[:at] + bytes([byte]) + opened_file[at + 1 :]
+    try:
+        found = read(changed)
+    except VerificationError:
+        return
+    assert found == read(opened_file)
 
 
 def test_a_key_in_the_file_opens_its_own_value_alone(shop: Shop) -> None:

@@ -6,11 +6,12 @@ import msgspec
 import pytest
 
 from indelible.errors import PolicyError
-from indelible.events.model import Actor, Event, Outcome, Subject, TargetRows
+from indelible.events.model import Actor, Event, Outcome, Subject, TargetRows, Timestamp
 from indelible.questions.accessors import accessors
 from indelible.questions.window import Window
 from indelible.reports.access import AccessReport, Record
 from indelible.reports.page import format_page
+from indelible.reports.texts import DOUBTS, OTHER_DOUBT
 from tests.questions.trails import Maker
 
 from .people import (
@@ -86,6 +87,30 @@ def test_it_counts_what_the_answer_counts(maker: Maker) -> None:
             for each in answer
             if each.certain == is_certain
         )
+
+
+def test_each_doubt_is_told_in_plain_words(maker: Maker) -> None:
+    """None of those that an answer may have falls to the general one, or shows its own words."""
+    unsaid = "because of dora"
+    maker.add(
+        event(2, TRUDY, invoices(coverage="statement", why=unsaid), of=()),
+        event(
+            3, TRUDY, invoices(7, coverage="superset", why=unsaid, possible_subjects=(ZARA,)), of=()
+        ),
+        event(4, TRUDY, of=(Subject("customer", None),)),
+        event(5, TRUDY, outcome=Outcome.FAILURE),
+        msgspec.structs.replace(
+            event(6, TRUDY, changed=True), transaction="t6", action="invoice.refund"
+        ),
+        msgspec.structs.replace(event(7, TRUDY), time=Timestamp("2031-01-01T00:00:00.000000Z")),
+    )
+    made = report(maker)
+    doubts = [doubt for each in made.accesses for doubt in each.doubts]
+    assert len(doubts) == 6
+    page = format_page(made)
+    for words in DOUBTS.values():
+        assert words.replace("'", "&#x27;") in page
+    assert OTHER_DOUBT.replace("'", "&#x27;") not in page and unsaid not in page
 
 
 # -- nobody is told on ----------------------------------------------------------------------------

@@ -50,6 +50,7 @@ def page_of(text: str, *, reasons: bool = True) -> AccessReport:
         reads=1,
         changes=1,
         records=(Record(text, text, True, False), Record(text, None, False, True)),
+        doubts=(),
         reasons=(text,) if reasons else (),
     )
     return AccessReport(
@@ -62,7 +63,7 @@ def page_of(text: str, *, reasons: bool = True) -> AccessReport:
         size=1,
         signed=None,
         verified=None,
-        accesses=(access, access),
+        accesses=(access, msgspec.structs.replace(access, is_certain=False, doubts=(text,))),
         others=(OtherClient(who=text, first=TIME, last=TIME, sessions=None, why=text),),
         is_anonymous=False,
         shows_reasons=reasons,

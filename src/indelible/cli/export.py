@@ -29,7 +29,7 @@ from indelible.integrity.passphrases import unlock_with
 from indelible.integrity.published import PublishedTrail
 from indelible.integrity.static_export import export_tree
 from indelible.questions.answer import Answer
-from indelible.questions.proofs import Disclosure, disclosure_of, gather
+from indelible.questions.proofs import disclosure_of, gather
 from indelible.store.sqlite_reader import SqliteReader
 from indelible.trail import Trail
 
@@ -258,7 +258,7 @@ def _export(
             disclosed = None
             if recipient is not None:
                 disclosed = disclosure_of(entries)
-                _say_disclosed(trail, asked, recipient, disclosed)
+                trail.disclosed(shlex.join(asked), recipient, disclosed)
             lines = _write(file, write_evidence(header, entries, attest=key))
     click.echo(f"{file}: {lines - 2} entries; `indelible verify {file}` checks them anywhere")
     if disclosed is not None:
@@ -275,14 +275,6 @@ def _asked(config: Path, reason: str | None) -> Iterator[Trail]:
     with Trail.open(policy_of(config), ask=asker()) as trail, acting_as(account(), reason=reason):
         record_question(trail)
         yield trail
-
-
-def _say_disclosed(
-    trail: Trail, asked: Sequence[str], recipient: str, disclosed: Disclosure
-) -> None:
-    """In the trail when this returns. Raises `DeliveryError` and `VerificationError`."""
-    trail.disclosed(shlex.join(asked), recipient, disclosed)
-    trail.flush()
 
 
 def _trust_policy(trail: Trail) -> str | None:

@@ -6,8 +6,9 @@ kind is told, and nobody is named but as `Naming` does.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -29,6 +30,8 @@ from indelible.store.terms import action_term
 from indelible.store.tiers import Tier
 from indelible.tlog import Checkpoint, parse_checkpoint, parse_note
 
+_MAX_DIGITS: Final = 1 << 20
+
 
 class Record(NamedTuple):
     """One record, or (`id` None) some of a kind that can't be told or shown one by one."""
@@ -42,8 +45,8 @@ class Record(NamedTuple):
 class Access(msgspec.Struct, frozen=True, kw_only=True):
     """All that one of them did: `reads` and `changes` count how often, `records` come by name.
 
-    `is_certain` is False where it may have been other people's data. `reasons` are empty where the
-    policy doesn't show them.
+    `is_certain` is False where it may have been other people's data; `doubts` then say why, as
+    answers do. `reasons` are empty where the policy doesn't show them.
     """
 
     who: str
@@ -53,6 +56,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     reads: int
     changes: int
     records: tuple[Record, ...]
+    doubts: tuple[str, ...]
     reasons: tuple[str, ...]
 
 
@@ -174,9 +178,12 @@ class _Deeds:
         self.first = self.last = time
         self.reads = self.changes = 0
         self.records: dict[tuple[str, str | None], set[str]] = {}
+        self.doubts: dict[str, None] = {}
         self.reasons: dict[str, None] = {}
 
-    def add(self, event: Event, records: Iterable[tuple[str, str | None]]) -> None:
+    def add(
+        self, event: Event, records: Iterable[tuple[str, str | None]], doubt: str | None
+    ) -> None:
         self.first, self.last = min(self.first, event.time), max(self.last, event.time)
         if event.kind == "change":
             self.changes += 1
@@ -184,6 +191,8 @@ class _Deeds:
             self.reads += 1
         for record in records:
             self.records.setdefault(record, set()).add(event.kind)
+        if doubt is not None:
+            self.doubts[doubt] = None
 
 
 def _accesses(
@@ -203,7 +212,7 @@ def _accesses(
         chain = chain_of(view.actor)
         role = None if chain else view.database_role
         deeds = found.setdefault((why is None, chain, role), _Deeds(event.time))
-        deeds.add(event, _records(event, of, elsewhere, is_certain=why is None))
+        deeds.add(event, _records(event, of, elsewhere, is_certain=why is None), why)
         if policy.reports.reasons and event.reason is not None:
             deeds.reasons[event.reason] = None
     in_order = sorted(found.items(), key=lambda each: (not each[0][0], each[1].first))
@@ -217,12 +226,19 @@ def _accesses(
             changes=deeds.changes,
             records=tuple(
                 Record(kind, id_, "access" in how, "change" in how)
-                for (kind, id_), how in sorted(
-                    deeds.records.items(), key=lambda each: (each[0][0], each[0][1] or "")
-                )
+                for (kind, id_), how in sorted(deeds.records.items(), key=_place)
             ),
+            doubts=tuple(deeds.doubts),
             reasons=tuple(deeds.reasons),
         )
+
+
+def _place(item: tuple[tuple[str, str | None], set[str]]) -> tuple[str, int, str]:
+    """By kind; 9 comes before 10, and what can't be told one by one last."""
+    (kind, id_), _ = item
+    if id_ is None:
+        return kind, sys.maxsize, ""
+    return kind, len(id_) if id_.isdigit() else _MAX_DIGITS, id_
 
 
 def _records(

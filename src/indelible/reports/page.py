@@ -6,7 +6,7 @@ Whatever was captured is text here, on one line, with what would turn, hide or b
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from indelible.events.model import Timestamp
@@ -15,7 +15,7 @@ from indelible.reports.access import Access, AccessReport, Gap, Noticed, OtherCl
 
 MAX_TEXT: Final = 300
 """Characters of one captured text that are shown."""
-MAX_RECORDS: Final = 200
+MAX_RECORDS: Final = 1_000
 MAX_REASONS: Final = 50
 _POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -130,6 +130,9 @@ def _accesses(accesses: Sequence[Access], words: str, report: AccessReport) -> I
         yield f"<p>{_said(words)}</p><p>{_said(texts.NOTHING)}</p>"
         return
     columns = [texts.WHO, texts.FIRST, texts.LAST, texts.READS, texts.CHANGES, texts.RECORDS]
+    is_certain = accesses[0].is_certain
+    if not is_certain:
+        columns.append(texts.WHY_POSSIBLE)
     if report.shows_reasons:
         columns.append(texts.REASONS)
     yield from _head(words, columns)
@@ -140,6 +143,7 @@ def _accesses(accesses: Sequence[Access], words: str, report: AccessReport) -> I
             f'<td class="time">{_said(_time(each.last))}</td>'
             f'<td class="count">{each.reads}</td><td class="count">{each.changes}</td>'
             f"<td>{_records(each.records)}</td>"
+            + ("" if is_certain else f"<td>{_doubts(each.doubts)}</td>")
             + (f"<td>{_reasons(each.reasons)}</td>" if report.shows_reasons else "")
             + "</tr>"
         )
@@ -159,6 +163,15 @@ def _records(records: Sequence[Record]) -> str:
         f"{_given(kind)} ({_said(how)}): {', '.join(ids)}" for (kind, how), ids in lines.items()
     ]
     return _some(shown, len(records) - MAX_RECORDS, texts.NO_RECORDS)
+
+
+def _doubts(doubts: Sequence[str]) -> str:
+    words = dict.fromkeys(_words(doubt, texts.DOUBTS, texts.OTHER_DOUBT) for doubt in doubts)
+    return _some([_said(each) for each in words], 0, texts.OTHER_DOUBT)
+
+
+def _words(text: str, known: Mapping[str, str], other: str) -> str:
+    return next((words for part, words in known.items() if part in text), other)
 
 
 def _reasons(reasons: Sequence[str]) -> str:
@@ -233,10 +246,9 @@ def _gap(gap: Gap) -> str:
 
 
 def _noticed(noticed: Noticed) -> str:
-    found = (words for start, words in texts.NOTICES.items() if noticed.action.startswith(start))
     return _said(
         texts.NOTICED_WORDS.format(
-            what=next(found, texts.OTHER_NOTICE),
+            what=_words(noticed.action, texts.NOTICES, texts.OTHER_NOTICE),
             count=noticed.times,
             first=_time(noticed.first),
             last=_time(noticed.last),

@@ -60,6 +60,17 @@ POSSIBLE_WORDS: Final = (
     "the access took place at all, or took place in this period. They are listed so that nothing "
     "is left out."
 )
+WHY_POSSIBLE: Final = "Why it isn't certain"
+DOUBTS: Final = {
+    "of which no commit is known": "it may have been taken back before it took effect",
+    "perhaps half-way": "it failed, perhaps after something had been done",
+    "its time is doubtful": "when it happened isn't certain, so it may not be of this period",
+    "whose data it was couldn't be told": "whose data it was couldn't be told",
+    "rows it touched couldn't be seen": "which records were touched couldn't be seen",
+    "rows named may not have been touched": "which of several records were touched isn't known",
+}
+"""By what stands in an answer's own words, which are for those who keep the trail."""
+OTHER_DOUBT: Final = "it wasn't seen exactly"
 WHO: Final = "Who"
 FIRST: Final = "First"
 LAST: Final = "Last"
