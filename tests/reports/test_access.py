@@ -8,8 +8,11 @@ import pytest
 from indelible.errors import PolicyError
 from indelible.events.model import Actor, Event, Outcome, Subject, TargetRows, Timestamp
 from indelible.questions.accessors import accessors
+from indelible.questions.answer import Answer
+from indelible.questions.asking import Questions
+from indelible.questions.findings import AccessorFinding
 from indelible.questions.window import Window
-from indelible.reports.access import AccessReport, Record
+from indelible.reports.access import AccessReport, Record, report_access
 from indelible.reports.page import format_page
 from indelible.reports.texts import DOUBTS, OTHER_DOUBT
 from tests.questions.trails import Maker
@@ -111,6 +114,34 @@ def test_each_doubt_is_told_in_plain_words(maker: Maker) -> None:
     for words in DOUBTS.values():
         assert words.replace("'", "&#x27;") in page
     assert OTHER_DOUBT.replace("'", "&#x27;") not in page and unsaid not in page
+
+
+def test_what_the_answer_has_and_no_event_tells(maker: Maker) -> None:
+    """It is counted, and said that its records aren't known; what was told isn't told twice."""
+    maker.add(event(3, TRUDY), event(4, TRUDY, of=(Subject("customer", None),)))
+    asked = Questions(maker.store, policy()).accessors(of=ZARA)
+    kept = {"first": at(1), "last": at(2), "indexes": (), "changes": 0}
+    more = [
+        AccessorFinding(actor=TRUDY, reads=5, **kept),
+        AccessorFinding(actor=BOB, reads=2, certain=False, why="its time is doubtful", **kept),
+    ]
+    answer = Answer(
+        maker.store,
+        searched=asked.searched,
+        size=asked.size,
+        find=lambda: iter([*more, *asked]),
+        is_known=lambda: True,
+    )
+    made = report_access(maker.store, answer, of=ZARA, policy=policy(), made=at(9))
+    assert [
+        (each.who, each.is_certain, each.first, each.last, each.reads, each.untold)
+        for each in made.accesses
+    ] == [
+        ("staff member 1", True, at(1), at(3), 6, 5),
+        ("staff member 2", False, at(1), at(2), 2, 2),
+        ("staff member 1", False, at(4), at(4), 1, 0),
+    ]
+    assert "5 times it isn&#x27;t known which ones" in format_page(made)
 
 
 # -- nobody is told on ----------------------------------------------------------------------------

@@ -7,6 +7,7 @@ kind is told, and nobody is named but as `Naming` does.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -46,7 +47,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     """All that one of them did: `reads` and `changes` count how often, `records` come by name.
 
     `is_certain` is False where it may have been other people's data; `doubts` then say why, as
-    answers do. `reasons` are empty where the policy doesn't show them.
+    answers do. `untold` counts those of which the records aren't known. `reasons` are empty where
+    the policy doesn't show them.
     """
 
     who: str
@@ -56,6 +58,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     reads: int
     changes: int
     records: tuple[Record, ...]
+    untold: int = 0
     doubts: tuple[str, ...]
     reasons: tuple[str, ...]
 
@@ -150,7 +153,7 @@ def report_access(
         size=answer.size,
         signed=_signed(reader),
         verified=_verified(reader, answer.size),
-        accesses=tuple(_accesses(reader, answer, of, policy, naming)),
+        accesses=tuple(_accesses(_deeds(reader, answer, of, policy), naming)),
         others=tuple(_others(answer, naming)),
         is_anonymous=not naming.is_by_name,
         shows_reasons=policy.reports.reasons,
@@ -171,12 +174,18 @@ def report_access(
     )
 
 
+class _Who(NamedTuple):
+    is_certain: bool
+    chain: Chain
+    database_role: str | None
+
+
 class _Deeds:
     """What one of them did, as it is collected."""
 
     def __init__(self, time: Timestamp) -> None:
         self.first = self.last = time
-        self.reads = self.changes = 0
+        self.reads = self.changes = self.untold = 0
         self.records: dict[tuple[str, str | None], set[str]] = {}
         self.doubts: dict[str, None] = {}
         self.reasons: dict[str, None] = {}
@@ -195,31 +204,12 @@ class _Deeds:
             self.doubts[doubt] = None
 
 
-def _accesses(
-    reader: TrailReader,
-    answer: Answer[AccessorFinding],
-    of: Subject,
-    policy: Policy,
-    naming: Naming,
-) -> Iterator[Access]:
-    found: dict[tuple[bool, Chain, str | None], _Deeds] = {}
-    kinds = frozenset(policy.kinds_of_subject(of.kind))
-    elsewhere = {table.kind for table in policy.tables.values()} - kinds - {of.kind}
-    for entry, view, why in touching(
-        reader, of=of, window=answer.searched, kinds=kinds, size=answer.size
-    ):
-        event = whole_event(reader, entry, decode_event(entry.body)).event
-        chain = chain_of(view.actor)
-        role = None if chain else view.database_role
-        deeds = found.setdefault((why is None, chain, role), _Deeds(event.time))
-        deeds.add(event, _records(event, of, elsewhere, is_certain=why is None), why)
-        if policy.reports.reasons and event.reason is not None:
-            deeds.reasons[event.reason] = None
-    in_order = sorted(found.items(), key=lambda each: (not each[0][0], each[1].first))
-    for (is_certain, chain, role), deeds in in_order:
+def _accesses(found: dict[_Who, _Deeds], naming: Naming) -> Iterator[Access]:
+    in_order = sorted(found.items(), key=lambda each: (not each[0].is_certain, each[1].first))
+    for who, deeds in in_order:
         yield Access(
-            who=naming.name(chain, role),
-            is_certain=is_certain,
+            who=naming.name(who.chain, who.database_role),
+            is_certain=who.is_certain,
             first=deeds.first,
             last=deeds.last,
             reads=deeds.reads,
@@ -228,9 +218,53 @@ def _accesses(
                 Record(kind, id_, "access" in how, "change" in how)
                 for (kind, id_), how in sorted(deeds.records.items(), key=_place)
             ),
+            untold=deeds.untold,
             doubts=tuple(deeds.doubts),
             reasons=tuple(deeds.reasons),
         )
+
+
+def _deeds(
+    reader: TrailReader, answer: Answer[AccessorFinding], of: Subject, policy: Policy
+) -> dict[_Who, _Deeds]:
+    found: dict[_Who, _Deeds] = {}
+    kinds = frozenset(policy.kinds_of_subject(of.kind))
+    elsewhere = {table.kind for table in policy.tables.values()} - kinds - {of.kind}
+    for entry, view, why in touching(
+        reader, of=of, window=answer.searched, kinds=kinds, size=answer.size
+    ):
+        event = whole_event(reader, entry, decode_event(entry.body)).event
+        chain = chain_of(view.actor)
+        who = _Who(why is None, chain, None if chain else view.database_role)
+        deeds = found.setdefault(who, _Deeds(event.time))
+        deeds.add(event, _records(event, of, elsewhere, is_certain=why is None), why)
+        if policy.reports.reasons and event.reason is not None:
+            deeds.reasons[event.reason] = None
+    _add_untold(found, answer)
+    return found
+
+
+def _add_untold(found: dict[_Who, _Deeds], answer: Answer[AccessorFinding]) -> None:
+    """What the answer counts and no event tells: left out it would look like nothing."""
+    told: Counter[tuple[_Who, str]] = Counter()
+    for who, deeds in found.items():
+        told[who._replace(chain=who.chain[:1]), "reads"] += deeds.reads
+        told[who._replace(chain=who.chain[:1]), "changes"] += deeds.changes
+    for finding in answer:
+        chain = chain_of(finding.actor)[:1]
+        who = _Who(finding.certain, chain, None if chain else finding.database_role)
+        reads = finding.reads - told[who, "reads"]
+        changes = finding.changes - told[who, "changes"]
+        told[who, "reads"], told[who, "changes"] = max(0, -reads), max(0, -changes)
+        if reads > 0 or changes > 0:
+            deeds = found.setdefault(who, _Deeds(finding.first))
+            deeds.first = min(deeds.first, finding.first)
+            deeds.last = max(deeds.last, finding.last)
+            deeds.reads += max(0, reads)
+            deeds.changes += max(0, changes)
+            deeds.untold += max(0, reads) + max(0, changes)
+            if finding.why is not None:
+                deeds.doubts[finding.why] = None
 
 
 def _place(item: tuple[tuple[str, str | None], set[str]]) -> tuple[str, int, str]:

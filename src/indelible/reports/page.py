@@ -11,7 +11,7 @@ from typing import Final
 
 from indelible.events.model import Timestamp
 from indelible.reports import texts
-from indelible.reports.access import Access, AccessReport, Gap, Noticed, OtherClient, Record
+from indelible.reports.access import Access, AccessReport, Gap, Noticed, OtherClient
 
 MAX_TEXT: Final = 300
 """Characters of one captured text that are shown."""
@@ -142,7 +142,7 @@ def _accesses(accesses: Sequence[Access], words: str, report: AccessReport) -> I
             f'<td class="time">{_said(_time(each.first))}</td>'
             f'<td class="time">{_said(_time(each.last))}</td>'
             f'<td class="count">{each.reads}</td><td class="count">{each.changes}</td>'
-            f"<td>{_records(each.records)}</td>"
+            f"<td>{_records(each)}</td>"
             + ("" if is_certain else f"<td>{_doubts(each.doubts)}</td>")
             + (f"<td>{_reasons(each.reasons)}</td>" if report.shows_reasons else "")
             + "</tr>"
@@ -150,10 +150,10 @@ def _accesses(accesses: Sequence[Access], words: str, report: AccessReport) -> I
     yield "</tbody></table>"
 
 
-def _records(records: Sequence[Record]) -> str:
+def _records(access: Access) -> str:
     """A line for what was done to records of one kind."""
     lines: dict[tuple[str, str], list[str]] = {}
-    for each in records[:MAX_RECORDS]:
+    for each in access.records[:MAX_RECORDS]:
         how = texts.CHANGED if each.was_changed else texts.READ
         if each.was_read and each.was_changed:
             how = texts.READ_AND_CHANGED
@@ -162,7 +162,9 @@ def _records(records: Sequence[Record]) -> str:
     shown = [
         f"{_given(kind)} ({_said(how)}): {', '.join(ids)}" for (kind, how), ids in lines.items()
     ]
-    return _some(shown, len(records) - MAX_RECORDS, texts.NO_RECORDS)
+    if access.untold:
+        shown.append(_said(texts.UNTOLD.format(count=access.untold)))
+    return _some(shown, len(access.records) - MAX_RECORDS, texts.NO_RECORDS)
 
 
 def _doubts(doubts: Sequence[str]) -> str:

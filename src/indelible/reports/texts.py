@@ -84,6 +84,7 @@ CHANGED: Final = "changed"
 READ_AND_CHANGED: Final = "read and changed"
 SOME: Final = "some of your records, or other people's with them"
 MORE: Final = "and {count} more"
+UNTOLD: Final = "{count} times it isn't known which ones"
 NO_RECORDS: Final = "which ones isn't known"
 NOTHING: Final = "None."
 
