@@ -27,10 +27,11 @@ from indelible.events.values import Native, Value
 from indelible.integrity.acks import Ack, ack_of
 from indelible.integrity.keys import load_signing_key
 from indelible.integrity.leader import Leader
-from indelible.integrity.numbering import ASKED
+from indelible.integrity.numbering import ASKED, OPENED
 from indelible.integrity.passphrases import unlock_of
 from indelible.policy import Policy
 from indelible.questions.asking import Questions
+from indelible.questions.proofs import Disclosure
 from indelible.tlog import TrustPolicy
 from indelible.transport.journal import Journal
 from indelible.transport.producer_signing import ProducerSigner
@@ -39,6 +40,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _FIRST_ACK_POLL_S: Final = 0.001
 _ACK_POLL_MAX_S: Final = 0.02
 _MAX_QUESTION: Final = 2_000
+_DISCLOSED_S: Final = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -254,6 +256,27 @@ class Explicit(Questions):
         disk when this returns. Raises `DeliveryError`.
         """
         tell(self._journal, ASKED, question=question[:_MAX_QUESTION])
+
+    def disclosed(self, question: str, recipient: str, disclosure: Disclosure) -> None:
+        """Write down that whoever acts gives `recipient` what was sealed, opened: how much of it.
+
+        It is in the trail, under a signed checkpoint, when this returns. Raises `DeliveryError`:
+        then nothing may be given away.
+        """
+        frame = current_frame()
+        event = Event(
+            action=OPENED,
+            kind="system",
+            actor=None if frame is None else frame.actor,
+            reason=None if frame is None else frame.reason,
+            details={
+                "question": question[:_MAX_QUESTION],
+                "recipient": recipient,
+                **disclosure._asdict(),
+            },
+        )
+        event_id = self._journal.append(encode_draft(event))
+        self.await_ack(event_id, Ack.CHECKPOINTED, timeout_s=_DISCLOSED_S)
 
     def notice(self, action: str, message: str, **details: str) -> None:
         """Write a `system` entry that stays noticed until somebody acknowledges it."""

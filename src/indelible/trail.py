@@ -21,6 +21,7 @@ from indelible.erasure import Erasures, authorisers_of, make_keystore, open_keys
 from indelible.errors import (
     ConfigurationError,
     DeliveryError,
+    KeystoreError,
     ReversalError,
 )
 from indelible.events.codec import encode_draft
@@ -502,6 +503,18 @@ class Trail(Keeping):
             carry=self.flush,
             seal=lambda before: self.seal(before=before, only_full=False),
         )
+
+    def opener(self) -> Opener:
+        """What opens sealed values. Raises `KeystoreError` where keystore or master key is missing.
+
+        Whoever gives away what it opens says so before (`disclosed`).
+        """
+        if self._keystore is None:
+            raise KeystoreError(
+                "expected a keystore: no table has columns to `seal`, so there is nothing to open"
+            )
+        self._keystore.check_master_key()
+        return Opener(self._keystore)
 
     def _clear_outbox(self) -> None:
         for path in self._databases.known.paths():

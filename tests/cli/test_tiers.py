@@ -87,6 +87,21 @@ def test_seal_and_ask(shell: Shell) -> None:
     assert "nothing to seal" in shell("seal", "--before", FUTURE)
 
 
+def test_a_report_goes_over_what_is_sealed(shell: Shell) -> None:
+    """The person is told of both parts; where one can't be read there is no report."""
+    of = ("accessors", "--of", "customer:zara", "--as-report")
+    told = json.loads(shell("seal", "--before", FUTURE, "--all", "--json").splitlines()[0])
+    shell(*of, "zara.html")
+    page = (shell.directory / "zara.html").read_text()
+    assert "Searched: an archived part of the trail, from 20" in page
+    assert "Searched: the current part of the trail, from 20" in page
+    assert '<td class="count">0</td><td class="count">700</td>' in page
+    assert f"invoice (changed): {', '.join(map(str, range(700)))}<" in page
+    (shell.directory / "old" / told["sealed"]["name"]).unlink()
+    assert "there is none" in shell(*of, "again.html", exit_code=3)
+    assert not (shell.directory / "again.html").exists()
+
+
 def test_what_is_wrong_is_said_with_the_right_exit_code(shell: Shell) -> None:
     """Damaged or missing: 3, and named. Out of reach: 4. Back again: as before."""
     told = json.loads(shell("seal", "--before", FUTURE, "--all", "--json").splitlines()[0])

@@ -37,6 +37,7 @@ from indelible.transport.producer_signing import BEGAN, ENDED, SIGNED, VANISHED
 
 ACKNOWLEDGED: Final = "notice.acknowledged"
 ASKED: Final = "trail.asked"
+OPENED: Final = "export.opened"
 VERIFIED: Final = "trail.verified"
 NOT_VERIFIED: Final = "trail.not_verified"
 BODIES_READ: Final = "trail.bodies_read"
@@ -52,6 +53,7 @@ QUIET: Final = (
     | {
         ACKNOWLEDGED,
         ASKED,
+        OPENED,
         VERIFIED,
         BODIES_READ,
         DENIED,

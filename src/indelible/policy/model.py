@@ -16,6 +16,7 @@ Durability = Literal["strict", "request", "async"]
 Baseline = Literal["full", "keys"]
 Profile = Literal["triggers", "log", "both"]
 LockMode = Literal["governance", "compliance"]
+StaffNames = Literal["role", "name"]
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -112,6 +113,18 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
     events: Duration | None = None
 
 
+class ReportSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a person is told who accessed their data.
+
+    With `staff = "role"` nobody is named: each is a role and a number. `roles` are by actor
+    (`staff:alice`) or by kind. `reasons` are shown only where that is set: they may name people.
+    """
+
+    staff: StaffNames = "role"
+    roles: dict[str, str] = {}
+    reasons: bool = False
+
+
 class Server(msgspec.Struct, frozen=True):
     """A database of PostgreSQL, MariaDB or MySQL: `url` may hold a password, so that it is shown
     without.
@@ -171,7 +184,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     is the socket of the process that has the key which signs checkpoints; without it that is among
     `keys`. Key files may be under a passphrase, in `passphrase_file` or the environment variable
     `passphrase_env`. `tiers` says where older entries go when they are sealed. `invariants`
-    are what is promised; `directory` is that of the file, which paths in them are beside.
+    are what is promised; `directory` is that of the file, which paths in them are beside. `reports`
+    says how persons are told who accessed their data.
     """
 
     trail: Path
@@ -190,6 +204,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     passphrase_env: str | None = None
     tiers: TierSettings | None = None
     retention: RetentionSettings | None = None
+    reports: ReportSettings = ReportSettings()
     invariants: tuple[Invariant, ...] = ()
     directory: Path = Path()
     source: str = "(defaults)"
@@ -215,6 +230,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """Kinds of subjects that have sealed columns: where from they act is sealed, too."""
         tables = (self.default, *self.tables.values())
         return frozenset(each.subject.kind for each in tables if each.seal and each.subject)
+
+    def kinds_of_subject(self, kind: str) -> tuple[str, ...]:
+        """The kinds of the tables whose rows belong to subjects of this kind."""
+        return tuple(
+            table.kind
+            for table in self.tables.values()
+            if table.subject is not None and table.subject.kind == kind
+        )
 
     def kept(self) -> RetentionSettings:
         """`retention`, where nothing is said what it is by default: beside the trail."""

@@ -60,43 +60,11 @@ def accessors(
     of accesses, which are days, there are findings of their own.
     """
     size = reader.size
-    own_row = [] if of.id is None else row_terms(of.kind, (of.id,))
     kinds = frozenset(kinds)
-    sure = [subject_term(of), *own_row]
-    unknown = subject_term(Subject(of.kind, None))
-    terms = [*sure, unknown, *map(inexact_term, sorted(kinds | {of.kind}))]
-
-    def judge(narrow: SubjectsView, body: bytes) -> tuple[bool, str | None]:
-        found, why = concerns_subject(narrow.subjects, narrow.targets, of, kinds)
-        if found and why is None:
-            return True, None
-        if of.id is not None and any(rows.kind == of.kind for rows in narrow.targets):
-            for rows in view_records(body).targets:
-                if rows.kind == of.kind and (
-                    has_row(rows.ids, of.id) or has_row(rows.ids_before, of.id)
-                ):
-                    return True, coverage_doubt((rows,))
-        return found, why
-
-    def found() -> Iterator[tuple[StoredEntry, SubjectsView, str | None]]:
-        for entry in search_window(reader, terms, window, size=size):
-            view = view_subjects(entry.body)
-            if (
-                view.kind in ("access", "change")
-                and is_in_window(entry, view.time, window)
-                and is_done(view.outcome)
-            ):
-                is_of, why = judge(view, entry.body)
-                if is_of:
-                    yield entry, view, why
 
     def find() -> Iterator[AccessorFinding]:
-        commits = Commits(reader)
         with Tally(_decoder, max_keys) as tally:
-            for entry, view, doubt in found():
-                if is_repeated(view):
-                    continue
-                why = doubt_of_view(entry, view, commits) or doubt
+            for entry, view, why in touching(reader, of=of, window=window, kinds=kinds, size=size):
                 keys = _keys(view.actor, view.database_role, why is None, also_as)
                 changed = view.kind == "change"
                 tally.add(keys, view.time, entry.index, changed=changed, why=why)
@@ -109,7 +77,7 @@ def accessors(
                 yield _finding(line)
 
     def days(window: Window) -> Iterator[tuple[Day, str | None]]:
-        for day in daily_accesses(reader, terms, window, size=size):
+        for day in daily_accesses(reader, _terms(of, kinds), window, size=size):
             event = day.event
             is_of, why = concerns_subject(event.subjects, event.targets, of, kinds)
             if is_of and is_done(event.outcome):
@@ -117,8 +85,8 @@ def accessors(
 
     def is_known() -> bool:
         return any(
-            judge(view_subjects(entry.body), entry.body) == (True, None)
-            for entry in search_window(reader, sure, Window(), size=size)
+            _judge(view_subjects(entry.body), entry.body, of, kinds) == (True, None)
+            for entry in search_window(reader, _sure_terms(of), Window(), size=size)
         ) or any(why is None for _, why in days(Window()))
 
     return Answer(
@@ -128,10 +96,63 @@ def accessors(
         find=find,
         is_known=is_known,
         find_entries=lambda: chain(
-            (entry.index for entry, _, _ in found()),
+            (entry.index for entry, _, _ in _found(reader, of, window, kinds, size)),
             (day.entry.index for day, _ in days(window)),
         ),
     )
+
+
+def touching(
+    reader: TrailReader, *, of: Subject, window: Window, kinds: Collection[str], size: int
+) -> Iterator[tuple[StoredEntry, SubjectsView, str | None]]:
+    """Each access and change that `accessors` counts, once, and why it is only possible or None.
+
+    Of an event that was cut into parts the entry is that of the first.
+    """
+    commits = Commits(reader)
+    for entry, view, doubt in _found(reader, of, window, frozenset(kinds), size):
+        if not is_repeated(view):
+            yield entry, view, doubt_of_view(entry, view, commits) or doubt
+
+
+def _found(
+    reader: TrailReader, of: Subject, window: Window, kinds: frozenset[str], size: int
+) -> Iterator[tuple[StoredEntry, SubjectsView, str | None]]:
+    for entry in search_window(reader, _terms(of, kinds), window, size=size):
+        view = view_subjects(entry.body)
+        if (
+            view.kind in ("access", "change")
+            and is_in_window(entry, view.time, window)
+            and is_done(view.outcome)
+        ):
+            is_of, why = _judge(view, entry.body, of, kinds)
+            if is_of:
+                yield entry, view, why
+
+
+def _terms(of: Subject, kinds: frozenset[str]) -> list[bytes]:
+    unknown = subject_term(Subject(of.kind, None))
+    return [*_sure_terms(of), unknown, *map(inexact_term, sorted(kinds | {of.kind}))]
+
+
+def _sure_terms(of: Subject) -> list[bytes]:
+    own_row = [] if of.id is None else row_terms(of.kind, (of.id,))
+    return [subject_term(of), *own_row]
+
+
+def _judge(
+    view: SubjectsView, body: bytes, of: Subject, kinds: frozenset[str]
+) -> tuple[bool, str | None]:
+    found, why = concerns_subject(view.subjects, view.targets, of, kinds)
+    if found and why is None:
+        return True, None
+    if of.id is not None and any(rows.kind == of.kind for rows in view.targets):
+        for rows in view_records(body).targets:
+            if rows.kind == of.kind and (
+                has_row(rows.ids, of.id) or has_row(rows.ids_before, of.id)
+            ):
+                return True, coverage_doubt((rows,))
+    return found, why
 
 
 def _keys(

@@ -32,7 +32,7 @@ class Questions:
 
     def __init__(self, reader: TrailReader, policy: Policy) -> None:
         self._reader = reader
-        self._tables = policy.tables
+        self._kinds_of_subject = policy.kinds_of_subject
         self._server = policy.server
         self._verifiers = policy.kept().verifiers
 
@@ -80,11 +80,7 @@ class Questions:
         self, *, of: Subject, since: When = None, until: When = None, also_as: bool = False
     ) -> Answer[AccessorFinding]:
         """Everybody who read or changed `of`'s data in the window, one finding an actor."""
-        kinds = [
-            table.kind
-            for table in self._tables.values()
-            if table.subject is not None and table.subject.kind == of.kind
-        ]
+        kinds = self._kinds_of_subject(of.kind)
         window = self.window(since, until)
         return self._beside_sessions(
             accessors(self._reader, of=of, window=window, kinds=kinds, also_as=also_as)

@@ -242,6 +242,11 @@ class Keystore:
                 "backup"
             ) from None
 
+    def check_master_key(self) -> None:
+        """Raises `KeystoreError` where the master key isn't at hand: nothing is opened then."""
+        with self.connection() as connection:
+            self.master_key(connection)
+
     def __repr__(self) -> str:
         return f"<Keystore {self.path}>"
 

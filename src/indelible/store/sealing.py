@@ -13,7 +13,7 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Final, Self
 
@@ -22,17 +22,25 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from indelible.capture.sealing import CIRCUMSTANCES, DETAILS
 from indelible.errors import BoxError, KeystoreError, StoreBusyError
-from indelible.events.box import open_box, seal_box
+from indelible.events.box import box_key, seal_box
 from indelible.events.model import BaselineRows, ContextValue, Event
 from indelible.events.values import ERASED, TypedValue, Value
 from indelible.store.keystore import WAIT_S, Enrolled, Keystore
 from indelible.store.keystore_held import HeldKeystore, hold_while_forking
+from indelible.store.openings import (
+    MAX_VALUE_BYTES,
+    STILL_SEALED,
+    Opening,
+    is_sealed,
+    open_value,
+    place_of,
+    sealed_values,
+)
 
 _FILL: Final = 32
 _KNOWN: Final = 100_000
 _BUSY_S: Final = 1.0
 _encode: Final = msgspec.json.Encoder().encode
-_decoder: Final[msgspec.json.Decoder[Value]] = msgspec.json.Decoder(Value)
 
 
 class Sealer:
@@ -88,7 +96,7 @@ class Sealer:
         token, public = self._enrolled(owner)
         content = _encode(value)
         content += b" " * (-len(content) % _FILL)
-        box = seal_box(public, content, _place(token, kind, column))
+        box = seal_box(public, content, place_of(token, kind, column))
         return TypedValue("sealed", base64.b64encode(box).decode(), token)
 
     def close(self) -> None:
@@ -167,21 +175,21 @@ class Opener:
         """
         changes, baseline = event.changes, event.baseline
         context, details = event.context, event.details
-        if context is not None and any(map(_is_sealed, context.values())):
+        if context is not None and any(map(is_sealed, context.values())):
             event = msgspec.structs.replace(event, context=self._context(context))
-        if details is not None and any(map(_is_sealed, details.values())):
+        if details is not None and any(map(is_sealed, details.values())):
             told = {name: self._value(DETAILS, name, value) for name, value in details.items()}
             event = msgspec.structs.replace(event, details=told)
         if not event.targets or (changes is None and baseline is None):
             return event
         kind = event.targets[0].kind
-        if changes is not None and any(_is_sealed(v) for pair in changes.values() for v in pair):
+        if changes is not None and any(is_sealed(v) for pair in changes.values() for v in pair):
             opened = {
                 name: (self._value(kind, name, old), self._value(kind, name, new))
                 for name, (old, new) in changes.items()
             }
             event = msgspec.structs.replace(event, changes=opened)
-        if baseline is not None and any(_is_sealed(v) for row in baseline.rows for v in row):
+        if baseline is not None and any(is_sealed(v) for row in baseline.rows for v in row):
             event = msgspec.structs.replace(event, baseline=self._baseline(kind, baseline))
         return event
 
@@ -203,24 +211,45 @@ class Opener:
         )
         return msgspec.structs.replace(baseline, rows=rows)
 
+    def openings(self, event: Event) -> tuple[Opening, ...]:
+        """What each sealed value of the event (whole) is, to be given to somebody beside it."""
+        found = []
+        for kind, column, at, value in sealed_values(event):
+            opened, key = self._opened(kind, column, value)
+            found.append(
+                Opening(
+                    kind=kind,
+                    column=column,
+                    at=at,
+                    token=value.s or "",
+                    value=_to_show(opened, is_opened=key is not None),
+                    key=None if key is None else base64.b64encode(key).decode(),
+                )
+            )
+        return tuple(found)
+
     def _value(self, kind: str, column: str, value: Value) -> Value:
-        if not _is_sealed(value) or not isinstance(value, TypedValue):
+        if not is_sealed(value) or not isinstance(value, TypedValue):
             return value
+        return self._opened(kind, column, value)[0]
+
+    def _opened(self, kind: str, column: str, value: TypedValue) -> tuple[Value, bytes | None]:
+        """What was sealed, and the key of its box; without a key as `open` says."""
         token = value.s or ""
         with self._lock:
             try:
-                key = self._key(token)
+                private = self._key(token)
             except KeystoreError:
-                return value
+                return value, None
             if token in self._erased:
-                return ERASED
-        if key is None:
-            return value
+                return ERASED, None
+        if private is None:
+            return value, None
         try:
-            box = base64.b64decode(value.v or "", validate=True)
-            return _decoder.decode(open_box(key, box, _place(token, kind, column)))
-        except (BoxError, binascii.Error, msgspec.MsgspecError):
-            return value  # moved here, or changed: it isn't what was sealed
+            key = box_key(private, base64.b64decode(value.v or "", validate=True))
+            return open_value(value, key, kind, column), key
+        except (BoxError, binascii.Error):
+            return value, None  # moved here, or changed: it isn't what was sealed
 
     def _key(self, token: str) -> X25519PrivateKey | None:
         """None where there is none, or the master key isn't at hand."""
@@ -254,28 +283,19 @@ class Opener:
             self._held.close()
 
 
+def _to_show(value: Value, *, is_opened: bool) -> Value | msgspec.UnsetType:
+    if is_sealed(value) and not is_opened:
+        return STILL_SEALED
+    return value if len(_encode(value)) <= MAX_VALUE_BYTES else msgspec.UNSET
+
+
 def sealed_tokens(event: Event) -> frozenset[str]:
     """The tokens of the subjects for whom values of `event` (whole, not a part) are sealed."""
-    values = [value for pair in (event.changes or {}).values() for value in pair]
-    values += (event.details or {}).values()
-    if event.baseline is not None:
-        values += [value for row in event.baseline.rows for value in row]
-    return _tokens(values)
+    return frozenset(
+        each.value.s for each in sealed_values(event) if each.value.s and each.kind != CIRCUMSTANCES
+    )
 
 
 def all_sealed_tokens(event: Event) -> frozenset[str]:
     """The same, and that of the actor for whom is sealed where from it acted."""
-    return sealed_tokens(event) | _tokens((event.context or {}).values())
-
-
-def _tokens(values: Iterable[Value]) -> frozenset[str]:
-    sealed = (value.s for value in values if isinstance(value, TypedValue) and value.t == "sealed")
-    return frozenset(token for token in sealed if token)
-
-
-def _is_sealed(value: Value) -> bool:
-    return isinstance(value, TypedValue) and value.t == "sealed"
-
-
-def _place(token: str, kind: str, column: str) -> bytes:
-    return "\0".join(("indelible value v1", token, kind, column)).encode("utf-8", "surrogatepass")
+    return frozenset(each.value.s for each in sealed_values(event) if each.value.s)
