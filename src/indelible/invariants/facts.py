@@ -20,6 +20,7 @@ from indelible.policy import Policy
 from indelible.policy.durations import Duration
 from indelible.policy.invariants import Invariant, Windowed
 from indelible.questions.reading import EventView, is_in_window, is_repeated
+from indelible.questions.retained import Retained, retained
 from indelible.questions.window import Window
 from indelible.store.blocks import FRAME_ENTRIES
 from indelible.store.protocol import StoredEntry, TrailReader
@@ -73,6 +74,11 @@ class Facts(NamedTuple):
     def since(self, window: Duration) -> Timestamp:
         """Where a window that ends now begins."""
         return timestamp(window.before(self.moment))
+
+    @property
+    def retained(self) -> Retained | None:
+        """What retention dropped; who attested it is `verify`'s to say."""
+        return retained(self.reader, Window(), size=self.size, verifiers=())
 
 
 class Watcher(Protocol):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from indelible.errors import MalformedEventError
+from indelible.errors import EventError, MalformedEventError
 from indelible.events.codec import decode_event, join_parts, parse_time
 from indelible.events.model import Event, Subject, Timestamp
 from indelible.events.values import Value
 from indelible.integrity.acts import ERASED
+from indelible.integrity.retention import day_of
 from indelible.invariants.facts import Breaches, Facts, Judge, moment_of, timestamp
 from indelible.invariants.notes import Mark
-from indelible.invariants.reach import Reach, judge_reach
+from indelible.invariants.reach import Reach, dropped_of, judge_reach
 from indelible.invariants.scratch import is_told
 from indelible.invariants.verdicts import CANT_TELL, HOLDS, SHORT, SO_FAR, Verdict
 from indelible.policy.durations import length_text
@@ -27,7 +29,8 @@ from indelible.questions.reading import (
 from indelible.questions.window import Window
 from indelible.store.protocol import StoredEntry
 from indelible.store.sealing import sealed_tokens
-from indelible.store.terms import action_term
+from indelible.store.terms import DAILY, action_term
+from indelible.tlog import Index
 
 _SEALED = b"sealed"
 _EMPTY = Verdict(verdict=CANT_TELL, words="the trail is empty")
@@ -40,7 +43,8 @@ class RetainedJudge(Judge[Retained]):
         began = _first(self._facts)
         if began is None:
             return _EMPTY
-        reach = Reach(began, self._facts.coverage.unreadable)
+        holes = dropped_of(self._facts, ("accesses", "changes", "events"))
+        reach = Reach(began, [*holes, *self._facts.coverage.unreadable])
         return judge_reach(self._facts, reach, self._invariant.at_least, "entries are there")
 
 
@@ -69,8 +73,13 @@ class ForgottenJudge(Judge[Forgotten]):
         erased = self._erased()
         breaches = Breaches()
         oldest: Timestamp | None = None
+        for index, day in self._days(horizon):
+            breaches.add(index, DAILY)
+            oldest = day if oldest is None else min(oldest, day)
         for entry in search_window(facts.reader, (), Window(None, horizon), size=facts.size):
             view = view_subjects(entry.body)
+            if view.action == DAILY:
+                continue
             # What claims to be from later than it came is no younger for that.
             time = min(view.time, entry.received)
             if time >= horizon or is_repeated(view):
@@ -102,6 +111,18 @@ class ForgottenJudge(Judge[Forgotten]):
             since=began.time if young else None,
             on_course_until=until if young else None,
         )
+
+    def _days(self, horizon: Timestamp) -> Iterator[tuple[Index, Timestamp]]:
+        """What is left by day of accesses to somebody's data that are older than that."""
+        facts, of = self._facts, self._invariant.of
+        terms = [action_term(DAILY)]
+        for seen in read_events(facts.reader, terms, Window(), size=facts.size, kinds={"system"}):
+            if seen.event.action != DAILY:
+                continue
+            with contextlib.suppress(EventError):
+                start, end = day_of(seen.event)
+                if end <= horizon and any(each.kind == of for each in seen.event.subjects):
+                    yield seen.indexes[0], start
 
     def _is_forgotten(self, entry: StoredEntry, own: Sequence[Subject], erased: _Erased) -> bool:
         """Whether nothing can be read in it of these subjects but that there was something."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -18,6 +19,7 @@ from indelible.invariants.expecting import BASELINE, FINISHED
 from indelible.invariants.reconcile import DIFFERS, UNREADABLE
 from indelible.questions.reading import RowsView, Seen, glance, read_events
 from indelible.questions.window import Window
+from indelible.store.errors import BodyDroppedError
 from indelible.store.protocol import Source, TrailReader
 from indelible.store.terms import action_term
 from indelible.tlog import Index
@@ -229,7 +231,8 @@ class Notes:
         for seq in places[:_NEAR]:
             index = self.reader.index_of(event_id(Producer(*source, seq)))
             if index is not None and index < self.size:
-                return glance(self.reader.entry(index).body)[1]
+                with contextlib.suppress(BodyDroppedError):
+                    return glance(self.reader.entry(index).body)[1]
         return None
 
 

@@ -46,14 +46,17 @@ def reach_of(
     kinds: Collection[str],
     all_of: str,
     brief: Duration | None,
+    *,
+    by_day: bool = False,
 ) -> Reach:
     """Of accesses or changes of tables of these kinds; of all, without any. `all_of` names them.
 
-    Without holes in changes no longer than `brief` behind which nothing differed.
+    Without holes in changes no longer than `brief` behind which nothing differed. `by_day`: where
+    accesses are known by day that is enough.
     """
     coverage = facts.coverage
     marks = []
-    holes: list[Hole] = list(coverage.unreadable)
+    holes: list[Hole] = [*coverage.unreadable, *dropped_of(facts, deeds, by_day=by_day)]
     if coverage.look is not None and coverage.look.problem is not None:
         return Reach(None, [], f"the database can't be looked at: {coverage.look.problem}")
     if "changes" in deeds:
@@ -81,6 +84,27 @@ def reach_of(
         sorted(holes, key=lambda hole: hole.since),
         left_out=tuple(dict.fromkeys(hole.why for hole in left_out)),
     )
+
+
+def dropped_of(facts: Facts, deeds: Collection[str], *, by_day: bool = False) -> list[Hole]:
+    """What retention took of these."""
+    taken = facts.retained
+    if taken is None:
+        return []
+    detail = None if by_day else taken.access_detail
+    limits = {"accesses": max(detail or "", taken.accesses or ""), "changes": taken.changes or ""}
+    limits["events"] = taken.events or ""
+    return [
+        Hole(
+            Timestamp(""),
+            Timestamp(limits[deed]),
+            None,
+            f"retention dropped {deed} before {limits[deed][:10]}",
+            taken.acts[-1],
+        )
+        for deed in deeds
+        if limits[deed]
+    ]
 
 
 def judge_reach(facts: Facts, reach: Reach, window: Duration, what: str) -> Verdict:
@@ -265,7 +289,14 @@ class AccessorsJudge(Judge[Accessors]):
         )
         found = judge_reach(facts, reach, invariant.window, f"who accessed any {of}'s data")
         if invariant.daily is not None and found.verdict in (HOLDS, SO_FAR):
-            # Every access is kept, and so each day's.
+            reach = reach_of(
+                facts,
+                ("accesses", "changes"),
+                kinds,
+                ", ".join(sorted(kinds)),
+                invariant.brief,
+                by_day=True,
+            )
             found = judge_reach(
                 facts, reach, invariant.daily, f"who accessed any {of}'s data, by day"
             )

@@ -9,7 +9,7 @@ from indelible.errors import ConfigurationError, DeliveryError, IndelibleError
 from indelible.events.model import Timestamp
 from indelible.questions.reading import glance
 from indelible.store.blocks import BLOCK_ENTRIES, FRAME_ENTRIES
-from indelible.store.errors import NoSuchEntryError
+from indelible.store.errors import BodyDroppedError, NoSuchEntryError
 from indelible.store.protocol import TrailReader
 from indelible.tlog import Index
 
@@ -80,6 +80,8 @@ def _bad_frames(reader: TrailReader, first: int, end: int) -> list[_Bad]:
     for at in range(first, end, FRAME_ENTRIES):
         try:
             glance(reader.entry(at).body)
+        except BodyDroppedError:
+            continue
         except IndelibleError as error:
             bad.append(_Bad(at, min(at + FRAME_ENTRIES, end), _is_unreachable(error)))
     return bad or [_Bad(first, end, False)]

@@ -104,7 +104,7 @@ class HeldEvents(Protocol):
         """The highest position at which something was received; 0 for none."""
 
     def bodies_at(self, producer_id: str, epoch: int, seq: int) -> Sequence[tuple[bytes, ...]]:
-        """What was received at this position."""
+        """What was received at this position; () of what retention dropped."""
 
     def lost(self, producer_id: str, epoch: int) -> Sequence[tuple[int, int]]:
         """The ranges that were reported as gaps."""
@@ -288,8 +288,8 @@ class OutboxSource:
     def _is_held(self, row: OutboxRow, epoch: int) -> bool:
         """Whether the trail holds what this row says at its position."""
         held = self._held.bodies_at(self.producer_id, epoch, _id(row))
-        if not held:
-            return False
+        if not held or () in held:
+            return bool(held)  # what retention dropped can't be compared any more
         fact = _fact(self._delivery(row, self._reader.decode_alone(row)).bodies)
         return any(_fact(bodies) == fact for bodies in held)
 
