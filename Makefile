@@ -18,11 +18,11 @@ setup: .venv/.installed
 demo: setup
 	$(BIN)/indelible demo
 
-# Tests start servers of their own; the binaries must be there, and what mysqlclient is built with.
-# pgaudit's package is named after the version of the server.
+# Tests start servers of their own; the binaries must be there, what mysqlclient is built with, and
+# what the text of a PDF is set with. pgaudit's package is named after the version of the server.
 SERVERS := postgresql pgbouncer mariadb-server curl git openssl openssh-client strace libmariadb-dev \
   pkg-config gcc python3-dev softhsm2 systemd \
-  systemd-journal-remote zstd
+  systemd-journal-remote zstd libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 PROGRAMS := pgbouncer mariadbd curl git openssl ssh-agent strace gcc softhsm2-util journalctl zstd
 NEWEST := basename "$$(dirname "$$(ls -d /usr/lib/postgresql/*/bin | sort | tail -1)")"
 HAS_PYTHON_H := import os, sysconfig as s, sys; \
@@ -33,6 +33,9 @@ servers:
 	  [ -e "/usr/lib/postgresql/$$($(NEWEST))/lib/pgaudit.so" ] && \
 	  (for each in $(PROGRAMS); do PATH=$$PATH:/usr/sbin command -v $$each >/dev/null || exit 1; done) && \
 	  [ -e /lib/systemd/systemd-journal-remote ] && \
+	  [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] && \
+	  (for each in pangoft2-1.0 harfbuzz-subset; do \
+	    PATH=$$PATH:/sbin ldconfig -p | grep -q "lib$$each" || exit 1; done) && \
 	  pkg-config --exists libmariadb 2>/dev/null && $(PYTHON) -c '$(HAS_PYTHON_H)'; } || { \
 	  [ "$$(id -u)" = 0 ] || { echo "expected what the tests start and what mysqlclient is built with:" \
 	    "apt-get install $(SERVERS), then postgresql-VERSION-pgaudit"; \

@@ -17,18 +17,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import questions
 from bench.machine import describe_machine
-from bench.mix import EPOCH, PRODUCERS, TABLES, YEAR, Mix
+from bench.mix import EPOCH, PRODUCERS, TABLES, YEAR
 from indelible.capture.installing import INSTALLED
-from indelible.events.codec import decode_event, encode_draft, format_time, parse_time, seal_parts
+from indelible.events.codec import encode_draft, format_time, seal_parts
 from indelible.events.model import Actor, Event, Producer, TargetRows
-from indelible.integrity.sequencer import Sequencer
 from indelible.invariants.check import check
 from indelible.invariants.facts import Rehearsed
 from indelible.policy import parse_policy
 from indelible.questions.window import Window
 from indelible.store.sqlite import SqliteTrail
-from indelible.tlog import SigningKey
 from indelible.transport.delivery import Delivery
 
 SOURCE = "bbbbbbbbbbbbbbbb"
@@ -86,24 +85,13 @@ def main() -> None:
 
 
 def build(path: Path, events: int) -> None:
-    key = SigningKey.generate("example.com/bench")
-    store = SqliteTrail.create(
-        path, origin="example.com/bench", vkey=str(key.verifier_key), source_id="5ca1ab1e0ddba115"
-    )
-    lease = store.acquire_lease("bench", now=time.time_ns() // 1_000, lease_s=86_400.0)
-    assert lease is not None
-    now = EPOCH
-    sequencer = Sequencer(store, lease, key, clock=lambda: now)
+    """The mix, captured from its beginning on."""
     details = {"incarnation": PRODUCERS[0]}
     targets = tuple(TargetRows(kind) for kind in TABLES)
     installed = Event(action=INSTALLED, kind="system", targets=targets, details=details)
     place = Producer(SOURCE, EPOCH, 1)
     bodies = seal_parts(encode_draft(installed), format_time(EPOCH), place)
-    sequencer.deliver([Delivery(SOURCE, EPOCH, 1, bodies)])
-    for batch in Mix(events).batches(1_000):
-        now = parse_time(decode_event(batch[-1].bodies[-1]).time)
-        sequencer.deliver(batch)
-    store.close()
+    questions.build(path, events, 1, before=[[Delivery(SOURCE, EPOCH, 1, bodies)]])
 
 
 def measure(store: SqliteTrail, title: str, names: Sequence[str]) -> None:

@@ -12,12 +12,13 @@ used again.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,7 @@ from indelible.reversal.gather import select_changes
 from indelible.store.protocol import TrailReader
 from indelible.store.sqlite import SqliteTrail
 from indelible.tlog import SigningKey
+from indelible.transport.delivery import Delivery
 
 HOUR = 3_600 * 1_000_000
 WINDOWS = {"15 hours": 15 * HOUR, "7 days": 7 * 24 * HOUR, "12 months": YEAR}
@@ -69,25 +71,27 @@ def main() -> None:
         store.close()
 
 
-def build(path: Path, events: int, years: int) -> None:
-    """A trail of so many events over so many years. Its key stands beside it."""
+def build(
+    path: Path, events: int, years: int, *, before: Iterable[Sequence[Delivery]] = ()
+) -> None:
+    """A trail of so many events over so many years, and those batches. Its key stands beside it."""
     key = SigningKey.generate("example.com/bench")
     key_path(path).write_text(key.export_private())
     store = SqliteTrail.create(
         path, origin=key.name, vkey=str(key.verifier_key), source_id="5ca1ab1e0ddba115"
     )
-    extend(store, key, Mix(events, span=years * YEAR))
+    extend(store, key, itertools.chain(before, Mix(events, span=years * YEAR).batches(1_000)))
     store.close()
 
 
-def extend(store: SqliteTrail, key: SigningKey, mix: Mix) -> None:
+def extend(store: SqliteTrail, key: SigningKey, batches: Iterable[Sequence[Delivery]]) -> None:
     lease = store.acquire_lease("bench", now=time.time_ns() // 1_000, lease_s=86_400.0)
     assert lease is not None
     # Received when they happened, as they are in life: what was received long after belongs to
     # many windows.
     now = EPOCH
     sequencer = Sequencer(store, lease, key, clock=lambda: now)
-    for batch in mix.batches(1_000):
+    for batch in batches:
         now = parse_time(decode_event(batch[-1].bodies[-1]).time)
         sequencer.deliver(batch)
     store.release_lease(lease)

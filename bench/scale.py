@@ -88,7 +88,7 @@ def verify_new(path: Path, chosen: argparse.Namespace) -> None:
     store, key = SqliteTrail(path), _key(path)
     *_, last = store.batches(int(store.size) - 1)
     start = parse_time(last.time) + DAY
-    questions.extend(store, key, Mix(NEW, start=start, span=DAY, seed=start))
+    questions.extend(store, key, Mix(NEW, start=start, span=DAY, seed=start).batches(1_000))
     store.close()
 
     def verify() -> None:

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from indelible.errors import ErasureError, KeystoreError
-from indelible.events.codec import format_time
+from indelible.events.codec import decode_event, format_time
 from indelible.events.context import current_frame
 from indelible.events.model import Event, Subject
 from indelible.events.values import Value
@@ -38,6 +38,8 @@ from indelible.integrity.authorisations import (
     format_act,
     pack_note,
     parse_authorisers,
+    read_act,
+    unpack_note,
 )
 from indelible.integrity.faults import UnauthorisedActError
 from indelible.policy import Policy
@@ -52,13 +54,14 @@ _NONCE_BYTES: Final = 16
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """A hold in force: it was added by the entry at `index`. Its subject's name comes from the
-    keystore."""
+    """A hold in force: it was added by the entry at `index`, with the `reason` that was signed. Its
+    subject's name comes from the keystore."""
 
     subject: Subject | None
     token: str
     nonce: str
     index: int
+    reason: str
 
 
 class Erasures:
@@ -96,7 +99,7 @@ class Erasures:
         `hold` is the entry of the hold to be released, where there are several. Raises
         `ErasureError` and `KeystoreError`.
         """
-        token = self._token_of(subject)
+        token = self._enrolled(subject) if act == "hold.add" else self._token_of(subject)
         about = NOTHING
         if act == "hold.release":
             about = self._hold_of(token, subject, hold).nonce
@@ -119,7 +122,13 @@ class Erasures:
         """Those in force, in order."""
         found = self._ledger().holds.items()
         return tuple(
-            Hold(subject=self._keystore.subject_of(token), token=token, nonce=nonce, index=index)
+            Hold(
+                subject=self._keystore.subject_of(token),
+                token=token,
+                nonce=nonce,
+                index=index,
+                reason=self._reason_at(index),
+            )
             for nonce, (token, index) in sorted(found, key=lambda each: each[1][1])
         )
 
@@ -128,9 +137,9 @@ class Erasures:
     def erase(self, subject: Subject, note: bytes) -> int:
         """Destroy the key of `subject`, as `note` authorises; how many others there are.
 
-        When this returns nothing that was sealed for it opens any more, here or from a backup, and
-        the trail says so. Raises `ErasureError` (nothing was done), `KeystoreError` and
-        `DeliveryError` (run it again).
+        When this returns nothing that was sealed for it opens any more, here or from a backup that
+        has no older master key (`Keystore.erase`), and the trail says so. Raises `ErasureError`
+        (nothing was done), `KeystoreError` and `DeliveryError` (run it again).
         """
         with self._keystore.alone("acts"):
             self._finish()
@@ -139,7 +148,7 @@ class Erasures:
             done = {each.nonce: each for each in self._keystore.erased()}
             if act.nonce in done:
                 self._clear()
-                return len(self._keystore.tokens())
+                return self._keystore.count()
             self._check_subject(act, subject)
             # Before anything is said, so that it isn't said in vain.
             self._keystore.private_key(act.token)
@@ -195,7 +204,7 @@ class Erasures:
                 self._say_erased(each.token, each.nonce)
 
     def _say_erased(self, token: str, nonce: str) -> None:
-        left = len(self._keystore.tokens())
+        left = self._keystore.count()
         details: dict[str, Value] = {"token": token, "nonce": nonce, "left": left}
         self._say(_entry(ERASED, details))
         self._carry()
@@ -247,6 +256,10 @@ class Erasures:
             )
         return named[0]
 
+    def _reason_at(self, index: int) -> str:
+        details = decode_event(self._reader.entry(index).body).details or {}
+        return read_act(unpack_note(details.get("note"))).reason
+
     def _token_of(self, subject: Subject) -> str:
         token = self._keystore.token_of(subject)
         if token is None:
@@ -255,16 +268,18 @@ class Erasures:
             )
         return token
 
+    def _enrolled(self, subject: Subject) -> str:
+        """The token of somebody for whom nothing may be sealed yet: retention is held, too."""
+        if subject.id is None:
+            raise ErasureError(f"expected one subject to hold, got {subject}")
+        with self._keystore.errors(), contextlib.closing(self._keystore.connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            token = self._keystore.enrol(connection, (subject.kind, subject.id)).token
+            connection.execute("COMMIT")
+        return token
+
     def _ledger(self) -> ActLedger:
-        """Of all acts that were authorised; of others, which `verify` names, none counts."""
-        ledger = ActLedger(self._authorisers, origin=self._reader.origin)
-        terms = [action_term(action) for action in sorted(ACTS)]
-        for seen in read_events(
-            self._reader, terms, Window(), size=self._reader.size, kinds={"system"}
-        ):
-            with contextlib.suppress(UnauthorisedActError):
-                ledger.add(seen.indexes[0], seen.event)
-        return ledger
+        return read_acts(self._reader, self._authorisers)
 
     @property
     def _keystore(self) -> Keystore:
@@ -282,10 +297,20 @@ def _entry(action: str, details: dict[str, Value]) -> Event:
     return Event(action=action, kind="system", actor=actor, details=details)
 
 
+def read_acts(reader: TrailReader, authorisers: Authorisers) -> ActLedger:
+    """All acts that were authorised; of others, which `verify` names, none counts."""
+    ledger = ActLedger(authorisers, origin=reader.origin)
+    terms = [action_term(action) for action in sorted(ACTS)]
+    for seen in read_events(reader, terms, Window(), size=reader.size, kinds={"system"}):
+        with contextlib.suppress(UnauthorisedActError):
+            ledger.add(seen.indexes[0], seen.event)
+    return ledger
+
+
 def authorisers_of(policy: Policy, *own: VerifierKey) -> Authorisers:
     """Who may have something erased; `own` are the trail's keys. Raises `ConfigurationError`."""
     kept = policy.kept()
-    return parse_authorisers(kept.threshold, kept.authorisers, own, policy.source)
+    return parse_authorisers(kept.threshold, kept.authorisers, own, policy.source, kept.verifiers)
 
 
 def make_keystore(policy: Policy) -> None:

@@ -143,7 +143,8 @@ class ReversalError(IndelibleError):
 
 
 class ErasureError(IndelibleError):
-    """An erasure or a hold that isn't authorised, or that a hold forbids; nothing was done."""
+    """An erasure, a hold or a retention that isn't authorised, or that a hold forbids; nothing was
+    done."""
 
 
 class VerificationError(IndelibleError):

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar, Unpack, cast
 
 from indelible.actions import Declared, Unacknowledged, decorator
 from indelible.capture.recording import context_of, is_async
+from indelible.capture.sealing import DETAILS
 from indelible.errors import (
     CaptureError,
     ConfigurationError,
@@ -26,9 +27,11 @@ from indelible.events.values import Native, Value
 from indelible.integrity.acks import Ack, ack_of
 from indelible.integrity.keys import load_signing_key
 from indelible.integrity.leader import Leader
-from indelible.integrity.numbering import ASKED
+from indelible.integrity.numbering import ASKED, OPENED
+from indelible.integrity.passphrases import unlock_of
 from indelible.policy import Policy
 from indelible.questions.asking import Questions
+from indelible.questions.proofs import Disclosure
 from indelible.tlog import TrustPolicy
 from indelible.transport.journal import Journal
 from indelible.transport.producer_signing import ProducerSigner
@@ -37,6 +40,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _FIRST_ACK_POLL_S: Final = 0.001
 _ACK_POLL_MAX_S: Final = 0.02
 _MAX_QUESTION: Final = 2_000
+_DISCLOSED_S: Final = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +63,7 @@ class Explicit(Questions):
         changes: Mapping[str, tuple[Native | Value, Native | Value]] | None = None,
         reason: str | None = None,
         details: Mapping[str, Native | Value] | None = None,
+        sealed: Mapping[str, Native | Value] | None = None,
         on: object = None,
     ) -> str | None:
         """Write down that this happened, by whoever is acting (`acting_as`).
@@ -68,7 +73,9 @@ class Explicit(Questions):
         captured `sqlite3` connection) it commits with that transaction or never was; returns None.
         An `AsyncSession` or `AsyncConnection` goes to `record_async`.
         `kind="access"` or `"change"` puts a fact that no driver saw (a cache, a file) into the
-        matching question. Raises `EventError`, `CaptureError` and `DeliveryError`.
+        matching question. `details` are kept in clear; those that are `sealed` are encrypted for
+        the one `subject`, and go when it is erased. Raises `EventError`, `CaptureError` and
+        `DeliveryError`, and with `sealed` `KeystoreError`: nothing is written then.
         """
         context = None if on is None else context_of(on)
         event = explicit_event(
@@ -80,6 +87,8 @@ class Explicit(Questions):
             changes=changes,
             reason=reason,
             details=details,
+            sealed=sealed,
+            seal=self._seal_details,
             transaction=None if context is None else context.transaction,
         )
         draft = encode_draft(event)
@@ -87,6 +96,15 @@ class Explicit(Questions):
             context.record(draft, current_frame())
             return None
         return self._journal.append(draft)
+
+    def _seal_details(
+        self, owner: tuple[str, str], details: Mapping[str, Value]
+    ) -> dict[str, Value]:
+        with self._journal.actor_sealing as sealing:
+            sealing.token(owner)  # which says what to do where there is no keystore
+            return {
+                name: sealing.seal(owner, DETAILS, name, value) for name, value in details.items()
+            }
 
     async def record_async(
         self, action: str, *, on: object, **event: Unpack[ExplicitArguments]
@@ -239,6 +257,27 @@ class Explicit(Questions):
         """
         tell(self._journal, ASKED, question=question[:_MAX_QUESTION])
 
+    def disclosed(self, question: str, recipient: str, disclosure: Disclosure) -> None:
+        """Write down that whoever acts gives `recipient` what was sealed, opened: how much of it.
+
+        It is in the trail, under a signed checkpoint, when this returns. Raises `DeliveryError`:
+        then nothing may be given away.
+        """
+        frame = current_frame()
+        event = Event(
+            action=OPENED,
+            kind="system",
+            actor=None if frame is None else frame.actor,
+            reason=None if frame is None else frame.reason,
+            details={
+                "question": question[:_MAX_QUESTION],
+                "recipient": recipient,
+                **disclosure._asdict(),
+            },
+        )
+        event_id = self._journal.append(encode_draft(event))
+        self.await_ack(event_id, Ack.CHECKPOINTED, timeout_s=_DISCLOSED_S)
+
     def notice(self, action: str, message: str, **details: str) -> None:
         """Write a `system` entry that stays noticed until somebody acknowledges it."""
         said: dict[str, Value] = {"message": message, **details}
@@ -283,13 +322,16 @@ def tell(
 
 
 @contextlib.contextmanager
-def telling(policy: Policy) -> Iterator[Callable[..., None]]:
+def telling(
+    policy: Policy, ask: Callable[[str], str] | None = None
+) -> Iterator[Callable[..., None]]:
     """`tell`, for who doesn't open the trail: a server that shows it needs none of its other keys,
     and one that is damaged can't be opened.
 
-    Raises `ConfigurationError` where this account has neither journals nor the enrolment key.
+    `ask` is called for the key's passphrase where the configuration names none. Raises
+    `ConfigurationError` where this account has neither journals nor the enrolment key.
     """
-    key = load_signing_key(policy.keys / "enrolment.key")
+    key = load_signing_key(policy.keys / "enrolment.key", unlock_of(policy, ask))
     journal = Journal(
         policy.journals,
         new_signer=lambda producer_id, epoch: ProducerSigner(producer_id, epoch, key),

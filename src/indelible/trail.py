@@ -10,16 +10,18 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from indelible.capture.sealing import CLEAR, NO_SEALING
+from indelible.capture.sealing import CLEAR, NO_SEALING, NoSealing, Sealing
 from indelible.capture.sqlite_clearing import clear_outbox
 from indelible.erasure import Erasures, authorisers_of, make_keystore, open_keystore
 from indelible.errors import (
     ConfigurationError,
     DeliveryError,
+    KeystoreError,
     ReversalError,
 )
 from indelible.events.codec import encode_draft
@@ -30,10 +32,11 @@ from indelible.integrity.assurance import (
     load_trust_policy,
 )
 from indelible.integrity.faults import ContradictedError
+from indelible.integrity.key_ring import ROTATIONS, PublicRing, load_rotations
 from indelible.integrity.keys import TrailKeys, create_keys, load_keys
 from indelible.integrity.leader import Leader
 from indelible.integrity.numbering import ACKNOWLEDGED
-from indelible.integrity.passphrases import Passphrase, unlock_with
+from indelible.integrity.passphrases import Passphrase, unlock_of
 from indelible.integrity.rotations import keys_of
 from indelible.integrity.seen import Progress
 from indelible.integrity.sequencer import add_first_entry
@@ -45,6 +48,7 @@ from indelible.keeping import Keeping
 from indelible.policy import Policy, load_policy
 from indelible.policy.load import policy_for_url
 from indelible.questions.asking import When
+from indelible.retention import Retention
 from indelible.reversal.gather import select_changes
 from indelible.reversal.reversal import (
     Database,
@@ -71,6 +75,7 @@ if TYPE_CHECKING:
 _POLL_S: Final = 0.02
 _DELIVERED_S: Final = 0.5
 _CARRIED_S: Final = 60.0
+_ACTOR_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -89,7 +94,11 @@ class Trail(Keeping):
         self._store = store
         self._keys = keys
         self._trust = load_trust_policy(policy.witness.policy) if policy.witness else None
-        self._signer = keys.ring or open_signer(policy, store, keys)
+        self._signer = keys.ring or (
+            open_signer(policy, store, keys)
+            if relay or policy.signer is not None
+            else PublicRing(keys.verifier_key, load_rotations(policy.keys / ROTATIONS))
+        )
         # Names that are tokens stand in everything: without the keystore none can be written down.
         must_be = bool(policy.personal) or (relay and policy.seals)
         self._keystore = open_keystore(policy, must_be=must_be)
@@ -98,10 +107,10 @@ class Trail(Keeping):
             store.opener = Opener(self._keystore)
             if policy.personal:
                 store.names = Names(self._keystore, policy.personal)
+        self._sealing, self._actor_sealing, self._names = self._sealings()
         self._authorisers = authorisers_of(
             policy, *keys_of(self._signer), keys.verifier_key, keys.enrolment_key.verifier_key
         )
-        self._sealer = None if self._keystore is None else Sealer(self._keystore, policy.personal)
         witnessing = self._witnessing()
         self._journal = Journal(
             policy.journals,
@@ -109,7 +118,9 @@ class Trail(Keeping):
             new_signer=lambda producer_id, epoch: ProducerSigner(
                 producer_id, epoch, keys.enrolment_key
             ),
-            sealing=self._sealer or NO_SEALING,
+            sealing=self._sealing,
+            actor_sealing=self._actor_sealing,
+            names=self._names,
         )
         self._databases = CapturedDatabases(
             policy, store, self._journal, keys.context_key, self.notice
@@ -122,12 +133,26 @@ class Trail(Keeping):
             witnessing=witnessing,
             anchoring=self._anchoring() if relay else None,
             on_refusal=self._refused,
+            on_signed=self._signed,
             holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         )
         self._delivered: dict[str, tuple[float, int]] = {}
         self._relays = relay
         if relay:
             self._leader.start()
+
+    def _sealings(self) -> tuple[Sealing, Sealing, Sealing]:
+        """For rows that are read; for whoever acts, as a request waits for nobody's batch; and for
+        names in what is journaled: without a token nothing is written, so that is waited for."""
+        actors, personal = self._policy.sealed_actors, self._policy.personal
+        if self._keystore is None:
+            nowhere = NoSealing(actors) if actors else NO_SEALING
+            return nowhere, nowhere, NO_SEALING
+        return (
+            Sealer(self._keystore, actors, personal),
+            Sealer(self._keystore, actors, wait_s=_ACTOR_S),
+            Sealer(self._keystore, personal=personal) if personal else NO_SEALING,
+        )
 
     @classmethod
     def create(
@@ -146,7 +171,7 @@ class Trail(Keeping):
         the signer doesn't answer.
         """
         policy = policy_of(source)
-        if policy.seals:
+        if policy.has_keystore:
             make_keystore(policy)
         signed_by = None
         if policy.signer is not None:
@@ -188,15 +213,16 @@ class Trail(Keeping):
     ) -> Self:
         """Open the trail of an `indelible.toml`, or of a URL (`sqlite:///trail.db`).
 
-        With `relay=False` this process carries nothing, and only asks. `ask` is called for the
-        passphrase of the keys where the configuration names none. Raises `NoTrailError` where
-        there is no trail (`create` makes one), and `ConfigurationError`.
+        With `relay=False` this process carries nothing, and only asks: the key that signs
+        checkpoints isn't read. `ask` is called for the passphrase of the keys where the
+        configuration names none. Raises `NoTrailError` where there is no trail (`create` makes
+        one), and `ConfigurationError`.
         """
         policy = policy_of(source)
         store = SqliteTrail(policy.trail)
         try:
-            unlock = unlock_with(policy.passphrase_file, policy.passphrase_env, os.environ, ask)
-            keys = load_keys(policy.keys, unlock, has_signer=policy.signer is not None)
+            signs = relay and policy.signer is None
+            keys = load_keys(policy.keys, unlock_of(policy, ask), signs=signs)
             return cls(policy, store, keys, relay=relay)
         except BaseException:
             store.close()
@@ -216,9 +242,10 @@ class Trail(Keeping):
                 _log.warning("not everything was carried before the trail was closed")
         self._leader.stop(max(0.0, deadline - time.monotonic()))
         self._journal.close()
-        if self._sealer is not None:
-            self._sealer.close()
         self._store.close()
+        for sealing in (self._sealing, self._actor_sealing, self._names):
+            if isinstance(sealing, Sealer):
+                sealing.close()
 
     def __enter__(self) -> Self:
         return self
@@ -248,9 +275,9 @@ class Trail(Keeping):
 
     def concealed(self, words: Sequence[str]) -> list[str]:
         """The words of a command line, names of persons in them (`KIND:ID`) as their tokens."""
-        if self._sealer is None:
+        if not isinstance(self._names, Sealer):
             return [*words]
-        return translate_words(words, self._policy.personal, self._sealer)
+        return translate_words(words, self._policy.personal, self._names)
 
     def delivered_through(self, incarnation: str) -> int:
         """The outbox id below which all is in the trail; at most half a second old."""
@@ -430,7 +457,8 @@ class Trail(Keeping):
             self,
             self,
             self._store,
-            open_outbox=self._databases.open_outbox,
+            # What waits there is read with what it holds, and delivered to nobody.
+            open_outbox=partial(self._databases.open_outbox, alone=CLEAR),
             witnesses=self._cosignatures,
         )
         verdicts = check(
@@ -447,6 +475,10 @@ class Trail(Keeping):
 
     def _say(self, event: Event) -> None:
         self._journal.append(encode_draft(event))
+
+    def _repeat(self, event: Event) -> None:
+        """One that is made of entries: its names are tokens already."""
+        self._journal.append(encode_draft(event), is_repeated=True)
 
     def _await(self, incarnation: str, opened: int, seq: int) -> None:
         """Return when outbox row `seq`, and all before it, are in the trail. Raises
@@ -477,6 +509,35 @@ class Trail(Keeping):
             carry=self.flush,
             clear=self._clear_outbox,
         )
+
+    @property
+    def retention(self) -> Retention:
+        """What is kept for how long; see `[retention]` of the policy."""
+        tiers = self._policy.tiers
+        return Retention(
+            self._store,
+            self._policy.kept(),
+            self._authorisers,
+            self._keystore,
+            subject_kinds=self._policy.subject_kinds,
+            lake=None if tiers is None else tiers.lake,
+            say=self._say,
+            repeat=self._repeat,
+            carry=self.flush,
+            seal=lambda before: self.seal(before=before, only_full=False),
+        )
+
+    def opener(self) -> Opener:
+        """What opens sealed values. Raises `KeystoreError` where keystore or master key is missing.
+
+        Whoever gives away what it opens says so before (`disclosed`).
+        """
+        if self._keystore is None:
+            raise KeystoreError(
+                "expected a keystore: no table has columns to `seal`, so there is nothing to open"
+            )
+        self._keystore.check_master_key()
+        return Opener(self._keystore)
 
     def _clear_outbox(self) -> None:
         for path in self._databases.known.paths():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from indelible.integrity.anchors import open_anchors
 from indelible.integrity.assurance import Tree, Witnessed, check_cosignatures, judge
 from indelible.integrity.authorisations import Authorisers
 from indelible.integrity.faults import CONTRADICTED, ContradictedError
-from indelible.integrity.key_ring import KeyRing
+from indelible.integrity.key_ring import KeyRing, PublicRing
 from indelible.integrity.keys import TrailKeys
 from indelible.integrity.rotations import SigningKeys, keys_of, rotations_in
 from indelible.integrity.seen import Progress, Seen
@@ -33,7 +34,7 @@ class Trusting(Explicit):
 
     _store: SqliteTrail
     _keys: TrailKeys
-    _signer: KeyRing | SignerClient
+    _signer: KeyRing | SignerClient | PublicRing
     _keystore: Keystore | None
     _authorisers: Authorisers
 
@@ -95,7 +96,7 @@ class Trusting(Explicit):
     def signer_fault(self) -> str | None:
         """Why the signer process wouldn't sign this trail as it is; None where it would, or there
         is none. Nothing is signed."""
-        if not isinstance(self._signer, KeyRing):
+        if not isinstance(self._signer, KeyRing | PublicRing):
             try:
                 self._signer.check(self._pending, self._store)
             except (DeliveryError, VerificationError) as error:
@@ -108,10 +109,22 @@ class Trusting(Explicit):
 
     def _refused(self, error: ContradictedError) -> None:
         """The signer's refusal is an entry of whatever trail goes on from here, once."""
-        vkey = str(self._keys.verifier_key)
-        if not any(row.vkey == vkey and row.contradicts for row in self._store.witnesses()):
+        if not self._is_refused():
             self.notice(CONTRADICTED, f"the signer contradicts {self._store.origin}: {error.why}")
+            vkey = str(self._keys.verifier_key)
             self._store.store_witness_fault(vkey, error.why, contradicts=True)
+
+    def _signed(self) -> None:
+        """The signer signs, again perhaps: were it to refuse once more, that is another entry."""
+        with contextlib.suppress(DeliveryError):
+            if self._is_refused():
+                vkey = str(self._keys.verifier_key)
+                self._store.store_witness_fault(vkey, "", contradicts=False)
+
+    def _is_refused(self) -> bool:
+        """Whether the signer is known to have refused this trail."""
+        vkey = str(self._keys.verifier_key)
+        return any(row.vkey == vkey and row.contradicts for row in self._store.witnesses())
 
     def anchors(self) -> tuple[AnchorRow, ...]:
         """What each anchor of the configuration said when it was last asked, unchecked."""

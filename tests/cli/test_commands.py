@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from indelible import cli
 from indelible.testing import tamper
 
 SCHEMA = """
@@ -45,6 +47,19 @@ with acting_as(Actor("staff", "carol")), engine.begin() as connection:
     connection.execute(text("UPDATE invoice SET total = 7 WHERE id = 94"))
 trail.close()
 """
+
+
+def test_every_command_that_opens_a_trail_can_ask_for_the_passphrase() -> None:
+    """None of them has `Trail.open` without who asks at the terminal."""
+    opened = 0
+    for module in Path(cli.__file__).parent.glob("*.py"):
+        for call in ast.walk(ast.parse(module.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in ("Trail.open", "telling"):
+                opened += 1
+                words = [ast.unparse(each.value) for each in call.keywords if each.arg == "ask"]
+                words += [ast.unparse(each) for each in call.args[1:]]
+                assert words == ["asker()"], f"{module.name}, line {call.lineno}"
+    assert opened > 5
 
 
 class Shell:

@@ -87,6 +87,21 @@ def test_seal_and_ask(shell: Shell) -> None:
     assert "nothing to seal" in shell("seal", "--before", FUTURE)
 
 
+def test_a_report_goes_over_what_is_sealed(shell: Shell) -> None:
+    """The person is told of both parts; where one can't be read there is no report."""
+    of = ("accessors", "--of", "customer:zara", "--as-report")
+    told = json.loads(shell("seal", "--before", FUTURE, "--all", "--json").splitlines()[0])
+    shell(*of, "zara.html")
+    page = (shell.directory / "zara.html").read_text()
+    assert "Searched: an archived part of the trail, from 20" in page
+    assert "Searched: the current part of the trail, from 20" in page
+    assert '<td class="count">0</td><td class="count">700</td>' in page
+    assert f"invoice (changed): {', '.join(map(str, range(700)))}<" in page
+    (shell.directory / "old" / told["sealed"]["name"]).unlink()
+    assert "there is none" in shell(*of, "again.html", exit_code=3)
+    assert not (shell.directory / "again.html").exists()
+
+
 def test_what_is_wrong_is_said_with_the_right_exit_code(shell: Shell) -> None:
     """Damaged or missing: 3, and named. Out of reach: 4. Back again: as before."""
     told = json.loads(shell("seal", "--before", FUTURE, "--all", "--json").splitlines()[0])
@@ -108,6 +123,34 @@ def test_what_is_wrong_is_said_with_the_right_exit_code(shell: Shell) -> None:
     (shell.directory / "away").rename(shell.directory / "old")
     path.write_bytes(whole)
     assert "whole: " in shell("verify")
+
+
+def test_what_programs_read(shell: Shell) -> None:
+    """A line of JSON each: tiers, segments, the lake."""
+    sealed, copied = map(
+        json.loads, shell("seal", "--before", FUTURE, "--all", "--json").splitlines()
+    )
+    told = list(map(json.loads, shell("tier", "--json").splitlines()))
+    assert [each["name"] for each in told[:2]] == ["sealed", "hot"]
+    assert told[2] == {"segment": sealed["sealed"]}
+    assert told[3]["lake"] == {"path": "lake", "files": 1, "bytes": copied["lake"]["bytes"]}
+
+
+@pytest.mark.parametrize("place", ["gs://bucket/old", "file:///tmp/old"])
+def test_an_address_is_no_folder(shell: Shell, place: str) -> None:
+    """What we can't write to isn't taken for a name here."""
+    said = shell("seal", "--before", FUTURE, "--all", "--to", place, exit_code=2)
+    assert f"expected a folder or s3://bucket/prefix, got {place}" in said
+    assert "sealed" not in shell("tier").partition("hot")[0]
+
+
+def test_a_folder_locks_nothing(shell: Shell) -> None:
+    """Where the configuration has segments locked, they aren't put where nothing is."""
+    config = shell.directory / "indelible.toml"
+    text = config.read_text()
+    config.write_text(text.replace('"old"', '"s3://bucket/old"\nlock = "compliance"'))
+    said = shell("seal", "--before", FUTURE, "--all", "--to", "old", exit_code=2)
+    assert "expected lock only with s3://bucket/prefix, got old" in said
 
 
 def test_a_place_that_can_t_be_written(shell: Shell) -> None:

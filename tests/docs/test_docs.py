@@ -22,6 +22,7 @@ from indelible.policy.load import (
 )
 from indelible.policy.load_anchors import COMMON_KEYS, KIND_KEYS
 from indelible.policy.load_keeping import RETENTION_KEYS, TIER_KEYS
+from indelible.policy.load_reports import REPORT_KEYS
 from tests.capture.matrix import reads_page, writes_page
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,7 @@ def test_every_setting_is_documented() -> None:
         *_DATABASE_KEYS,
         *_LOGS_KEYS,
         *RETENTION_KEYS,
+        *REPORT_KEYS,
         *_WITNESS_KEYS,
         *COMMON_KEYS,
         *(key for keys in KIND_KEYS.values() for key in keys),

@@ -63,12 +63,15 @@ def test_from_the_request_to_what_verify_says(shop: Shop) -> None:
     said = run(shop, "erase", "customer:1", "--authorisation", "erase.act", code=1)
     assert f"customer:1 is held by entry {held['index']}" in said
     run(shop, "hold", "release", "customer:1", "--request", "free.act", "--reason", "case closed")
+    said = run(shop, "authorise", "free.act", "--key", "authorisers/two", "--yes")
+    assert f"hold:    that of entry {held['index']}: case 12" in said
     signed(shop, "free.act")
     run(shop, "hold", "release", "customer:1", "--authorisation", "free.act")
     assert "nothing is held" in run(shop, "hold", "list")
 
     said = run(shop, "erase", "customer:1", "--authorisation", "erase.act")
-    assert "can't be read any more" in said
+    assert "can't be read here any more" in said
+    assert "destroy every older copy of the master key" in said
     assert found_in(shop.directory, (BEFORE, FIRST, SECOND)) == []
     assert "(erased)" in run(shop, "changes", "--by", "staff:alice")
     assert "erased as authorised: 1" in run(shop, "verify")
@@ -115,6 +118,15 @@ def test_an_export_keeps_values_sealed(shop: Shop) -> None:
 def test_what_is_typed_wrongly(shop: Shop, arguments: tuple[str, ...], said: str) -> None:
     code = 3 if said == "expected 8 lines" else 2
     assert said in run(shop, *arguments, code=code)
+
+
+def test_install_warns_of_one_folder(shop: Shop) -> None:
+    """Whoever copies keystore and master key together reads what is erased later."""
+    assert "the keystore and its master key are in one folder" in run(shop, "install")
+    (shop.directory / "trail.db.master.key").rename(shop.directory.parent / "master.key")
+    text = shop.config.read_text()
+    shop.config.write_text(text.replace("[retention]", '[retention]\nmaster_key = "../master.key"'))
+    assert "in one folder" not in run(shop, "install")
 
 
 def test_of_whom_nothing_is_known(shop: Shop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indelible import Actor, Target, Trail
+from indelible import Actor, Subject, Target, Trail
 from indelible.capture import sqlite_clearing
 from indelible.capture.sqlite_context import WriteContext
 from indelible.errors import ConfigurationError, DeliveryError, ErasureError, VerificationError
@@ -125,6 +126,22 @@ def test_a_row_that_changes_hands_is_sealed_for_both(shop: Shop) -> None:
     assert isinstance(moved[0][1], TypedValue) and moved[0][1].t == "bytes"
 
 
+@pytest.mark.parametrize(("whose", "is_left"), [(YAN, True), (ZARA, False)], ids=["new", "former"])
+def test_a_value_that_stays_while_its_row_changes_hands(
+    shop: Shop, whose: Subject, is_left: bool
+) -> None:
+    """It is the former owner's, whose erasure it goes with; the new one's leaves it."""
+    with shop.open() as (trail, connection):
+        connection.execute("INSERT INTO note VALUES (7, 1, 'zaras words')")
+        connection.execute("UPDATE note SET customer_id = 2 WHERE id = 7")
+        connection.commit()
+        trail.flush()
+        trail.erasures.erase(whose, shop.authorise(trail, "subject.erase", whose))
+        (state,) = trail.state(Target("note", "7"))
+        assert state.state.columns["body"] == ("zaras words" if is_left else ERASED)
+        trail.verify()
+
+
 def test_a_row_of_nobody_keeps_no_value(tmp_path: Path) -> None:
     """Whose it is isn't known, so nobody could erase it: it is masked."""
     shop = Shop(tmp_path / "shop")
@@ -234,10 +251,14 @@ def test_a_reconciliation_compares_what_it_can_open(shop: Shop) -> None:
     assert differing() == 0
 
 
+LARGE = 60_000
+"""Bytes whose event is cut into parts, as sealed as it would be in clear."""
+
+
 def test_a_database_put_back_is_still_known(shop: Shop) -> None:
     """Its rows are sealed to other bytes each time, and are the same rows all the same."""
     with shop.open() as (trail, connection):
-        connection.execute("UPDATE customer SET email = 'yan.again@example.org' WHERE id = 2")
+        connection.execute("INSERT OR REPLACE INTO note VALUES (5, 2, ?)", (os.urandom(LARGE),))
         connection.commit()
         trail.flush()
     kept = shop.database.read_bytes()
@@ -249,6 +270,18 @@ def test_a_database_put_back_is_still_known(shop: Shop) -> None:
         # Seven rows were written; the customer's deletion, which the backup hasn't, is the eighth.
         assert (opened.event.details or {})["after"] == "7"
         trail.verify()
+
+
+def test_a_relay_begun_again_knows_its_database_by_a_large_row(shop: Shop) -> None:
+    """Whose event was cut into parts: nothing is taken for restored that wasn't."""
+    with shop.open() as (trail, connection):
+        connection.execute("INSERT INTO note VALUES (5, 2, ?)", (os.urandom(LARGE),))
+        connection.commit()
+        trail.flush()
+    for _ in range(2):
+        with shop.open() as (trail, _connection):
+            trail.flush()
+            assert [notice.action for notice in trail.notices()] == []
 
 
 # -- who may ------------------------------------------------------------------------------------

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from indelible.errors import KeystoreError
+from indelible.errors import KeystoreError, StoreBusyError
 from indelible.events.model import Event, Subject, TargetRows
 from indelible.events.values import ABSENT, ERASED, TypedValue, Value
 from indelible.store.keystore import Keystore
@@ -115,6 +118,105 @@ def test_an_erased_subject_may_come_back_as_another(keystore: Keystore) -> None:
         second = sealer.seal(ZARA, "customer", "c", "second")
     assert isinstance(second, TypedValue) and second.s != first.s
     assert (opened(keystore, first), opened(keystore, second)) == (ERASED, "second")
+
+
+def test_an_erasure_is_seen_whatever_the_file_s_times_say(keystore: Keystore) -> None:
+    """Two commits may have the same: nobody seals for a key that is gone, or opens with it."""
+    sealer, opener = Sealer(keystore), Opener(keystore)
+    before = keystore.path.stat()
+    for number in range(4):
+        with sealer:
+            sealed = sealer.seal(ZARA, "customer", "c", number)
+        assert isinstance(sealed, TypedValue)
+        assert opener.open(event(c=sealed)).changes == {"c": (ABSENT, number)}
+        keystore.erase(sealed.s or "", nonce=f"{number}", time="t")
+        os.utime(keystore.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert opener.open(event(c=sealed)).changes == {"c": (ABSENT, ERASED)}
+
+
+def test_sealing_for_who_is_known_waits_for_nobody(keystore: Keystore) -> None:
+    """While another process enrols or erases, what needs no new key goes on."""
+    sealer = Sealer(keystore)
+    with sealer:
+        sealer.seal(ZARA, "customer", "c", "x")
+    with keystore.connection() as other:
+        other.execute("BEGIN IMMEDIATE")
+        with sealer:
+            sealed = sealer.seal(ZARA, "customer", "c", "y")
+        assert not other.execute("SELECT 1 FROM subjects WHERE kind = 'other'").fetchall()
+    assert opened(keystore, sealed) == "y"
+
+
+def test_behind_one_that_waited_in_vain_nobody_waits(keystore: Keystore) -> None:
+    """Many requests of people who are new don't wait one behind the other."""
+    now = 5.0
+    sealer = Sealer(keystore, wait_s=0.05, monotonic=lambda: now)
+    with keystore.connection() as other:
+        other.execute("BEGIN IMMEDIATE")
+        for who, said in ((ZARA, "another process holds it"), (YAN, "it was held just now")):
+            with pytest.raises(StoreBusyError, match=said), sealer:
+                sealer.seal(who, "customer", "c", "x")
+    now += 1.5
+    with sealer:
+        sealer.seal(YAN, "customer", "c", "x")
+    assert len(keystore.tokens()) == 1
+
+
+def test_without_a_keystore_values_stay_sealed(keystore: Keystore, tmp_path: Path) -> None:
+    """Answers go on; when it is put back they are opened again."""
+    sealed = seal(keystore, ZARA, "zara@example.org")
+    opener = Opener(keystore)
+    for _ in range(2):
+        keystore.path.rename(tmp_path / "away")
+        assert opener.open(event(c=sealed)).changes == {"c": (ABSENT, sealed)}
+        (tmp_path / "away").rename(keystore.path)
+        assert opener.open(event(c=sealed)).changes == {"c": (ABSENT, "zara@example.org")}
+
+
+def test_a_forked_child_seals_and_opens_for_itself(keystore: Keystore) -> None:
+    """Whatever its parent's other threads were in the middle of."""
+    sealer, opener = Sealer(keystore), Opener(keystore)
+    with sealer:
+        sealed = sealer.seal(ZARA, "customer", "c", "x")
+    is_over = threading.Event()
+
+    def relay() -> None:
+        number = 0
+        while not is_over.is_set():
+            with sealer:
+                for _ in range(20):
+                    number += 1
+                    sealer.seal(("customer", f"{number}"), "customer", "c", number)
+            opener.open(event(c=sealed))
+
+    thread = threading.Thread(target=relay)
+    thread.start()
+    try:
+        for number in range(20):
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    signal.alarm(60)
+                    with sealer:
+                        its = sealer.seal(("child", f"{number}"), "customer", "c", "y")
+                    both = opener.open(event(c=sealed, d=sealed)).changes, Opener(keystore)
+                    assert both[0] is not None and both[0]["c"] == (ABSENT, "x")
+                    assert both[1].open(event(c=its)).changes == {"c": (ABSENT, "y")}
+                    status = 0
+                finally:
+                    os._exit(status)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        is_over.set()
+        thread.join()
+    with keystore.connection() as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert {f"{n}" for n in range(20)} == {
+        subject.id
+        for token in keystore.tokens()
+        if (subject := keystore.subject_of(token)) and subject.kind == "child"
+    }
 
 
 def test_subjects_are_enrolled_only_with_what_was_sealed(keystore: Keystore) -> None:

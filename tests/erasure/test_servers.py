@@ -22,6 +22,7 @@ from tests.servers import Database
 from .searching import found_in
 
 ALICE = Actor("staff", "alice")
+ADDRESS = "198.51.100.77"
 BEFORE, AFTER, MOVED, YANS = (f"{word}.of.zara@example.org" for word in ("a", "b", "c", "yans"))
 SCHEMA = (
     "CREATE TABLE customer (id varchar(36) PRIMARY KEY, email varchar(80), level varchar(9))",
@@ -44,20 +45,25 @@ WRITES = (
     f"UPDATE line SET invoice_id = 2, body = '{MOVED}' WHERE id = 1",
     "DELETE FROM customer WHERE id = 'zara'",
 )
+HERS = ("UPDATE customer SET level = 'brass' WHERE id = 'yan'",)
 
 
 def work(site: Site) -> None:
     """The last row of the outbox is nobody's, as sooner or later it is."""
     with site.trail() as trail, contextlib.closing(site.database.connect("app")) as app:
         sender = site.sender(trail)
-        with acting_as(ALICE), app.cursor() as cursor:
-            cursor.execute("BEGIN")
-            sender.send_context(cursor, current_frame())
-            for statement in WRITES:
-                cursor.execute(statement)
-            if isinstance(site, MariadbSite):
-                site.sender(trail).clear(cursor)
-            app.commit()
+        for acting, statements in (
+            (acting_as(ALICE), WRITES),
+            (acting_as(Actor("customer", "zara"), ip=ADDRESS), HERS),
+        ):
+            with acting, app.cursor() as cursor:
+                cursor.execute("BEGIN")
+                sender.send_context(cursor, current_frame())
+                for statement in statements:
+                    cursor.execute(statement)
+                if isinstance(site, MariadbSite):
+                    site.sender(trail).clear(cursor)
+                app.commit()
         trail.flush()
 
 
@@ -67,14 +73,21 @@ def values(trail: Trail, kind: str, row_id: Value, column: str) -> list[tuple[Va
     return [each[column] for each in changes if column in each]
 
 
+def addresses(trail: Trail) -> list[object]:
+    """From where Zara changed what."""
+    found = trail.history(Target("customer", ("yan",)))
+    return [each.event.context["ip"] for each in found if each.event.context]
+
+
 def check(site: Site, directory: Path) -> None:
     site.run("install")
     work(site)
-    assert found_in(directory, (BEFORE, AFTER, MOVED, YANS)) == []
+    assert found_in(directory, (BEFORE, AFTER, MOVED, YANS, ADDRESS)) == []
     zara = Subject("customer", "zara")
     with site.trail() as trail:
         assert values(trail, "customer", "zara", "email") == [(BEFORE, AFTER), (AFTER, ABSENT)]
         assert values(trail, "line", 1, "body") == [(BEFORE, MOVED)]
+        assert addresses(trail) == [ADDRESS]
         states = {line: trail.state(Target("line", (line,))) for line in (1, 9)}
         assert [one.state.columns["body"] for one in states[9]] == [MASKED]
         assert [one.state.columns["body"] for one in states[1]] == [MOVED]
@@ -89,6 +102,7 @@ def check(site: Site, directory: Path) -> None:
         assert trail.erasures.erase(zara, note) == 1
         assert values(trail, "customer", "zara", "email") == [(ERASED, ERASED), (ERASED, ABSENT)]
         assert values(trail, "line", 1, "body") == [(ERASED, MOVED)]
+        assert addresses(trail) == [ERASED]
         assert trail.verify().acts.erased == 1
         assert "it was lawfully erased" in str(trail.plan_reversal(by=ALICE))
         *_, summary = trail.reconcile()

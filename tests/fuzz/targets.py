@@ -13,12 +13,31 @@ import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from indelible.errors import IndelibleError
 from indelible.events.codec import decode_event, encode_draft, seal_parts
 from indelible.events.model import Actor, Event, Producer, TargetRows, Timestamp
+from indelible.integrity.anchor_file import FileAnchor
+from indelible.integrity.anchor_rfc3161 import Rfc3161Anchor
+from indelible.integrity.anchor_s3 import S3Anchor
+from indelible.integrity.authorisations import (
+    Act,
+    Authorisers,
+    check_authorised,
+    format_act,
+    pack_note,
+    parse_act,
+    unpack_note,
+)
 from indelible.integrity.evidence import (
     FORMAT,
     EvidenceReader,
@@ -26,17 +45,27 @@ from indelible.integrity.evidence import (
     ProvenEntry,
     write_evidence,
 )
+from indelible.integrity.key_ring import key_text, load_signers
+from indelible.integrity.passphrases import PEM_BEGIN, PEM_END
 from indelible.integrity.pins import load_pin, store_pin
 from indelible.integrity.resources import encode_bodies, format_path, parse_bodies, parse_path
+from indelible.integrity.rotations import ROTATED, SigningKeys, open_by
 from indelible.integrity.seen import Seen
+from indelible.integrity.signer import CheckpointGuard
 from indelible.integrity.tokens import Token, read_token_file
 from indelible.integrity.witness import Witness
+from indelible.policy.anchors import FileSettings, Rfc3161Settings, S3Settings
+from indelible.store.blocks import encode_frame, encode_stems
 from indelible.store.entry import format_head, format_stem
+from indelible.store.protocol import AnchorRow
+from indelible.store.segment import SealedBlock, decode_parts, format_block
 from indelible.tlog import (
     EMPTY_ROOT,
     AddCheckpoint,
     Checkpoint,
     Index,
+    Note,
+    Rotation,
     SigningKey,
     Size,
     TlogProof,
@@ -45,19 +74,28 @@ from indelible.tlog import (
     cosign_note,
     encode_bundle,
     format_add_checkpoint,
+    format_checkpoint,
     format_note,
     format_proof,
+    format_rotation,
+    format_rotations,
     format_signatures,
     leaf_hash,
     open_checkpoint,
     open_cosignature,
+    open_rotation,
     parse_add_checkpoint,
     parse_bundle,
     parse_known_size,
     parse_note,
     parse_proof,
+    parse_rotation,
+    parse_rotations,
+    parse_signatures,
     parse_trust_policy,
     sign_checkpoint,
+    sign_note,
+    sign_rotation,
 )
 from indelible.transport.journal_frames import (
     FrameKind,
@@ -105,6 +143,9 @@ KEY = SigningKey.parse(
 )
 WITNESS = SigningKey.parse(
     "PRIVATE+KEY+witness.example/w+7a9ce77d+BHjUWs+S9JvKNSpfW7JW14A+iAnve7Ls5rAgmbPRtaST"
+)
+NEXT = SigningKey.parse(
+    "PRIVATE+KEY+example.com/log/testdata+f62fa074+AVl87mRTTMh5kLGqtPg+BgCzlGpeNpAwtZ2KRN4Y6MHr"
 )
 CHECKPOINT = Checkpoint(origin=KEY.name, size=Size(1), root=leaf_hash(b"one"))
 NOTE = sign_checkpoint(CHECKPOINT, KEY)
@@ -214,6 +255,106 @@ def witness(raw: bytes) -> None:
         raise Bug(f"status {answer.status}")
 
 
+def rotations(raw: bytes) -> None:
+    """What is served, and what an entry holds: also for who follows it."""
+    with contextlib.suppress(IndelibleError):
+        if format_rotation(parse_rotation(text_of(raw))) != text_of(raw):
+            raise Bug("a second spelling of a rotation")
+    notes = parse_rotations(raw)
+    if format_rotations(notes) != raw:
+        raise Bug("other rotations than came")
+    for number, each in enumerate(notes):
+        keys = SigningKeys(KEY.verifier_key)
+        keys.add(number, Event(action=ROTATED, kind="system", details={"rotation": text_of(each)}))
+        if keys.newest not in (KEY.verifier_key, NEXT.verifier_key):
+            raise Bug("a key that nobody signed")
+    for each in notes:
+        open_rotation(each)
+
+
+def act(raw: bytes) -> None:
+    """Of an authorisation, as somebody hands it in; and its note as an entry has it."""
+    with contextlib.suppress(IndelibleError):
+        if format_act(parse_act(text_of(raw))) != text_of(raw):
+            raise Bug("a second spelling of an act")
+    with contextlib.suppress(IndelibleError):
+        unpack_note(text_of(raw))
+    check_authorised(raw, Authorisers(1, (KEY.verifier_key,)), origin=KEY.name)
+
+
+def segment(raw: bytes) -> None:
+    """A block of a segment's file, of the lengths that the trail's own says, and that place."""
+    with contextlib.suppress(IndelibleError):
+        if SealedBlock.unpack(raw).pack() != raw:
+            raise Bug("another place than was kept")
+    decode_parts(BLOCK.parts(raw))
+
+
+def key_ring(raw: bytes) -> None:
+    """A file of keys; without its passphrase, for deriving a key takes as long as it says."""
+    with kept(raw) as path:
+        for key in (KEY, NEXT):
+            secret = key.export_private().rpartition("+")[2]
+            hides(secret, lambda: load_signers(path))
+
+
+_SIGNER: list[CheckpointGuard] = []
+
+
+def signer(raw: bytes) -> None:
+    """A real one, with its folder; then what its client takes for an answer."""
+    if not _SIGNER:
+        folder = Path(_KEPT.name) / "s"
+        _SIGNER.append(CheckpointGuard.create(folder, KEY, key_text(KEY, None)))
+    answer = _SIGNER[0].sign(raw)
+    if answer.status not in (200, 400, 404, 409, 422):
+        raise Bug(f"status {answer.status}")
+    for take in (parse_signatures, parse_known_size, parse_rotations):
+        with contextlib.suppress(IndelibleError):
+            take(raw)
+
+
+_ANCHORS: list[Rfc3161Anchor] = []
+
+
+def anchor(raw: bytes) -> None:
+    """What stands in its file, what it is said to have answered, and a timestamp's token."""
+    if not _ANCHORS:
+        ca = Path(_KEPT.name) / "ca.pem"
+        ca.write_bytes(certificate())
+        settings = Rfc3161Settings(name="tsa", url="http://localhost/", ca_file=ca)
+        _ANCHORS.append(Rfc3161Anchor(settings, Path(_KEPT.name) / "tokens"))
+    row = AnchorRow("a", Size(1), 1, NOTE, raw, outside=True)
+    with kept(raw) as path:
+        file = FileAnchor(FileSettings(name="a", path=path), KEY.name)
+        for whole in (True, False):
+            for held in file.read_back(None, whole=whole).held:
+                open_by(held.note(), KEY.name, [KEY.verifier_key])
+        with contextlib.suppress(IndelibleError):
+            file.read_back(row)
+    for take in (
+        lambda: S3Anchor(S3Settings(name="a", bucket="b"), KEY.name)._found_before(row),
+        lambda: _ANCHORS[0].read_back(row),
+    ):
+        with contextlib.suppress(IndelibleError):
+            take()
+
+
+def certificate() -> bytes:
+    """Of an authority that never signed anything."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tsa")])
+    made = x509.CertificateBuilder(
+        issuer_name=name,
+        subject_name=name,
+        public_key=key.public_key(),
+        serial_number=1,
+        not_valid_before=datetime(2026, 1, 1, tzinfo=UTC),
+        not_valid_after=datetime(2126, 1, 1, tzinfo=UTC),
+    )
+    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
 def evidence(raw: bytes) -> None:
     for _ in EvidenceReader(io.BytesIO(raw), key=None, verifier=None):
         pass
@@ -317,7 +458,64 @@ EVIDENCE: Final = b"".join(
         attest=KEY,
     )
 )
+ROTATION: Final = sign_rotation(
+    Rotation(
+        origin=KEY.name,
+        size=Size(1),
+        root=CHECKPOINT.root,
+        old=KEY.verifier_key,
+        new=NEXT.verifier_key,
+        time=TIME,
+        until=TIME,
+    ),
+    KEY,
+    NEXT,
+)
+ACT: Final = format_act(
+    Act(
+        act="subject.erase",
+        origin=KEY.name,
+        token="0" * 32,
+        nonce="1" * 32,
+        time=TIME,
+        reason="request 4411",
+    )
+)
+AUTHORISED: Final = format_note(Note(ACT, (sign_note(ACT, KEY),)))
+SEALED, BLOCK = format_block(
+    0,
+    [encode_frame([BODY] * 64) or b""] * 4,
+    encode_stems([format_stem(PRODUCER, "change")] * 256),
+    bytes(16 * 256),
+)
+UNSIGNED: Final = format_add_checkpoint(
+    AddCheckpoint(old=Size(0), proof=(), signed_checkpoint=format_checkpoint(CHECKPOINT).encode())
+)
+URI: Final = "pkcs11:token=a;object=b?module-path=/none.so&pin-source=env:NO_PIN"
 TARGETS: Final = {
+    "rotations": Target(rotations, (ROTATION, ROTATION * 2)),
+    "act": Target(act, (AUTHORISED, ACT.encode(), pack_note(AUTHORISED).encode())),
+    "segment": Target(segment, (SEALED, BLOCK.pack())),
+    "key-ring": Target(
+        key_ring,
+        (
+            f"{NEXT.export_private()}\n{KEY.export_private()}\n".encode(),
+            f"{KEY.verifier_key}\n{PEM_BEGIN}\nMIG=\n{PEM_END}\n".encode(),
+            f"{KEY.verifier_key}\n{URI}\n".encode(),
+        ),
+    ),
+    "signer": Target(
+        signer, (UNSIGNED, format_signatures(parse_note(NOTE).signatures), b"17\n", ROTATION)
+    ),
+    "anchor": Target(
+        anchor,
+        (
+            b'{"time":1,"checkpoint":%s}\n' % msgspec.json.encode(NOTE.decode()),
+            b'{"bytes":1,"sha256":"00"}',
+            b'{"key":"k","version":"v","until":1,"where":"b at AWS","tested":"deletes"}',
+            bytes.fromhex("30153003020101300e06092a864886f70d010702a0013000"),
+        ),
+    ),
     "note": Target(note, (NOTE, COSIGNED)),
     "checkpoint": Target(checkpoint, (NOTE, COSIGNED)),
     "vkey": Target(vkey, (str(KEY.verifier_key).encode(), str(WITNESS.verifier_key).encode())),

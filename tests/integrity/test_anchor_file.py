@@ -50,6 +50,18 @@ def test_each_checkpoint_is_a_line(path: Path) -> None:
     assert not second.outside
 
 
+def test_of_a_long_file_the_newest_is_read_only(path: Path) -> None:
+    """Before each checkpoint what is there is looked at: the end of it; all of it by `verify`."""
+    row = None
+    for size in range(5, 9):
+        row = keep(file_at(path), size, row)
+        with path.open("ab") as file:
+            file.write(b'{"another": "' + b"x" * 1_900_000 + b'"}\n')
+    newest = file_at(path).read_back(row, whole=False).held
+    assert [each.size for each in newest] == [7, 8]
+    assert sizes(path, row) == [5, 6, 7, 8]
+
+
 EDITS = {
     "a-line-changed": lambda raw: raw.replace(rb"\n5\n", rb"\n4\n"),
     "a-line-taken-out": lambda raw: raw.split(b"\n", 1)[1],

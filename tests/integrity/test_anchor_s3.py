@@ -242,6 +242,20 @@ def test_an_object_that_is_hidden_or_written_over_is_still_read(
         assert "the newest locked until" in found.shown
 
 
+def test_before_a_checkpoint_no_older_objects_are_listed(moto: LockingServer, folder: str) -> None:
+    """Only what is larger than what it took last, which is read itself."""
+    with between(moto.url, weakens) as url:
+        anchor = anchor_at(url, folder)
+        rows = []
+        for size in (3, 5, 9, 11):
+            rows.append(keep(anchor, size, rows[-1] if rows else None))
+        *_, older, row = rows
+        assert anchor.read_back(row, whole=False).held == []
+        assert [each.size for each in anchor.read_back(older, whole=False).held] == [11]
+        assert len(anchor.read_back(None, whole=False).held) == 4
+        assert len(anchor.read_back(row).held) == 4
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [

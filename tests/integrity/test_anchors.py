@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from indelible import Trail
 from indelible.cli.anchor_look import look_at_anchors
 from indelible.errors import ConfigurationError, UnacknowledgedError
-from indelible.integrity.acks import Ack
+from indelible.integrity.acks import Ack, ack_of
 from indelible.integrity.anchoring import Anchoring, Trusted
 from indelible.integrity.anchors import open_anchors
 from indelible.integrity.assurance import load_trust_policy
@@ -170,6 +171,29 @@ def test_an_anchor_that_nobody_asks_any_more_is_told(tmp_path: Path) -> None:
         assert (never.size, "is a relay running?" in never.fault) == (0, True)
 
 
+def test_an_anchor_that_contradicts_keeps_no_other_from_being_asked(tmp_path: Path) -> None:
+    """`anchor` goes on to the next, ends with 3, and what it found is noticed, once; by then
+    nothing counts as anchored there any more."""
+    two = FILE + FILE.replace("disk", "share").replace("elsewhere", "share")
+    anchored = Anchored(tmp_path / "trail", two.replace("0.1", "1000.0"))
+    with anchored.open() as trail:
+        record(trail)
+        wait_until_anchored(trail)
+    (anchored.directory / "elsewhere.jsonl").write_text("{}\n")
+    with anchored.open() as trail:
+        record(trail)
+    for _ in range(2):
+        said = run("anchor", cwd=anchored.directory, exit_code=3)
+        assert "disk: contradicts this trail: " in said
+        assert "share: has " in said
+        with anchored.open() as trail:
+            trail.flush()
+            disk, share = sorted(trail.anchors())
+            assert (disk.contradicts, share.contradicts) == (True, False)
+            assert share.size > disk.size
+            assert [each.action for each in trail.notices()] == ["trail.contradicted"]
+
+
 # -- acknowledgement ------------------------------------------------------------------------------
 
 
@@ -194,6 +218,12 @@ def test_an_event_is_anchored_when_other_hands_have_it(
         pay(1)
         assert trail.ack_of(event_id) is Ack.ANCHORED
     assert done == [1]
+    with contextlib.closing(SqliteTrail(anchored.path)) as store:
+        assert ack_of(store, event_id) is Ack.ANCHORED
+        store.store_anchor_fault("tsa", "it contradicts this trail", contradicts=True)
+        assert ack_of(store, event_id) is Ack.CHECKPOINTED
+    anchored.edit("UPDATE anchor SET outside = 1")
+    assert {each.name for each in verified(anchored).anchors if each.outside} == {"tsa"}
     anchored.anchor(sections["tsa"].replace("0.1", "3600.0"))
     with anchored.open() as trail:
         pay = trail.action("payment.send", ack=Ack.ANCHORED, deadline_s=0.5)(done.append)
@@ -316,8 +346,10 @@ def rolled_back(kind: str, tmp_path: Path, sections: dict[str, str]) -> tuple[An
     with anchored.open() as trail:
         record(trail, 5)
         wait_until_anchored(trail)
-    with Trail.open(anchored.config, relay=False) as trail:
-        after = int(trail.anchors()[0].size)
+    # What was on its way when it was closed is left to itself: the anchor has it, the row doesn't.
+    until(lambda: not any(each.name == "indelible-anchor" for each in threading.enumerate()))
+    (found,) = verified(anchored).anchors
+    after = found.size
     assert after > before
     anchored.restore(backup)
     # What the process that is gone had journalled isn't to be carried again.

@@ -237,7 +237,11 @@ def test_what_litewitness_refuses_is_a_failure_or_a_contradiction(
     def client(*, known: int = 0) -> WitnessClient:
         witness = TrustedWitness("lite", lite.key, lite.url)
         return WitnessClient(
-            witness, maker.key.verifier_key, maker.store, deadline_s=10.0, known=Size(known)
+            witness,
+            lambda: [maker.key.verifier_key],
+            maker.store,
+            deadline_s=10.0,
+            known=Size(known),
         )
 
     with pytest.raises(DeliveryError, match="came status 404"):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,13 +17,17 @@ import pytest
 
 from indelible import Trail
 from indelible.errors import ConfigurationError
+from indelible.explicit import telling
+from indelible.integrity.authorisations import Act, format_act
 from indelible.integrity.encrypted_key import decrypt_key, encrypt_key
 from indelible.integrity.key_ring import key_text, load_ring
 from indelible.integrity.keys import create_signing_key, load_signing_key
 from indelible.integrity.passphrases import Passphrase, unlock_with
+from indelible.integrity.sequencer import UNSIGNED
+from indelible.policy import load_policy
 from indelible.tlog import Algorithm, SigningKey
 from tests.integrity.signers import SignerProcess, run, run_apart
-from tests.integrity.witnesses import MAIN
+from tests.integrity.witnesses import MAIN, until
 
 SECRET = "correct horse battery staple é"
 CONFIG = '[trail]\nurl = "sqlite:///trail.db"\norigin = "example.com/trail"\n'
@@ -92,6 +97,13 @@ def test_a_key_file_opens_by_its_passphrase_only(tmp_path: Path, algorithm: Algo
         load_signing_key(path, lambda _: secret)
 
 
+def test_what_lies_beside_a_key_of_one_s_own_is_none_of_its(tmp_path: Path) -> None:
+    """A file called `rotations` is read where a trail's keys are, not in somebody's home."""
+    made = create_signing_key(tmp_path / "mine.key", "audit.example.com")
+    (tmp_path / "rotations").write_text("of the garden's crops\n")
+    assert load_signing_key(tmp_path / "mine.key").verifier_key == made.verifier_key
+
+
 WRONG = "wrong horse"
 
 
@@ -148,6 +160,8 @@ def test_a_trail_s_keys_under_a_passphrase(tmp_path: Path, passphrase_file: Path
     passphrase_file.chmod(0o600)
     passphrase_file.write_text("another one\n")
     wrong = run("status", cwd=tmp_path, exit_code=2)
+    assert "enrolment.key: expected its passphrase, came another" in wrong
+    wrong += run("relay", "--once", cwd=tmp_path, exit_code=2)
     assert "trail.key: expected its passphrase, came another" in wrong
     config.write_text(CONFIG + 'passphrase_env = "TRAIL_PASSPHRASE"\n')
     with pytest.MonkeyPatch.context() as patched:
@@ -179,6 +193,82 @@ def test_typed_at_a_terminal(tmp_path: Path) -> None:
     run("init", "--passphrase", "--config", "other.toml", cwd=tmp_path, exit_code=2)
 
 
+def test_every_command_asks_who_sits_at_the_terminal(tmp_path: Path) -> None:
+    """Also those that write; what they wrote down is in the trail."""
+    (tmp_path / "indelible.toml").write_text(CONFIG + '[database]\nurl = "sqlite:///app.db"\n')
+    with contextlib.closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+        connection.execute("CREATE TABLE bill (id INTEGER PRIMARY KEY, sum)")
+    typed(tmp_path, ["init", "--passphrase"], ["open sesame", "open sesame"])
+    for command in (
+        ["install"],
+        ["reconcile"],
+        ["reverse", "--by", "staff:bob", "--since", "2026-01-01"],
+        ["tee", "--", "true"],
+        ["relay", "--once"],
+        ["verify"],
+        ["relay", "--once"],
+    ):
+        said = typed(tmp_path, command, ["open sesame"])
+        assert "open sesame" not in said
+        assert "won't be in the trail" not in said
+    said = typed(tmp_path, ["events", "--system", "--action", "trail.verified"], ["open sesame"])
+    assert "trail.verified" in said
+
+
+def test_verifying_and_serving_are_written_down_under_a_passphrase(
+    tmp_path: Path, passphrase_file: Path
+) -> None:
+    """Neither opens the trail: the key that says who they are is under the passphrase, too."""
+    config = tmp_path / "indelible.toml"
+    config.write_text(CONFIG + 'passphrase_file = "passphrase"\n')
+    run("init", "--passphrase", cwd=tmp_path)
+    assert "won't be in the trail" not in run("verify", cwd=tmp_path)
+    with telling(load_policy(config)) as tell:
+        tell("trail.bodies_read", count=1)
+    with Trail.open(config) as trail:
+        trail.flush()
+        found = [each.event.action for each in trail.events(action="trail.*", system=True)]
+    assert {"trail.verified", "trail.bodies_read"} <= {*found}
+    passphrase_file.write_text("another one\n")
+    said = run("verify", cwd=tmp_path)
+    assert "that it was verified won't be in the trail: " in said
+    assert "enrolment.key: expected its passphrase, came another" in said
+
+
+def test_who_only_reads_needs_no_key_that_signs_checkpoints(
+    tmp_path: Path, passphrase_file: Path
+) -> None:
+    """It isn't decrypted, and need not be there; what relays needs it."""
+    config = tmp_path / "indelible.toml"
+    config.write_text(CONFIG + 'passphrase_file = "passphrase"\n')
+    run("init", "--passphrase", cwd=tmp_path)
+    with Trail.open(config) as trail:
+        trail.record("invoice.refund")
+        trail.flush()
+    run("rotate", "--both-for", "0", cwd=tmp_path)
+    key = tmp_path / "trail.db.keys" / "trail.key"
+    key.rename(tmp_path / "elsewhere")
+    assert "invoice.refund" in run("events", "--action", "invoice.*", cwd=tmp_path)
+    with Trail.open(config, relay=False) as trail:
+        assert trail.verify().size
+        assert trail.signer_fault() is None
+    assert "expected a key at" in run("relay", "--once", cwd=tmp_path, exit_code=2)
+
+
+def test_a_passphrase_is_the_same_wherever_it_comes_from(tmp_path: Path) -> None:
+    """A line end or spaces around it, letters that aren't ASCII, bytes that aren't text."""
+    file = tmp_path / "passphrase"
+    for secret in ("correct horse", "pass é", "\udcff\udcfe"):
+        file.write_bytes(f" {secret} \n".encode(errors="surrogateescape"))
+        file.chmod(0o600)
+        found = {
+            unlock_with(file, None, {})(file).reveal(),
+            unlock_with(None, "P", {"P": f"{secret} "})(file).reveal(),
+            unlock_with(None, None, {}, lambda _, typed=secret: typed)(file).reveal(),  # type: ignore[misc]
+        }
+        assert found == {secret.encode(errors="surrogateescape")}
+
+
 def typed(cwd: Path, arguments: list[str], lines: list[str], exit_code: int = 0) -> str:
     """What a command says to somebody who types that at each question."""
     ours, theirs = pty.openpty()
@@ -188,7 +278,12 @@ def typed(cwd: Path, arguments: list[str], lines: list[str], exit_code: int = 0)
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
+        env={
+            **os.environ,
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
+            "XDG_STATE_HOME": str(cwd / "state"),
+        },
         start_new_session=True,
     )
     os.close(theirs)
@@ -209,6 +304,18 @@ def test_a_signer_and_a_verifier_s_key_have_one_too(tmp_path: Path, passphrase_f
     file = ("--passphrase-file", str(passphrase_file))
     run("key", "--passphrase", *file, "audit.example.com", "mine.key", cwd=tmp_path)
     run("key", *file, "audit.example.com", "mine2.key", cwd=tmp_path)
+    act = Act(
+        act="subject.erase",
+        origin="example.com/trail",
+        token="0" * 32,
+        reason="request 4411",
+        time="2026-11-30T10:00:00.000000Z",
+        nonce="1" * 32,
+    )
+    (tmp_path / "erase.act").write_text(format_act(act))
+    authorise = ("authorise", "erase.act", "--key", "mine.key", "--yes")
+    assert "expected a passphrase" in run(*authorise, cwd=tmp_path, exit_code=2)
+    assert "signed by audit.example.com" in run(*authorise, *file, cwd=tmp_path)
     for name in ("mine.key", "mine2.key"):
         assert "ENCRYPTED" in (tmp_path / name).read_text()
     run("signer", "init", "example.com/trail", "--passphrase", *file, cwd=tmp_path)
@@ -262,6 +369,11 @@ def test_keys_in_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         run_apart("init", cwd=tmp_path)
         record_one(config)
     rotate = ("rotate", "--signer", "signer")
+    file = tmp_path / "signer" / "trail.key"
+    before = file.read_text()
+    said = run_apart(*rotate, "--both-for", "0", cwd=tmp_path, exit_code=2)
+    assert "expected --pkcs11 URI" in said
+    assert file.read_text() == before
     run_apart(*rotate, "--pkcs11", uri("two"), "--both-for", "0", cwd=tmp_path)
     with process:
         record_one(config)
@@ -275,12 +387,17 @@ def test_keys_in_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with process:
         shutil.move(tokens, tmp_path / "away")
         with Trail.open(config) as trail:
+            signed = trail.reader.state().checkpoint
             trail.record("invoice.refund")
             trail.flush()
-            assert trail.reader.size
+            until(lambda: UNSIGNED in [each.action for each in trail.notices()])
+            assert trail.reader.state().checkpoint == signed
+            assert [each.event.action for each in trail.events(action="invoice.*")][-1:]
         shutil.move(tmp_path / "away", tokens)
     with process:
         record_one(config)
+        with Trail.open(config, relay=False) as trail:
+            assert len(list(trail.events(action="invoice.*"))) == 5
     for broken, why in (
         (uri("three"), "expected an Ed25519 key 'three'"),
         (uri("one").replace("token=audit", "token=other"), "in the token 'other'"),

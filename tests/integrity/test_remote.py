@@ -102,9 +102,10 @@ def test_an_honest_trail_verifies(kept: Kept) -> None:
     found = verify_remote(kept, kept.key.verifier_key)
     assert (found.size, found.since, found.with_bodies) == (SIZE, 0, False)
     assert found.assurance == "unwitnessed, one trust domain"
-    assert set(kept.asked) == {path for path in kept.paths if not path.startswith("bodies")}
+    open_to_all = {path for path in kept.paths if not path.startswith("bodies")}
+    assert set(kept.asked) == open_to_all | {"rotations"}
     assert verify_remote(kept, kept.key.verifier_key, with_bodies=True).with_bodies
-    assert set(kept.asked) == set(kept.paths)
+    assert set(kept.asked) == {*kept.paths, "rotations"}
 
 
 def test_only_what_is_new_is_read_again(maker: Maker) -> None:

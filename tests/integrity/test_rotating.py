@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 import shutil
 import sqlite3
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from indelible import Actor, Trail, acting_as
-from indelible.integrity.faults import CheckpointError
+from indelible.integrity.assurance import load_trust_policy
+from indelible.integrity.faults import CheckpointError, ContradictedError, SignerRefusedError
 from indelible.integrity.key_ring import (
     KeyRing,
     key_text,
@@ -21,14 +24,21 @@ from indelible.integrity.key_ring import (
     load_rotations,
     rotate_ring,
 )
+from indelible.integrity.published import PublishedTrail
+from indelible.integrity.remote import verify_remote
+from indelible.integrity.resources import CHECKPOINT_PATH, ROTATIONS_PATH, parse_path
 from indelible.integrity.rotations import ROTATED
 from indelible.integrity.seen import Seen
 from indelible.integrity.sequencer import Sequencer
 from indelible.integrity.signer import CheckpointGuard
+from indelible.integrity.signer_client import SignerClient
 from indelible.integrity.verifier import Verification, verify_trail
+from indelible.integrity.witnessing import Witnessing
+from indelible.policy.model import WitnessSettings
 from indelible.store.sqlite import SqliteTrail
 from indelible.tlog import (
     EMPTY_ROOT,
+    Checkpoint,
     Hash,
     Rotation,
     SigningKey,
@@ -289,7 +299,128 @@ def test_an_entry_that_is_no_rotation_stops_nobody(rotated: Rotated) -> None:
     assert rotated.verify(rotated.first).vkey == str(rotated.first)
 
 
+def planted(trail: Rotated, notes: list[str]) -> None:
+    """Written down as entries by an application, which has no key of the trail's."""
+    with Trail.open(trail.config) as opened:
+        for note in notes:
+            opened.notice(ROTATED, "another key", rotation=note)
+        opened.flush()
+        until(lambda: signed_size(opened) == opened.reader.size)
+
+
+def strangers(count: int, origin: str = ORIGIN) -> list[str]:
+    """Rotations that are right in themselves, between keys that aren't the trail's."""
+    keys = [SigningKey.generate(origin) for _ in range(count + 1)]
+    return [
+        sign_rotation(
+            Rotation(
+                origin=origin,
+                size=Size(0),
+                root=EMPTY_ROOT,
+                old=old.verifier_key,
+                new=new.verifier_key,
+                time="2026-11-30T10:00:00.000000Z",
+                until="2026-12-30T10:00:00.000000Z",
+            ),
+            old,
+            new,
+        ).decode()
+        for old, new in pairwise(keys)
+    ]
+
+
+def test_planted_rotations_are_served_to_nobody(rotated: Rotated, tmp_path: Path) -> None:
+    """Noise, another trail's, strangers', the trail's own once more: an export, a file of evidence
+    and `verify --url` have the trail's own, and go on."""
+    rotated.rotate("--both-for", "0")
+    rotated.rotate("--finish")
+    own = (rotated.keys / "rotations").read_bytes()
+    secret = "x" * 40_000
+    planted(rotated, [secret] * 15)
+    planted(rotated, [*strangers(3), *strangers(1, "example.com/other"), "", own.decode()])
+    cwd, folder, key = rotated.directory, tmp_path / "web", str(rotated.first)
+    run("export", "log", str(folder), cwd=cwd)
+    assert (folder / "rotations").read_bytes() == own
+    with served_folder(folder) as url:
+        run("verify", "--url", url, "--key", key, "--state", str(tmp_path / "pins"), cwd=cwd)
+    run("export", "events", "--by", "staff:alice", "--to", "evidence", cwd=cwd)
+    header = json.loads((cwd / "evidence").read_text().partition("\n")[0])
+    assert header["rotations"] == [own.decode()]
+    assert str(rotated.newest) in run("verify", "evidence", "--key", key, cwd=cwd)
+    rotated.rotate("--both-for", "0")
+    assert rotated.verify(rotated.first).vkey == str(rotated.newest)
+
+
+def test_each_planted_rotation_is_opened_once(
+    rotated: Rotated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that verifying takes no longer for each one that is written down."""
+    planted(rotated, strangers(40))
+    opened: list[bytes] = []
+    monkeypatch.setattr(
+        "indelible.tlog.rotation.open_rotation",
+        lambda raw: opened.append(raw) or open_rotation(raw),  # type: ignore[func-returns-value]
+    )
+    assert rotated.verify(rotated.first).size > 40
+    assert len(opened) == 40
+
+
 # -- from elsewhere -------------------------------------------------------------------------------
+
+
+class Shown:
+    """A trail behind a server that shows these rotations."""
+
+    def __init__(self, trail: Rotated, rotations: bytes) -> None:
+        self._trail = trail
+        self._rotations = rotations
+
+    def fetch(self, path: str, *, max_bytes: int, with_token: bool = False) -> bytes | None:
+        with contextlib.closing(SqliteTrail(self._trail.path)) as store:
+            tree = PublishedTrail(store).current()
+            if path == CHECKPOINT_PATH:
+                return tree.note
+            return self._rotations if path == ROTATIONS_PATH else tree.read(parse_path(path))
+
+
+def test_a_rotated_key_behind_a_server_that_hides_its_rotation(rotated: Rotated) -> None:
+    """A thief of the old key goes on behind the rotation. Who reads bodies finds it among them; in
+    heads alone it can't be seen, unless it is served or was seen before."""
+    before = rotated.verify(rotated.first).seen
+    (old,) = load_ring(rotated.keys / "trail.key").signers
+    rotated.rotate("--both-for", "0")
+    rotated.rotate("--finish")
+    rotated.record()
+    honest = Shown(rotated, (rotated.keys / "rotations").read_bytes())
+    since = verify_remote(honest, rotated.first, with_bodies=True, seen=before).seen
+    assert since.vkey == str(rotated.newest)
+    newest = rotated.newest
+    sequence(rotated, KeyRing([old]))
+    with pytest.raises(CheckpointError, match=re.escape(f"a checkpoint signed by {newest}")):
+        verify_remote(Shown(rotated, b""), rotated.first, with_bodies=True)
+    with pytest.raises(CheckpointError, match="to be rotated from"):
+        verify_remote(Shown(rotated, b""), rotated.first, seen=since)
+    with pytest.raises(CheckpointError):
+        verify_remote(honest, rotated.first)
+    assert verify_remote(Shown(rotated, b""), rotated.first).vkey == str(rotated.first)
+
+
+def test_a_rotation_that_comes_while_it_is_read_is_no_fault(rotated: Rotated) -> None:
+    """The checkpoint is from before it, the rotations from behind it."""
+    with contextlib.closing(SqliteTrail(rotated.path)) as store:
+        tree = PublishedTrail(store).current()
+        rotated.rotate("--both-for", "0")
+        rotations = PublishedTrail(store).current().rotations()
+
+        class Meanwhile:
+            def fetch(self, path: str, *, max_bytes: int, with_token: bool = False) -> bytes:
+                if path == CHECKPOINT_PATH:
+                    return tree.note
+                return rotations if path == ROTATIONS_PATH else tree.read(parse_path(path))
+
+        assert rotations
+        found = verify_remote(Meanwhile(), rotated.first, with_bodies=True)
+        assert found.vkey == str(rotated.first)
 
 
 def test_over_a_url_and_in_evidence(rotated: Rotated, tmp_path: Path) -> None:
@@ -373,6 +504,46 @@ def test_witnesses_go_along(tmp_path: Path) -> None:
     run("witness", "rekey", str(other), "--directory", str(witness.directory), cwd=cwd, exit_code=2)
 
 
+def test_what_a_witness_shows_is_told_by_the_key_of_now(tmp_path: Path) -> None:
+    """A process that has asked it since before a rotation knows the new key's signature for its
+    trail's own, and so for a proof."""
+    witness = WitnessProcess(tmp_path / "w", "witness.example/w")
+    with SignerProcess(tmp_path / "signer") as signer, running(witness):
+        site = Site(tmp_path, signer)
+        (tmp_path / "trust.policy").write_text("\n".join(policy_of([witness], 1)) + "\n")
+        site.config.write_text(site.config.read_text() + '[witness]\npolicy = "trust.policy"\n')
+        witness.add(signer.key)
+        run("init", cwd=tmp_path)
+        Trail.open(site.config).close()
+        client = SignerClient(signer.socket, signer.key)
+        rotate = ("rotate", "--signer", str(signer.directory))
+        signer.stop()
+        run(*rotate, "--both-for", "0", cwd=tmp_path)
+        signer.start()
+        with Trail.open(site.config) as trail:
+            record(trail)
+            wait_until_witnessed(trail)
+        with contextlib.closing(SqliteTrail(site.backup())) as older:
+            state = older.state()
+            trust = load_trust_policy(tmp_path / "trust.policy")
+            settings = WitnessSettings(policy=tmp_path / "trust.policy")
+            witnessing = Witnessing(older, client, trust, settings)
+            signer.stop()
+            run(*rotate, "--finish", cwd=tmp_path)
+            known = str(signer.directory / "rotations")
+            run("witness", "rekey", known, "--directory", str(witness.directory), cwd=tmp_path)
+            signer.start()
+            with Trail.open(site.config) as trail:
+                record(trail)
+                wait_until_witnessed(trail)
+            now = Checkpoint(origin=ORIGIN, size=state.size, root=state.root)
+            with pytest.raises(SignerRefusedError):
+                client.sign(now, older)
+            with pytest.raises(ContradictedError) as caught:
+                witnessing.check(lambda: None)
+            assert caught.value.is_proven
+
+
 def test_a_signer_s_key_is_rotated(tmp_path: Path) -> None:
     """In its folder, while it is stopped; the trail goes on meanwhile and then says so."""
     with SignerProcess(tmp_path / "signer") as signer:
@@ -404,6 +575,42 @@ def test_a_signer_s_key_is_rotated(tmp_path: Path) -> None:
         for key in (first, signer.key):
             assert verify_trail(site.path, key).vkey == str(signer.key)
         run("rotate", cwd=tmp_path, exit_code=2)
+
+
+def test_a_signer_whose_rotations_are_lost(tmp_path: Path) -> None:
+    """It says where they are, and ends the time of both keys where that is wanted."""
+    signer = SignerProcess(tmp_path / "signer")
+    rotate = ("rotate", "--signer", str(signer.directory))
+    run(*rotate, "--both-for", "0", cwd=tmp_path)
+    (signer.directory / "rotations").unlink()
+    said = run(*rotate, "--finish", cwd=tmp_path, exit_code=2)
+    assert "rotations, it is lost: write what the trail serves" in said
+    run(*rotate, "--finish", "--early", cwd=tmp_path)
+    with signer:
+        assert signer.ask("GET", "key").body == f"{signer.key}\n".encode()
+
+
+def test_a_signer_takes_over_a_key_that_was_rotated_before(tmp_path: Path) -> None:
+    """And its key is rotated again: the trail follows both, from its first key on."""
+    rotated = Rotated(tmp_path)
+    rotated.rotate("--both-for", "0")
+    rotated.rotate("--finish")
+    folder, key = tmp_path / "signer", rotated.keys / "trail.key"
+    run("signer", "init", ORIGIN, "--key", str(key), "--directory", str(folder), cwd=tmp_path)
+    assert load_rotations(folder / "rotations") == load_rotations(rotated.keys / "rotations")
+    key.unlink()
+    (rotated.keys / "rotations").unlink()
+    with SignerProcess(folder) as signer:
+        rotated.config.write_text(rotated.config.read_text() + f'signer = "{signer.url}"\n')
+        rotated.record()
+        signer.stop()
+        run("rotate", "--signer", str(folder), "--both-for", "0", cwd=tmp_path)
+        # One that was made before this was taken along has only its own.
+        *_, last = load_rotations(folder / "rotations")
+        (folder / "rotations").write_bytes(last)
+        signer.start()
+        rotated.record()
+        assert rotated.verify(rotated.first).vkey == str(signer.key)
 
 
 def test_a_signer_s_rotation_that_was_cut_short(tmp_path: Path) -> None:

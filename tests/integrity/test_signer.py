@@ -10,15 +10,19 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
+from typing import ClassVar
 
 import pytest
 
 from indelible import Trail
 from indelible.errors import ConfigurationError, DeliveryError
-from indelible.integrity.faults import SignerRefusedError
+from indelible.integrity.faults import CONTRADICTED, SignerAwayError, SignerRefusedError
 from indelible.integrity.key_ring import KeyRing, key_text
 from indelible.integrity.sequencer import UNSIGNED, Sequencer
 from indelible.integrity.signer import CheckpointGuard, hold
@@ -28,6 +32,7 @@ from indelible.integrity.verifier import verify_trail
 from indelible.store.sqlite import SqliteTrail
 from indelible.tlog import (
     MAX_REQUEST_BYTES,
+    SIZE_CONTENT_TYPE,
     AddCheckpoint,
     Checkpoint,
     Hash,
@@ -39,6 +44,7 @@ from indelible.tlog import (
     open_checkpoint,
     parse_checkpoint,
     parse_note,
+    sign_checkpoint,
 )
 from tests.integrity.signers import ORIGIN, SignerProcess, run
 from tests.integrity.test_witness import FORKED, LEAVES, root_at
@@ -215,8 +221,6 @@ def test_who_is_slow_or_half_gone_or_many_holds_up_nobody_for_long(tmp_path: Pat
 
 
 def serving(server: SignerServer):  # type: ignore[no-untyped-def]
-    import threading
-
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     return thread
@@ -307,6 +311,24 @@ def test_a_socket_that_a_killed_one_left_is_replaced(tmp_path: Path) -> None:
         assert process.ask("GET", "key").status == 200
 
 
+def test_a_live_signer_s_socket_is_left_alone(tmp_path: Path) -> None:
+    """Another signer that is given its path doesn't take it; and one that ends takes away its own
+    only."""
+    process = SignerProcess(tmp_path / "signer")
+    other = SignerProcess(tmp_path / "other", origin="example.com/other")
+    serve = ("signer", "serve", "--socket", str(process.socket), "--directory", "other")
+    with process:
+        said = run(*serve, cwd=tmp_path, exit_code=4)
+        assert "another process does" in said
+        assert process.ask("GET", "key").body == f"{process.key}\n".encode()
+        process.socket.unlink()
+        other.socket = process.socket
+        with other:
+            process.stop()
+            assert other.ask("GET", "key").body == f"{other.key}\n".encode()
+        assert not process.socket.exists()
+
+
 # -- the client -----------------------------------------------------------------------------------
 
 
@@ -319,6 +341,77 @@ def test_whoever_answers_in_its_place_is_not_believed(tmp_path: Path) -> None:
             client.sign(checkpoint(10), MemoryTiles(LEAVES[:10]))
     with pytest.raises(DeliveryError, match="FileNotFoundError"):
         client.sign(checkpoint(10), MemoryTiles(LEAVES[:10]))
+
+
+class Liar(BaseHTTPRequestHandler):
+    """Whatever it is asked, it says no; the last signed checkpoint is somebody else's, or none."""
+
+    refusals: ClassVar = [
+        (409, SIZE_CONTENT_TYPE, b"1000000\n"),
+        (422, "text/plain", b"not a continuation\n"),
+    ]
+    shown: ClassVar[bytes] = b""
+
+    def answer(self, status: int, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.refusals.append(self.refusals.pop(0))
+        self.answer(*self.refusals[0])
+
+    def do_GET(self) -> None:
+        has_one = self.path == "/checkpoint" and self.shown
+        self.answer(200 if has_one else 404, "text/plain", self.shown)
+
+    def address_string(self) -> str:
+        return "unix"
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def lying(path: Path) -> Iterator[None]:
+    server = ThreadingUnixStreamServer(str(path), Liar)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        path.unlink()
+
+
+def test_a_refusal_is_believed_by_what_the_key_signed_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever took the socket over can't stop a trail by saying that another one was signed."""
+    path = SignerProcess(tmp_path / "signer").socket
+    client = SignerClient(path, KEY.verifier_key)
+    tiles = MemoryTiles(LEAVES[:10])
+    stranger = sign_checkpoint(checkpoint(12), SigningKey.generate(ORIGIN))
+    with lying(path):
+        for shown in (b"", stranger, sign_checkpoint(checkpoint(9), KEY)):
+            monkeypatch.setattr(Liar, "shown", shown)
+            for _ in Liar.refusals:
+                with pytest.raises(SignerAwayError):
+                    client.sign(checkpoint(10), tiles)
+        for shown, why in (
+            (sign_checkpoint(checkpoint(12), KEY), "it signed a tree of size 12, ours has 10"),
+            (sign_checkpoint(checkpoint(10, FORKED), KEY), "another tree than ours of size 10"),
+        ):
+            monkeypatch.setattr(Liar, "shown", shown)
+            for _ in Liar.refusals:
+                with pytest.raises(SignerRefusedError, match=why):
+                    client.sign(checkpoint(10), tiles)
 
 
 # -- a trail and its signer -----------------------------------------------------------------------
@@ -474,6 +567,42 @@ def test_a_rolled_back_trail_is_signed_no_more(site: Site) -> None:
             assert "trail.contradicted" in [each.action for each in trail.notices()]
             until(lambda: signed_size(trail) == trail.reader.size)
             trail.verify()
+
+
+def test_each_refusal_is_noticed_once(site: Site) -> None:
+    """Also the one behind a time in which it signed again."""
+    run("init", cwd=site.directory)
+    state = site.signer.directory / "signer.db"
+    sizes = []
+    for refusals in (1, 2):
+        with Trail.open(site.config) as trail:
+            record(trail)
+            until(lambda: signed_size(trail) == trail.reader.size)
+        backup = site.backup()
+        site.signer.stop()
+        kept = shutil.copy(state, site.directory / "kept.db")
+        site.signer.start()
+        with Trail.open(site.config) as trail:
+            record(trail)
+            until(lambda: signed_size(trail) == trail.reader.size)
+        site.restore(backup)
+        shutil.rmtree(site.directory / "trail.db.journals")
+        for _ in range(2):
+            with Trail.open(site.config) as trail:
+                until(lambda: trail.refusal is not None)
+        # What must never be done: the signer's state put back, so that it signs this one again.
+        site.signer.stop()
+        for suffix in ("-wal", "-shm"):
+            state.with_name(state.name + suffix).unlink(missing_ok=True)
+        shutil.copy(kept, state)
+        site.signer.start()
+        with Trail.open(site.config) as trail:
+            trail.flush()
+            until(lambda: signed_size(trail) == trail.reader.size)
+            found = [each.action for each in trail.notices()]
+            assert found.count(CONTRADICTED) == refusals
+            sizes.append(trail.reader.size)
+    assert sizes[0] < sizes[1]
 
 
 def test_a_rewritten_trail_is_signed_no_more(site: Site) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from indelible.events.codec import encode_draft
-from indelible.events.model import Event
+from indelible.events.codec import encode_draft, format_time, seal_parts
+from indelible.events.model import Event, Producer
 from indelible.integrity.faults import (
     CheckpointError,
     EntryMismatchError,
@@ -24,6 +24,7 @@ from indelible.integrity.faults import (
     IndexMismatchError,
     MissingEntryError,
     NumberingError,
+    ProducerSignatureError,
     RollbackError,
     StrayEntryError,
     TileMismatchError,
@@ -349,6 +350,29 @@ def test_what_a_process_signs_later_is_read_again(maker: Maker, tmp_path: Path) 
     with pytest.raises(EntryMismatchError, match="index 7: "):
         verify(maker, verified)
     journal.close()
+
+
+def test_of_a_process_that_is_over_little_is_remembered(maker: Maker, tmp_path: Path) -> None:
+    """Neither key nor entries, for the pin has it for ever; that it ended is."""
+    journals = tmp_path / "journals"
+    journal = signing_journal(journals)
+    journal.append(draft(0))
+    journal.close()
+    relay = Relay([JournalDirectory(journals)], maker.sequencer, RelaySettings())
+    relay.flush(30.0)
+    relay.stop()
+    _, verified = verify(maker)
+    (over,) = verified.producers
+    assert (over.key, over.unstated, over.is_over, over.has_ended) == ("", (), True, True)
+    maker.fill([3])
+    found, again = verify(maker, verified)
+    assert again.producers == verified.producers
+    assert (found.signed.producers, found.signed.ended) == (1, 1)
+    late = Producer(over.producer, over.epoch, over.last + 1)
+    bodies = seal_parts(draft(99), format_time(over.epoch + 60_000_000), late)
+    maker.sequencer.deliver([Delivery(late.id, late.epoch, late.seq, bodies)])
+    with pytest.raises(ProducerSignatureError, match="ended with its event"):
+        verify(maker, again)
 
 
 def test_another_enrolment_key_has_all_read(maker: Maker) -> None:

@@ -695,15 +695,21 @@ def test_a_policy_that_can_t_be_used_is_an_error_at_open(
 def test_a_promise_of_witnesses_is_judged_by_their_cosignatures(
     operated: Operated, two: list[WitnessProcess]
 ) -> None:
-    """Both fresh: it holds. One stopped: it falls short by how old its last cosignature is."""
+    """Both fresh, and entries verified: it holds. One stopped: it falls short by how old its last
+    cosignature is."""
     with operated.config.open("a") as file:
         file.write('[[invariant]]\nkind = "tamper_evident"\nwitnesses = 2\nage = "3 seconds"\n')
     with operated.open() as trail:
         record(trail)
         wait_until_witnessed(trail)
         (found,) = trail.check()
-        assert found.verdict == "holds", found.words
+        assert found.verdict == "can't tell", found.words
+        assert "nobody has looked: `indelible verify`" in found.words
+        run("verify", cwd=operated.directory)
+        until(lambda: trail.check()[0].verdict == "holds")
+        (found,) = trail.check()
         assert "2 witnesses vouch for" in found.words
+        assert "all of them were verified" in found.words
         two[1].kill()
         until(lambda: trail.check()[0].verdict == "falls short")
         (found,) = trail.check()

@@ -109,8 +109,8 @@ class History:
 
 
 def make_history(path: Path, *, seed: int = 7, days: int | None = None) -> None:
-    """Three years and two weeks, 18 events a day, up to the morning of `NOW`; then a
-    reconciliation that found nothing."""
+    """Three years and two weeks, 18 events a day, up to the morning of `NOW`; then a verification
+    of all of it and a reconciliation that found nothing."""
     rng = random.Random(seed)
     history = History(path, create=True)
     history.add(
@@ -125,7 +125,7 @@ def make_history(path: Path, *, seed: int = 7, days: int | None = None) -> None:
         history.add(*reads, also=writes)
         day += dt.timedelta(days=1)
     history.now = NOW - dt.timedelta(hours=1)
-    history.add(reconciled(history.now))
+    history.add(verified(history.now), reconciled(history.now))
     history.close()
 
 
@@ -153,6 +153,11 @@ def said(action: str, when: dt.datetime, *kinds: str, **details: Value) -> Event
 
 def reconciled(when: dt.datetime, *kinds: str) -> Event:
     return said("reconcile.finished", when, *(kinds or KINDS), tables=2)
+
+
+def verified(when: dt.datetime, *, since: int = 0) -> Event:
+    """All entries from `since` on were hashed, and are what was committed to."""
+    return said("trail.verified", when, size=20_000, since=since, assurance="unwitnessed")
 
 
 def did(

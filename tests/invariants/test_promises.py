@@ -11,6 +11,7 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,9 +19,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from indelible import Actor, Target, Trail, acting_as
 from indelible.capture.sqlite_install import install
 from indelible.cli.init import command as init
+from indelible.demo.shop.opening import POLICY
 from indelible.errors import ConfigurationError
 from indelible.invariants.reports import junit_of, prometheus_of
 from indelible.invariants.verdicts import Verdict
+from indelible.policy import parse_policy
 from tests.end_to_end.chinook import SAMPLES
 from tests.integrity.witnesses import until
 
@@ -99,7 +102,8 @@ def test_a_reversal_that_the_database_refuses(tmp_path: Path) -> None:
     found = judged(site)
     assert (found.verdict, found.figure) == ("falls short", 1.0), found.words
     assert "rehearsed for staff:alice: 1 rows can't be restored" in found.words
-    assert found.words.endswith("invoice:1: the database refuses it"), found.words
+    assert "the first: a row of invoice (" in found.words
+    assert found.words.endswith("): the database refuses it"), found.words
     site.stop()
 
 
@@ -303,6 +307,18 @@ def test_five_promises_of_a_shop(tmp_path: Path) -> None:
         "someone",
         "a",
     ]
+
+
+def test_the_demo_makes_the_same_promises() -> None:
+    """Word for word, of logs of its own."""
+
+    def made(text: str) -> list[tuple[str, dict[str, object]]]:
+        found = parse_policy(text).invariants
+        return [
+            (each.kind, msgspec.structs.asdict(each) | {"name": "", "files": ()}) for each in found
+        ]
+
+    assert made(POLICY.format(number=1)) == made('[trail]\nurl = "sqlite:///t.db"\n' + FIVE)
 
 
 # -- the command -----------------------------------------------------------------------------------

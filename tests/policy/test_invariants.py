@@ -11,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indelible.errors import PolicyError
+from indelible.events.system import SYSTEM_ACTIONS
+from indelible.integrity.numbering import QUIET
+from indelible.invariants.notes import ABOUT_CAPTURE
 from indelible.policy import parse_policy
 from indelible.policy.durations import Duration, length_text
 from indelible.policy.invariants import Accessors, Enumerable, Invariant
@@ -163,8 +166,42 @@ def test_every_kind_and_key_is_documented() -> None:
             "[[invariant]]\nkind = 'reversible'\nwindow = '1 day'\nrehearse = 'never'",
             "expected of copy, rolled-back",
         ),
+        (
+            "[[invariant]]\nkind = 'limits'\naction = 'a.b'\nat_most = 1\n"
+            "relaxed = {to = 10.5, until = 2027-01-01, why = 'x'}",
+            "relaxed: expected to as a whole number, like at_most, got 10.5",
+        ),
+        *(
+            (
+                f"[[invariant]]\nkind = 'attributed'\nshare = 0.9\n"
+                f"relaxed = {{to = {to}, until = 2027-01-01, why = 'x'}}",
+                f"line 6 [[invariant]] 1: relaxed: expected to as a number, got {to}",
+            )
+            for to in ("nan", "inf")
+        ),
+        (
+            "[[invariant]]\nkind = 'forbids'\naction = 'capture.suspended'\nby = 'unattributed'",
+            "line 5 [[invariant]] 1: expected action as what actors do: capture.suspended is an "
+            "entry of the trail about itself",
+        ),
+        (
+            "[[invariant]]\nkind = 'limits'\naction = 'capture.*'\nat_most = 1",
+            "expected action as what actors do",
+        ),
+        (
+            "[[invariant]]\nkind = 'separates'\nactions = ['a.b', 'hold.released']",
+            "expected actions as what actors do: hold.released",
+        ),
+        (
+            enumerable('canary = ["python", "a\\u0000b"]'),
+            "line 6 [[invariant]] 1: expected canary without NUL characters",
+        ),
+        (
+            f"{enumerable()}[[invariant]] # the second\nkind = 'attributed'\nrelaxed.to = 4",
+            "line 9 [[invariant]] 2: expected `until` for relaxed = {…}",
+        ),
     ],
-    ids=map(str, range(40)),
+    ids=map(str, range(48)),
 )
 def test_what_is_wrong_is_named(text: str, message: str) -> None:
     """File, line, which invariant, what was expected and what came."""
@@ -195,3 +232,27 @@ def test_months_are_those_of_the_calendar() -> None:
     assert [length_text(s) for s in (0.0, 0.25, 5, 90, 7_200, 93_600)] == [
         *("0 ms", "250 ms", "5 s", "1 min 30 s", "2 h", "1 d 2 h"),
     ]
+
+
+def test_what_needs_nothing_of_what_is_forgotten() -> None:
+    """Only what promises that something of those subjects is there contradicts: counts don't, nor
+    what is of others, or of tables that are named."""
+    forgotten = "[[invariant]]\nkind = 'forgotten'\nof = 'customer'\nat_most = '1 year'\n"
+    others = (
+        "[[invariant]]\nkind = 'accessors'\nof = 'patient'\nwindow = '3 years'\n"
+        "[[invariant]]\nkind = 'complete'\nwindow = '3 years'\n"
+        "[[invariant]]\nkind = 'limits'\naction = 'a.b'\nat_most = 9\nwindow = '3 years'\n"
+    )
+    assert len(parse(forgotten + others + enumerable("tables = ['product']"))) == 5
+    for contradicts in (
+        enumerable(),
+        "[[invariant]]\nkind = 'accessors'\nof = 'customer'\nwindow = '3 years'\n",
+        "[[invariant]]\nkind = 'reversible'\nwindow = '3 years'\n",
+    ):
+        with pytest.raises(PolicyError, match="is longer than anything is kept"):
+            parse(contradicts + forgotten)
+
+
+def test_every_entry_of_the_trail_about_itself_is_known() -> None:
+    """What `check` and the sequencer know by name can't be promised as somebody's deed."""
+    assert QUIET | set(ABOUT_CAPTURE) <= SYSTEM_ACTIONS

@@ -273,7 +273,11 @@ def test_tiers() -> None:
         ('lock = "compliance"', "expected lock only beside sealed"),
         ('sealed = "s3://b"\nlock = "for ever"', "governance, compliance"),
         ("hot_days = -1", "expected hot_days from 0 to"),
-        ('sealed = "s3://b"\nlock_days = 0', "expected lock_days from 1 to"),
+        (
+            'sealed = "s3://b"\nlock = "compliance"\nlock_days = 0',
+            "expected lock_days from 1 to",
+        ),
+        ('sealed = "s3://b"\nlock_days = 9', "expected lock_days only beside lock"),
         ("sealed_price = -0.1", "expected sealed_price not below zero"),
         ("sealed_price = nan", "expected sealed_price not below zero"),
         ("cold = 3", "unknown key 'cold'; allowed here: sealed, hot_days"),

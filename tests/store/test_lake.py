@@ -13,7 +13,7 @@ import duckdb
 import msgspec
 import pytest
 
-from indelible.errors import StoreFullError
+from indelible.errors import StoreBusyError, StoreFullError
 from indelible.events.codec import decode_event, format_time
 from indelible.events.model import Actor, Event, Outcome, Subject
 from indelible.events.values import format_id
@@ -177,7 +177,7 @@ def test_one_that_was_stopped_goes_on(
         with contextlib.closing(write_lake(maker.store, segments, other)) as writing:
             next(writing, None)
     assert {
-        path.relative_to(other): path.read_bytes() for path in other.rglob("*") if path.is_file()
+        path.relative_to(other): path.read_bytes() for path in other.rglob("*.parquet")
     } == whole
 
     def full(table: object, path: Path) -> None:
@@ -187,7 +187,19 @@ def test_one_that_was_stopped_goes_on(
     monkeypatch.setattr(lake_module, "_write_table", full)
     with pytest.raises(StoreFullError, match="make room"):
         list(write_lake(maker.store, segments, tmp_path / "third"))
-    assert [path for path in (tmp_path / "third").rglob("*") if path.is_file()] == []
+    left = [path for path in (tmp_path / "third").rglob("*") if path.is_file()]
+    assert left == [tmp_path / "third" / ".filling"]
+
+
+def test_two_runs_do_not_write_over_each_other(maker: Maker, tmp_path: Path) -> None:
+    """One at a time, whichever process; what it hasn't written the next one does."""
+    segments, folder = maker.store.segments(), tmp_path / "lake"
+    with contextlib.closing(write_lake(maker.store, segments, folder)) as writing:
+        first = next(writing)
+        with pytest.raises(StoreBusyError, match=f"expected nobody to be filling {folder}"):
+            list(write_lake(maker.store, segments, folder))
+    rest = list(write_lake(maker.store, segments, folder))
+    assert rest and first.path not in [each.path for each in rest]
 
 
 def test_months_are_those_of_receipt(maker: Maker, lake: Path) -> None:

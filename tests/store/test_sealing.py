@@ -57,6 +57,30 @@ def test_sealed_entries_are_read_as_before(maker: Maker) -> None:
     assert found.size == maker.store.size
 
 
+def test_a_torn_file_of_the_right_name_is_named(maker: Maker) -> None:
+    """Nothing of it is used; once it is removed the next run goes on."""
+    fill(maker, 600)
+    before = all_that_is_read(maker.store)
+    copy = maker.path.parent / "copy" / "trail.db"
+    copy.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(maker.path)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    with contextlib.closing(SqliteTrail(copy)) as other:
+        names = [each.name for each in seal(other)]
+    torn = maker.path.parent / PLACE / names[0]
+    torn.parent.mkdir()
+    torn.write_bytes((copy.parent / PLACE / names[0]).read_bytes()[:-1])
+    for _ in range(2):
+        with pytest.raises(
+            SegmentDamagedError, match=rf"{PLACE}/{torn.name} is another.*remove it and seal again"
+        ):
+            list(seal(maker.store))
+        assert all_that_is_read(maker.store) == before
+    torn.unlink()
+    assert [each.name for each in seal(maker.store)] == names
+    assert all_that_is_read(maker.store) == before
+
+
 def test_the_trail_goes_on_behind_what_is_sealed(maker: Maker) -> None:
     """The same sequencer, and one that starts anew, append; all of it is found and verifies."""
     fill(maker, 1_500)

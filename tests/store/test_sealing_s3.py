@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from botocore.exceptions import ClientError
@@ -19,6 +20,7 @@ from indelible.store.errors import (
 )
 from indelible.store.places import Lock, open_place
 from indelible.store.sqlite import SqliteTrail
+from tests.integrity.anchored import BUCKET, LockingServer, between, weakens
 from tests.integrity.trails import Maker
 from tests.s3_server import APP, READER, SECRET, Between, S3Server
 from tests.s3_server import s3 as s3  # a fixture
@@ -89,6 +91,69 @@ def test_a_bucket_without_lock_isn_t_taken_for_one(maker: Maker, client: Any) ->
     assert list(maker.store.entries(0, 10))
 
 
+@pytest.mark.parametrize("before", ["compliance", "governance"])
+def test_one_that_is_there_with_a_shorter_lock_gets_the_longer(
+    before: Literal["compliance", "governance"], maker: Maker, client: Any
+) -> None:
+    """What an interrupted run left, days ago or under a weaker lock: it doesn't stop the next."""
+    name = f"{PLACE}-{before}"
+    first = next(seal(maker.store, place=open_place(name, maker.path, Lock(before, 1)), name=name))
+    whole = client.get_object(Bucket="segments", Key=f"of/trail-{before}/{first.name}")["Body"]
+    spooled = maker.path.with_name("spooled")
+    spooled.write_bytes(whole.read())
+    open_place(name, maker.path, Lock("compliance", 30)).put(first.name, spooled)
+    head = client.head_object(Bucket="segments", Key=f"of/trail-{before}/{first.name}")
+    assert head["ObjectLockMode"] == "COMPLIANCE"
+    left = head["ObjectLockRetainUntilDate"] - dt.datetime.now(dt.UTC)
+    assert left > dt.timedelta(days=29)
+    assert not spooled.exists()
+
+
+@pytest.fixture(scope="module")
+def liar() -> Iterator[LockingServer]:
+    """A store that takes locks, says that they hold, and lets them be weakened."""
+    server = LockingServer()
+    yield server
+    server.remove()
+
+
+def test_a_bucket_that_says_it_locks_is_tried_first(
+    maker: Maker, client: Any, liar: LockingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sealed to one that lets go of what it said it would keep."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", liar.url)
+    name = f"s3://{BUCKET}/of/trail"
+    place = open_place(name, maker.path, Lock("compliance", 30))
+    with pytest.raises(ConfigurationError, match=r"it accepted a weaker retention.*still in the"):
+        list(seal(maker.store, place=place, name=name))
+    assert maker.store.segments() == ()
+    with between(liar.url, weakens) as url:  # as one that keeps to it
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+        place = open_place(name, maker.path, Lock("compliance", 30))
+        assert len(list(seal(maker.store, place=place, name=name))) == 2
+
+
+def test_whoever_may_delete_nothing_seals_and_is_told(
+    maker: Maker,
+    client: Any,
+    liar: LockingServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A refusal shows nothing then: an operator with more rights tries it."""
+
+    def refuses(method: str, path: str) -> bool:
+        return method == "DELETE" or weakens(method, path)
+
+    name = f"s3://{BUCKET}/of/trail2"
+    with between(liar.url, refuses) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+        place = open_place(name, maker.path, Lock("governance", 30))
+        assert len(list(seal(maker.store, place=place, name=name))) == 2
+    told = [record.getMessage() for record in caplog.records]
+    assert len([each for each in told if "isn't shown to be write-once" in each]) == 1
+
+
 def test_a_bucket_that_goes_away_in_the_middle(
     maker: Maker, s3: S3Server, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +179,23 @@ def test_a_bucket_that_goes_away_in_the_middle(
     keys = client.list_objects_v2(Bucket="segments", Prefix="of/trail2/")["Contents"]
     names = {f"of/trail2/{segment.name}" for segment in maker.store.segments()}
     assert {key["Key"] for key in keys} == names
+
+
+def test_a_block_is_read_in_one_request(
+    maker: Maker, s3: S3Server, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many of its parts are wanted."""
+    before = list(maker.store.entries(0, 1_023))
+    list(seal(maker.store, name=f"{PLACE}6"))
+    between = Between(s3.port)
+    at_port(monkeypatch, between.port)
+    maker.store.close()
+    maker.store = SqliteTrail(maker.path)
+    assert maker.store.entry(300).index == 300
+    assert len(between.requests) == 1
+    assert list(maker.store.entries(0, 1_023)) == before
+    assert len(between.requests) == 1 + 4
+    between.close()
 
 
 def test_an_answer_to_a_put_that_was_lost(

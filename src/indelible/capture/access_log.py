@@ -9,7 +9,7 @@ from collections import deque
 from indelible.capture.access import Access
 from indelible.capture.access_event import NOBODY, Who
 from indelible.capture.database_reads import DatabaseReads, ScopeReads
-from indelible.errors import DeliveryError, KeystoreError
+from indelible.errors import DeliveryError
 from indelible.events.context import Frame, Scope, current_frame
 from indelible.policy.model import Durability
 
@@ -60,8 +60,8 @@ class AccessLog:
     def size_of(self, draft: bytes) -> int:
         """See `AccessWriter.size_of`: where it can't be told, writing fails, which says so."""
         if self._conceals:
-            with contextlib.suppress(DeliveryError, KeystoreError):
-                return len(self._journal.sealing.conceal(draft))
+            with contextlib.suppress(DeliveryError):
+                return len(self._journal.concealed(draft))
         return len(draft)
 
     def kind_of(self, table: str) -> str:

@@ -14,9 +14,9 @@ import msgspec
 
 from indelible.capture.context_text import ContextPayload
 from indelible.capture.outbox_layout import BASE_COLUMNS, Layout
-from indelible.capture.sealing import Owner, Sealed, Sealing
+from indelible.capture.sealing import Owner, Sealed, Sealing, masked
 from indelible.events.codec import encode_draft, format_time
-from indelible.events.model import Event, Timestamp
+from indelible.events.model import ContextValue, Event, Timestamp
 from indelible.events.values import ABSENT, CHANGED, MASKED, Id, Native, Value, to_value
 
 OutboxRow = tuple[Native, ...]
@@ -55,9 +55,20 @@ class DecodedRows(NamedTuple):
 
 
 class ContextPieces:
-    """The parts of a draft that come from its context: before the targets, and at the end."""
+    """The parts of a draft that come from its context: before the targets, and at the end.
 
-    def __init__(self, payload: ContextPayload | None, note: str | None = None) -> None:
+    Where from an actor of a `hidden` kind acts isn't said of one that isn't certain: for whom it
+    would have to be sealed isn't known.
+    """
+
+    def __init__(
+        self,
+        payload: ContextPayload | None,
+        note: str | None = None,
+        *,
+        hidden: frozenset[str] = frozenset(),
+    ) -> None:
+        self._hidden = hidden
         self.nonce = payload.nonce if payload is not None else None
         self.is_invalid = note == "invalid"
         self.is_unattributed = payload is None or payload.actor is None or note is not None
@@ -67,7 +78,10 @@ class ContextPieces:
         if payload is not None:
             if payload.actor is not None and note is None:
                 self.actor = b',"actor":' + _encode(payload.actor)
-            tail = {"reason": payload.reason, "context": payload.context}
+            context: Mapping[str, ContextValue] | None = payload.context
+            if note is not None and context and payload.actor and payload.actor.kind in hidden:
+                context = masked(context)
+            tail = {"reason": payload.reason, "context": context}
             tail = {name: part for name, part in tail.items() if part is not None}
             tail["transaction"] = payload.nonce
             if payload.decision is not None and note is None:
@@ -83,7 +97,7 @@ class ContextPieces:
     @functools.cached_property
     def contested(self) -> ContextPieces:
         """The same, for a row that used a context which belongs to another transaction."""
-        return ContextPieces(self._payload, "contested")
+        return ContextPieces(self._payload, "contested", hidden=self._hidden)
 
 
 NO_CONTEXT: Final = ContextPieces(None)

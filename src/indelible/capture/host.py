@@ -20,6 +20,12 @@ class Journal(Protocol):
     def sealing(self) -> Sealing:
         """What seals values of rows that are written here."""
 
+    def concealed(self, draft: bytes) -> bytes:
+        """The draft as `append` writes it, with tokens for names of persons.
+
+        Raises `DeliveryError` where there can be none.
+        """
+
     def append(self, draft: bytes) -> str:
         """Write an event (`events.codec.encode_draft`) now; returns its id.
 

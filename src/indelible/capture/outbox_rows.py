@@ -40,7 +40,7 @@ from indelible.capture.outbox_layout import (
     Layout,
     check_key,
 )
-from indelible.capture.sealing import NO_SEALING, Owner, Sealing
+from indelible.capture.sealing import NO_SEALING, Leaving, Owner, Sealing
 from indelible.errors import MalformedEventError
 from indelible.events.codec import format_time
 from indelible.events.values import (
@@ -67,6 +67,7 @@ class OutboxDecoder:
     ) -> None:
         self._sealing = sealing
         self._is_private = sealing is not NO_SEALING
+        self._leaving = Leaving(sealing, sealing, may_mask=False)
         self._incarnation = incarnation
         self._key = context_key
         self._ledger = ledger
@@ -130,16 +131,15 @@ class OutboxDecoder:
     def _draft(self, row: OutboxRow, context: ContextPieces, notices: list[OutboxNotice]) -> bytes:
         number, op = row[3], row[4]
         table = self._tables.get(number) if type(number) is int else None
-        conceal = self._sealing.conceal
         if table is not None and type(op) is int:
             verb = _VERBS.get(op)
             if verb is not None and len(row) >= table.width:
-                return conceal(table.draft(verb, row, context))
+                return self._leaving.draft(table.draft(verb, row, context))
         if op == OP_EVENT and number == 0:
             found = self._explicit(row, context)
             with contextlib.suppress(MalformedEventError):
                 if found is not None:
-                    return conceal(found)
+                    return self._leaving.draft(found)
         notices.append(unreadable_notice(row))
         return unreadable_event(row, is_private=self._is_private)
 
@@ -155,7 +155,11 @@ class OutboxDecoder:
         if text is None:
             return NO_CONTEXT
         payload = verify_context(self._key, self._incarnation, text)
-        return INVALID_CONTEXT if payload is None else ContextPieces(payload)
+        return (
+            INVALID_CONTEXT
+            if payload is None
+            else ContextPieces(payload, hidden=self._sealing.actors)
+        )
 
 
 _VERBS: Final = {

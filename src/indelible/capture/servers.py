@@ -61,6 +61,11 @@ class InstallReport(msgspec.Struct, frozen=True, kw_only=True):
     baseline_tables: tuple[str, ...] = ()
     baseline_rows: int = 0
 
+    @property
+    def changed(self) -> bool:
+        """Whether anything had to be done."""
+        return bool(self.statements or self.drifts or self.baseline_tables)
+
 
 class Uninstalled(msgspec.Struct, frozen=True):
     """How many waiting rows went."""

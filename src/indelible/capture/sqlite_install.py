@@ -53,6 +53,11 @@ class InstallReport(msgspec.Struct, frozen=True, kw_only=True):
     baseline_tables: tuple[str, ...] = ()
     baseline_rows: int = 0
 
+    @property
+    def changed(self) -> bool:
+        """Whether anything had to be done."""
+        return bool(self.statements or self.drifts or self.baseline_tables)
+
 
 def install(
     database: Database,
@@ -106,7 +111,7 @@ def install(
         if dry_run:
             return report
         report = _with_baseline(connection, policy, plan, report, journal, progress)
-        if report.statements or report.drifts or report.baseline_tables:
+        if report.changed:
             journal.append(draft_installed(report.incarnation, report.tables, policy))
         return report
 

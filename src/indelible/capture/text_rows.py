@@ -38,7 +38,7 @@ from indelible.capture.outbox_layout import (
     Layout,
     check_key,
 )
-from indelible.capture.sealing import NO_SEALING, Sealing
+from indelible.capture.sealing import NO_SEALING, Leaving, Sealing
 from indelible.errors import MalformedEventError
 from indelible.events.codec import encode_draft, format_time
 from indelible.events.model import Event
@@ -173,6 +173,7 @@ class TextDecoder:
     ) -> None:
         self._sealing = sealing
         self._is_private = sealing is not NO_SEALING
+        self._leaving = Leaving(sealing, sealing, may_mask=False)
         self._incarnation = incarnation
         self._key = context_key
         self._ledger = ledger
@@ -238,7 +239,7 @@ class TextDecoder:
         try:
             found = self._told(row, context, table, verb)
             if found is not None:
-                return self._sealing.conceal(found)
+                return self._leaving.draft(found)
         except MalformedEventError:
             pass
         notices.append(unreadable_notice(row))
@@ -281,7 +282,11 @@ class TextDecoder:
         found = self._contexts.get(text)
         if found is None:
             payload = verify_context(self._key, self._incarnation, text)
-            found = INVALID_CONTEXT if payload is None else ContextPieces(payload)
+            found = (
+                INVALID_CONTEXT
+                if payload is None
+                else ContextPieces(payload, hidden=self._sealing.actors)
+            )
             if len(self._contexts) >= _CONTEXTS:
                 self._contexts.clear()
             self._contexts[text] = found

@@ -9,7 +9,7 @@ import click
 from indelible.cli.opening import ask_trail
 from indelible.cli.options import ACTOR, CONFIG, JSON, window
 from indelible.cli.output import local
-from indelible.cli.questions import show_answer
+from indelible.cli.questions import show_answer, time_text
 from indelible.events.model import Actor
 from indelible.questions.findings import AccessFinding, Finding
 from indelible.questions.unauthorised import UnauthorisedFinding
@@ -109,8 +109,8 @@ def record_row(finding: AccessFinding) -> list[str]:
     """One record as a table shows it."""
     return [
         finding.target_text,
-        local(finding.first),
-        local(finding.last),
+        time_text(finding.first, finding.resolution),
+        time_text(finding.last, finding.resolution),
         str(finding.reads or ""),
         str(finding.changes or ""),
     ]

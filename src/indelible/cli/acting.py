@@ -1,4 +1,4 @@
-"""What `erase` and `hold` share: a request to be written for authorisers, or what they signed."""
+"""What acts that need authorisers share: a request to be written for them, or what they signed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import click
 from indelible.cli.account import account
 from indelible.cli.opening import policy_of, record_question
 from indelible.cli.options import ACTOR
+from indelible.cli.passphrases import asker
 from indelible.durable import write_new
-from indelible.erasure import Erasures
+from indelible.erasure import Erasures, make_keystore
 from indelible.errors import ConfigurationError
 from indelible.events.context import acting_as
 from indelible.events.model import Actor, Subject
@@ -90,14 +91,19 @@ class Step(NamedTuple):
             raise click.UsageError("expected --request FILE --reason TEXT, or --authorisation FILE")
         if (self.request is None) != (self.reason is None):
             raise click.UsageError("expected --reason beside --request, and only there")
+        if act == "hold.add":
+            make_keystore(policy_of(config))
         # Relaying, for what is captured is carried first; that it was asked is an entry, too.
-        with Trail.open(policy_of(config)) as trail, acting_as(self.acting or account()):
+        with (
+            Trail.open(policy_of(config), ask=asker()) as trail,
+            acting_as(self.acting or account()),
+        ):
             record_question(trail)
             if self.authorisation is not None:
                 click.echo(do(trail.erasures, read_file(self.authorisation)))
             elif self.request is not None:
                 text = trail.erasures.request(act, subject, reason=self.reason or "", hold=hold)
-                _write_request(self.request, text)
+                write_request(self.request, text)
                 kept = trail.policy.kept()
                 click.echo(
                     f"{self.request}: {act} of {subject}, there by its token alone. Have "
@@ -107,7 +113,8 @@ class Step(NamedTuple):
                 )
 
 
-def _write_request(file: Path, text: str) -> None:
+def write_request(file: Path, text: str) -> None:
+    """Raises `ConfigurationError`, also where there is such a file."""
     try:
         write_new(file, text.encode())
     except OSError as error:

@@ -8,14 +8,13 @@ from pathlib import Path
 import click
 
 from indelible.cli.app import ANSWER_IS_NO
-from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG
 from indelible.cli.output import console, printable
 from indelible.cli.verify import trust_file_of
-from indelible.errors import ConfigurationError, DeliveryError
+from indelible.errors import ConfigurationError, DeliveryError, VerificationError
 from indelible.integrity.assurance import load_trust_policy
 from indelible.integrity.keys import load_public_key
-from indelible.policy import Policy
+from indelible.policy import Policy, load_policy
 from indelible.policy.anchors import AnchorSettings
 
 
@@ -34,13 +33,14 @@ def command(names: tuple[str, ...], self_test: bool, config: Path) -> None:
     where an anchor contradicts the trail, with 4 where one took nothing.
     """
     # HTTP and SQLite, which `--help` doesn't need.
+    from indelible.cli.opening import record_contradiction
     from indelible.integrity.anchor_s3 import S3Anchor
     from indelible.integrity.anchoring import Trusted, anchor_now, newest_cosigned, newest_signed
     from indelible.integrity.anchors import open_anchors
     from indelible.integrity.rotations import key_line
     from indelible.store.sqlite import SqliteTrail
 
-    policy = policy_of(config)
+    policy = load_policy(config)
     chosen = _chosen(policy, names)
     if self_test:
         chosen = [each for each in chosen if each.kind == "s3"]
@@ -51,6 +51,7 @@ def command(names: tuple[str, ...], self_test: bool, config: Path) -> None:
     out = console()
     failed = []
     is_deleting = False
+    contradicted: VerificationError | None = None
     with contextlib.closing(SqliteTrail(policy.trail)) as store:
         keys = key_line(store, key).keys
         trusted = Trusted(
@@ -59,6 +60,7 @@ def command(names: tuple[str, ...], self_test: bool, config: Path) -> None:
         signed = newest_cosigned(store, trusted) or newest_signed(store, trusted)
         if signed is None:
             raise ConfigurationError("expected a signed checkpoint: nothing is in the trail yet")
+        known = store.anchors()
         for anchor in open_anchors(chosen, policy.trail, store.origin):
             try:
                 if self_test and isinstance(anchor, S3Anchor):
@@ -70,6 +72,15 @@ def command(names: tuple[str, ...], self_test: bool, config: Path) -> None:
                         store.store_anchor_fault(anchor.name, fault, contradicts=False)
                         continue
                 row = anchor_now(anchor, signed, store, keys)
+            except VerificationError as error:
+                if not any(each.name == anchor.name and each.contradicts for each in known):
+                    record_contradiction(
+                        policy, f"anchor {anchor.name} contradicts {store.origin}: {error}"
+                    )
+                store.store_anchor_fault(anchor.name, str(error), contradicts=True)
+                out.print(printable(f"{anchor.name}: contradicts this trail: {error}"))
+                contradicted = contradicted or error
+                continue
             except DeliveryError as error:
                 store.store_anchor_fault(anchor.name, str(error), contradicts=False)
                 out.print(printable(f"{anchor.name}: took nothing: {error}"))
@@ -77,6 +88,8 @@ def command(names: tuple[str, ...], self_test: bool, config: Path) -> None:
                 continue
             store.store_anchored(row)
             out.print(printable(f"{anchor.name}: has {row.size} of {store.size} entries"))
+    if contradicted is not None:
+        raise contradicted
     if failed:
         raise DeliveryError(f"anchors that took nothing: {', '.join(failed)}")
     if is_deleting:

@@ -47,6 +47,8 @@ _COMMANDS: Final = (
     "erase",
     "hold",
     "authorise",
+    "retain",
+    "attest",
     "export",
     "seal",
     "tier",

@@ -1,4 +1,4 @@
-"""`indelible authorise`: sign what somebody asks to be erased, held or released."""
+"""`indelible authorise`: sign what somebody asks to be erased, held, released or dropped."""
 
 from __future__ import annotations
 
@@ -8,15 +8,24 @@ from pathlib import Path
 import click
 
 from indelible.cli.acting import read_file
-from indelible.cli.opening import policy_of
-from indelible.cli.options import CONFIG
+from indelible.cli.opening import open_trail, policy_of
+from indelible.cli.options import CONFIG, PASSPHRASE_FILE
 from indelible.cli.output import printable
+from indelible.cli.passphrases import unlock_from
 from indelible.durable import replace_whole
 from indelible.erasure import open_keystore
 from indelible.errors import ConfigurationError, IndelibleError
-from indelible.integrity.authorisations import parse_act
+from indelible.integrity.authorisations import NOTHING, parse_act
 from indelible.integrity.keys import load_signing_key
-from indelible.tlog import MalformedNoteError, add_signatures, format_note, parse_note, sign_note
+from indelible.integrity.retention import RetentionAct, is_retention, parse_retention
+from indelible.tlog import (
+    MalformedNoteError,
+    SigningKey,
+    add_signatures,
+    format_note,
+    parse_note,
+    sign_note,
+)
 from indelible.tlog.note import Note
 
 
@@ -30,24 +39,51 @@ from indelible.tlog.note import Note
     help="An authoriser's key, as `indelible key` makes it.",
 )
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@PASSPHRASE_FILE
 @CONFIG
-def command(file: Path, key: Path, yes: bool, config: Path) -> None:
+def command(file: Path, key: Path, yes: bool, passphrase_file: Path | None, config: Path) -> None:
     """Sign the request in FILE, after showing what it asks for; the signature is added to it.
 
     It names its subject by a token. Whose that is is shown where the configuration's keystore is
-    at hand; elsewhere be told by somebody whom you trust.
+    at hand; elsewhere be told by somebody whom you trust. What `indelible retain` asks for names
+    nobody.
     """
-    note = _note_in(file)
-    act = parse_act(note.text)
-    click.echo(
-        f"{act.act} in the trail {printable(act.origin)}\n"
-        f"  subject: {_name_of(act.token, config)}\n"
+    note = note_in(file)
+    if is_retention(note.text):
+        click.echo(retention_text(parse_retention(note.text)))
+    else:
+        act = parse_act(note.text)
+        released = f"  hold:    {_hold_of(act.about, config)}\n" if act.about != NOTHING else ""
+        click.echo(
+            f"{act.act} in the trail {printable(act.origin)}\n"
+            f"  subject: {_name_of(act.token, config)}\n{released}"
+            f"  reason:  {printable(act.reason)}\n  asked:   {printable(act.time)}"
+        )
+    sign_into(file, note, load_signing_key(key, unlock_from(passphrase_file)), ask=not yes)
+
+
+def retention_text(act: RetentionAct) -> str:
+    """What is to be dropped, as a person reads it."""
+    rules = act.rules
+    gone = [
+        ("accesses, all but the day", rules.access_detail),
+        ("accesses", rules.accesses),
+        ("changes", rules.changes),
+        ("events", rules.events),
+    ]
+    limits = "".join(f"  {what} before {at}\n" for what, at in gone if at is not None)
+    return (
+        f"retention in the trail {printable(act.origin)}: {act.dropped} bodies of entries up to "
+        f"{act.through} go, {act.held} stay because somebody is held\n{limits}"
         f"  reason:  {printable(act.reason)}\n  asked:   {printable(act.time)}"
     )
-    signing = load_signing_key(key)
-    if not yes:
-        click.confirm(f"sign as {signing.name}?", abort=True)
-    signed = add_signatures(note, [sign_note(note.text, signing)])
+
+
+def sign_into(file: Path, note: Note, key: SigningKey, *, ask: bool) -> None:
+    """Add the key's signature to the note in `file`. Raises `ConfigurationError`."""
+    if ask:
+        click.confirm(f"sign as {key.name}?", abort=True)
+    signed = add_signatures(note, [sign_note(note.text, key)])
     try:
         replace_whole(file, format_note(signed))
     except OSError as error:
@@ -55,8 +91,8 @@ def command(file: Path, key: Path, yes: bool, config: Path) -> None:
     click.echo(f"{file}: signed by {', '.join(each.name for each in signed.signatures)}")
 
 
-def _note_in(file: Path) -> Note:
-    """The note, which has no signature at first."""
+def note_in(file: Path) -> Note:
+    """The note, which has no signature at first. Raises `ConfigurationError`."""
     raw = read_file(file)
     with contextlib.suppress(MalformedNoteError):
         return parse_note(raw)
@@ -64,6 +100,18 @@ def _note_in(file: Path) -> Note:
         return Note(raw.decode(), ())
     except UnicodeDecodeError:
         raise ConfigurationError(f"{file}: expected a request as text, came other bytes") from None
+
+
+def _hold_of(nonce: str, config: Path) -> str:
+    """Which hold would be released, where the trail is at hand."""
+    try:
+        with open_trail(config) as trail:
+            found = [hold for hold in trail.erasures.holds() if hold.nonce == nonce]
+    except IndelibleError:
+        return f"{nonce} (which that is isn't known here)"
+    if not found:
+        return f"{nonce} (none that is in force)"
+    return f"that of entry {found[0].index}: {printable(found[0].reason)}"
 
 
 def _name_of(token: str, config: Path) -> str:

@@ -17,6 +17,7 @@ from indelible.cli.app import ANSWER_IS_NO
 from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG, JSON
 from indelible.cli.output import console, print_json, printable, progress_bar
+from indelible.cli.passphrases import asker
 from indelible.errors import ConfigurationError, DeliveryError
 from indelible.invariants.reports import junit_of, prometheus_of
 from indelible.invariants.verdicts import WORDS, Verdict
@@ -71,7 +72,7 @@ def command(
     if watch_s is not None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
-    with Trail.open(policy) as trail:
+    with Trail.open(policy, ask=asker()) as trail:
         while True:
             began = time.monotonic()
             try:

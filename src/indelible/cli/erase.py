@@ -18,11 +18,14 @@ from indelible.events.model import Subject
 @authorised
 @CONFIG
 def command(subject: Subject, step: Step, config: Path) -> None:
-    """Destroy the key by which what was sealed for a subject is read, here and in every backup.
+    """Destroy the key by which what was sealed for a subject is read.
 
     In two steps: --request writes what the authorisers of [retention] have to sign; with what they
     signed, --authorisation does it. Interrupted, the same again goes on. Delete what the
     application has of the subject first. A hold forbids it; exits with 1 where nothing was done.
+
+    After each erasure back up the keystore and the new master key, apart, and destroy every older
+    copy of the master key: with one, and a keystore from before, what was erased is still read.
 
     For example: indelible erase customer:zara --request zara.act --reason "request 4411"
     """
@@ -32,6 +35,8 @@ def command(subject: Subject, step: Step, config: Path) -> None:
 def _erase(subject: Subject, erasures: Erasures, signed: bytes) -> str:
     left = erasures.erase(subject, signed)
     return (
-        f"erased: what was sealed for {subject} can't be read any more. The keys of {left} others "
-        "are wrapped anew: a backup of the keystore from before is of no use, so make one now"
+        f"erased: what was sealed for {subject} can't be read here any more. The keys of {left} "
+        "others are wrapped for a new master key: back up the keystore and that key now, apart "
+        "from each other, and destroy every older copy of the master key; whoever has one, and a "
+        "keystore from before, still reads what was erased"
     )

@@ -8,7 +8,7 @@ import click
 
 from indelible.cli.opening import ask_trail
 from indelible.cli.options import ACTOR, CONFIG, JSON, window
-from indelible.cli.output import local
+from indelible.cli.output import context_text, local
 from indelible.cli.questions import show_answer
 from indelible.events.model import Actor
 from indelible.questions.findings import Finding
@@ -62,6 +62,6 @@ def row(finding: Finding) -> list[str]:
         event.action,
         outcome + committed[finding.committed],
         finding.target_text,
-        (event.context or {}).get("ip", ""),
+        context_text(event, "ip"),
         event.reason or "",
     ]

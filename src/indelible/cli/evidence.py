@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
+from indelible.capture.sealing import CIRCUMSTANCES, DETAILS
 from indelible.cli.assurance import assurance_text
 from indelible.cli.output import (
     changes_text,
@@ -16,6 +19,7 @@ from indelible.cli.output import (
     print_json,
     print_table,
     printable,
+    value_text,
 )
 from indelible.integrity.evidence import EvidenceReader, Included
 from indelible.integrity.seen import UNWITNESSED
@@ -40,10 +44,15 @@ def show_evidence(
 
     with file.open("rb") as lines:
         whole = read(lines)
-        deque(whole, maxlen=0)
+        opened = Counter(
+            "opened" if each.key is not None else "erased" if each.is_erased else "sealed"
+            for included in whole
+            for each in included.opened
+        )
+        recipient = whole.header.recipient or None
         lines.seek(0)
         if as_json:
-            print_json(_objects(whole, read(lines)))
+            print_json(_objects(whole, read(lines), recipient))
             return
         out = console()
         out.print("asked: indelible " + printable(" ".join(whole.header.question)))
@@ -54,6 +63,14 @@ def show_evidence(
         f"{checkpoint.size} entries"
     )
     out.print(f"signed by: {whole.key}")
+    if opened.total():
+        out.print(
+            f"opened: {opened['opened']} values, each by the key of the box that it was sealed in; "
+            f"by the file's own word {opened['erased']} are erased, and there was no key for "
+            f"{opened['sealed']}"
+        )
+    if recipient is not None:
+        out.print(f"opened for, by the file's own word: {printable(recipient)}")
     if key is None:
         out.print("that key is the file's own word: compare it with one that you have otherwise")
     if trust is None and whole.header.policy is not None:
@@ -82,11 +99,32 @@ def _row(included: Included) -> list[str]:
         "(unattributed)" if event.actor is None else str(event.actor),
         event.action,
         ", ".join(name for target in event.targets for name in target_names(target)),
-        changes_text(event),
+        _changes_text(included),
     ]
 
 
-def _objects(whole: EvidenceReader, entries: EvidenceReader) -> Iterator[object]:
+def _changes_text(included: Included) -> str:
+    """With what was opened; that of an event in several parts stands beside its last."""
+    event = included.event
+    beside = list(included.opened)
+    told = []
+    if event.changes is not None:
+        rows = [each for each in beside if each.kind not in (CIRCUMSTANCES, DETAILS)]
+        beside = [each for each in beside if each not in rows]
+        values = {(each.column, each.at): each.opened_value for each in rows}
+        changes = {
+            column: (values.get((column, 0), before), values.get((column, 1), after))
+            for column, (before, after) in event.changes.items()
+        }
+        told.append(changes_text(msgspec.structs.replace(event, changes=changes)))
+    return ", ".join(
+        [*told, *(f"{each.column}: {value_text(each.opened_value)}" for each in beside)]
+    )
+
+
+def _objects(
+    whole: EvidenceReader, entries: EvidenceReader, recipient: str | None
+) -> Iterator[object]:
     yield from entries
     yield {
         "question": whole.header.question,
@@ -95,6 +133,7 @@ def _objects(whole: EvidenceReader, entries: EvidenceReader) -> Iterator[object]
         "root": whole.checkpoint.root,
         "key": str(whole.key),
         "included": whole.count,
+        "recipient": recipient,
         "complete": whole.is_attested,
         "assurance": UNWITNESSED if whole.witnessed is None else str(whole.witnessed),
     }

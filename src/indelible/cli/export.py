@@ -5,33 +5,37 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
-from indelible.cli.opening import ask_trail, asker, policy_of
+from indelible.cli.account import account
+from indelible.cli.opening import ask_trail, policy_of, record_question
 from indelible.cli.options import ACTOR, CONFIG, JSON, SUBJECT, TARGET, window
 from indelible.cli.output import print_json, progress_bar
+from indelible.cli.passphrases import asker, unlock_from
 from indelible.cli.verify import verify_and_pin
 from indelible.errors import ConfigurationError, DeliveryError
 from indelible.events.codec import format_time
+from indelible.events.context import acting_as
 from indelible.events.model import Actor, Subject, Target
 from indelible.events.values import format_id
 from indelible.integrity.evidence import write_evidence
 from indelible.integrity.keys import load_signing_key
-from indelible.integrity.passphrases import unlock_with
 from indelible.integrity.published import PublishedTrail
 from indelible.integrity.static_export import export_tree
 from indelible.questions.answer import Answer
-from indelible.questions.proofs import gather
+from indelible.questions.proofs import disclosure_of, gather
 from indelible.store.sqlite_reader import SqliteReader
 from indelible.trail import Trail
 
 F = TypeVar("F", bound=Callable[..., Any])
 Ask = Callable[[Trail], Answer[Any]]
+_MAX_NAME: Final = 200
 _ALSO_AS: Final = click.option(
     "--also-as", is_flag=True, help="Also what others did on somebody's behalf."
 )
@@ -43,7 +47,8 @@ def command() -> None:
 
     `indelible verify FILE` checks it without the trail, on any machine. What the question is about
     is captured data: the file holds it openly, but for values that are sealed and names that are
-    tokens.
+    tokens. With --open the values stand opened beside the entries, and who gets them is an entry
+    of the trail before there is any; names stay tokens.
 
     `log` writes what everybody may see of the whole trail to a folder instead.
     """
@@ -64,7 +69,37 @@ def _file(command: F) -> F:
         metavar="KEY",
         help="Verify the whole trail first, and sign with this key that the answer is complete.",
     )
-    return to(attest(CONFIG(command)))
+    is_open = click.option(
+        "--open",
+        "is_open",
+        is_flag=True,
+        help="Open what was sealed, with the keystore; an entry says for whom, before all else.",
+    )
+    recipient = click.option(
+        "--recipient",
+        type=_Name(),
+        metavar="NAME",
+        help="With --open: who gets the file; it stays in the trail.",
+    )
+    reason = click.option(
+        "--reason",
+        type=_Name(),
+        metavar="TEXT",
+        help="With --open: why; it stays in the trail.",
+    )
+    return to(attest(is_open(recipient(reason(CONFIG(command))))))
+
+
+class _Name(click.ParamType[str]):
+    """A line of text that says something."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = value.strip()
+        if not text or len(text) > _MAX_NAME or not text.isprintable():
+            self.fail(f"expected one line of at most {_MAX_NAME} characters", param, ctx)
+        return text
 
 
 @command.command("events")
@@ -178,20 +213,28 @@ def log(folder: Path, as_json: bool, config: Path) -> None:
 
 
 def _export(
-    question: Sequence[str], ask: Ask, *, file: Path, attest: Path | None, config: Path
+    question: Sequence[str],
+    ask: Ask,
+    *,
+    file: Path,
+    attest: Path | None,
+    is_open: bool,
+    recipient: str | None,
+    reason: str | None,
+    config: Path,
 ) -> None:
+    if is_open != (recipient is not None):
+        raise click.UsageError("expected --recipient NAME with --open, and only there")
+    if reason is not None and not is_open:
+        raise click.UsageError("expected --reason only with --open")
     if file.exists():
         raise ConfigurationError(f"{file}: expected no file there yet, found one")
-    key = (
-        None
-        if attest is None
-        else load_signing_key(attest, unlock_with(None, None, os.environ, asker()))
-    )
-    with ask_trail(config) as trail:
+    key = None if attest is None else load_signing_key(attest, unlock_from(None))
+    with _asked(config, reason) if is_open else ask_trail(config) as trail:
+        open_values = trail.opener().openings if is_open else lambda event: ()
         verified = None
         if key is not None:
-            with progress_bar("verifying") as progress:
-                verified = verify_and_pin(trail.policy, progress)
+            verified = verify_and_pin(trail.policy)
         answer = ask(trail)
         searched = answer.searched
         asked = [*question, *_option("since", searched.since), *_option("until", searched.until)]
@@ -204,10 +247,30 @@ def _export(
                 made=made,
                 verified=verified,
                 policy=_trust_policy(trail),
+                recipient=recipient,
+                open_values=open_values,
                 progress=progress,
             )
+            disclosed = None
+            if recipient is not None:
+                disclosed = disclosure_of(entries)
+                trail.disclosed(shlex.join(asked), recipient, disclosed)
             lines = _write(file, write_evidence(header, entries, attest=key))
     click.echo(f"{file}: {lines - 2} entries; `indelible verify {file}` checks them anywhere")
+    if disclosed is not None:
+        click.echo(
+            f"opened for {recipient}: {disclosed.values} values of {disclosed.subjects} subjects "
+            f"in {disclosed.events} events · erased: {disclosed.erased} · without a key: "
+            f"{disclosed.sealed}"
+        )
+
+
+@contextlib.contextmanager
+def _asked(config: Path, reason: str | None) -> Iterator[Trail]:
+    """`ask_trail`, of a trail that this process carries to, for what is said must be in it."""
+    with Trail.open(policy_of(config), ask=asker()) as trail, acting_as(account(), reason=reason):
+        record_question(trail)
+        yield trail
 
 
 def _trust_policy(trail: Trail) -> str | None:

@@ -66,7 +66,10 @@ def show(as_json: bool, config: Path) -> None:
         return
     print_table(
         console(),
-        ("entry", "subject", "token"),
-        ([str(hold.index), str(hold.subject or "(unknown)"), hold.token] for hold in holds),
+        ("entry", "subject", "token", "reason"),
+        (
+            [str(hold.index), str(hold.subject or "(unknown)"), hold.token, hold.reason]
+            for hold in holds
+        ),
         empty="nothing is held",
     )

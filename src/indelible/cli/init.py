@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 from pathlib import Path
@@ -10,12 +9,12 @@ from pathlib import Path
 import click
 
 from indelible.cli.init_promises import PROMISES, Company
-from indelible.cli.opening import asker, new_passphrase
-from indelible.cli.options import CONFIG
+from indelible.cli.options import CONFIG, PASSPHRASE
+from indelible.cli.passphrases import asker, new_passphrase
 from indelible.errors import ConfigurationError, TrailExistsError
 from indelible.integrity.assurance import load_trust_policy
 from indelible.integrity.keys import TrailKeys, load_keys
-from indelible.integrity.passphrases import PEM_BEGIN, unlock_with
+from indelible.integrity.passphrases import PEM_BEGIN, unlock_of
 from indelible.integrity.private_files import read_private
 from indelible.policy import Policy, load_policy
 from indelible.policy.load import policy_for_url
@@ -97,12 +96,7 @@ allowed = []                      # classes and kinds that `indelible scan` may 
     help="The trail's name, as its checkpoints state it: a URL without scheme that is yours. "
     "[default: localhost/ and a random text]",
 )
-@click.option(
-    "--passphrase",
-    "is_encrypted",
-    is_flag=True,
-    help="Keep the keys that sign under a passphrase.",
-)
+@PASSPHRASE
 def command(
     config: Path,
     database: str | None,
@@ -180,9 +174,8 @@ def _keys_of(old: Path, policy: Policy) -> TrailKeys | None:
     keys = policy_for_url(f"sqlite:///{old}").keys
     if not keys.is_dir():
         return None
-    unlock = unlock_with(policy.passphrase_file, policy.passphrase_env, os.environ, asker())
     # The key that signed checkpoints is needed no more, wherever it is.
-    return load_keys(keys, unlock, has_signer=True)
+    return load_keys(keys, unlock_of(policy, asker()), signs=False)
 
 
 def _is_encrypted(old: Path) -> bool:

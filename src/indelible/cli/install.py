@@ -16,7 +16,7 @@ from indelible.cli.opening import database_of, open_trail, policy_of
 from indelible.cli.options import CONFIG
 from indelible.cli.output import console, progress_bar
 from indelible.erasure import make_keystore
-from indelible.policy import Server
+from indelible.policy import RetentionSettings, Server
 from indelible.trail import Trail
 
 _SUSPENDED: Final = "suspended: NOTHING is captured until `indelible install` runs again"
@@ -37,6 +37,8 @@ class Report(Protocol):
     def unseen(self) -> Sequence[Unseen]: ...
     @property
     def baseline_tables(self) -> Sequence[str]: ...
+    @property
+    def changed(self) -> bool: ...
     @property
     def baseline_rows(self) -> int: ...
     @property
@@ -59,8 +61,9 @@ def command(dry_run: bool, is_suspending: bool, config: Path) -> None:
     Interrupted, it goes on where it was.
     """
     policy = policy_of(config)
-    if policy.seals and not dry_run:
+    if policy.has_keystore and not dry_run:
         make_keystore(policy)
+        _warn_of_one_folder(policy.kept())
     with open_trail(config) as trail:
         if trail.policy.server is not None:
             if is_suspending:
@@ -89,6 +92,17 @@ def command(dry_run: bool, is_suspending: bool, config: Path) -> None:
         _say_unchanged(trail, report)
         trail.watch_database(database)
     _print(report, str(database))
+
+
+def _warn_of_one_folder(kept: RetentionSettings) -> None:
+    folder = kept.master_key.resolve().parent
+    if kept.keystore.resolve().parent == folder:
+        click.echo(
+            f"the keystore and its master key are in one folder, {folder}: whoever copies it, or "
+            "has a backup of it, reads also what is erased later. Name another place for "
+            "master_key under [retention], and back the two up apart",
+            err=True,
+        )
 
 
 def _install_server(trail: Trail, server: Server, *, dry_run: bool) -> None:
@@ -120,7 +134,7 @@ def _install_server(trail: Trail, server: Server, *, dry_run: bool) -> None:
 
 def _say_unchanged(trail: Trail, report: Report) -> None:
     """That all is as it should be ends a drift that somebody mended by hand."""
-    if not (report.statements or report.drifts or report.baseline_tables):
+    if not report.changed:
         draft = draft_installed(report.incarnation, report.tables, trail.policy)
         trail.journal.append(draft)
 

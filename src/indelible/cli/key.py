@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from indelible.cli.opening import new_passphrase
 from indelible.cli.options import PASSPHRASE, PASSPHRASE_FILE
+from indelible.cli.passphrases import new_passphrase
 from indelible.integrity.keys import create_signing_key
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from indelible.cli.account import account
+from indelible.cli.passphrases import asker
 from indelible.errors import ConfigurationError, IndelibleError, VerificationError
 from indelible.events.context import acting_as
 from indelible.events.model import Outcome
 from indelible.explicit import telling
+from indelible.integrity.faults import CONTRADICTED
 from indelible.integrity.numbering import NOT_VERIFIED, VERIFIED
-from indelible.integrity.passphrases import Passphrase, unlock_with
 from indelible.integrity.verifier import Verification
 from indelible.policy import Policy, load_policy
 from indelible.trail import Trail
@@ -31,30 +30,6 @@ def open_trail(config: Path) -> Trail:
     Raises `ConfigurationError` when there is no such file or no such trail.
     """
     return Trail.open(load_policy(config), relay=False, ask=asker())
-
-
-def asker() -> Callable[[str], str] | None:
-    """Who asks for a passphrase at the terminal; None where nobody sits there."""
-    if not sys.stdin.isatty():
-        return None
-    return lambda what: str(click.prompt(what, hide_input=True, err=True))
-
-
-def new_passphrase(file: Path | None, variable: str | None) -> Passphrase:
-    """The passphrase for new keys: where it will be read from, else typed twice.
-
-    Raises `ConfigurationError` where there is none, and nobody at the terminal.
-    """
-    if file is None and variable is None:
-        if not sys.stdin.isatty():
-            raise ConfigurationError(
-                "expected a terminal to type a passphrase at, or passphrase_file or passphrase_env "
-                "in [trail]"
-            )
-        return Passphrase(
-            str(click.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True))
-        )
-    return unlock_with(file, variable, os.environ)(Path("the new keys"))
 
 
 def ask_trail(config: Path) -> Trail:
@@ -82,25 +57,39 @@ def record_verification(policy: Policy, result: Verification | VerificationError
 
     Where it can't be written down it is said so: who may only read verifies all the same.
     """
+    what = "that it was verified"
+    if isinstance(result, VerificationError):
+        # Noticed: whoever ran it may be the one who would rather not have it known.
+        said = f"{type(result).__name__}: {result}"[:_MAX_MESSAGE]
+        _write_down(policy, what, NOT_VERIFIED, outcome=Outcome.FAILURE, message=said)
+    else:
+        _write_down(
+            policy,
+            what,
+            VERIFIED,
+            size=result.size,
+            root=result.root.hex(),
+            since=result.since,
+            assurance=result.assurance,
+        )
+
+
+def record_contradiction(policy: Policy, message: str) -> None:
+    """Write down that somebody beside the trail contradicts it; said where that can't be."""
+    said = message[:_MAX_MESSAGE]
+    _write_down(
+        policy, "that it is contradicted", CONTRADICTED, outcome=Outcome.FAILURE, message=said
+    )
+
+
+def _write_down(policy: Policy, what: str, action: str, **details: Any) -> None:
+    """`tell` it, as this account; where that can't be, it is said so, and nothing is raised."""
     try:
-        with telling(policy) as tell, acting_as(account()):
-            if isinstance(result, VerificationError):
-                # Noticed: whoever ran it may be the one who would rather not have it known.
-                tell(
-                    NOT_VERIFIED,
-                    outcome=Outcome.FAILURE,
-                    message=f"{type(result).__name__}: {result}"[:_MAX_MESSAGE],
-                )
-            else:
-                tell(
-                    VERIFIED,
-                    size=result.size,
-                    root=result.root.hex(),
-                    since=result.since,
-                    assurance=result.assurance,
-                )
-    except IndelibleError as error:
-        click.echo(f"that it was verified won't be in the trail: {error}", err=True)
+        with telling(policy, asker()) as tell, acting_as(account()):
+            tell(action, **details)
+    except (IndelibleError, click.Abort) as error:
+        why = str(error) or "no passphrase was typed"
+        click.echo(f"{what} won't be in the trail: {why}", err=True)
 
 
 def database_of(policy: Policy) -> Path:

@@ -29,13 +29,18 @@ JSON: Final = click.option(
 )
 
 PASSPHRASE: Final = click.option(
-    "--passphrase", "is_encrypted", is_flag=True, help="Keep it under a passphrase."
+    "--passphrase", "is_encrypted", is_flag=True, help="Keep what signs under a passphrase."
 )
 PASSPHRASE_FILE: Final = click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Where the passphrase of its keys is (0600), and not typed.",
+)
+PKCS11: Final = click.option(
+    "--pkcs11",
+    metavar="URI",
+    help="The key is in a token: pkcs11:token=…;object=…?module-path=…&pin-source=file:…",
 )
 
 

@@ -103,6 +103,12 @@ def changes_text(event: Event) -> str:
     )
 
 
+def context_text(event: Event, name: str) -> str:
+    """One circumstance as a cell shows it."""
+    value = (event.context or {}).get(name, "")
+    return value if isinstance(value, str) else value_text(value)
+
+
 def value_text(value: Value) -> str:
     """A value as a cell shows it: short, and never mistaken for another type."""
     if isinstance(value, TypedValue):

@@ -9,7 +9,9 @@ import msgspec
 from rich.console import Console
 
 from indelible.cli.output import console, local, print_json, print_table
+from indelible.events.model import Timestamp
 from indelible.questions.answer import Answer, AnyFinding
+from indelible.questions.findings import Resolution
 from indelible.store.tiers import Tier
 
 F = TypeVar("F", bound=AnyFinding)
@@ -50,6 +52,8 @@ def show_answer(
     tiers = answer.tiers()
     if len(tiers) > 1:
         out.print(f"tiers: {' · '.join(map(tier_text, tiers))}", style="dim")
+    if (taken := answer.retained()) is not None:
+        out.print(f"retention: {taken}", style="bold")
     for reach in answer.sources():
         if reach.missing or reach.lost:
             until = local(reach.complete_until) if reach.complete_until else "never"
@@ -58,6 +62,11 @@ def show_answer(
                 f"{len(reach.missing)} ranges missing, {len(reach.lost)} lost",
                 style="bold",
             )
+
+
+def time_text(time: Timestamp, resolution: Resolution) -> str:
+    """A time as far as it is known."""
+    return local(time) if resolution == "exact" else f"{time[:10]} (day)"
 
 
 def tier_text(tier: Tier) -> str:
@@ -144,5 +153,6 @@ def _objects(answer: Answer[Any]) -> Iterable[object]:
         "searched": {"since": answer.searched.since, "until": answer.searched.until},
         "size": answer.size,
         "tiers": [msgspec.to_builtins(tier) for tier in answer.tiers()],
+        "retained": answer.retained(),
         "sources": [msgspec.to_builtins(reach) for reach in answer.sources()],
     }

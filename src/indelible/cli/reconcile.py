@@ -14,6 +14,7 @@ from indelible.cli.app import ANSWER_IS_NO
 from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG, JSON
 from indelible.cli.output import console, print_json, print_table, progress_bar, value_text
+from indelible.cli.passphrases import asker
 from indelible.events.values import format_id
 from indelible.invariants.differences import Difference, Summary, TableReport
 from indelible.invariants.expecting import Progress
@@ -34,7 +35,7 @@ def command(tables: tuple[str, ...], as_json: bool, config: Path) -> None:
     anything differs.
     """
     with contextlib.ExitStack() as stack:
-        trail = stack.enter_context(Trail.open(policy_of(config)))
+        trail = stack.enter_context(Trail.open(policy_of(config), ask=asker()))
         progress = stack.enter_context(_progress())
         found = trail.reconcile(*tables, progress=progress)
         summary = _print_objects(found) if as_json else _print(found)

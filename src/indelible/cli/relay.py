@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
-from indelible.cli.opening import asker, policy_of
+from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG
+from indelible.cli.passphrases import asker
 from indelible.trail import Trail
 
 _LOOK_S = 0.05

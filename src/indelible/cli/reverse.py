@@ -12,6 +12,7 @@ from indelible.cli.app import ANSWER_IS_NO
 from indelible.cli.opening import policy_of, record_question
 from indelible.cli.options import ACTOR, CONFIG, JSON, window
 from indelible.cli.output import console, local, print_json, print_table, value_text
+from indelible.cli.passphrases import asker
 from indelible.events.context import acting_as
 from indelible.events.model import Actor
 from indelible.reversal.steps import Plan, Step
@@ -55,7 +56,7 @@ def command(
 
     For example: indelible reverse --by staff:bob --since 2023-09-21 --until 2023-10-05
     """
-    with Trail.open(policy_of(config)) as trail:
+    with Trail.open(policy_of(config), ask=asker()) as trail:
         record_question(trail)
         reversal = trail.plan_reversal(
             by=by, since=since, until=until, also_as=also_as, force=force

@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 
 import click
 
-from indelible.cli.opening import asker, policy_of
-from indelible.cli.options import CONFIG, PASSPHRASE_FILE
-from indelible.cli.signer import PKCS11, new_key, opened
+from indelible.cli.options import CONFIG, PASSPHRASE_FILE, PKCS11
+from indelible.cli.passphrases import asker, unlock_from
+from indelible.cli.signer import new_key, opened
 from indelible.errors import ConfigurationError, StoreBusyError
 from indelible.events.codec import format_time
 from indelible.integrity.key_ring import (
@@ -30,9 +30,10 @@ from indelible.integrity.passphrases import PEM_BEGIN, Unlock, unlock_with
 from indelible.integrity.private_files import read_private
 from indelible.integrity.rotations import keys_of, open_by
 from indelible.integrity.sequencer import Sequencer
+from indelible.policy import load_policy
 from indelible.store.protocol import Lease
 from indelible.store.sqlite import SqliteTrail
-from indelible.tlog import Checkpoint, Rotation, open_rotation
+from indelible.tlog import Checkpoint, Rotation, SigningKey, open_rotation
 
 BOTH_DAYS: Final = 30
 _DAY_US: Final = 86_400_000_000
@@ -82,14 +83,14 @@ def command(
         raise click.UsageError("expected --pkcs11 without --finish: it names the new key")
     change = _Change(finish=finish, early=early, both_days=both_days, pkcs11=pkcs11)
     if directory is not None:
-        unlock = unlock_with(passphrase_file, None, os.environ, asker())
+        unlock = unlock_from(passphrase_file)
         with opened(directory, unlock) as guard:
             last = guard.last
             known = Checkpoint(origin=last.origin, size=last.size, root=last.root)
             guard.replace_key(change.make(directory / KEY_FILE, guard.ring, known, unlock))
         click.echo("start the signer again: the next checkpoint says so")
         return
-    policy = policy_of(config)
+    policy = load_policy(config)
     if policy.signer is not None:
         raise ConfigurationError(
             f"{policy.source}: expected --signer FOLDER: the signer has the key, no file here"
@@ -127,6 +128,11 @@ class _Change(NamedTuple):
             raise ConfigurationError(
                 f"{path}: expected one key, two sign now: first `indelible rotate --finish`"
             )
+        if self.pkcs11 is None and not isinstance(ring.signers[0], SigningKey):
+            raise ConfigurationError(
+                f"expected --pkcs11 URI with the new key: the one in {path} is in a token, and its "
+                "successor would stand in that file"
+            )
         # What was under a passphrase stays under it.
         is_encrypted = PEM_BEGIN in read_private(path)
         new, text = new_key(known.origin, self.pkcs11, unlock(path) if is_encrypted else None)
@@ -148,7 +154,12 @@ class _Change(NamedTuple):
     def _finish(self, path: Path, ring: KeyRing) -> None:
         if len(ring.signers) < 2:
             raise ConfigurationError(f"{path}: expected two keys that sign, there is one")
-        until = open_rotation(ring.rotations[-1]).until
+        if not ring.rotations and not self.early:
+            raise ConfigurationError(
+                f"expected the rotation in {_notes(path)}, it is lost: write what the trail serves "
+                "or exports as `rotations` there, or end the time of both keys now with --early"
+            )
+        until = open_rotation(ring.rotations[-1]).until if ring.rotations else ""
         if format_time(time.time_ns() // 1_000) < until and not self.early:
             raise ConfigurationError(
                 f"expected the time of both keys to be over, it lasts until {until}: --early ends "

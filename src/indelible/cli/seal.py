@@ -9,7 +9,7 @@ import click
 from indelible.cli.opening import open_trail
 from indelible.cli.options import CONFIG, JSON
 from indelible.cli.output import console, local, print_json
-from indelible.cli.tier import size_text
+from indelible.cli.tier import segment_object, size_text
 from indelible.store.segment import Segment
 
 
@@ -48,13 +48,9 @@ def command(
         for segment in trail.seal(before=before, to=to, only_full=not everything):
             count += 1
             if as_json:
-                print_json([_object(segment)])
+                print_json([{"sealed": segment_object(segment)}])
             else:
-                out.print(
-                    f"sealed entries {segment.first} to {segment.last} ({local(segment.since)} to "
-                    f"{local(segment.until)}) in {size_text(segment.length)}: "
-                    f"{segment.place}/{segment.name}"
-                )
+                out.print(sealed_text(segment))
         for file in trail.fill_lake():
             if as_json:
                 print_json(
@@ -76,16 +72,9 @@ def command(
             out.print("nothing to seal: what is that old and signed doesn't fill a segment")
 
 
-def _object(segment: Segment) -> dict[str, object]:
-    return {
-        "sealed": {
-            "first": segment.first,
-            "last": segment.last,
-            "since": segment.since,
-            "until": segment.until,
-            "place": segment.place,
-            "name": segment.name,
-            "bytes": segment.length,
-            "sha256": segment.sha256.hex(),
-        }
-    }
+def sealed_text(segment: Segment) -> str:
+    """One segment that was made, as a person reads it."""
+    return (
+        f"sealed entries {segment.first} to {segment.last} ({local(segment.since)} to "
+        f"{local(segment.until)}) in {size_text(segment.length)}: {segment.place}/{segment.name}"
+    )

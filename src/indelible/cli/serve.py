@@ -11,6 +11,7 @@ import click
 
 from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG
+from indelible.cli.passphrases import asker
 from indelible.errors import ConfigurationError, IndelibleError
 from indelible.integrity.tokens import read_token_file
 
@@ -78,7 +79,7 @@ def _open_readers(policy: Policy, stack: contextlib.ExitStack) -> Readers | None
     from indelible.server.readers import Readers
 
     try:
-        tell = stack.enter_context(telling(policy))
+        tell = stack.enter_context(telling(policy, asker()))
     except IndelibleError as error:
         click.echo(f"who reads bodies won't be in the trail: {error}", err=True)
         return None

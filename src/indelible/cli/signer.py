@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import pwd
-import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import click
 
-from indelible.cli.opening import asker, new_passphrase
-from indelible.cli.options import PASSPHRASE, PASSPHRASE_FILE
+from indelible.cli.options import PASSPHRASE, PASSPHRASE_FILE, PKCS11
+from indelible.cli.passphrases import new_passphrase, unlock_from
+from indelible.cli.stopping import serve_until_stopped
 from indelible.errors import ConfigurationError
 from indelible.integrity.key_ring import key_text, load_ring
-from indelible.integrity.passphrases import Passphrase, Unlock, unlock_with
+from indelible.integrity.passphrases import Passphrase, Unlock
 from indelible.integrity.pkcs11_key import Pkcs11Key
 from indelible.integrity.private_files import read_private
 from indelible.integrity.signer import CheckpointGuard, hold
 from indelible.integrity.signer_server import SignerServer
 from indelible.tlog import MalformedKeyError, Signer, SigningKey
-
-_LOOK_S: Final = 0.1
 
 DIRECTORY: Final = click.option(
     "--directory",
@@ -33,11 +29,6 @@ DIRECTORY: Final = click.option(
     default=Path("signer"),
     show_default=True,
     help="Where its key and its state are.",
-)
-PKCS11: Final = click.option(
-    "--pkcs11",
-    metavar="URI",
-    help="The key is in a token: pkcs11:token=…;object=…?module-path=…&pin-source=file:…",
 )
 
 
@@ -79,8 +70,8 @@ def init(
     if sum((existing is not None, pkcs11 is not None, is_encrypted)) > 1:
         raise click.UsageError("expected one of --key, --pkcs11 and --passphrase")
     if existing is not None:
-        ring = load_ring(existing, unlock_with(passphrase_file, None, os.environ, asker()))
-        key, text = ring.signers[0], read_private(existing) + "\n"
+        ring = load_ring(existing, unlock_from(passphrase_file))
+        key, text, rotations = ring.signers[0], read_private(existing) + "\n", ring.rotations
         if len(ring.signers) > 1 or key.verifier_key.name != origin:
             raise ConfigurationError(
                 f"{existing}: expected one key of {origin}, came {len(ring.signers)} of "
@@ -89,7 +80,8 @@ def init(
     else:
         passphrase = new_passphrase(passphrase_file, None) if is_encrypted else None
         key, text = new_key(origin, pkcs11, passphrase)
-    CheckpointGuard.create(directory, key, text).close()
+        rotations = ()
+    CheckpointGuard.create(directory, key, text, rotations).close()
     click.echo(f"made the signer {directory}")
     click.echo(f"public key (give it to whoever verifies): {key.verifier_key}")
 
@@ -117,15 +109,9 @@ def serve(
 ) -> None:
     """Sign what continues what was signed last, until stopped."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
-    with opened(directory, unlock_with(passphrase_file, None, os.environ, asker())) as guard:
+    with opened(directory, unlock_from(passphrase_file)) as guard:
         server = SignerServer(guard, path, accounts=[_user_id(name) for name in accounts])
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: _stop(server))
-        click.echo(f"signing {guard.ring.verifier_key.name} at {path}; stop with Ctrl-C")
-        try:
-            server.serve_forever(_LOOK_S)
-        finally:
-            server.server_close()
+        serve_until_stopped(server, f"signing {guard.ring.verifier_key.name} at {path}")
 
 
 @contextlib.contextmanager
@@ -152,8 +138,3 @@ def _user_id(name: str) -> int:
         return int(name) if name.isascii() and name.isdigit() else pwd.getpwnam(name).pw_uid
     except KeyError:
         raise ConfigurationError(f"expected --account with an account, came {name!r}") from None
-
-
-def _stop(server: SignerServer) -> None:
-    """From another thread: `shutdown` waits for the loop that this signal interrupted."""
-    threading.Thread(target=server.shutdown, daemon=True).start()

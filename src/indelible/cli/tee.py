@@ -10,6 +10,7 @@ import click
 
 from indelible.cli.opening import policy_of
 from indelible.cli.options import CONFIG
+from indelible.cli.passphrases import asker
 from indelible.cli.tee_position import PositionFile
 from indelible.cli.tee_session import Session
 from indelible.logs.branch import Branch, CommandOutput, DescriptorOutput, FileOutput, Output
@@ -144,7 +145,7 @@ def command(
                 once=once,
                 is_stopping=stopping,
             )
-    trail = Trail.open(policy)
+    trail = Trail.open(policy, ask=asker())
     if position is not None:
         position.take_over(trail.journal, trail.reader)
     session = Session(

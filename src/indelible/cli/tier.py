@@ -33,14 +33,18 @@ def command(as_json: bool, config: Path) -> None:
         tiers = trail.reader.tiers()
         policy = trail.policy
         segments = trail.segments()
+        lake = policy.tiers.lake if policy.tiers is not None else None
         if as_json:
-            print_json([*tiers, *({"segment": str(segment)} for segment in segments)])
+            print_json([*tiers, *({"segment": segment_object(each)} for each in segments)])
+            if lake is not None:
+                files, length = lake_size(lake)
+                print_json([{"lake": {"path": str(lake), "files": files, "bytes": length}}])
         else:
             out = console()
             print_table(out, COLUMNS, rows(tiers, policy), empty="")
-            if policy.tiers is not None and policy.tiers.lake is not None:
-                files, length = lake_size(policy.tiers.lake)
-                out.print(f"lake: {files} files at {policy.tiers.lake}, {size_text(length)}")
+            if lake is not None:
+                files, length = lake_size(lake)
+                out.print(f"lake: {files} files at {lake}, {size_text(length)}")
         faults, strays = [], []
         for place in dict.fromkeys(segment.place for segment in segments):
             here = [segment for segment in segments if segment.place == place]
@@ -82,6 +86,20 @@ def tier_line(row: Sequence[str]) -> str:
         f"{tier}: {entries} entries from {since} to {until} at {place}, {size}, {each} bytes each"
         + (f", {price} a month" if price else "")
     )
+
+
+def segment_object(segment: Segment) -> dict[str, object]:
+    """One line of JSON."""
+    return {
+        "first": segment.first,
+        "last": segment.last,
+        "since": segment.since,
+        "until": segment.until,
+        "place": segment.place,
+        "name": segment.name,
+        "bytes": segment.length,
+        "sha256": segment.sha256.hex(),
+    }
 
 
 def size_text(size: int) -> str:

@@ -24,7 +24,6 @@ from indelible.integrity.fetching import HttpFetcher
 from indelible.integrity.keys import load_public_key
 from indelible.integrity.pins import Pin, load_pin, state_directory, store_pin
 from indelible.integrity.remote import verify_remote
-from indelible.integrity.seen import Progress
 from indelible.integrity.tokens import read_token_file
 from indelible.integrity.verified import Verified
 from indelible.tlog import TrustPolicy, VerifierKey
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from indelible.policy import Policy
     from indelible.store.keystore import Keystore
 
-    _Acts = tuple[Authorisers | None, Keystore | None]
 MAX_AGE_S: Final = 600
 """How old cosignatures may be: an idle trail is cosigned again every minute."""
 
@@ -143,39 +141,40 @@ def command(
                 "expected --key with --url, and no --trail: who serves a trail can't be asked for "
                 "the key to check it with"
             )
-        witnesses = _Witnesses(trust_file, max_age_s)
-        _verify_remote(url, key, token_file, witnesses, state, only_new=only_new, as_json=as_json)
+        trust = None if trust_file is None else load_trust_policy(trust_file)
+        by = _Trusted(key, None, trust, max_age_s)
+        _verify_remote(url, by, token_file, state, only_new=only_new, as_json=as_json)
         return
     if token_file is not None:
         raise click.UsageError("expected --url with --token-file")
-    anchors: Sequence[Anchor] = ()
-    policy = None
-    acts: _Acts = (None, None)
-    if trail is None or key is None:
-        from indelible.cli.opening import policy_of
-        from indelible.integrity.anchors import open_anchors
+    told = None
+    if trail is not None and key is not None:
+        trust = None if trust_file is None else load_trust_policy(trust_file)
+        by = _Trusted(key, enrolment, trust, max_age_s)
+    else:
+        from indelible.policy import load_policy
 
-        policy = policy_of(config)
+        policy = load_policy(config)
+        is_own = trail is None or _is_same(trail, policy.trail)
         trail = trail or policy.trail
-        key = key or load_public_key(policy.keys)
-        enrolment = enrolment or load_public_key(policy.keys, "enrolment")
-        trust_file = trust_file or trust_file_of(policy)
-        anchors = open_anchors(policy.anchors, trail, key.name)
-        acts = acts_of(policy)
-        if trail != policy.trail:
-            acts = acts[0], None  # a copy may be from before what the keystore tells
-    witnesses = _Witnesses(trust_file, max_age_s)
-    # Another copy of it is no place to write to.
-    told = policy if policy is not None and policy.trail == trail else None
-    with progress_bar("verifying") as progress:
-        found, pin = _verify(
-            trail, key, enrolment, witnesses, anchors, state, only_new, acts, progress, told
+        by = _trusted_by(
+            policy,
+            trail,
+            key=key,
+            enrolment=enrolment,
+            trust_file=trust_file,
+            max_age_s=max_age_s,
         )
+        if is_own:
+            told = policy
+        else:
+            # A copy is no place to write to, and may be from before what the keystore tells.
+            by = by._replace(keystore=None)
+    found, pin = _verify(trail, by, state=state, only_new=only_new, told=told)
     if as_json:
         print_json([found])
-        _check_reached(found)
-        return
-    show_verification(found, pin)
+    else:
+        show_verification(found, pin)
     _check_reached(found)
 
 
@@ -189,9 +188,8 @@ def _check_reached(found: Verification) -> None:
 
 def _verify_remote(
     url: str,
-    key: VerifierKey,
+    by: _Trusted,
     token_file: Path | None,
-    witnesses: _Witnesses,
     state: Path | None,
     *,
     only_new: bool,
@@ -199,19 +197,19 @@ def _verify_remote(
 ) -> None:
     token = None if token_file is None else read_token_file(token_file)
     directory = state or state_directory(dict(os.environ))
-    pin = load_pin(directory, key.name)
+    pin = load_pin(directory, by.key.name)
     with (
         contextlib.closing(HttpFetcher(url, token)) as fetcher,
         progress_bar("verifying") as progress,
     ):
         found = verify_remote(
             fetcher,
-            key,
+            by.key,
             seen=pin.seen if pin else None,
             only_new=only_new,
             with_bodies=token is not None,
-            trust=witnesses.trust,
-            max_age_s=witnesses.max_age_s or None,
+            trust=by.trust,
+            max_age_s=by.max_age_s or None,
             progress=progress,
         )
     store_pin(directory, found.seen, format_time(time.time_ns() // 1_000))
@@ -221,38 +219,49 @@ def _verify_remote(
     show_remote(found, pin)
 
 
-def verify_and_pin(policy: Policy, progress: Progress) -> Verification:
+def verify_and_pin(policy: Policy) -> Verification:
     """The trail of `policy`, verified as the command does it by default."""
+    by = _trusted_by(policy, policy.trail)
+    return _verify(policy.trail, by, state=None, only_new=False, told=policy)[0]
+
+
+class _Trusted(NamedTuple):
+    """By what a trail is verified. Cosignatures may be `max_age_s` old; 0: any age."""
+
+    key: VerifierKey
+    enrolment: VerifierKey | None
+    trust: TrustPolicy | None
+    max_age_s: int
+    anchors: Sequence[Anchor] = ()
+    authorisers: Authorisers | None = None
+    keystore: Keystore | None = None
+
+
+def _trusted_by(
+    policy: Policy,
+    trail: Path,
+    *,
+    key: VerifierKey | None = None,
+    enrolment: VerifierKey | None = None,
+    trust_file: Path | None = None,
+    max_age_s: int = MAX_AGE_S,
+) -> _Trusted:
+    """What the configuration of the file `trail` says, but for what is given."""
+    from indelible.erasure import authorisers_of, open_keystore
     from indelible.integrity.anchors import open_anchors
 
-    key = load_public_key(policy.keys)
-    enrolment = load_public_key(policy.keys, "enrolment")
-    witnesses = _Witnesses(trust_file_of(policy), MAX_AGE_S)
-    anchors = open_anchors(policy.anchors, policy.trail, key.name)
-    acts = acts_of(policy)
-    return _verify(
-        policy.trail, key, enrolment, witnesses, anchors, None, False, acts, progress, policy
-    )[0]
-
-
-def acts_of(policy: Policy) -> _Acts:
-    """By whom acts must be authorised, as the configuration says; and the keystore, if any."""
-    from indelible.erasure import authorisers_of, open_keystore
-
     own = load_public_key(policy.keys), load_public_key(policy.keys, "enrolment")
-    return authorisers_of(policy, *own), open_keystore(policy)
-
-
-class _Witnesses(NamedTuple):
-    """Who must have cosigned, and how old that may be; 0: any age."""
-
-    trust_file: Path | None
-    max_age_s: int
-
-    @property
-    def trust(self) -> TrustPolicy | None:
-        """Raises `ConfigurationError`."""
-        return load_trust_policy(self.trust_file) if self.trust_file is not None else None
+    key = key or own[0]
+    trust_file = trust_file or trust_file_of(policy)
+    return _Trusted(
+        key=key,
+        enrolment=enrolment or own[1],
+        trust=None if trust_file is None else load_trust_policy(trust_file),
+        max_age_s=max_age_s,
+        anchors=open_anchors(policy.anchors, trail, key.name),
+        authorisers=authorisers_of(policy, *own),
+        keystore=open_keystore(policy),
+    )
 
 
 def trust_file_of(policy: Policy) -> Path | None:
@@ -260,17 +269,15 @@ def trust_file_of(policy: Policy) -> Path | None:
     return policy.witness.policy if policy.witness is not None else None
 
 
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
 def _verify(
-    trail: Path,
-    key: VerifierKey,
-    enrolment: VerifierKey | None,
-    witnesses: _Witnesses,
-    anchors: Sequence[Anchor],
-    state: Path | None,
-    only_new: bool,
-    acts: _Acts,
-    progress: Progress,
-    told: Policy | None,
+    trail: Path, by: _Trusted, *, state: Path | None, only_new: bool, told: Policy | None
 ) -> tuple[Verification, Pin | None]:
     """What was found, and what was remembered before.
 
@@ -280,23 +287,24 @@ def _verify(
     from indelible.integrity.verifier import verify_trail
 
     directory = state or state_directory(dict(os.environ))
-    pin = load_pin(directory, key.name)
+    pin = load_pin(directory, by.key.name)
     left: list[Verified] = []
     try:
-        found = verify_trail(
-            trail,
-            key,
-            seen=pin.seen if pin else None,
-            earlier=pin.verified if pin and only_new else None,
-            on_verified=left.append,
-            enrolment=enrolment,
-            trust=witnesses.trust,
-            max_age_s=witnesses.max_age_s or None,
-            anchors=anchors,
-            authorisers=acts[0],
-            keystore=acts[1],
-            progress=progress,
-        )
+        with progress_bar("verifying") as progress:
+            found = verify_trail(
+                trail,
+                by.key,
+                seen=pin.seen if pin else None,
+                earlier=pin.verified if pin and only_new else None,
+                on_verified=left.append,
+                enrolment=by.enrolment,
+                trust=by.trust,
+                max_age_s=by.max_age_s or None,
+                anchors=by.anchors,
+                authorisers=by.authorisers,
+                keystore=by.keystore,
+                progress=progress,
+            )
     except VerificationError as error:
         if told is not None:
             record_verification(told, error)

@@ -15,6 +15,7 @@ from indelible.integrity.verified import Earlier, Signed
 
 if TYPE_CHECKING:
     from indelible.integrity.acts import Acts
+    from indelible.integrity.retention import Retentions
     from indelible.integrity.verifier import Verification
 
 
@@ -30,8 +31,9 @@ def show_verification(found: Verification, pin: Pin | None) -> None:
     if found.earlier is not None:
         out.print(_earlier_text(found.earlier))
     out.print(_signed_text(found.signed))
-    if text := _acts_text(found.acts):
-        out.print(text)
+    for text in (_acts_text(found.acts), _retention_text(found.retentions)):
+        if text:
+            out.print(text)
     out.print(_remembered(pin))
     if found.quarantined or found.unacknowledged:
         out.print(
@@ -97,6 +99,24 @@ def _acts_text(acts: Acts) -> str:
     ]
     if acts.keys_compared:
         told.append("the keystore has a key for every subject that wasn't erased, and no other")
+    return " · ".join(told)
+
+
+def _retention_text(retentions: Retentions) -> str:
+    """Nothing where nothing was dropped, or is to be."""
+    told = []
+    if retentions.dropped:
+        told.append(f"bodies that retention dropped, as authorised: {retentions.dropped}")
+    if retentions.done:
+        alone = retentions.done - retentions.attested
+        told.append(
+            f"acts of retention: {retentions.done}"
+            + (f", of which self-attested {alone}" if alone else ", all attested by a verifier")
+        )
+    if retentions.pending:
+        told.append(f"authorised and not done: {retentions.pending} (`indelible retain` goes on)")
+    if retentions.unchecked:
+        told.append(f"of which nobody said who may authorise them: {retentions.unchecked}")
     return " · ".join(told)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from indelible.cli.account import account
 from indelible.cli.app import ANSWER_IS_NO
 from indelible.cli.options import JSON, VKEY
 from indelible.cli.output import console, print_json, print_table, printable
+from indelible.cli.stopping import serve_until_stopped
 from indelible.errors import ConfigurationError
 from indelible.integrity.http_exchange import check_url
 from indelible.integrity.key_ring import load_rotations
@@ -27,7 +26,6 @@ from indelible.integrity.witness_server import WitnessServer
 from indelible.tlog import Algorithm, VerifierKey
 
 _LISTEN: Final = "127.0.0.1:7380"
-_LOOK_S: Final = 0.1
 
 _DIRECTORY = click.option(
     "--directory",
@@ -137,18 +135,16 @@ def serve(listen: str, alarm_after_s: int, webhook: str | None, directory: Path)
         check_url(webhook)
     with _opened(directory) as witness:
         server = WitnessServer(witness, host.strip("[]"), int(port))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: _stop(server))
         bell = None
         if webhook is not None:
             clock = lambda: int(time.time())  # noqa: E731
             bell = AlarmBell(witness, webhook, clock=clock, after_s=alarm_after_s)
             bell.start()
-        click.echo(f"serving {witness.verifier_key.name} on port {server.port}; stop with Ctrl-C")
         try:
-            server.serve_forever(_LOOK_S)
+            serve_until_stopped(
+                server, f"serving {witness.verifier_key.name} on port {server.port}"
+            )
         finally:
-            server.server_close()
             if bell is not None:
                 bell.stop()
 
@@ -210,8 +206,3 @@ def _opened(directory: Path) -> Iterator[Witness]:
         yield witness
     finally:
         witness.close()
-
-
-def _stop(server: WitnessServer) -> None:
-    """From another thread: `shutdown` waits for the loop that this signal interrupted."""
-    threading.Thread(target=server.shutdown, daemon=True).start()

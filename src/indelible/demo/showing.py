@@ -131,7 +131,7 @@ class Stage:
                     finding.event.action,
                     finding.event.outcome.value,
                     str(finding.event.actor),
-                    (finding.event.context or {}).get("ip", ""),
+                    str((finding.event.context or {}).get("ip", "")),
                     finding.target_text,
                 )
                 for finding in answer.certain()

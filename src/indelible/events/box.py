@@ -25,20 +25,37 @@ def seal_box(public: bytes, content: bytes, associated: bytes | None = None) -> 
     ephemeral = X25519PrivateKey.generate()
     mine = ephemeral.public_key().public_bytes_raw()
     shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(public))
-    return mine + _cipher(shared, mine, public).encrypt(_NONCE, content, associated)
+    key = _derive(shared, mine, public)
+    return mine + ChaCha20Poly1305(key).encrypt(_NONCE, content, associated)
 
 
 def open_box(private: X25519PrivateKey, box: bytes, associated: bytes | None = None) -> bytes:
     """What is in it. Raises `BoxError` where it is for another key, or was changed or moved."""
+    return open_with(box_key(private, box), box, associated)
+
+
+def box_key(private: X25519PrivateKey, box: bytes) -> bytes:
+    """The key of this box alone: whoever is given it opens this box, and no other.
+
+    Raises `BoxError` for what isn't a box.
+    """
     public = private.public_key().public_bytes_raw()
     theirs = box[:KEY_BYTES]
     try:
         shared = private.exchange(X25519PublicKey.from_public_bytes(theirs))
-        return _cipher(shared, theirs, public).decrypt(_NONCE, box[KEY_BYTES:], associated)
+    except ValueError:
+        raise BoxError("expected a sealed value as it was made, came something else") from None
+    return _derive(shared, theirs, public)
+
+
+def open_with(key: bytes, box: bytes, associated: bytes | None = None) -> bytes:
+    """What is in the box that has this `box_key`. Raises `BoxError` as `open_box` does."""
+    try:
+        return ChaCha20Poly1305(key).decrypt(_NONCE, box[KEY_BYTES:], associated)
     except (ValueError, InvalidTag):
         raise BoxError("expected a sealed value as it was made, for this key") from None
 
 
-def _cipher(shared: bytes, ephemeral: bytes, public: bytes) -> ChaCha20Poly1305:
+def _derive(shared: bytes, ephemeral: bytes, public: bytes) -> bytes:
     derived = HKDF(SHA256(), KEY_BYTES, salt=ephemeral + public, info=b"indelible sealed v1")
-    return ChaCha20Poly1305(derived.derive(shared))
+    return derived.derive(shared)

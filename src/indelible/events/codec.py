@@ -160,6 +160,31 @@ def join_parts(parts: Sequence[Event]) -> Event:
     return decode_event(body[:-1] + b"," + cut.encode()[1:])
 
 
+class PartsJoiner:
+    """Puts events together whose parts come one behind the other, as they stand in a trail."""
+
+    def __init__(self) -> None:
+        self._parts: list[Event] = []
+
+    def add(self, event: Event) -> Event | None:
+        """The whole event with its last part; None before, and where a part didn't come.
+
+        Raises `MalformedEventError` where the parts don't give an event.
+        """
+        if event.part is None or event.fragment is None:
+            return event
+        if event.part.n == 1:
+            self._parts.clear()
+        if event.part.n != len(self._parts) + 1 or event.part.n > MAX_PARTS:
+            self._parts.clear()
+            return None
+        self._parts.append(event)
+        if event.part.n != event.part.of:
+            return None
+        parts, self._parts = self._parts, []
+        return join_parts(parts)
+
+
 def _slices(text: str, room: int) -> list[str]:
     """Cut `text` so that each slice takes at most `room` bytes as a JSON string."""
     slices = []

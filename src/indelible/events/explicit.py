@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, TypedDict, TypeVar
 
 from indelible.errors import EventError
@@ -21,6 +21,8 @@ from indelible.events.model import (
 from indelible.events.values import Id, Native, TypedValue, Value, to_value
 
 T = TypeVar("T")
+Seal = Callable[[tuple[str, str], Mapping[str, Value]], dict[str, Value]]
+"""Takes a subject's kind and id, and details in clear."""
 _ACTION: Final = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
 _KINDS: Final = ("event", "access", "change", "decision")
 
@@ -35,6 +37,7 @@ class ExplicitArguments(TypedDict, total=False):
     changes: Mapping[str, tuple[Native | Value, Native | Value]] | None
     reason: str | None
     details: Mapping[str, Native | Value] | None
+    sealed: Mapping[str, Native | Value] | None
 
 
 def explicit_event(
@@ -47,12 +50,15 @@ def explicit_event(
     changes: Mapping[str, tuple[Native | Value, Native | Value]] | None = None,
     reason: str | None = None,
     details: Mapping[str, Native | Value] | None = None,
+    sealed: Mapping[str, Native | Value] | None = None,
+    seal: Seal | None = None,
     transaction: str | None = None,
 ) -> Event:
     """The event that says this, by whoever is acting now (`acting_as`).
 
-    `reason` overrides the frame's. Targets of one kind share one `TargetRows`. Raises
-    `EventError` naming the argument that can't be written down.
+    `reason` overrides the frame's. Targets of one kind share one `TargetRows`. What is `sealed`
+    stands among the details as `seal` gives it for the one subject. Raises `EventError` naming the
+    argument that can't be written down, and what `seal` raises.
     """
     if not isinstance(action, str) or not _ACTION.fullmatch(action):
         raise EventError(f"expected an action like 'invoice.refund', got {action!r}")
@@ -61,19 +67,23 @@ def explicit_event(
     if not isinstance(outcome, Outcome):
         raise EventError(f"expected an Outcome, got {type(outcome).__name__}")
     frame = current_frame()
+    subjects = _subjects(_listed(subject, Subject, "subject"))
+    told = {name: _value(value) for name, value in details.items()} if details else {}
+    if sealed:
+        told |= _sealed(sealed, subjects, told, seal)
     return Event(
         action=action,
         kind=kind,
         outcome=outcome,
         actor=frame.actor if frame else None,
         targets=_targets(_listed(target, Target, "target")),
-        subjects=_subjects(_listed(subject, Subject, "subject")),
+        subjects=subjects,
         changes=_changes(changes) if changes is not None else None,
         reason=reason if reason is not None else frame.reason if frame else None,
         context=frame.context or None if frame else None,
         transaction=transaction,
         decision=frame.decision if frame else None,
-        details={name: _value(value) for name, value in details.items()} if details else None,
+        details=told or None,
     )
 
 
@@ -100,6 +110,24 @@ def _subjects(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
     for each in subjects:
         check_name("subject", each.kind, "unknown" if each.id is None else each.id)
     return tuple(dict.fromkeys(subjects))
+
+
+def _sealed(
+    sealed: Mapping[str, Native | Value],
+    subjects: Sequence[Subject],
+    details: Collection[str],
+    seal: Seal | None,
+) -> dict[str, Value]:
+    if len(subjects) != 1 or subjects[0].id is None:
+        raise EventError(
+            f"expected one subject beside sealed, for whom it is sealed; got {len(subjects)}"
+        )
+    if seal is None:
+        raise EventError("expected sealed in `Trail.record` only: there is no keystore here")
+    if both := sorted(set(sealed) & set(details)):
+        raise EventError(f"expected each detail once, got {', '.join(both)} sealed and in clear")
+    values = {name: _value(value) for name, value in sealed.items()}
+    return seal((subjects[0].kind, subjects[0].id), values)
 
 
 def _changes(

@@ -7,12 +7,13 @@ the bytes. `design.md`, "The event", is the specification; ADR 0002 lists what w
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Final, Literal, NewType
 
 import msgspec
 
 from indelible.errors import EventError
-from indelible.events.values import Id, Value
+from indelible.events.values import Id, TypedValue, Value
 
 Timestamp = NewType("Timestamp", str)
 """UTC with microseconds, always 27 characters: `2026-11-23T09:28:04.123456Z`. Sorts as text."""
@@ -164,6 +165,9 @@ class BaselineRows(msgspec.Struct, frozen=True, omit_defaults=True):
 Change = tuple[Value, Value]
 """One column, before and after."""
 
+ContextValue = str | TypedValue
+"""A circumstance; typed where it was sealed for the actor, or couldn't be."""
+
 NO_PRODUCER: Final = Producer("", 0, 0)
 """Of an event that has no place in a source yet."""
 
@@ -188,7 +192,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
     changes: dict[str, Change] | None = None
     baseline: BaselineRows | None = None
     reason: str | None = None
-    context: dict[str, str] | None = None
+    context: Mapping[str, ContextValue] | None = None
     statement: Statement | None = None
     transaction: str | None = None
     decision: dict[str, str] | None = None

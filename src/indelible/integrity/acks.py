@@ -32,7 +32,8 @@ def ack_of(reader: TrailReader, event_id: str, trust: TrustPolicy | None = None)
 
     Signatures are believed: they were checked when they were stored, and are again by `verify`.
     Without `trust`, or a quorum in it, nothing is ever witnessed. What a file, a webhook or a
-    repository of this machine alone took doesn't count as anchored.
+    repository of this machine alone took doesn't count as anchored, nor what an anchor took that
+    contradicts the trail by now.
     """
     index = reader.index_of(event_id)
     if index is None:
@@ -47,5 +48,8 @@ def ack_of(reader: TrailReader, event_id: str, trust: TrustPolicy | None = None)
         if not is_quorum(trust, keys):
             return reached
         reached = Ack.WITNESSED
-    is_anchored = any(row.outside and row.note and row.size > index for row in reader.anchors())
+    is_anchored = any(
+        row.outside and row.note and row.size > index and not row.contradicts
+        for row in reader.anchors()
+    )
     return Ack.ANCHORED if is_anchored else reached

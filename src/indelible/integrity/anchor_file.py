@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from indelible.durable import sync_directory
 from indelible.errors import DeliveryError
 from indelible.integrity.anchors import ReadBack, Receipt, held_in, parse_answer
 from indelible.integrity.faults import AnchorMismatchError
@@ -22,6 +23,8 @@ from indelible.store.protocol import AnchorRow
 from indelible.tlog import MAX_NOTE_BYTES, Checkpoint
 
 _MAX_LINE_BYTES: Final = 2 * MAX_NOTE_BYTES + 256
+_NEWEST_BYTES: Final = 2 * _MAX_LINE_BYTES
+"""Within which the newest line is; half a line before it is no checkpoint."""
 _CHUNK_BYTES: Final = 1 << 20
 
 
@@ -47,6 +50,7 @@ class FileAnchor:
     """Implements `indelible.integrity.anchors.Anchor`."""
 
     kind = "file"
+    is_outside = False
 
     def __init__(self, settings: FileSettings, origin: str) -> None:
         self.name = settings.name
@@ -68,6 +72,8 @@ class FileAnchor:
                 written = file.write(line)
                 os.fsync(fd)
                 end = os.lseek(fd, 0, os.SEEK_CUR)
+            if not size:
+                sync_directory(self._path.parent)
         except OSError as error:
             raise DeliveryError(f"can't append to {self._path}: {error.strerror}") from None
         if written != len(line):
@@ -78,7 +84,7 @@ class FileAnchor:
     def read_back(self, last: AnchorRow | None, *, whole: bool = True) -> ReadBack:
         self._check_beginning(last)
         held = []
-        for line in self._lines():
+        for line in self._lines(_NEWEST_BYTES if not whole else None):
             try:
                 found = held_in(_lines.decode(line).checkpoint.encode(), self._origin)
             except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -115,9 +121,12 @@ class FileAnchor:
             raise DeliveryError(f"can't read {self._path}: {error.strerror}") from None
         return digest.hexdigest() if count == 0 else ""
 
-    def _lines(self) -> Iterator[bytes]:
+    def _lines(self, last_bytes: int | None) -> Iterator[bytes]:
+        """All of them, or those within the `last_bytes` of the file."""
         try:
             with self._path.open("rb") as file:
+                if last_bytes is not None:
+                    file.seek(max(0, os.fstat(file.fileno()).st_size - last_bytes))
                 while line := file.readline(_MAX_LINE_BYTES):
                     yield line
         except FileNotFoundError:

@@ -49,6 +49,7 @@ class GitAnchor:
     def __init__(self, settings: GitSettings, origin: str) -> None:
         """Raises `ConfigurationError` where there is no git."""
         self.name = settings.name
+        self.is_outside = settings.is_outside
         self._settings = settings
         self._origin = origin
         self._ends = 0.0

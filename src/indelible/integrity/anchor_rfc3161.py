@@ -42,6 +42,7 @@ class Rfc3161Anchor:
     """Implements `indelible.integrity.anchors.Anchor`; `folder` is where tokens are kept."""
 
     kind = "rfc3161"
+    is_outside = True
 
     def __init__(self, settings: Rfc3161Settings, folder: Path) -> None:
         """Raises `ConfigurationError` for a file of certificates that can't be read."""

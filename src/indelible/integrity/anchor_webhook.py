@@ -25,6 +25,7 @@ class WebhookAnchor:
     """Implements `indelible.integrity.anchors.Anchor`."""
 
     kind = "webhook"
+    is_outside = False
 
     def __init__(self, settings: WebhookSettings) -> None:
         """Raises `ConfigurationError` where the token can't be read, or others may read it."""

@@ -79,6 +79,10 @@ class Anchor(Protocol):
     def kind(self) -> str:
         """What it is."""
 
+    @property
+    def is_outside(self) -> bool:
+        """Whether what it answers can be evidence in other hands at all."""
+
     def keep(self, note: bytes, checkpoint: Checkpoint, last: AnchorRow | None) -> Receipt:
         """Have it take this signed checkpoint; `last` is what it took before.
 
@@ -206,6 +210,8 @@ def check_looked(looked: Looked, tree: Tree) -> AnchorFinding:
     """
     anchor, last, result = looked
     size, time, outside = (last.size, last.time, last.outside) if last else (Size(0), 0, False)
+    # The row is the trail's file's, which whoever is doubted may have written.
+    outside = outside and anchor.is_outside
     if isinstance(result, VerificationError):
         raise result
     if last is not None and last.note is not None:

@@ -33,7 +33,7 @@ from indelible.tlog import (
     parse_note,
     verify_note,
 )
-from indelible.tlog.note import check_note_text
+from indelible.tlog.note import Note, check_note_text
 
 ActKind = Literal["subject.erase", "hold.add", "hold.release"]
 _FIRST: Final = "indelible act v1"
@@ -59,42 +59,58 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Authorisers(msgspec.Struct, frozen=True):
-    """Of these keys, all different, `threshold` have to sign."""
+    """Of these keys, all different, `threshold` have to sign.
+
+    `verifiers`, which are none of them, attest what retention drops: each has worked it out again
+    while the bodies were there.
+    """
 
     threshold: int
     keys: tuple[VerifierKey, ...]
+    verifiers: tuple[VerifierKey, ...] = ()
 
 
 def parse_authorisers(
-    threshold: int, vkeys: Sequence[str], others: Sequence[VerifierKey], where: str
+    threshold: int,
+    vkeys: Sequence[str],
+    others: Sequence[VerifierKey],
+    where: str,
+    verifiers: Sequence[str] = (),
 ) -> Authorisers:
-    """The authorisers of a policy; `others` are the trail's own keys, which may not be among them.
+    """The authorisers and verifiers of a policy; `others` are the trail's own keys, which may not
+    be among them.
 
     Raises `ConfigurationError`.
     """
+    keys = _parse_keys(vkeys, others, f"{where} [retention] authorisers")
+    attesting = _parse_keys(verifiers, (*others, *keys), f"{where} [retention] verifiers")
+    return Authorisers(threshold, keys, attesting)
+
+
+def _parse_keys(
+    vkeys: Sequence[str], others: Sequence[VerifierKey], where: str
+) -> tuple[VerifierKey, ...]:
     keys: list[VerifierKey] = []
     for vkey in vkeys:
         try:
             key = VerifierKey.parse(vkey)
         except MalformedKeyError as error:
-            raise ConfigurationError(f"{where} [retention] authorisers: {error}") from None
+            raise ConfigurationError(f"{where}: {error}") from None
         if key.algorithm is not Algorithm.ED25519:
             raise ConfigurationError(
-                f"{where} [retention] authorisers: expected a key that `indelible key` made, got "
-                f"a witness's: {key}"
+                f"{where}: expected a key that `indelible key` made, got a witness's: {key}"
             )
         if key.public_key in [other.public_key for other in others]:
             raise ConfigurationError(
-                f"{where} [retention] authorisers: expected no key of the trail's own, got {key}: "
-                "whoever keeps the trail may not be the one who allows taking from it"
+                f"{where}: expected no key of the trail's own, or of another part in this, got "
+                f"{key}: whoever keeps the trail may not be the one who allows taking from it"
             )
         if key.public_key in [other.public_key for other in keys]:
             raise ConfigurationError(
-                f"{where} [retention] authorisers: expected each key once, got {key} again, under "
-                "another name"
+                f"{where}: expected each key once, got {key} again, under another name"
             )
         keys.append(key)
-    return Authorisers(threshold, tuple(keys))
+    return tuple(keys)
 
 
 def format_act(act: Act) -> str:
@@ -148,20 +164,31 @@ def check_authorised(note: bytes, authorisers: Authorisers, *, origin: str) -> A
         raise AuthorisationError(
             f"expected an authorisation for the trail {origin}, came one for {act.origin}"
         )
+    check_signed(parsed, authorisers)
+    return act
+
+
+def check_signed(note: Note, authorisers: Authorisers) -> None:
+    """Return only if enough authorisers signed it. Raises as `check_authorised` does."""
     if not authorisers.threshold:
         raise AuthorisationError(
             "expected [retention] authorisers who may have it done, none named"
         )
-    try:
-        signed = len(verify_note(parsed, authorisers.keys))
-    except UnknownKeyError:
-        signed = 0
+    signed = len(signers_of(note, authorisers.keys))
     if signed < authorisers.threshold:
         raise AuthorisationError(
             f"expected {authorisers.threshold} of {len(authorisers.keys)} authorisers to have "
             f"signed, {signed} did"
         )
-    return act
+
+
+def signers_of(note: Note, keys: Sequence[VerifierKey]) -> tuple[VerifierKey, ...]:
+    """Those of `keys` that signed it. Raises `VerificationError` where a signature claims to be of
+    one of them and isn't."""
+    try:
+        return tuple(each.key for each in verify_note(note, keys))
+    except UnknownKeyError:
+        return ()
 
 
 def pack_note(note: bytes) -> str:

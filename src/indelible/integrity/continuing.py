@@ -12,7 +12,7 @@ from typing import Final
 
 from indelible.errors import DeliveryError, VerificationError
 from indelible.integrity.faults import CheckpointError
-from indelible.integrity.rotations import SigningKeys, open_by, rotations_in
+from indelible.integrity.rotations import keys_in, open_by
 from indelible.integrity.witness_client import WitnessClient
 from indelible.policy.model import WitnessSettings
 from indelible.store.sqlite_reader import SqliteReader
@@ -44,9 +44,7 @@ def continuation(
     reader = SqliteReader(path)
     try:
         origin, newest = reader.origin, VerifierKey.parse(reader.vkey)
-        signing = SigningKeys(newest)
-        signing.add_all(rotations_in(reader), reader.size)
-        keys = (newest, *signing.earlier)
+        keys = (newest, *keys_in(reader).earlier)
         size = reader.size
         kept = [reader.state().checkpoint, *(row.note for row in reader.witnesses())]
         fetched = _fetch(reader, origin, keys, trust, settings, is_needed=not given)
@@ -88,7 +86,7 @@ def _fetch(
     for witness in trust.witnesses:
         if witness.url is None:
             continue
-        client = WitnessClient(witness, keys, reader, deadline_s=settings.deadline_s)
+        client = WitnessClient(witness, lambda: keys, reader, deadline_s=settings.deadline_s)
         try:
             found.append(client.fetch_latest(origin))
         except (DeliveryError, VerificationError) as error:

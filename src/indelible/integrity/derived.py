@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from indelible.events.model import Event, Timestamp
+from indelible.events.model import Event, Producer, Timestamp
 from indelible.events.values import Value
 from indelible.integrity.doubt import is_doubtful
 from indelible.integrity.faults import IndexMismatchError, NumberingError
@@ -23,6 +23,7 @@ from indelible.integrity.numbering import (
 )
 from indelible.integrity.verified import SourceSoFar, Verified
 from indelible.store.blocks import BLOCK_ENTRIES
+from indelible.store.entry import Dropped
 from indelible.store.index import encode_directory, references
 from indelible.store.ranges import RangeSet
 from indelible.store.sqlite_audit import BlockRow, RunRow, SqliteAudit, TrailRow
@@ -39,6 +40,8 @@ class _Source:
         self.latest = "" if known is None else known.latest
         self.last_time = "" if known is None else known.last_time
         self.last = 0 if known is None else known.last
+        self.dropped = ""
+        """When the last of its events came whose body is gone: their times can't be told."""
 
 
 class Derived:
@@ -69,6 +72,7 @@ class Derived:
         self.batches = 0
         """Batches that ended in the entries that weren't verified before."""
         self._previous: tuple[str, int, int, int] | None = None
+        self._dropped: tuple[str, int, int, int] | None = None
         self._runs = iter(audit.runs())
         self._run: RunRow | None = None
         self._indexed = 0
@@ -83,7 +87,7 @@ class Derived:
             self._batch = next(self._batches, None)  # nothing came since
         self._own_source = trail.source_id
 
-    def add(self, block: BlockRow, events: Iterable[Event]) -> None:
+    def add(self, block: BlockRow, events: Iterable[Event | Dropped]) -> None:
         """Compare what these entries tell."""
         first = block.n * BLOCK_ENTRIES
         for place, event in enumerate(events):
@@ -91,11 +95,16 @@ class Derived:
             if index < self.first:
                 continue
             received = self._received(index, event)
-            if index >= self._since:
-                self._check_position(index, event)
-                self._check_doubt(index, event, received, bool(block.doubtful >> place & 1))
-                self._check_system(index, event)
-            time = event.time
+            if isinstance(event, Dropped):
+                if index >= self._since:
+                    self._check_dropped(index, event, received)
+                time = Timestamp(received)
+            else:
+                if index >= self._since:
+                    self._check_position(index, event)
+                    self._check_doubt(index, event, received, bool(block.doubtful >> place & 1))
+                    self._check_system(index, event)
+                time = event.time
             low, high = (time, received) if time < received else (received, time)
             if low < block.min_time or high > block.max_time:
                 raise IndexMismatchError(
@@ -149,15 +158,19 @@ class Derived:
 
     # -- batches and positions ------------------------------------------------------------------
 
-    def _received(self, index: int, event: Event) -> str:
+    def _received(self, index: int, event: Event | Dropped) -> str:
         """When the entry came, by its batch, whose last entry must say the same."""
         batch = self._batch
         if batch is None or not batch[0] <= index <= batch[1]:
             raise NumberingError(index, "no batch holds it")
-        is_end = event.action == BATCH and event.producer.id == self._own_source
+        is_end = (
+            isinstance(event, Event)
+            and event.action == BATCH
+            and event.producer.id == self._own_source
+        )
         if is_end != (index == batch[1]):
             raise NumberingError(index, f"expected the batch to end at index {batch[1]}")
-        if is_end:
+        if is_end and isinstance(event, Event):
             details = event.details or {}
             said = (details.get("first"), details.get("last"), details.get("time"))
             if said != (batch[0], batch[1], batch[2]):
@@ -172,27 +185,46 @@ class Derived:
         producer = event.producer
         if event.part is not None and event.fragment is not None and event.part.n > 1:
             return
+        source = self._take_position(index, producer)
+        if source is not None and producer.seq > source.last:
+            source.last, source.last_time = producer.seq, event.time
+
+    def _check_dropped(self, index: int, event: Dropped, received: str) -> None:
+        """Of what retention took from an event, its time is missing, and which part it is: later
+        parts stand behind the first one, under the same position."""
+        producer = event.producer
+        place = (producer.id, producer.epoch, producer.seq)
+        is_later_part = self._dropped == (*place, index - 1) and index not in self._conflicts
+        self._dropped = (*place, index)
+        if is_later_part:
+            return
+        source = self._take_position(index, producer)
+        if source is not None:
+            source.last = max(source.last, producer.seq)
+            source.dropped = max(source.dropped, received)
+
+    def _take_position(self, index: int, producer: Producer) -> _Source | None:
+        """Its source, where no conflict is noted of the position; which leads to the index."""
         conflict = self._conflicts.pop(index, None)
         place = (producer.id, producer.epoch, producer.seq)
         source = self._source(place[0], place[1])
         if conflict is not None:
             if conflict != place:
                 raise NumberingError(index, "the conflict noted here is of another position")
-            return
+            return None
         if producer.seq in source.ranges:
             raise NumberingError(index, f"position {producer.seq} of its source stands twice")
         source.ranges.add(producer.seq, producer.seq)
-        if producer.seq > source.last:
-            source.last, source.last_time = producer.seq, event.time
         self._positions += 1
         previous = self._previous
         self._previous = (*place, index)
         if previous == (place[0], place[1], place[2] - 1, index - 1) and not self._since:
-            return
+            return source
         # Between two ends of a stretch the mapping is a straight line, so the ends suffice.
         for at in (previous, self._previous):
             if at is not None and self._audit.find_index(*at[:3]) != at[3]:
                 raise NumberingError(at[3], "its position leads to another index")
+        return source
 
     def _check_doubt(self, index: int, event: Event, received: str, doubtful: bool) -> None:
         source = self._source(event.producer.id, event.producer.epoch)
@@ -202,9 +234,10 @@ class Derived:
             latest=Timestamp(source.latest) if source.latest else None,
             received=Timestamp(received),
         )
-        if not expected and event.time > source.latest:
+        if not (expected or doubtful) and event.time > source.latest:
             source.latest = event.time
-        if expected != doubtful:
+        # It may be dated before one of its producer whose body is gone.
+        if expected != doubtful and not (doubtful and source.dropped):
             raise IndexMismatchError(
                 index, f"its time is{'' if expected else ' not'} doubtful, the index says otherwise"
             )
@@ -255,8 +288,9 @@ class Derived:
         for key, source in self._sources.items():
             ranges, last_time, latest = stored.pop(key, ((), "", ""))
             # A late event below one that was set aside leaves `last_time` earlier than it could be.
-            is_ahead = last_time > source.last_time
-            if is_ahead or ranges != source.ranges.ranges() or latest != source.latest:
+            is_ahead = last_time > max(source.last_time, source.dropped)
+            is_latest = source.latest <= latest <= max(source.latest, source.dropped)
+            if is_ahead or ranges != source.ranges.ranges() or not is_latest:
                 raise NumberingError(
                     self._size, f"what was received of source {key[0]} isn't what the entries say"
                 )
@@ -279,11 +313,12 @@ class Derived:
         if self._run is not None and self._run.first != self._indexed:
             raise IndexMismatchError(self._indexed, "no run of the index covers it")
 
-    def _add_terms(self, index: int, event: Event, low: str, high: str) -> None:
+    def _add_terms(self, index: int, event: Event | Dropped, low: str, high: str) -> None:
         run = self._run
         if run is None or index < run.first:
             return
-        self._refs += references(term_hashes_of(event), index - run.first)
+        if isinstance(event, Event):
+            self._refs += references(term_hashes_of(event), index - run.first)
         if low < self._low:
             self._low = low
         if high > self._high:

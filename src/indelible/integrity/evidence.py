@@ -17,13 +17,14 @@ from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 
-from indelible.errors import EventError, VerificationError
-from indelible.events.codec import MAX_EVENT_BYTES, UNDECODABLE, decode_event
+from indelible.errors import BoxError, EventError, VerificationError
+from indelible.events.codec import MAX_EVENT_BYTES, UNDECODABLE, PartsJoiner, decode_event
 from indelible.events.model import Event, Timestamp
 from indelible.integrity.assurance import Witnessed, is_quorum, judge
 from indelible.integrity.faults import UnwitnessedError
 from indelible.integrity.rotations import KeyLine, check_listed
 from indelible.store.entry import format_head, format_stem
+from indelible.store.openings import Opening, check_openings
 from indelible.tlog import (
     MAX_PROOF_HASHES,
     Checkpoint,
@@ -45,8 +46,9 @@ from indelible.tlog.strict_text import parse_base64, parse_hash
 
 T = TypeVar("T")
 FORMAT: Final = "indelible-evidence/1"
-MAX_LINE_BYTES: Final = 8 * MAX_EVENT_BYTES
-"""A body of control characters takes six bytes for one."""
+MAX_LINE_BYTES: Final = 128 * MAX_EVENT_BYTES
+"""A body of control characters takes six bytes for one; of thousands of columns each may be opened.
+"""
 _STATEMENT: Final = "indelible-evidence-complete/1"
 
 
@@ -62,7 +64,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The first line. `question` is the command that asks it, with the instants searched; `key` is
     what the checkpoint claims to be signed with; `made` is the exporter's clock; `policy` the trust
     policy that names the trail's witnesses, where it has any; `rotations` are those of the trail's
-    keys that led to `key`."""
+    keys that led to `key`; `recipient` is for whom sealed values were opened."""
 
     format: str
     question: tuple[str, ...]
@@ -71,12 +73,17 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     key: str
     policy: str | None = None
     rotations: tuple[str, ...] = ()
+    recipient: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class ProvenEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProvenEntry(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """One entry: `head` was hashed into the tree, and commits to `salt` (base64) and `body`.
 
     `proof` are the hashes (base64) of RFC 6962 section 2.1.1, from the leaf to the signed root.
+    `opened` are the sealed values of the event that is whole with this entry, where somebody opened
+    them for the recipient; `body` stays as it was committed to.
     """
 
     index: Index
@@ -84,6 +91,7 @@ class ProvenEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     salt: str
     body: str
     proof: tuple[str, ...]
+    opened: tuple[Opening, ...] = ()
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,11 +133,15 @@ def write_evidence(
     yield line(End(entries=count, attestation=signed))
 
 
-class Included(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of which the file proves that it is in the trail."""
+class Included(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An entry of which the file proves that it is in the trail.
+
+    `opened` are sealed values of it (or of all of its parts), which opened as the file says.
+    """
 
     index: Index
     event: Event
+    opened: tuple[Opening, ...] = ()
 
 
 class EvidenceReader:
@@ -137,7 +149,7 @@ class EvidenceReader:
 
     Iterating gives the entries; when it ends without an error the file is whole. Raises
     `MalformedEvidenceError`, `EvidenceMismatchError`, and what `open_checkpoint` and
-    `verify_inclusion` raise. Memory is bounded by one line.
+    `verify_inclusion` raise. Memory is bounded by one event.
     """
 
     def __init__(
@@ -167,6 +179,7 @@ class EvidenceReader:
             trust = parse_trust_policy(_utf8(self.header.policy, "line 1"))
         self.checkpoint = self._opened(trust, line.keys)
         self.count = 0
+        self._joiner = PartsJoiner()
         self.is_attested = False
         """After the last entry: whether `verifier` signed that there are no others."""
 
@@ -272,7 +285,27 @@ class EvidenceReader:
             root=self.checkpoint.root,
             proof=proof,
         )
-        return Included(index=entry.index, event=event)
+        opened = self._opened_as_sealed(event, entry.opened, where)
+        return Included(index=entry.index, event=event, opened=opened)
+
+    def _opened_as_sealed(
+        self, event: Event, opened: tuple[Opening, ...], where: str
+    ) -> tuple[Opening, ...]:
+        try:
+            whole = self._joiner.add(event)
+        except EventError:
+            whole = None
+        if not opened:
+            return ()
+        if whole is None:
+            raise MalformedEvidenceError(
+                f"{where}: expected opened values beside the last part of an event, came some "
+                "beside another"
+            )
+        try:
+            return check_openings(whole, opened)
+        except BoxError as error:
+            raise EvidenceMismatchError(f"{where}: {error}: the file was edited") from None
 
     def _check_attestation(self, end: End, above: bytes) -> None:
         verifier = self._verifier

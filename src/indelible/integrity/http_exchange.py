@@ -55,9 +55,7 @@ def exchange(
     Looking a host name up isn't cut short: the system's resolver has a time limit of its own.
     Connecting, and agreeing on TLS, have `deadline_s` each.
     """
-    connection, target = _connection(url, deadline_s)
-    if via is not None:
-        connection = UnixConnection(via, deadline_s)
+    connection, target = _connection(url, deadline_s, via)
     headers: Mapping[str, str] = {"User-Agent": _AGENT, "Connection": "close"}
     if body is not None:
         headers = {**headers, "Content-Type": content_type}
@@ -103,7 +101,9 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock = connection
 
 
-def _connection(url: str, timeout_s: float) -> tuple[http.client.HTTPConnection, str]:
+def _connection(
+    url: str, timeout_s: float, via: Path | None = None
+) -> tuple[http.client.HTTPConnection, str]:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -112,6 +112,8 @@ def _connection(url: str, timeout_s: float) -> tuple[http.client.HTTPConnection,
     if parts.scheme not in ("http", "https") or not host or not url.isascii() or " " in url:
         raise ConfigurationError(f"expected a URL like https://witness.example/, came {url!r}")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if via is not None:
+        return UnixConnection(via, timeout_s), target
     if parts.scheme == "http":
         return http.client.HTTPConnection(host, port, timeout=timeout_s), target
     context = ssl.create_default_context()

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from indelible.durable import replace_whole
 from indelible.errors import ConfigurationError, IndelibleError, VerificationError
+from indelible.integrity.faults import SignerAwayError
 from indelible.integrity.passphrases import (
     PEM_BEGIN,
     PEM_END,
@@ -20,7 +21,7 @@ from indelible.integrity.passphrases import (
     Unlock,
     no_passphrase,
 )
-from indelible.integrity.private_files import read_private
+from indelible.integrity.private_files import PKCS11, read_private
 from indelible.tlog import (
     Checkpoint,
     Rotation,
@@ -38,7 +39,6 @@ from indelible.tlog import (
 
 KEY_FILE: Final = "trail.key"
 ROTATIONS: Final = "rotations"
-PKCS11: Final = "pkcs11:"
 _PRIVATE: Final = "PRIVATE+KEY+"
 
 
@@ -89,6 +89,19 @@ class KeyRing:
         return f"<KeyRing of {self.verifier_key}>"
 
 
+class PublicRing:
+    """The keys for who only reads: none signs. `rotations` may lead to one that nobody has, where a
+    rotation was cut short."""
+
+    def __init__(self, first: VerifierKey, rotations: Sequence[bytes]) -> None:
+        found = successors(first, rotations, origin=first.name)
+        self.verifier_key = found[-1][1].new if found else first
+        self.rotations = tuple(note for note, _ in found)
+
+    def sign(self, checkpoint: Checkpoint, tiles: TileReader) -> bytes:
+        raise SignerAwayError("expected a process that signs, this one was opened to read")
+
+
 def key_text(key: SigningKey, passphrase: Passphrase | None) -> str:
     """How `key` stands in a file."""
     if passphrase is None:
@@ -99,8 +112,8 @@ def key_text(key: SigningKey, passphrase: Passphrase | None) -> str:
     return f"{key.verifier_key}\n{encrypt_key(key.private_key, passphrase)}"
 
 
-def load_ring(path: Path, unlock: Unlock = no_passphrase) -> KeyRing:
-    """The keys in the file at `path`, and the rotations beside it.
+def load_signers(path: Path, unlock: Unlock = no_passphrase) -> list[Signer]:
+    """The one key in the file at `path`, or the two.
 
     Raises `ConfigurationError` where it is missing, damaged, or readable by others than its owner,
     and for a passphrase that isn't its own.
@@ -108,6 +121,13 @@ def load_ring(path: Path, unlock: Unlock = no_passphrase) -> KeyRing:
     found = _parse(read_private(path), path, unlock)
     if isinstance(found, str):
         raise ConfigurationError(f"{path}: {found}")
+    return found
+
+
+def load_ring(path: Path, unlock: Unlock = no_passphrase) -> KeyRing:
+    """The keys in the file at `path`, and the rotations beside it; raises what `load_signers`
+    does."""
+    found = load_signers(path, unlock)
     rotations = load_rotations(path.with_name(ROTATIONS))
     return KeyRing(found, _leading_to(found[0].verifier_key, rotations))
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from indelible.durable import sync_directory, write_new
 from indelible.errors import ConfigurationError, TrailExistsError
-from indelible.integrity.key_ring import KEY_FILE, KeyRing, key_text, load_ring
+from indelible.integrity.key_ring import KEY_FILE, KeyRing, key_text, load_ring, load_signers
 from indelible.integrity.passphrases import Passphrase, Unlock, no_passphrase
 from indelible.integrity.private_files import read_private
 from indelible.tlog import Algorithm, MalformedKeyError, SigningKey, VerifierKey
@@ -28,7 +28,7 @@ class TrailKeys:
     """The keys of one trail; its repr shows the public one only.
 
     `verifier_key` is the first that the trail had: what later ones sign counts by the rotations
-    that lead to them. `ring` is None where a signer process has the keys.
+    that lead to them. `ring` is None where a signer process has the keys, and for who signs none.
     """
 
     __slots__ = ("context_key", "enrolment_key", "ring", "verifier_key")
@@ -96,14 +96,12 @@ def create_keys(
     return TrailKeys(signed_by, ring, context_key, enrolment_key)
 
 
-def load_keys(
-    directory: Path, unlock: Unlock = no_passphrase, *, has_signer: bool = False
-) -> TrailKeys:
-    """The keys in `directory`; without the one that signs checkpoints where the trail `has_signer`.
+def load_keys(directory: Path, unlock: Unlock = no_passphrase, *, signs: bool = True) -> TrailKeys:
+    """The keys in `directory`; the one that signs checkpoints isn't read for who never `signs`.
 
     Raises `ConfigurationError` where one is missing, damaged, or readable by others than its owner.
     """
-    ring = None if has_signer else load_ring(directory / KEY_FILE, unlock)
+    ring = load_ring(directory / KEY_FILE, unlock) if signs else None
     public = load_public_key(directory)
     if ring is not None:
         ring.check_follows(public)
@@ -144,8 +142,8 @@ def create_signing_key(
 
 
 def load_signing_key(path: Path, unlock: Unlock = no_passphrase) -> SigningKey:
-    """The one private key at `path`; raises what `load_keys` does."""
-    (key,) = load_ring(path, unlock).signers[:1]
+    """The private key at `path`, the newest where one takes over; raises what `load_keys` does."""
+    key = load_signers(path, unlock)[0]
     if not isinstance(key, SigningKey):
         raise ConfigurationError(f"{path}: expected a key, not where a token has one")
     return key

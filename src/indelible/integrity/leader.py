@@ -38,7 +38,8 @@ class Leader:
 
     `finders` give the sources; only the holder looks at them. `witnessing` is asked before
     anything is signed, and has what is signed cosigned; `anchoring` has it anchored. `on_refusal`
-    is told, from a thread, that the signer refuses. `clock` gives microseconds.
+    is told, from a thread, that the signer refuses, `on_signed` that it has signed, once each time
+    that this process takes the lead. `clock` gives microseconds.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class Leader:
         witnessing: Witnessing | None = None,
         anchoring: Anchoring | None = None,
         on_refusal: Callable[[ContradictedError], None] = lambda error: None,
+        on_signed: Callable[[], None] = lambda: None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._store = store
         self._signer = signer
         self._on_refusal = on_refusal
+        self._on_signed = on_signed
         self._finders = finders
         self._settings = settings
         self._holder = holder
@@ -189,6 +192,7 @@ class Leader:
                 clock=self._clock,
                 on_checkpoint=witnessing.wake if witnessing is not None else lambda: None,
                 on_refusal=self._refused,
+                on_signed=self._on_signed,
             )
         except BaseException as error:
             if isinstance(error, ContradictedError):

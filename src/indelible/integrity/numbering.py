@@ -26,6 +26,7 @@ from indelible.events.sessions import ACTIONS, SKIPPED
 from indelible.events.values import Value
 from indelible.integrity.acts import ACTS
 from indelible.integrity.doubt import is_doubtful
+from indelible.integrity.retention import RETENTION
 from indelible.store.entry import format_stem, leaf_of, new_salts
 from indelible.store.protocol import Append, NewEntry, Notice, Quarantined, SourceUpdate, Span
 from indelible.store.ranges import RangeSet
@@ -36,6 +37,7 @@ from indelible.transport.producer_signing import BEGAN, ENDED, SIGNED, VANISHED
 
 ACKNOWLEDGED: Final = "notice.acknowledged"
 ASKED: Final = "trail.asked"
+OPENED: Final = "export.opened"
 VERIFIED: Final = "trail.verified"
 NOT_VERIFIED: Final = "trail.not_verified"
 BODIES_READ: Final = "trail.bodies_read"
@@ -47,9 +49,11 @@ _VOID_RANGES: Final = 500
 QUIET: Final = (
     ACTIONS
     | ACTS
+    | RETENTION
     | {
         ACKNOWLEDGED,
         ASKED,
+        OPENED,
         VERIFIED,
         BODIES_READ,
         DENIED,
@@ -247,9 +251,9 @@ class Numbering:
                 return [n.body for n in self._numbered[at : at + len(bodies)]] == bodies
         if delivery in self._pending_quarantine:
             return True
-        return delivery.bodies in self._trail.bodies_at(
-            delivery.producer_id, delivery.epoch, delivery.seq
-        )
+        kept = self._trail.bodies_at(delivery.producer_id, delivery.epoch, delivery.seq)
+        # What retention dropped can't be compared any more, and isn't let in again.
+        return delivery.bodies in kept or () in kept
 
     def _is_doubtful(self, event: Event, held: Held) -> bool:
         doubtful = is_doubtful(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from indelible.errors import ConfigurationError
-from indelible.integrity.private_files import read_private
+from indelible.integrity.private_files import read_private_bytes
+from indelible.policy import Policy
 
 PEM_BEGIN: Final = "-----BEGIN ENCRYPTED PRIVATE KEY-----"
 PEM_END: Final = "-----END ENCRYPTED PRIVATE KEY-----"
@@ -15,12 +17,16 @@ PEM_END: Final = "-----END ENCRYPTED PRIVATE KEY-----"
 
 
 class Passphrase:
-    """A secret that no repr, and so no report of a traceback's variables, shows."""
+    """A secret that no repr, and so no report of a traceback's variables, shows.
+
+    Its bytes are the same wherever it comes from: without the white space around it.
+    """
 
     __slots__ = ("_secret",)
 
     def __init__(self, text: str) -> None:
-        self._secret = text.encode()
+        # Not every environment or file is UTF-8: back to the bytes that it was decoded from.
+        self._secret = os.fsencode(text).strip()
 
     def reveal(self) -> bytes:
         """The bytes, for a key derivation only."""
@@ -40,6 +46,11 @@ def no_passphrase(path: Path) -> Passphrase:
         f"expected a passphrase for {path}: name passphrase_file or passphrase_env in [trail], or "
         "type it at a terminal"
     )
+
+
+def unlock_of(policy: Policy, ask: Callable[[str], str] | None = None) -> Unlock:
+    """`unlock_with` what the configuration names, in this process's environment."""
+    return unlock_with(policy.passphrase_file, policy.passphrase_env, os.environ, ask)
 
 
 def unlock_with(
@@ -71,7 +82,7 @@ def _find(
     ask: Callable[[str], str] | None,
 ) -> Passphrase:
     if file is not None:
-        found = Passphrase(read_private(file, "a passphrase"))
+        found = Passphrase(os.fsdecode(read_private_bytes(file, "a passphrase")))
         where = str(file)
     elif variable is not None:
         found = Passphrase(environment.get(variable, ""))

@@ -16,10 +16,9 @@ from urllib.parse import parse_qsl, unquote
 
 from indelible.errors import ConfigurationError
 from indelible.integrity.faults import SignerAwayError
-from indelible.integrity.private_files import read_private
+from indelible.integrity.private_files import PKCS11, read_private
 from indelible.tlog import Algorithm, InvalidSignatureError, VerifierKey
 
-SCHEME: Final = "pkcs11:"
 _PATH: Final = {"token", "object"}
 _QUERY: Final = {"module-path", "pin-source"}
 _KEY_BYTES: Final = 32
@@ -110,10 +109,10 @@ class Pkcs11Key:
 
 
 def _parse(uri: str) -> dict[str, str]:
-    path, _, query = uri.strip().removeprefix(SCHEME).partition("?")
+    path, _, query = uri.strip().removeprefix(PKCS11).partition("?")
     named = [part.partition("=")[::2] for part in path.split(";")]
     found = {name: unquote(value) for name, value in named} | dict(parse_qsl(query))
-    if not uri.startswith(SCHEME) or found.keys() != _PATH | _QUERY:
+    if not uri.startswith(PKCS11) or found.keys() != _PATH | _QUERY:
         raise ConfigurationError(
             "expected a URI like pkcs11:token=LABEL;object=LABEL?module-path=FILE&"
             "pin-source=file:FILE (or env:NAME), with these four parts"

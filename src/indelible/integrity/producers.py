@@ -13,7 +13,7 @@ from typing import Final
 
 from indelible.errors import VerificationError
 from indelible.events.codec import decode_event
-from indelible.events.model import Event
+from indelible.events.model import Event, Producer
 from indelible.events.values import Value
 from indelible.integrity.faults import ProducerSignatureError
 from indelible.integrity.verified import ProducerSoFar, Signed, Verified
@@ -39,8 +39,9 @@ Reread = Callable[[int, int], Iterable[tuple[int, bytes]]]
 class _Producer:
     """One process's stream, as far as it was read."""
 
-    def __init__(self, key: VerifierKey) -> None:
+    def __init__(self, key: VerifierKey | None) -> None:
         self.key = key
+        """By which the next statement is to be signed; None where there is none to come."""
         self.digest = Digest()
         self.first = 1
         """The first event that no statement is about yet."""
@@ -60,7 +61,7 @@ class _Producer:
 
     @classmethod
     def resume(cls, known: ProducerSoFar) -> _Producer:
-        producer = cls(VerifierKey.parse(known.key))
+        producer = cls(VerifierKey.parse(known.key) if known.key else None)
         producer.first, producer.last = known.first, known.last
         producer.unstated = list(known.unstated)
         producer.is_behind = bool(known.unstated)
@@ -71,7 +72,7 @@ class _Producer:
     def so_far(self, source: tuple[str, int]) -> ProducerSoFar:
         return ProducerSoFar(
             *source,
-            str(self.key),
+            "" if self.is_over else str(self.key),
             self.first,
             self.last,
             () if self.is_over else tuple(self.unstated),
@@ -88,12 +89,19 @@ class _Producer:
             self.unstated.append((index, index))
         self._put_off(index, seq, body)
 
+    def drop(self) -> None:
+        """One event whose body is gone, the next: no statement about it can be checked."""
+        self.is_whole = False
+
     def catch_up(self, read: Reread) -> None:
         """Have in the digest what an earlier verification had in it."""
         self.is_behind = False
         for first, last in self.unstated:
             for index, body in read(first, last):
-                self._put_off(index, decode_event(body).producer.seq, body)
+                if body:
+                    self._put_off(index, decode_event(body).producer.seq, body)
+                else:
+                    self.drop()
 
     def _put_off(self, index: int, seq: int, body: bytes) -> None:
         self.waiting.append((index, seq, body))
@@ -176,6 +184,15 @@ class ProducerCheck:
                 return
         producer.add(index, seq, body)
 
+    def drop(self, place: Producer) -> None:
+        """An entry whose body is gone."""
+        producer = self._producers.get((place.id, place.epoch))
+        if producer is None:
+            self._unsigned += place.id != self._own
+        elif place.seq >= producer.last and not producer.is_over:
+            producer.last = place.seq
+            producer.drop()
+
     def so_far(self) -> tuple[ProducerSoFar, ...]:
         """What to go on from."""
         return tuple(one.so_far(source) for source, one in self._producers.items())
@@ -228,6 +245,7 @@ class ProducerCheck:
                 )
             self._broken += 1
             return False
+        assert producer.key is not None  # noqa: S101 - it isn't over
         _verify(index, event, producer.key, text)
         if not first <= last < event.producer.seq:
             raise ProducerSignatureError(index, "a statement about events that aren't before it")

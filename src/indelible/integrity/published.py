@@ -22,8 +22,9 @@ from indelible.integrity.resources import (
     encode_bodies,
     format_path,
 )
-from indelible.integrity.rotations import SigningKeys, open_by, rotations_in
+from indelible.integrity.rotations import keys_in, open_by
 from indelible.integrity.tree import width_in_tree
+from indelible.store.entry import NO_SALT
 from indelible.store.protocol import TrailReader, WitnessRow
 from indelible.tlog import (
     FULL_WIDTH,
@@ -59,6 +60,7 @@ class PublishedTree:
         self.checkpoint = checkpoint
         self.cosigned = cosigned
         """By its path, the last checkpoint that a witness cosigned: none is of more entries."""
+        self._rotations: bytes | None = None
 
     def read_tile(self, tile: Tile) -> bytes:
         """The hashes of the tile, or of its first `tile.width`: a `tlog.TileReader`."""
@@ -82,14 +84,15 @@ class PublishedTree:
             )
         if kind is Kind.HEADS:
             return encode_bundle([entry.head for entry in entries])
-        return encode_bodies([(entry.salt, entry.body) for entry in entries])
+        return encode_bodies([(entry.salt or NO_SALT, entry.body) for entry in entries])
 
     def rotations(self) -> bytes:
-        """The rotations under the checkpoint, as they are served; empty where there are none."""
-        covered = self.checkpoint.size
-        return format_rotations(
-            [note for index, note in rotations_in(self._reader) if index < covered]
-        )
+        """The rotations under the checkpoint that led to the trail's key, as they are served; empty
+        where there are none."""
+        if self._rotations is None:
+            notes = keys_in(self._reader).notes(self.checkpoint.size)
+            self._rotations = format_rotations(notes)
+        return self._rotations
 
     def _check(self, resource: Resource) -> None:
         kind, tile = resource
@@ -116,8 +119,7 @@ class PublishedTrail:
     @property
     def keys(self) -> tuple[VerifierKey, ...]:
         """The newest, and those before it."""
-        keys = SigningKeys(self.key)
-        keys.add_all(rotations_in(self._reader), self._reader.size)
+        keys = keys_in(self._reader)
         return (keys.newest, *keys.earlier)
 
     @property

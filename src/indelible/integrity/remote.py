@@ -9,13 +9,14 @@ against the tree, and, with a token, each body against its head. The first fault
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import msgspec
 
 from indelible.errors import EventError, VerificationError
 from indelible.events.codec import decode_event
+from indelible.events.model import Event
 from indelible.integrity.assurance import Tree, Witnessed, check_cosignatures, require
 from indelible.integrity.faults import (
     CheckpointError,
@@ -57,7 +58,9 @@ from indelible.tlog import (
     VerifierKey,
     leaf_hash,
     open_checkpoint,
+    opened_rotations,
     parse_bundle,
+    parse_checkpoint,
     parse_note,
     parse_rotations,
 )
@@ -100,8 +103,8 @@ def verify_remote(
 ) -> RemoteVerification:
     """Return only if what is served is what `key` signed, whole, and grown from `seen`.
 
-    A checkpoint that isn't signed by `key`, or was seen signed by another, counts by the rotations
-    that are served: from both they must lead to a key that signed it.
+    From `key`, and from the one that signed what was seen, the rotations that are served must lead
+    to a key that signed the checkpoint. Of rotations that are held back, only bodies tell.
     `only_new` hashes the entries behind `seen` alone. Holds one bundle at a time. `trust`, `now`
     and `max_age_s` are those of `verifier.verify_trail`. Raises a `TrailFaultError` or another
     `VerificationError` for what doesn't hold, and `UnreachableTrailError` where that can't be told.
@@ -122,6 +125,7 @@ def verify_remote(
     if seen is not None:
         check_seen(tiles, origin=signed.origin, size=size, root=signed.root, seen=seen)
     line.check_tree(tiles, size, signed.root)
+    following = SigningKeys(line.newest)
     witnessed = None
     if trust is not None:
         rows += _cosigned_itself(note, trust)
@@ -133,8 +137,15 @@ def verify_remote(
     for tile, row in check_level(trail, size, 0, since):
         heads = trail.heads(tile, row)
         if with_bodies:
-            _check_bodies(tile, heads, trail.bodies(tile))
+            for index, event in _check_bodies(tile, heads, trail.bodies(tile)):
+                following.add(index, event)
         progress(first_entry(tile) + tile.width, int(size))
+    if following.newest != line.newest:
+        raise CheckpointError(
+            0,
+            f"expected a checkpoint signed by {following.newest}, which the entries say has taken "
+            f"over from {line.newest}: that one signs nothing more",
+        )
     return RemoteVerification(
         origin=signed.origin,
         size=int(size),
@@ -172,10 +183,13 @@ class _RemoteTrail:
         try:
             note = self._fetcher.fetch(CHECKPOINT_PATH, max_bytes=MAX_NOTE_BYTES)
             if note is not None:
-                if not keys.have_signed(note):
-                    served = self._fetcher.fetch(ROTATIONS_PATH, max_bytes=MAX_ROTATIONS_BYTES)
-                    notes = parse_rotations(served or b"")
-                    keys.add_all(enumerate(notes), len(notes))
+                # Behind the checkpoint, so that none that it covers is missing.
+                served = self._fetcher.fetch(ROTATIONS_PATH, max_bytes=MAX_ROTATIONS_BYTES)
+                size = parse_checkpoint(parse_note(note).text).size
+                opened = opened_rotations(parse_rotations(served or b""), origin=key.name)
+                # One that came since is about a tree as large, or larger.
+                covered = [raw for raw, rotation in opened if rotation.size < size]
+                keys.add_all(enumerate(covered), len(covered))
                 signed = open_checkpoint(note, origin=key.name, log_key=keys.newest)
                 return note, signed.checkpoint, keys.line
         except CheckpointError:
@@ -316,7 +330,10 @@ def _first_fault(
     return kind(first_entry(tile) + len(heads), str(error))
 
 
-def _check_bodies(tile: Tile, heads: list[bytes], bodies: list[tuple[bytes, bytes]]) -> None:
+def _check_bodies(
+    tile: Tile, heads: list[bytes], bodies: list[tuple[bytes, bytes]]
+) -> Iterator[tuple[int, Event]]:
+    """Index and event of each, once it was held against its head."""
     for place, (head, (salt, body)) in enumerate(zip(heads, bodies, strict=True)):
         index = first_entry(tile) + place
         commitment = format_head(b"", salt, body)
@@ -328,3 +345,4 @@ def _check_bodies(tile: Tile, heads: list[bytes], bodies: list[tuple[bytes, byte
             raise HeadMismatchError(index, f"the body is no event: {error}") from None
         if head != format_stem(event.producer, event.kind) + commitment:
             raise HeadMismatchError(index, "head and body tell of different events")
+        yield index, event

@@ -8,7 +8,7 @@ signs nothing more: the newest key that a tree's own entries lead to must have s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from indelible.errors import EventError, VerificationError
@@ -28,9 +28,10 @@ from indelible.tlog import (
     TrustPolicy,
     UnknownKeyError,
     VerifierKey,
+    follow,
     open_checkpoint,
     open_rotation,
-    successors,
+    opened_rotations,
     verify_beginning,
 )
 from indelible.transport.delivery import Remark
@@ -79,7 +80,12 @@ class KeyLine(NamedTuple):
     @classmethod
     def of(cls, first: VerifierKey, notes: Iterable[bytes]) -> KeyLine:
         """From `notes` in the order of the trail."""
-        found = successors(first, notes, origin=first.name)
+        return cls.along(first, opened_rotations(notes, origin=first.name))
+
+    @classmethod
+    def along(cls, first: VerifierKey, opened: Iterable[tuple[bytes, Rotation]]) -> KeyLine:
+        """`of`, where they are opened already."""
+        found = follow(first, opened)
         return cls(first, tuple(raw for raw, _ in found), tuple(each for _, each in found))
 
     @property
@@ -149,25 +155,37 @@ def key_line(reader: TrailReader, first: VerifierKey) -> KeyLine:
     return KeyLine.of(first, (note for _, note in rotations_in(reader)))
 
 
+def keys_in(reader: TrailReader) -> SigningKeys:
+    """The newest key, as the trail's own file says, and the rotations that led to it."""
+    keys = SigningKeys(VerifierKey.parse(reader.vkey))
+    keys.add_all(rotations_in(reader), reader.size)
+    return keys
+
+
 class SigningKeys:
     """Which key must have signed a tree, by the rotations in it that were found so far.
 
     `first` is the key that a verifier has from whom it trusts; from `seen`, by which it was signed
-    when it was verified before, rotations must lead to the same one.
+    when it was verified before, rotations must lead to the same one. Anybody who may write to the
+    trail can add entries that say they are rotations: each is opened once, and what its keys didn't
+    sign isn't kept.
     """
 
     def __init__(self, first: VerifierKey, seen: VerifierKey | None = None) -> None:
         self._first = first
         self._seen = first if seen is None else seen
-        self._notes: dict[int, bytes] = {}
-        self.line = KeyLine.of(first, ())
+        self._opened: dict[int, tuple[bytes, Rotation]] = {}
+
+    @property
+    def line(self) -> KeyLine:
         """From `first` on."""
+        return KeyLine.along(self._first, self._in_order())
 
     @property
     def newest(self) -> VerifierKey:
         """Raises `CheckpointError` where what was seen doesn't lead there."""
         newest = self.line.newest
-        before = KeyLine.of(self._seen, self._in_order())
+        before = KeyLine.along(self._seen, self._in_order())
         if before.newest != newest:
             raise CheckpointError(
                 0,
@@ -179,14 +197,13 @@ class SigningKeys:
     @property
     def earlier(self) -> tuple[VerifierKey, ...]:
         """The keys before the newest that may have signed what is kept of earlier times."""
-        newest = self.line.newest
-        found = dict.fromkeys(self.line.keys[1:])
-        for note in reversed(self._in_order()):
-            with contextlib.suppress(VerificationError):
-                rotation = open_rotation(note)
-                if rotation.new in (newest, *found):
-                    found[rotation.old] = None
-        return tuple(found)
+        before = (self._opened[index][1].old for index in reversed(self._leading()))
+        return tuple(dict.fromkeys((*self.line.keys[1:], *before)))
+
+    def notes(self, size: int) -> tuple[bytes, ...]:
+        """Those of the rotations that led to the newest key which stand below `size`: `first` may
+        be any key of the trail, the newest, too."""
+        return tuple(self._opened[index][0] for index in self._leading() if index < size)
 
     def have_signed(self, note: bytes | None) -> bool:
         """Whether both keys to begin with are one, and it signed this note."""
@@ -206,12 +223,30 @@ class SigningKeys:
 
     def add_all(self, notes: Iterable[tuple[int, bytes]], size: int) -> None:
         """Take in what stands at those indexes, as far as they are below `size`."""
-        self._notes.update((index, note) for index, note in notes if index < size)
-        self.line = KeyLine.of(self._first, self._in_order())
+        for index, note in notes:
+            known = self._opened.get(index)
+            if index >= size or (known is not None and known[0] == note):
+                continue
+            self._opened.pop(index, None)
+            for opened in opened_rotations([note], origin=self._first.name):
+                self._opened[index] = opened
 
     def check_tree(self, tiles: TileReader, size: Size, root: Hash) -> None:
         """Raise `CheckpointError` unless the tree continues what each old key signed last."""
         self.line.check_tree(tiles, size, root)
 
-    def _in_order(self) -> list[bytes]:
-        return [note for _, note in sorted(self._notes.items())]
+    def _leading(self) -> list[int]:
+        """Where the rotations stand that led to the newest key, one behind the other."""
+        by_new: dict[VerifierKey, int] = {}
+        for index in sorted(self._opened):
+            # The first of each: anybody can write the same note down again, further on.
+            by_new.setdefault(self._opened[index][1].new, index)
+        key = self.line.newest
+        found: list[int] = []
+        while (at := by_new.pop(key, None)) is not None and not (found and at > found[-1]):
+            found.append(at)
+            key = self._opened[at][1].old
+        return found[::-1]
+
+    def _in_order(self) -> Iterator[tuple[bytes, Rotation]]:
+        return (self._opened[index] for index in sorted(self._opened))

@@ -57,13 +57,15 @@ class Sequencer:
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
         on_checkpoint: Callable[[], None] = lambda: None,
         on_refusal: Callable[[SignerRefusedError], None] = lambda error: None,
+        on_signed: Callable[[], None] = lambda: None,
     ) -> None:
         """Signs a root that a crash left pending, and writes down that a key was rotated.
 
         Raises `DeposedError`, and `VerificationError` when the trail's right edge doesn't lead to
         its root: nothing may be appended to a trail that was tampered with. Of those is
         `SignerRefusedError`, which comes later, too: then `on_refusal` is called, from whatever
-        thread delivers. Raises `ConfigurationError` for another trail's key.
+        thread delivers. `on_signed` is called the first time that something was signed. Raises
+        `ConfigurationError` for another trail's key.
         """
         self._store = store
         self._lease = lease
@@ -71,6 +73,7 @@ class Sequencer:
         self._clock = clock
         self._on_checkpoint = on_checkpoint
         self._on_refusal = on_refusal
+        self._on_signed: Callable[[], None] | None = on_signed
         self._refusal: VerificationError | None = None
         self._vkey = store.vkey
         self._signed = store.state().checkpoint
@@ -184,6 +187,9 @@ class Sequencer:
             self._signed = note
             self._on_checkpoint()
         self._is_pending = False
+        on_signed, self._on_signed = self._on_signed, None
+        if on_signed is not None:
+            on_signed()
 
     def _say_away(self, error: DeliveryError) -> None:
         _log.warning("not signed, trying again: %s", error)

@@ -13,13 +13,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from indelible.durable import sync_directory, take_lock, write_new
+from indelible.durable import replace_whole, sync_directory, take_lock, write_new
 from indelible.errors import ConfigurationError, DeliveryError, VerificationError
-from indelible.integrity.key_ring import KEY_FILE, KeyRing, load_ring
+from indelible.integrity.key_ring import KEY_FILE, ROTATIONS, KeyRing, load_ring
 from indelible.integrity.passphrases import Unlock, no_passphrase
 from indelible.integrity.witness import TEXT, Answer, fault_of, refusal
 from indelible.integrity.witness_file import WitnessedTlog, WitnessFile
@@ -53,8 +53,10 @@ class CheckpointGuard:
         self._clock: Callable[[], int] = lambda: int(time.time())
 
     @classmethod
-    def create(cls, directory: Path, key: Signer, text: str) -> CheckpointGuard:
-        """Make the folder for `key`, which stands as `text` in a file.
+    def create(
+        cls, directory: Path, key: Signer, text: str, rotations: Sequence[bytes] = ()
+    ) -> CheckpointGuard:
+        """Make the folder for `key`, which stands as `text` in a file, and `rotations` led to.
 
         The first checkpoint is believed. Raises `ConfigurationError` where there is one.
         """
@@ -62,6 +64,8 @@ class CheckpointGuard:
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_new(directory / KEY_FILE, text.encode())
+            if rotations:
+                replace_whole(directory / ROTATIONS, format_rotations(rotations))
             sync_directory(directory)
         except OSError as error:
             raise ConfigurationError(
@@ -71,9 +75,10 @@ class CheckpointGuard:
             file = WitnessFile.create(directory / _STATE_FILE, str(public))
         except BaseException:
             (directory / KEY_FILE).unlink()
+            (directory / ROTATIONS).unlink(missing_ok=True)
             raise
         file.add_tlog(public.name, public, int(time.time()))
-        return cls(directory, KeyRing([key]), file)
+        return cls(directory, KeyRing([key], rotations), file)
 
     @classmethod
     def open(cls, directory: Path, unlock: Unlock = no_passphrase) -> CheckpointGuard:

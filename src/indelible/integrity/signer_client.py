@@ -91,15 +91,17 @@ class SignerClient:
                 self._known = size
                 return self._checked(text, answer.body, ends)
             known = known_size(answer)
-            if answer.status == 422:
-                raise SignerRefusedError(f"it signed another tree than ours of size {old}")
+            if answer.status == 422 or (known is not None and known > size):
+                # Whoever is at the socket can say so: it is believed by what the key signed.
+                self._check_last(lambda: checkpoint, tiles, ends)
+                raise DeliveryError(
+                    f"expected a signature of {self._path}: it refuses, and shows no checkpoint "
+                    "that it signed which ours doesn't continue"
+                )
             if known is None:
                 raise DeliveryError(
                     f"expected a signature of {self._path}: came status {answer.status}"
                 )
-            if known > size:
-                self._known = known
-                raise SignerRefusedError(f"it signed a tree of size {known}, ours has {size}")
             old = known
         raise DeliveryError(f"expected a signature of {self._path}: it says another size each time")
 
@@ -109,7 +111,9 @@ class SignerClient:
         That is called behind the signer's answer, so that a trail that goes on doesn't seem to be
         behind. Raises what `sign` does. Nothing is signed.
         """
-        ends = time.monotonic() + self._deadline_s
+        self._check_last(read, tiles, time.monotonic() + self._deadline_s)
+
+    def _check_last(self, read: Callable[[], Checkpoint], tiles: TileReader, ends: float) -> None:
         answer = self._ask("GET", "checkpoint", ends)
         now = read()
         if answer.status == 404:
@@ -142,7 +146,8 @@ class SignerClient:
     def _opened(self, note: bytes, origin: str, ends: float) -> Checkpoint:
         # The newest key signs first: another than the one that we know comes after it.
         if parse_note(note).signatures[0].key_id != self.verifier_key.key_id:
-            self._follow(self._fetch_rotations(ends))
+            # Behind ours: of what was before the signer had the key it need not know.
+            self._follow([*self._rotations, *self._fetch_rotations(ends)])
         return open_checkpoint(note, origin=origin, log_key=self.verifier_key).checkpoint
 
     def _follow(self, rotations: Sequence[bytes]) -> None:

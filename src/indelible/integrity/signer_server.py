@@ -7,6 +7,7 @@ kernel (SO_PEERCRED), so that the socket's path and mode need keep nobody away.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -16,7 +17,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
-from indelible.errors import ConfigurationError
+from indelible.errors import ConfigurationError, DeliveryError
 from indelible.integrity.signer import CheckpointGuard, described
 from indelible.integrity.witness import Answer, refusal
 from indelible.integrity.witness_server import MAX_CONNECTIONS, REQUEST_S, BoundedServer
@@ -24,6 +25,7 @@ from indelible.tlog import ADD_CHECKPOINT_PATH
 
 _log = logging.getLogger(__name__)
 
+_ANSWER_S: Final = 2.0
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -44,11 +46,11 @@ class SignerServer(BoundedServer):
         """Listens at once. `accounts` are user ids. Raises `ConfigurationError` where the path is
         something else's, or others could put something else there.
 
-        A socket that is there already is what a killed one left: who holds the folder (`hold`) is
-        the only one that serves it.
+        A socket that is there already and that nobody answers at is what a killed one left.
         """
         self._guard = guard
         self._path = path
+        self._file: tuple[int, int] | None = None
         self._accounts = {os.geteuid(), *accounts}
         _clear(path)
         before = os.umask(0o177)
@@ -63,6 +65,7 @@ class SignerServer(BoundedServer):
 
     def server_bind(self) -> None:
         self.socket.bind(self.server_address)
+        self._file = _identity(self._path)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """The connection, and who is at its other end, in place of an address."""
@@ -91,12 +94,22 @@ class SignerServer(BoundedServer):
 
     def server_close(self) -> None:
         with contextlib.suppress(OSError):
-            self._path.unlink()
+            # Unless it never was ours, or another's is there by now.
+            if _identity(self._path) == self._file:
+                self._path.unlink()
         super().server_close()
 
 
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino
+
+
 def _clear(path: Path) -> None:
-    """Take away the socket that a killed signer left, and nothing else."""
+    """Take away the socket that a killed signer left, and nothing else.
+
+    Raises `DeliveryError` where a live one's is there.
+    """
     try:
         folder = path.parent.stat()
         if folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX:
@@ -107,6 +120,14 @@ def _clear(path: Path) -> None:
         found = path.lstat()
         if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
             raise ConfigurationError(f"expected a socket of ours or nothing at {path}, it is else")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_ANSWER_S)
+            # A full backlog, a time-out: somebody listens there as well.
+            if connection.connect_ex(str(path)) != errno.ECONNREFUSED:
+                raise DeliveryError(
+                    f"expected nobody to listen at {path}, another process does: stop it first, or "
+                    "serve at another path"
+                )
         path.unlink()
     except FileNotFoundError:
         if not path.parent.is_dir():

@@ -29,7 +29,7 @@ class ProducerSoFar(msgspec.Struct, frozen=True, array_like=True):
     """A process that signs (`indelible.integrity.producers`).
 
     `unstated` are the indexes of its entries that no statement is about yet: the next one needs
-    their bodies.
+    their bodies, and the `key`. Of one that is over there are neither.
     """
 
     producer: str

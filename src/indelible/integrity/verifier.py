@@ -38,6 +38,7 @@ from indelible.integrity.faults import (
     UncheckpointedError,
 )
 from indelible.integrity.producers import ProducerCheck, Reread
+from indelible.integrity.retention import Retentions
 from indelible.integrity.rotations import SigningKeys, rotations_in
 from indelible.integrity.seen import UNWITNESSED, Progress, Seen, check_seen
 from indelible.integrity.tree import (
@@ -49,7 +50,7 @@ from indelible.integrity.tree import (
 )
 from indelible.integrity.verified import Earlier, Signed, Verified
 from indelible.store.blocks import BLOCK_ENTRIES
-from indelible.store.entry import format_stem, leaf_of
+from indelible.store.entry import Dropped, format_stem, leaf_of, parse_head
 from indelible.store.keystore import Keystore
 from indelible.store.sqlite_audit import BlockRow, SqliteAudit, TrailRow, audit_trail
 from indelible.store.sqlite_reader import SqliteReader
@@ -57,6 +58,7 @@ from indelible.tlog import (
     FULL_WIDTH,
     HASH_BYTES,
     TILE_HEIGHT,
+    Hash,
     Tile,
     TrustPolicy,
     VerifierKey,
@@ -92,6 +94,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     unacknowledged: int
     signed: Signed
     acts: Acts = Acts()
+    retentions: Retentions = Retentions()
     assurance: str = UNWITNESSED
     witnessed: Witnessed | None = None
     anchors: tuple[AnchorFinding, ...] = ()
@@ -146,7 +149,10 @@ def verify_trail(
     looked = _look_at_anchors(path, anchors)
     with audit_trail(path) as audit:
         trail = audit.trail()
-        keys = SigningKeys(key, None if seen is None else VerifierKey.parse(seen.vkey))
+        before = seen
+        if before is None and earlier is not None and earlier.origin == key.name:
+            before = earlier.seen
+        keys = SigningKeys(key, None if before is None else VerifierKey.parse(before.vkey))
         if since or not with_index or trust or anchors or not keys.have_signed(trail.checkpoint):
             # Not all entries are read below, or not before something has to be believed.
             with contextlib.closing(SqliteReader(path)) as reader:
@@ -174,7 +180,9 @@ def verify_trail(
         signed = producers.finish()
         _check_checkpoint(trail, keys.newest)
         keys.check_tree(audit, trail.size, trail.root)
-        acts = Acts()
+        acts, retentions = Acts(), Retentions()
+        if since == 0:
+            retentions = ledger.finish_retention(lambda block: _hash_of(audit, block))
         if derived is not None:
             derived.finish()
             if since == 0:
@@ -194,6 +202,7 @@ def verify_trail(
             unacknowledged=sum(by is None for by in audit.notices().values()),
             signed=signed,
             acts=acts,
+            retentions=retentions,
             assurance=UNWITNESSED if witnessed is None else str(witnessed),
             witnessed=witnessed,
             anchors=anchored,
@@ -373,14 +382,20 @@ def _rereader(audit: SqliteAudit, trail: TrailRow, sealed: int) -> Reread:
 
 def _check_sealed(audit: SqliteAudit, block: BlockRow) -> None:
     """A sealed block's leaves lead to its hash in the tile of level 1, which is proven by now."""
-    above, at = divmod(block.n, FULL_WIDTH)
-    proven = audit.read_tile(Tile(1, above, at + 1))[at * HASH_BYTES :]
-    if root_of(list(map(leaf_of, block.stems, block.salts, block.bodies))) != proven:
+    if root_of(list(map(leaf_of, block.stems, block.salts, block.bodies))) != _hash_of(
+        audit, block.n
+    ):
         raise EntryMismatchError(
             block.n * BLOCK_ENTRIES,
             f"body, salt or head of one of the {BLOCK_ENTRIES} entries from here on isn't what was "
             "committed to",
         )
+
+
+def _hash_of(audit: SqliteAudit, block: int) -> Hash:
+    """What the tree says of a whole block."""
+    above, at = divmod(block, FULL_WIDTH)
+    return Hash(audit.read_tile(Tile(1, above, at + 1))[at * HASH_BYTES :])
 
 
 def _check_leaves(audit: SqliteAudit, block: BlockRow, tile: Tile) -> None:
@@ -400,10 +415,13 @@ def _check_leaves(audit: SqliteAudit, block: BlockRow, tile: Tile) -> None:
             )
 
 
-def _events(block: BlockRow) -> Iterator[Event]:
+def _events(block: BlockRow) -> Iterator[Event | Dropped]:
     """One by one: a block of decoded events doesn't fit a processor's cache."""
     for place, body in enumerate(block.bodies):
         index = block.n * BLOCK_ENTRIES + place
+        if not body:
+            yield parse_head(block.stems[place])
+            continue
         try:
             event = decode_event(body)
         except EventError as error:
@@ -415,9 +433,15 @@ def _events(block: BlockRow) -> Iterator[Event]:
 
 def _checked_events(
     block: BlockRow, since: int, producers: ProducerCheck, keys: SigningKeys, acts: ActCheck
-) -> Iterator[Event]:
+) -> Iterator[Event | Dropped]:
     first = block.n * BLOCK_ENTRIES
     for place, event in enumerate(_events(block)):
+        if isinstance(event, Dropped):
+            if first + place >= since:
+                producers.drop(event.producer)
+            acts.drop(first + place)
+            yield event
+            continue
         keys.add(first + place, event)
         if first + place >= since:
             producers.add(first + place, event, block.bodies[place])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from indelible.errors import DeliveryError, VerificationError
@@ -49,8 +49,8 @@ class Cosigned(NamedTuple):
 
 
 class WitnessClient:
-    """One witness, asked for one trail, which `log_keys` are of: the newest, and those before it.
-    For one thread at a time.
+    """One witness, asked for one trail, which `log_keys` are of: the newest, and those before it,
+    at each time that they are asked for. For one thread at a time.
 
     `known` is the size that it is believed to have cosigned last; it corrects a wrong one. `tiles`
     are read to build proofs.
@@ -59,7 +59,7 @@ class WitnessClient:
     def __init__(
         self,
         witness: TrustedWitness,
-        log_keys: Sequence[VerifierKey],
+        log_keys: Callable[[], Sequence[VerifierKey]],
         tiles: TileReader,
         *,
         deadline_s: float,
@@ -125,7 +125,7 @@ class WitnessClient:
         answer = self._ask("GET", witnessed_checkpoint_path(origin), ends)
         if answer.status != 200:
             raise self._fault(f"came status {answer.status}")
-        opened = open_by(answer.body, origin, self._log_keys, [self.witness.key])
+        opened = open_by(answer.body, origin, self._log_keys(), [self.witness.key])
         if not opened.cosignatures:
             raise self._fault("it shows a checkpoint that it didn't cosign")
         return answer.body
@@ -148,7 +148,7 @@ class WitnessClient:
         ours = signed.checkpoint
         try:
             answer = self._ask("GET", witnessed_checkpoint_path(ours.origin), ends)
-            shown = open_by(answer.body, ours.origin, self._log_keys).checkpoint
+            shown = open_by(answer.body, ours.origin, self._log_keys()).checkpoint
         except (DeliveryError, VerificationError):
             return False
         if shown.size > ours.size:

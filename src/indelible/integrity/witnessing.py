@@ -86,7 +86,7 @@ class Witnessing:
             _Asked(
                 WitnessClient(
                     witness,
-                    keys_of(signer),
+                    functools.partial(keys_of, signer),
                     store,
                     deadline_s=settings.deadline_s,
                     known=cosigned.get(str(witness.key), Size(0)),

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from indelible.errors import IndelibleError, VerificationError
-from indelible.events.model import Event
+from indelible.events.model import Event, Timestamp
 from indelible.events.values import Value
 from indelible.invariants.conduct import AuthorisedJudge, ForbidsJudge, LimitsJudge, SeparatesJudge
 from indelible.invariants.counts import AttributedJudge, DeliveredJudge
 from indelible.invariants.coverage import Coverage, look_at, within
-from indelible.invariants.facts import Facts, Judge, Progress, Site, pass_over, timestamp
+from indelible.invariants.facts import (
+    Facts,
+    Judge,
+    Progress,
+    Site,
+    Watcher,
+    WindowedJudge,
+    moment_of,
+    pass_over,
+    timestamp,
+)
 from indelible.invariants.keeping import ForgottenJudge, RetainedJudge
 from indelible.invariants.log_files import LogCleanJudge
 from indelible.invariants.notes import Notes
@@ -75,30 +87,51 @@ def check(
         in_force = invariant.in_force(now.date())
         judges.append((in_force, _JUDGES[in_force.kind](in_force, facts)))
     watchers = [judge.watcher for _, judge in judges if judge.watcher is not None]
-    problem: IndelibleError | None = None
-    try:
-        pass_over(facts, watchers, progress)
-    except IndelibleError as error:
-        problem = error
-    return tuple(_verdict(judge, problem, facts).of(invariant) for invariant, judge in judges)
+    problems = pass_over(facts, watchers, progress)
+    return tuple(_verdict(judge, problems, facts).of(invariant) for invariant, judge in judges)
 
 
-def _verdict(judge: Judge[Any], problem: IndelibleError | None, facts: Facts) -> Verdict:
+def _verdict(
+    judge: Judge[Any], problems: Mapping[Watcher, IndelibleError], facts: Facts
+) -> Verdict:
     watcher = judge.watcher
     try:
-        if watcher is not None and problem is not None:
-            raise problem
+        if watcher is not None and watcher in problems:
+            raise problems[watcher]
         found = judge.verdict()
-        if watcher is None or found.verdict not in (HOLDS, SO_FAR):
+        if judge.since is None or found.verdict not in (HOLDS, SO_FAR):
             return found
-        unread = within(facts.coverage.unreadable, watcher.since, facts.now)
-        if not unread:
-            return found
-        return Verdict(verdict=CANT_TELL, words=f"{unread[0].why}; of the others: {found.words}")
+        holes = [*facts.coverage.unreadable, *facts.coverage.unseen(judge.deeds)]
+        blind = within(holes, judge.since, facts.now)
+        if blind:
+            many = f" (the first of {len(blind)} holes)" if blind[1:] else ""
+            words = f"{blind[0].why}{many}; of what was seen: {found.words}"
+            evidence = tuple(hole.entry for hole in blind[:10] if hole.entry is not None)
+            return Verdict(verdict=CANT_TELL, words=words, evidence=evidence)
+        return _so_far(judge, judge.since, found, facts)
     except VerificationError as error:
         return Verdict(verdict=SHORT, words=f"the evidence does not verify: {error}")
     except IndelibleError as error:
         return Verdict(verdict=CANT_TELL, words=str(error))
+
+
+def _so_far(judge: Judge[Any], since: Timestamp, found: Verdict, facts: Facts) -> Verdict:
+    """What holds of less than the window, where not all of it was captured yet."""
+    if not isinstance(judge, WindowedJudge):
+        return found
+    began = facts.coverage.began(judge.deeds)
+    if began is None:
+        return Verdict(verdict=CANT_TELL, words=f"nothing was ever captured; {found.words}")
+    if began.time <= since:
+        return found
+    until = timestamp(judge.window.after(moment_of(began.time)))
+    return msgspec.structs.replace(
+        found,
+        verdict=SO_FAR,
+        words=f"{found.words}; captured since {began.time[:10]}, in full on {until[:10]}",
+        since=began.time,
+        on_course_until=until,
+    )
 
 
 def entries_of(reader: TrailReader, verdicts: Sequence[Verdict]) -> list[Event]:
@@ -108,14 +141,21 @@ def entries_of(reader: TrailReader, verdicts: Sequence[Verdict]) -> list[Event]:
     counts = {word: sum(each.verdict == word for each in verdicts) for word in WORDS}
     message = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     details: dict[str, Value] = {"message": message or "no invariants"}
-    details |= {f"{_PREFIX}{each.name}": f"{each.verdict}: {each.words}" for each in verdicts}
+    details |= {f"{_PREFIX}{each.name}": _told(each) for each in verdicts}
     said = [Event(action=CHECKED, kind="system", details=details)]
     for each in verdicts:
-        if each.fails and str(before.get(_PREFIX + each.name, "holds")).startswith("holds"):
+        was = str(before.get(_PREFIX + each.name, HOLDS))
+        if each.fails and not was.startswith((SHORT, CANT_TELL)):
             words = f"{each.name} {each.verdict}: {each.words}"
             told: dict[str, Value] = {"message": words, "invariant": each.name}
             said.append(Event(action=FELL_SHORT, kind="system", details=told))
     return said
+
+
+def _told(verdict: Verdict) -> str:
+    """What falls short of a plan was no failure; once it is enforced it is a new one."""
+    plan = "planned, " if verdict.standing == "planned" else ""
+    return f"{plan}{verdict.verdict}: {verdict.words}"
 
 
 def _last(reader: TrailReader) -> dict[str, Value]:

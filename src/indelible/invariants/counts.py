@@ -24,11 +24,12 @@ class AttributedJudge(WatchingJudge[Attributed]):
 
     def __init__(self, invariant: Attributed, facts: Facts) -> None:
         super().__init__(invariant, facts)
+        self.deeds = invariant.of
         self._kinds = [KIND_OF[deed] for deed in invariant.of]
         self._total = 0
         self._nobody = Breaches()
 
-    def look(self, entry: StoredEntry, view: EventView) -> None:
+    def look(self, entry: StoredEntry, view: EventView, *, certain: bool) -> None:
         if view.kind in self._kinds:
             self._total += 1
             if view.actor is None:
@@ -60,22 +61,27 @@ class AttributedJudge(WatchingJudge[Attributed]):
 class DeliveredJudge(WatchingJudge[Delivered]):
     """See `Delivered`. A change's delay is from its own time to that of the batch it came in."""
 
+    deeds = ("changes",)
+
     def __init__(self, invariant: Delivered, facts: Facts) -> None:
         super().__init__(invariant, facts)
         self._p95 = invariant.p95.seconds * 1_000_000
         self._p100 = invariant.p100.seconds * 1_000_000
         self._delays: Counter[int] = Counter()
-        self._total = self._in_time = self._doubtful = 0
+        self._total = self._in_time = self._doubtful = self._unknown = 0
         self._longest = (0, -1)
         self._late = Breaches()
 
-    def look(self, entry: StoredEntry, view: EventView) -> None:
+    def look(self, entry: StoredEntry, view: EventView, *, certain: bool) -> None:
         if view.kind != "change":
             return
+        delay = parse_time(entry.received) - parse_time(view.time)
         if entry.doubtful:
+            # By a clock that went wrong it is late, or came before it was.
             self._doubtful += 1
+            self._unknown += not 0 <= delay <= self._p95
             return
-        delay = max(0, parse_time(entry.received) - parse_time(view.time))
+        delay = max(0, delay)
         self._total += 1
         self._in_time += delay <= self._p95
         self._delays[math.ceil(math.log(max(delay, 1), _STEP))] += 1
@@ -85,7 +91,7 @@ class DeliveredJudge(WatchingJudge[Delivered]):
 
     def verdict(self) -> Verdict:
         invariant = self._invariant
-        if not self._total:
+        if not self._total and not self._doubtful:
             return Verdict(verdict=CANT_TELL, words=f"no change came within {invariant.window}")
         longest = self._longest[0] / 1_000_000
         p95 = self._percentile()
@@ -95,14 +101,17 @@ class DeliveredJudge(WatchingJudge[Delivered]):
         )
         if self._doubtful:
             words += f"; of {self._doubtful} the time is doubtful, and not counted"
+        if self._unknown:
+            words += f", and {self._unknown} of those may have taken longer"
         is_slow = self._in_time < math.ceil(0.95 * self._total)
         if self._late.count:
             words += f"; {self._late.count} took longer than {invariant.p100}"
         elif is_slow:
             words += f"; 95 % are promised after {invariant.p95}"
         longer = self._late.count or not is_slow
+        is_short = is_slow or self._late.count
         return Verdict(
-            verdict=SHORT if is_slow or self._late.count else HOLDS,
+            verdict=SHORT if is_short else CANT_TELL if self._unknown else HOLDS,
             words=words,
             figure=longest if longer else p95,
             required=(invariant.p100 if longer else invariant.p95).seconds,

@@ -29,11 +29,12 @@ from indelible.invariants.notes import (
 )
 from indelible.invariants.opening import open_live
 from indelible.invariants.reconcile import DIFFERS
+from indelible.invariants.unread import Unread, find_unread
 from indelible.policy import Policy
+from indelible.policy.durations import Duration
 from indelible.questions.reading import glance
 from indelible.questions.sessions import session_spans
 from indelible.questions.window import Window
-from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.tlog import Index
 from indelible.transport.producer_signing import SILENT, VANISHED
 
@@ -42,13 +43,14 @@ _OURS: Final = "indelible"
 
 class Hole(NamedTuple):
     """Something of `kind` (None: of any) wasn't captured, at some time from `since` to `until`
-    (None: it still isn't)."""
+    (None: it still isn't). What `is_unreachable` is perhaps there, where nobody answers now."""
 
     since: Timestamp
     until: Timestamp | None
     kind: str | None
     why: str
     entry: Index | None = None
+    is_unreachable: bool = False
 
 
 class Look(NamedTuple):
@@ -114,14 +116,25 @@ class Coverage:
     @cached_property
     def holes_in_writes(self) -> list[Hole]:
         """By their beginning."""
-        found = [*self._write_notes(), *self._gaps(of_databases=True), *self._now()]
+        found = [*self.uncaptured, *self._differing(), *self._gaps(of_databases=True)]
         return sorted(found, key=lambda hole: hole.since)
 
-    def length_s(self, hole: Hole) -> float:
-        """How long it lasted, or lasts by now, in seconds."""
-        return uncovered_s([hole], self.now)
+    @cached_property
+    def uncaptured(self) -> list[Hole]:
+        """When triggers, or the server's log, didn't see changes: no source can tell how many."""
+        return [*self._write_notes(), *self._now()]
 
-    def is_reconciled(self, hole: Hole) -> bool:
+    def longer_than(self, brief: Duration | None, holes: Iterable[Hole]) -> list[Hole]:
+        """Without those no longer than `brief` behind which nothing differed."""
+        return [
+            hole
+            for hole in holes
+            if brief is None
+            or uncovered_s([hole], self.now) > brief.seconds
+            or not self._is_reconciled(hole)
+        ]
+
+    def _is_reconciled(self, hole: Hole) -> bool:
         """Whether behind it nothing was found to differ of what it is of: no row was changed in it,
         but for what was changed back. Of a table that is gone there is nothing to compare."""
         clean = self.notes.reconciled
@@ -149,10 +162,13 @@ class Coverage:
             elif note.action == DISAGREE:
                 kind = self.kind_of(note.detail("table"))
                 yield Hole(note.time, note.time, kind, _words(note), note.entry)
-            elif note.action == DIFFERS:
-                for rows in note.event.targets:
-                    since = notes.last_sound(rows.kind, note.time) or note.time
-                    yield Hole(since, note.time, rows.kind, _words(note), note.entry)
+
+    def _differing(self) -> Iterator[Hole]:
+        """Rows that a reconciliation found changed unseen."""
+        for note in self.notes.of(DIFFERS):
+            for rows in note.event.targets:
+                since = self.notes.last_sound(rows.kind, note.time) or note.time
+                yield Hole(since, note.time, rows.kind, _words(note), note.entry)
 
     def _drifted(self, table: str, note: Note) -> Hole:
         kind = None if not table or table.startswith(_OURS) else self.kind_of(table)
@@ -188,17 +204,14 @@ class Coverage:
         for entry in self.notes.reader.entries(0, self.notes.size - 1):
             kind, time = glance(entry.body)
             if kind == "access":
-                return Mark(time, entry.index)
+                return Mark(entry.received if entry.doubtful else time, entry.index)
         return None
 
     @cached_property
     def holes_in_reads(self) -> list[Hole]:
         """By their beginning. Sessions of other clients are holes: what they read isn't seen."""
         notes = self.notes
-        found = [*self._gaps(of_databases=False)]
-        for note in notes.of(*READS_LOST):
-            since = instant(note.detail("since")) or note.time
-            found.append(Hole(since, max(since, note.time), None, _words(note), note.entry))
+        found = list(self.holes_in_journals)
         for note in notes.of(SILENT):
             before, behind = notes.around(_producer(note), note.time)
             found.append(Hole(before or note.time, behind, None, _words(note), note.entry))
@@ -214,6 +227,15 @@ class Coverage:
             words = f"{who}: {why}" if who else why
             found.append(Hole(span.first_seen or span.since, span.until, None, words, index))
         return sorted(found, key=lambda hole: hole.since)
+
+    @cached_property
+    def holes_in_journals(self) -> list[Hole]:
+        """What processes wrote down, reads and explicit events, and the trail hasn't."""
+        found = [*self._gaps(of_databases=False)]
+        for note in self.notes.of(*READS_LOST):
+            since = instant(note.detail("since")) or note.time
+            found.append(Hole(since, max(since, note.time), None, _words(note), note.entry))
+        return found
 
     @property
     def _has_async(self) -> bool:
@@ -263,34 +285,54 @@ class Coverage:
                 yield Hole(note.time, note.time, None, _words(note), note.entry)
 
     @cached_property
-    def unreadable(self) -> list[Hole]:
-        """Entries that can't be read: one of each block is."""
-        notes = self.notes
-        found: list[Hole] = []
-        last_time: Timestamp | None = None
-        first_bad: tuple[int, Timestamp] | None = None
-        for index in range(0, notes.size, BLOCK_ENTRIES):
-            try:
-                time = glance(notes.reader.entry(index).body)[1]
-            except IndelibleError:
-                if first_bad is None:
-                    first_bad = (index, self._time_before(index) or last_time or Timestamp(""))
-                continue
-            if first_bad is not None:
-                found.append(_unread(first_bad, index, time))
-                first_bad = None
-            last_time = time
-        if first_bad is not None:
-            found.append(_unread(first_bad, notes.size, self.now))
-        return found
+    def _unread(self) -> list[Unread]:
+        return find_unread(self.notes.reader, self.notes.size, now=self.now)
 
-    def _time_before(self, index: int) -> Timestamp | None:
-        if index == 0:
-            return None
-        try:
-            return glance(self.notes.reader.entry(index - 1).body)[1]
-        except IndelibleError:
-            return None
+    def is_unread(self, index: int) -> bool:
+        """Whether this entry can't be read."""
+        return any(each.first <= index <= each.last for each in self._unread)
+
+    @cached_property
+    def unreadable(self) -> list[Hole]:
+        """When what can't be read now was received."""
+        return [
+            Hole(
+                each.since,
+                each.until,
+                None,
+                f"entries {each.first} to {each.last} can't be "
+                + ("reached" if each.is_unreachable else "read"),
+                each.first,
+                each.is_unreachable,
+            )
+            for each in self._unread
+        ]
+
+    def began(self, deeds: Collection[str]) -> Mark | None:
+        """Since when all of `deeds` that are captured at all are; None: nothing is."""
+        marks: list[Mark] = []
+        if "events" in deeds and self.notes.size:
+            marks.append(Mark(self.notes.reader.entry(0).received, Index(0)))
+        writes = self.writes_began(())
+        if "accesses" in deeds and self.reads_began is not None:
+            marks.append(self.reads_began)
+        if writes is not None and ("changes" in deeds or "events" in deeds):
+            marks.append(writes)
+        return max(marks, default=None)
+
+    def unseen(self, deeds: Collection[str]) -> list[Hole]:
+        """When what somebody did ("accesses", "changes", "events") may have gone unseen."""
+        holes = []
+        if "accesses" in deeds:
+            holes += self.holes_in_reads
+        elif "events" in deeds:
+            holes += self.holes_in_journals
+        if "changes" in deeds or "events" in deeds:  # an event may come by the outbox
+            holes += self.holes_in_writes
+            if self.look is not None and self.look.problem is not None:
+                why = f"the database can't be looked at: {self.look.problem}"
+                holes.append(Hole(self.now, None, None, why))
+        return sorted(holes, key=lambda hole: hole.since)
 
 
 def uncovered_s(holes: Iterable[Hole], now: Timestamp) -> float:
@@ -310,11 +352,6 @@ def within(holes: Iterable[Hole], since: Timestamp, now: Timestamp) -> list[Hole
         for hole in holes
         if hole.since <= now and (hole.until is None or hole.until >= since)
     ]
-
-
-def _unread(bad: tuple[int, Timestamp], end: int, until: Timestamp) -> Hole:
-    first, since = bad
-    return Hole(since, until, None, f"entries {first} to {end - 1} can't be read", Index(first))
 
 
 def _producer(note: Note) -> tuple[str, str]:

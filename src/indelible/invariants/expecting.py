@@ -27,6 +27,7 @@ from indelible.questions.reading import (
     whole_event,
 )
 from indelible.questions.restores import Restore, is_taken_back, restore_of
+from indelible.questions.retained import retained
 from indelible.questions.row_change import Position, RowChange, row_change_of
 from indelible.questions.window import Window
 from indelible.store.blocks import FRAME_ENTRIES
@@ -103,6 +104,9 @@ class Expectation:
         self.chunks = self._read_chunks(size)
         self.written = frozenset(chunk.kind for chunk in self.chunks)
         """The kinds of which the trail has rows that were there before capture."""
+        taken = retained(reader, Window(), size=size, verifiers=())
+        self.dropped = None if taken is None else taken.changes
+        """Retention dropped the changes before that, and the baselines."""
         self.since = self._read_since(size)
         """For each kind the entries that an earlier reconciliation has read."""
         self.settled = {kind: self._settled(kind) for kind in self._kinds}
@@ -245,7 +249,7 @@ class Expectation:
         terms = [action_term(FINISHED)]
         for seen in read_events(self._reader, terms, Window(), size=size, kinds={"system"}):
             read = (seen.event.details or {}).get("size")
-            if type(read) is int:
+            if seen.event.action == FINISHED and type(read) is int:
                 for target in seen.event.targets:
                     found[target.kind] = max(read, found.get(target.kind, 0))
         return found

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import random
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from indelible.errors import MalformedEventError
-from indelible.events.codec import format_time
+from indelible.errors import IndelibleError, MalformedEventError
+from indelible.events.codec import UNDECODABLE, format_time
 from indelible.events.model import Actor, Timestamp
 from indelible.invariants.coverage import Coverage
 from indelible.invariants.verdicts import Verdict
 from indelible.policy import Policy
 from indelible.policy.durations import Duration
 from indelible.policy.invariants import Invariant, Windowed
-from indelible.questions.reading import EventView, is_repeated
+from indelible.questions.reading import EventView, is_in_window, is_repeated
+from indelible.questions.retained import Retained, retained
 from indelible.questions.window import Window
+from indelible.store.blocks import FRAME_ENTRIES
 from indelible.store.protocol import StoredEntry, TrailReader
 from indelible.tlog import Index
 
@@ -30,11 +33,13 @@ Progress = Callable[[int, int], None]
 
 class Rehearsed(NamedTuple):
     """What reversing an actor's changes came to: rows restored, rows in which others' later changes
-    stand, and why each row that nobody stands in the way of couldn't be restored."""
+    stand, why each row that nobody stands in the way of couldn't be restored, and rows of which
+    something was lawfully erased."""
 
     restored: int
     conflicts: int
     stuck: tuple[str, ...]
+    erased: int = 0
 
 
 class Site(Protocol):
@@ -70,17 +75,31 @@ class Facts(NamedTuple):
         """Where a window that ends now begins."""
         return timestamp(window.before(self.moment))
 
+    @property
+    def retained(self) -> Retained | None:
+        """What retention dropped; who attested it is `verify`'s to say."""
+        return retained(self.reader, Window(), size=self.size, verifiers=())
+
 
 class Watcher(Protocol):
-    """Looks at every event from `since` on, each once, in the order of the trail."""
+    """Looks at every event that is or may be from `since` on, each once, in the order of the
+    trail."""
 
     since: Timestamp
 
-    def look(self, entry: StoredEntry, view: EventView) -> None: ...
+    def look(self, entry: StoredEntry, view: EventView, *, certain: bool) -> None:
+        """`certain`: it is from then on by its claimed time and by that of its receipt."""
 
 
 class Judge(Generic[P]):
-    """One invariant under judgement: `watcher` first, its pass, then `verdict`."""
+    """One invariant under judgement: `watcher` first, its pass, then `verdict`.
+
+    What finds nothing wrong is believed as far as all from `since` on can be read, and `deeds` of
+    these kinds were captured; where `since` is None the judge has seen to that itself.
+    """
+
+    since: Timestamp | None = None
+    deeds: Collection[str] = ()
 
     def __init__(self, invariant: P, facts: Facts) -> None:
         self._invariant = invariant
@@ -95,54 +114,105 @@ class Judge(Generic[P]):
     def verdict(self) -> Verdict: ...
 
 
-class WatchingJudge(Judge[W]):
-    """A judge that counts what is in its invariant's window."""
+class WindowedJudge(Judge[W]):
+    """A judge of what is in its invariant's window."""
+
+    since: Timestamp
 
     def __init__(self, invariant: W, facts: Facts) -> None:
         super().__init__(invariant, facts)
+        self.window = invariant.window
         self.since = facts.since(invariant.window)
+
+
+class WatchingJudge(WindowedJudge[W]):
+    """A judge that counts what is in its invariant's window."""
 
     @property
     def watcher(self) -> Watcher | None:
         return self
 
     @abstractmethod
-    def look(self, entry: StoredEntry, view: EventView) -> None: ...
+    def look(self, entry: StoredEntry, view: EventView, *, certain: bool) -> None: ...
 
 
 _decoder = msgspec.json.Decoder(EventView)
 
 
-def pass_over(facts: Facts, watchers: Sequence[Watcher], progress: Progress) -> None:
+def pass_over(
+    facts: Facts, watchers: Sequence[Watcher], progress: Progress
+) -> dict[Watcher, IndelibleError]:
     """Show all entries to all `watchers` that want them, in one reading; parts of a cut event
-    once."""
+    once.
+
+    Gives why a watcher couldn't look at something that it wanted. Entries that can't be read are
+    passed over: `Coverage.unreadable` has them.
+    """
+    problems: dict[Watcher, IndelibleError] = {}
     if not watchers:
-        return
-    since = min(watcher.since for watcher in watchers)
-    for entry in facts.reader.search((), since=since):
-        if entry.index >= facts.size:
-            break
+        return problems
+    windows = [(watcher, Window(watcher.since, None)) for watcher in watchers]
+    for entry in _readable(facts, min(watcher.since for watcher in watchers)):
         try:
-            view = _decoder.decode(entry.body)
-        except msgspec.MsgspecError as error:
-            raise MalformedEventError(f"expected the JSON of an event: {error}") from None
+            view = _view(entry.body)
+        except MalformedEventError as error:
+            # Of its claimed time nothing is known.
+            problems |= {each: error for each in watchers if entry.received >= each.since}
+            continue
         if view.kind != "system" and not is_repeated(view):
-            for watcher in watchers:
-                if view.time >= watcher.since:
-                    watcher.look(entry, view)
+            for watcher, window in windows:
+                if watcher in problems or not is_in_window(entry, view.time, window):
+                    continue
+                certain = not entry.doubtful or (view.time in window and entry.received in window)
+                try:
+                    watcher.look(entry, view, certain=certain)
+                except IndelibleError as error:
+                    problems[watcher] = error
         if entry.index % 4_096 == 0:
             progress(int(entry.index), facts.size)
+    return problems
+
+
+def _readable(facts: Facts, since: Timestamp) -> Iterator[StoredEntry]:
+    """The entries that may be from `since` on, as far as they can be read."""
+    reader, first = facts.reader, 0
+    with contextlib.suppress(IndelibleError):
+        for entry in reader.search((), since=since):
+            if entry.index >= facts.size:
+                return
+            first = int(entry.index) + 1
+            yield entry
+        return
+    # From here on frame by frame: what is whole beside what isn't is shown.
+    while first < facts.size:
+        last = min(first - first % FRAME_ENTRIES + FRAME_ENTRIES, facts.size) - 1
+        if not facts.coverage.is_unread(last):
+            yield from reader.entries(first, last)
+        first = last + 1
+
+
+def _view(body: bytes) -> EventView:
+    try:
+        return _decoder.decode(body)
+    except UNDECODABLE as error:
+        raise MalformedEventError(f"expected the JSON of an event: {error}") from None
 
 
 class Breaches:
-    """How many there were, and the first few."""
+    """How many there were, and the first few; of `possible` ones only how many, and the first."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.possible = 0
         self.indexes: list[Index] = []
         self.first = ""
+        self.first_possible = ""
 
-    def add(self, index: Index, words: str) -> None:
+    def add(self, index: Index, words: str, *, certain: bool = True) -> None:
+        if not certain:
+            self.possible += 1
+            self.first_possible = self.first_possible or f"entry {index}, {words}"
+            return
         self.count += 1
         if len(self.indexes) < 10:
             self.indexes.append(index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -12,12 +13,13 @@ import msgspec
 from indelible.capture.drift import DRIFT
 from indelible.capture.installing import INSTALLED
 from indelible.errors import MalformedEventError
-from indelible.events.codec import event_id, format_time
+from indelible.events.codec import UNDECODABLE, event_id, format_time
 from indelible.events.model import INCARNATION_OPENED, Event, Producer, Timestamp
 from indelible.invariants.expecting import BASELINE, FINISHED
 from indelible.invariants.reconcile import DIFFERS, UNREADABLE
-from indelible.questions.reading import RowsView, glance, read_events
+from indelible.questions.reading import RowsView, Seen, glance, read_events
 from indelible.questions.window import Window
+from indelible.store.errors import BodyDroppedError
 from indelible.store.protocol import Source, TrailReader
 from indelible.store.terms import action_term
 from indelible.tlog import Index
@@ -41,7 +43,7 @@ READS_LOST: Final = (
     "statements.unreadable",
     "statements.position_lost",
 )
-_ALL: Final = (
+ABOUT_CAPTURE: Final = (
     INSTALLED,
     DRIFT,
     *GONE,
@@ -82,6 +84,7 @@ class Note(NamedTuple):
 class _BaselineView(msgspec.Struct):
     """Of a `table.baseline` only which tables it is of, and of which database."""
 
+    kind: str
     action: str
     time: Timestamp
     targets: tuple[RowsView, ...] = ()
@@ -101,12 +104,12 @@ class Notes:
     @cached_property
     def all(self) -> Sequence[Note]:
         """In the order of the trail; without baselines."""
-        terms = [action_term(action) for action in _ALL]
+        terms = [action_term(action) for action in ABOUT_CAPTURE]
         found = read_events(self.reader, terms, Window(), size=self.size, kinds={"system"})
         return [
-            Note(seen.event.action, seen.event.time, seen.indexes[0], seen.event)
+            Note(seen.event.action, _time_of(seen), seen.indexes[0], seen.event)
             for seen in found
-            if seen.event.action in _ALL
+            if seen.event.action in ABOUT_CAPTURE
         ]
 
     def of(self, *actions: str) -> Iterator[Note]:
@@ -122,14 +125,16 @@ class Notes:
                 continue
             try:
                 view = _baseline_decoder.decode(entry.body)
-            except msgspec.MsgspecError as error:
+            except UNDECODABLE as error:
                 raise MalformedEventError(f"expected the JSON of an event: {error}") from None
-            if view.action != BASELINE:
+            # Anybody may give an explicit event this name.
+            if view.kind != "system" or view.action != BASELINE:
                 continue
             if "incarnation" in view.baseline:
                 incarnations.add(msgspec.json.decode(view.baseline["incarnation"]))
+            time = entry.received if entry.doubtful else view.time
             for rows in view.targets:
-                marks.setdefault(rows.kind, []).append(Mark(view.time, entry.index))
+                marks.setdefault(rows.kind, []).append(Mark(time, entry.index))
         return marks, frozenset(map(str, incarnations))
 
     @property
@@ -226,8 +231,16 @@ class Notes:
         for seq in places[:_NEAR]:
             index = self.reader.index_of(event_id(Producer(*source, seq)))
             if index is not None and index < self.size:
-                return glance(self.reader.entry(index).body)[1]
+                with contextlib.suppress(BodyDroppedError):
+                    return glance(self.reader.entry(index).body)[1]
         return None
+
+
+def _time_of(seen: Seen) -> Timestamp:
+    """When it was said; of what says that all is well not before it came, where that is doubtful:
+    else a clock that is wrong would have captured for years."""
+    is_doubtful = seen.doubt is not None and seen.event.action in (INSTALLED, FINISHED)
+    return seen.received if is_doubtful else seen.event.time
 
 
 def instant(text: str) -> Timestamp | None:

@@ -20,14 +20,14 @@ from indelible.invariants.sampling import check_samples, deeds_of
 from indelible.invariants.verdicts import CANT_TELL, HOLDS, SHORT, SO_FAR, Verdict
 from indelible.policy.durations import Duration, length_text
 from indelible.policy.invariants import Accessors, Enumerable
-from indelible.questions.reading import EventView, search_window, view_records, view_subjects
+from indelible.questions.reading import EventView, search_window, view_subjects
 from indelible.questions.window import Window
 from indelible.store.protocol import StoredEntry
 from indelible.store.terms import inexact_term
 from indelible.tlog import Index
 
 KIND_OF: Final = {"accesses": "access", "changes": "change"}
-_NO_READS: Final = "no read was ever captured: nothing shows that reads are"
+NO_READS: Final = "no read was ever captured: nothing shows that reads are"
 
 
 class Reach(NamedTuple):
@@ -46,14 +46,17 @@ def reach_of(
     kinds: Collection[str],
     all_of: str,
     brief: Duration | None,
+    *,
+    by_day: bool = False,
 ) -> Reach:
     """Of accesses or changes of tables of these kinds; of all, without any. `all_of` names them.
 
-    Without holes in changes no longer than `brief` behind which nothing differed.
+    Without holes in changes no longer than `brief` behind which nothing differed. `by_day`: where
+    accesses are known by day that is enough.
     """
     coverage = facts.coverage
     marks = []
-    holes: list[Hole] = list(coverage.unreadable)
+    holes: list[Hole] = [*coverage.unreadable, *dropped_of(facts, deeds, by_day=by_day)]
     if coverage.look is not None and coverage.look.problem is not None:
         return Reach(None, [], f"the database can't be looked at: {coverage.look.problem}")
     if "changes" in deeds:
@@ -61,16 +64,11 @@ def reach_of(
         if began is None:
             return Reach(None, [], f"no entry says since when changes of {all_of} are captured")
         marks.append(began)
-        least = 0.0 if brief is None else brief.seconds
-        holes += [
-            hole
-            for hole in coverage.holes_in_writes
-            if not (least and coverage.length_s(hole) <= least and coverage.is_reconciled(hole))
-        ]
+        holes += coverage.longer_than(brief, coverage.holes_in_writes)
     if "accesses" in deeds:
         began = coverage.reads_began
         if began is None:
-            return Reach(None, [], _NO_READS)
+            return Reach(None, [], NO_READS)
         marks.append(began)
         holes += coverage.holes_in_reads
     left_out = list(coverage.left_out("accesses" in deeds))
@@ -88,17 +86,48 @@ def reach_of(
     )
 
 
+def dropped_of(facts: Facts, deeds: Collection[str], *, by_day: bool = False) -> list[Hole]:
+    """What retention took of these."""
+    taken = facts.retained
+    if taken is None:
+        return []
+    detail = None if by_day else taken.access_detail
+    limits = {"accesses": max(detail or "", taken.accesses or ""), "changes": taken.changes or ""}
+    limits["events"] = taken.events or ""
+    return [
+        Hole(
+            Timestamp(""),
+            Timestamp(limits[deed]),
+            None,
+            f"retention dropped {deed} before {limits[deed][:10]}",
+            taken.acts[-1],
+        )
+        for deed in deeds
+        if limits[deed]
+    ]
+
+
 def judge_reach(facts: Facts, reach: Reach, window: Duration, what: str) -> Verdict:
     """Whether all that happened up to `window` back is covered."""
     required = window.seconds
     if reach.unknown is not None or reach.began is None:
         return Verdict(
-            verdict=CANT_TELL, words=reach.unknown or _NO_READS, required=required, unit="seconds"
+            verdict=CANT_TELL, words=reach.unknown or NO_READS, required=required, unit="seconds"
         )
     horizon = facts.since(window)
     since = max(horizon, reach.began.time)
     # What began later (a table, reads) takes back no hole from before.
-    holes = within(reach.holes, horizon, facts.now)
+    found = within(reach.holes, horizon, facts.now)
+    holes = [hole for hole in found if not hole.is_unreachable]
+    if found and not holes:
+        return Verdict(
+            verdict=CANT_TELL,
+            words=f"{what} within {window}: {found[0].why}",
+            figure=uncovered_s(found, facts.now),
+            required=0.0,
+            unit="seconds",
+            evidence=tuple(hole.entry for hole in found[:10] if hole.entry is not None),
+        )
     if holes:
         first = holes[0]
         figure = uncovered_s(holes, facts.now)
@@ -144,7 +173,9 @@ class EnumerableJudge(Judge[Enumerable]):
     def __init__(self, invariant: Enumerable, facts: Facts) -> None:
         super().__init__(invariant, facts)
         self._kinds = {facts.coverage.kind_of(table) for table in invariant.tables}
-        self._share = _Share(facts.since(invariant.window), invariant) if invariant.exact else None
+        self._share: _Share | None = None
+        if invariant.exact:
+            self._share = _Share(facts.since(invariant.window), invariant, self._kinds)
 
     @property
     def watcher(self) -> Watcher | None:
@@ -175,36 +206,50 @@ class EnumerableJudge(Judge[Enumerable]):
         actor, why = self._facts.site.try_canary(command)
         if actor is None:
             return Verdict(verdict=CANT_TELL, words=f"canary: {why}")
-        reader = self._facts.reader
-        seen = {deed for deed, _ in deeds_of(reader, actor)}
+        seen = {
+            deed
+            for deed, view in deeds_of(self._facts.reader, actor)
+            if not self._kinds or any(rows.kind in self._kinds for rows in view.targets)
+        }
         lacking = [deed for deed in self._invariant.of if deed not in seen]
         if not lacking:
             return None
+        tables = f" of {', '.join(self._invariant.tables)}" if self._kinds else ""
         return Verdict(
             verdict=SHORT,
             words=f"canary: {actor} did what the application does, and no "
-            f"{' and no '.join(lacking)} of it came to the trail",
+            f"{' and no '.join(lacking)}{tables} of it came to the trail",
             figure=float(len(lacking)),
             required=0.0,
         )
 
 
 class _Share:
-    """Counts which accesses and changes were seen exactly."""
+    """Counts which accesses and changes (of tables of these kinds; of all, without any) were seen
+    exactly."""
 
-    def __init__(self, since: Timestamp, invariant: Enumerable) -> None:
+    def __init__(self, since: Timestamp, invariant: Enumerable, kinds: Collection[str]) -> None:
         self.since = since
-        self._kinds = [KIND_OF[deed] for deed in invariant.of]
+        self._deeds = [KIND_OF[deed] for deed in invariant.of]
+        self._kinds = kinds
         self._total = 0
         self._inexact = Breaches()
 
-    def look(self, entry: StoredEntry, view: EventView) -> None:
-        if view.kind in self._kinds:
+    def look(self, entry: StoredEntry, view: EventView, *, certain: bool) -> None:
+        if view.kind not in self._deeds:
+            return
+        may_be_inexact = b'"coverage":' in entry.body
+        if not self._kinds and not may_be_inexact:
             self._total += 1
-            if b'"coverage":' in entry.body and any(
-                rows.coverage != "exact" for rows in view_records(entry.body).targets
-            ):
-                self._inexact.add(entry.index, view.action)
+            return
+        rows = [
+            each
+            for each in view_subjects(entry.body).targets
+            if not self._kinds or each.kind in self._kinds
+        ]
+        self._total += bool(rows) or not self._kinds
+        if any(each.coverage != "exact" for each in rows):
+            self._inexact.add(entry.index, view.action)
 
     @property
     def share(self) -> float:
@@ -244,7 +289,14 @@ class AccessorsJudge(Judge[Accessors]):
         )
         found = judge_reach(facts, reach, invariant.window, f"who accessed any {of}'s data")
         if invariant.daily is not None and found.verdict in (HOLDS, SO_FAR):
-            # Every access is kept, and so each day's.
+            reach = reach_of(
+                facts,
+                ("accesses", "changes"),
+                kinds,
+                ", ".join(sorted(kinds)),
+                invariant.brief,
+                by_day=True,
+            )
             found = judge_reach(
                 facts, reach, invariant.daily, f"who accessed any {of}'s data, by day"
             )

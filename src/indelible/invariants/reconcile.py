@@ -13,7 +13,7 @@ from typing import Final
 
 from indelible.errors import ConfigurationError
 from indelible.events.model import Event, TargetRows
-from indelible.events.values import Id, Value
+from indelible.events.values import Id, TypedValue, Value
 from indelible.invariants.confirming import RENUMBERED, confirm
 from indelible.invariants.differences import Counts, Difference, Summary, TableReport
 from indelible.invariants.expecting import FINISHED, Expectation, Progress
@@ -31,6 +31,10 @@ _NAMED: Final = 100
 """So many rows the entry about a table's differences names."""
 _MEANWHILE: Final = "`indelible install` wrote its baseline meanwhile: run this again"
 _SHARED: Final = "another table has its kind, and the trail doesn't tell their rows apart"
+_DROPPED: Final = (
+    "retention dropped its changes before {before}, and rows without a key are counted from the "
+    "first on"
+)
 _UNWRITTEN: Final = (
     "the database was restored from a backup, and what it held then isn't all written down yet"
 )
@@ -137,6 +141,8 @@ class _TableRun:
         self._named: dict[Id, None] = {}
         self._columns: dict[str, None] = {}
         self._rows = 0
+        self._dropped = expectation.dropped if table.kind not in expectation.written else None
+        self._unknown = 0
 
     def differences(self, carry: Carry, progress: Progress) -> Iterator[Difference]:
         kind = self._table.kind
@@ -145,6 +151,8 @@ class _TableRun:
             why = self._table.uninstalled
         if self._expectation.is_unwritten(kind):
             why = _UNWRITTEN
+        if self._dropped is not None and kind in self._expectation.copies:
+            why = _DROPPED.format(before=self._dropped[:10])
         if why is not None:
             self._end(0, not_compared=why)
             return
@@ -158,6 +166,9 @@ class _TableRun:
             self._take(snapshot, progress)
         # The snapshot isn't held while whoever asked looks at what was found.
         for difference in self._found(size, position):
+            if self._dropped is not None and _is_news(difference):
+                self._unknown += difference.copies
+                continue
             self._counts.add(difference.what, difference.copies)
             if len(self._named) < _NAMED:
                 self._named[difference.id] = None
@@ -247,6 +258,12 @@ class _TableRun:
             yield f"masked, never captured: {', '.join(table.masked)}"
         if table.without_values:
             yield f"captured without values: {', '.join(table.without_values)}"
+        if self._unknown and self._dropped is not None:
+            before = self._dropped[:10]
+            yield (
+                f"{self._unknown} rows may be as they were left before {before}: retention dropped "
+                "the changes until then, so that whether they should be there isn't known"
+            )
         untold = {name: number for name, number in self._untold().items() if number}
         if (
             table.columns
@@ -283,7 +300,10 @@ def _holes(reader: TrailReader, live: LiveDatabase) -> Iterator[str]:
         yield f"deliveries of this database that were no events and were set aside: {aside}"
     terms = [action_term(UNREADABLE)]
     found = read_events(reader, terms, Window(), size=reader.size, kinds={"system"})
-    unread = sum(each.event.producer.id == live.incarnation for each in found)
+    unread = sum(
+        each.event.action == UNREADABLE and each.event.producer.id == live.incarnation
+        for each in found
+    )
     if unread:
         yield f"outbox rows that couldn't be read: {unread}"
 
@@ -293,6 +313,13 @@ def _holes_of(source: Source) -> Iterator[str]:
         for first, last in ranges:
             rows = f"outbox rows {first} to {last}" if first != last else f"outbox row {first}"
             yield f"{rows} never reached the trail ({what})"
+
+
+def _is_news(difference: Difference) -> bool:
+    """Whether all that speaks for it is that the trail hasn't had the row before."""
+    return difference.what in ("extra", "overwritten") and all(
+        isinstance(old, TypedValue) and old.t == "absent" for old, _ in difference.columns.values()
+    )
 
 
 def _finished(summary: Summary, reports: Sequence[TableReport]) -> Event:

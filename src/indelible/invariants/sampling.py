@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from indelible.events.codec import format_time, parse_time
 from indelible.events.model import Actor, Kind, Subject, Timestamp
 from indelible.invariants.facts import Facts
+from indelible.policy.invariants import Deed
 from indelible.questions.accesses import accesses
 from indelible.questions.accessors import accessors
 from indelible.questions.events import ACCESSES, actor_terms
@@ -113,11 +114,17 @@ def sample_changers(facts: Facts, *, since: Timestamp, by: str, count: int) -> S
 
 
 def deeds_of(
-    reader: TrailReader, actor: Actor, kinds: frozenset[Kind] = ACCESSES
-) -> Iterator[tuple[str, Timestamp]]:
-    """What `actor` did, latest first: `accesses` or `changes`, and when."""
+    reader: TrailReader,
+    actor: Actor,
+    kinds: frozenset[Kind] = ACCESSES,
+    *,
+    since: Timestamp | None = None,
+) -> Iterator[tuple[Deed, SubjectsView]]:
+    """What `actor` did of what was received since then, latest first."""
     terms = actor_terms(actor, kinds, also_as=False)
-    for entry in reader.search(terms, newest_first=True):
+    for entry in reader.search(terms, since=since, newest_first=True):
+        if since is not None and entry.received < since:
+            return
         view = view_subjects(entry.body)
         if view.kind in kinds and is_by(view.actor, actor, also_as=False):
-            yield ("changes" if view.kind == "change" else "accesses"), view.time
+            yield ("changes" if view.kind == "change" else "accesses"), view

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from indelible.errors import VerificationError
 from indelible.events.model import Timestamp
+from indelible.integrity.numbering import NOT_VERIFIED, VERIFIED
 from indelible.invariants.coverage import within
 from indelible.invariants.differences import SORTS
 from indelible.invariants.expecting import FINISHED
-from indelible.invariants.facts import Judge, moment_of, timestamp
-from indelible.invariants.notes import GAP, READS_LOST, SPOILT
+from indelible.invariants.facts import Facts, Judge, moment_of, timestamp
+from indelible.invariants.notes import GAP, READS_LOST, SPOILT, Mark
 from indelible.invariants.reconcile import DIFFERS
 from indelible.invariants.verdicts import CANT_TELL, HOLDS, SHORT, SO_FAR, Verdict
 from indelible.policy.durations import length_text
 from indelible.policy.invariants import Complete, TamperEvident
-from indelible.questions.reading import glance
+from indelible.questions.reading import read_events
+from indelible.questions.window import Window
+from indelible.store.terms import action_term
 from indelible.tlog import Index
+
+_NOTHING: Final = "no table was ever captured: nothing shows that anything is"
 
 
 class CompleteJudge(Judge[Complete]):
@@ -22,24 +29,39 @@ class CompleteJudge(Judge[Complete]):
 
     def verdict(self) -> Verdict:
         facts, invariant = self._facts, self._invariant
+        coverage = facts.coverage
         since = facts.since(invariant.window)
+        unverified = _unverified(facts)
+        if unverified is not None:
+            return unverified
         lost, indexes, words = self._lost(since)
+        holes, unseen, uncaptured = self._uncaptured(since)
         differing, told, differences = self._differing(since)
-        count = lost + differing
+        count = lost + holes + differing
         if count > invariant.tolerated:
+            places = (*indexes, *unseen, *told)
             return Verdict(
                 verdict=SHORT,
-                words=f"within {invariant.window} {lost} events are missing or can't be read, and "
-                f"{differing} rows changed unseen; the first: {(words + differences)[0]}",
+                words=f"within {invariant.window} {lost} events are missing or can't be read, "
+                f"changes weren't captured {holes} times, and {differing} rows changed unseen; "
+                f"the first: {(words + uncaptured + differences)[0]}",
                 figure=float(count),
                 required=float(invariant.tolerated),
-                example=min(indexes + told, default=None),
-                evidence=tuple((indexes + told)[:10]),
+                example=min(places, default=None),
+                evidence=places[:10],
             )
         stale = self._stale()
         if stale is not None:
             return stale
-        first = glance(facts.reader.entry(0).body)[1] if facts.size else facts.now
+        away = [
+            hole for hole in within(coverage.unreadable, since, coverage.now) if hole.is_unreachable
+        ]
+        if away:
+            return Verdict(verdict=CANT_TELL, words=f"{away[0].why} ({len(away)} holes)")
+        began = coverage.writes_began(())
+        if began is None:
+            return Verdict(verdict=CANT_TELL, words=_NOTHING)
+        first = max(began.time, facts.reader.entry(0).received)
         young = first > since
         begun = moment_of(max(first, since))
         return Verdict(
@@ -48,7 +70,7 @@ class CompleteJudge(Judge[Complete]):
             "it was last compared",
             figure=float(count),
             required=float(invariant.tolerated),
-            evidence=tuple(note.entry for note in facts.coverage.notes.of(FINISHED))[-1:],
+            evidence=tuple(note.entry for note in coverage.notes.of(FINISHED))[-1:],
             since=timestamp(begun),
             on_course_until=timestamp(invariant.window.after(begun)) if young else None,
         )
@@ -71,9 +93,18 @@ class CompleteJudge(Judge[Complete]):
             count += last_seq - first_seq + 1
             words.append(f"{source.producer_id}: {first_seq} to {last_seq} haven't come")
         for hole in within(coverage.unreadable, since, coverage.now):
-            count += 1
-            words.append(hole.why)
+            if not hole.is_unreachable:
+                count += 1
+                words.append(hole.why)
         return count, indexes, words
+
+    def _uncaptured(self, since: Timestamp) -> tuple[int, list[Index], list[str]]:
+        """How often changes weren't captured, of however many tables at once, and as above."""
+        coverage = self._facts.coverage
+        holes = coverage.longer_than(self._invariant.brief, coverage.uncaptured)
+        found = {hole.entry or hole.why: hole for hole in within(holes, since, coverage.now)}
+        indexes = [hole.entry for hole in found.values() if hole.entry is not None]
+        return len(found), indexes, [hole.why for hole in found.values()]
 
     def _differing(self, since: Timestamp) -> tuple[int, list[Index], list[str]]:
         explained = {
@@ -91,10 +122,16 @@ class CompleteJudge(Judge[Complete]):
         return count, indexes, words
 
     def _stale(self) -> Verdict | None:
-        """Where the last reconciliation is too old, or left a table out."""
+        """Where the last reconciliation is too old, left a table out, or can't show anything."""
         facts, invariant = self._facts, self._invariant
         look, notes = facts.coverage.look, facts.coverage.notes
+        if look is not None and look.problem is not None:
+            return Verdict(
+                verdict=CANT_TELL, words=f"the database can't be looked at: {look.problem}"
+            )
         kinds = set(look.kinds) if look is not None and look.kinds else set(notes.installed)
+        if not kinds:
+            return Verdict(verdict=CANT_TELL, words=_NOTHING)
         compared: dict[str, Timestamp] = {}
         for note in notes.of(FINISHED):
             for rows in note.event.targets:
@@ -105,8 +142,6 @@ class CompleteJudge(Judge[Complete]):
                 words=f"never compared with the database: {', '.join(never[:5])}"
                 f"{' and others' if never[5:] else ''}: `indelible reconcile`",
             )
-        if not kinds:
-            return None
         oldest = min((compared[kind], kind) for kind in kinds)
         age = (facts.moment - moment_of(oldest[0])).total_seconds()
         if age <= invariant.reconciled.seconds:
@@ -138,6 +173,9 @@ class TamperEvidentJudge(Judge[TamperEvident]):
                 figure=0.0,
                 required=float(wanted),
             )
+        unverified = _unverified(facts)
+        if unverified is not None:
+            return unverified
         now = facts.moment.timestamp()
         ages = sorted((abs(now - time), name) for name, (_, time) in cosigned.items())
         if len(ages) < wanted:
@@ -147,15 +185,17 @@ class TamperEvidentJudge(Judge[TamperEvident]):
                 figure=float(len(ages)),
                 required=float(wanted),
             )
-        age, name = ages[wanted - 1]
-        fresh = sum(each <= invariant.age.seconds for each, _ in ages)
-        size = sorted((size for size, _ in cosigned.values()), reverse=True)[wanted - 1]
-        if fresh < wanted:
+        fresh = [(cosigned[name][0], age) for age, name in ages if age <= invariant.age.seconds]
+        if len(fresh) < wanted:
+            age, name = ages[wanted - 1]
             return self._short(
                 age,
-                f"{fresh} of {wanted} witnesses vouch for the trail by cosignatures no older than "
-                f"{invariant.age}; {name}'s is {length_text(age)} old",
+                f"{len(fresh)} of {wanted} witnesses vouch for the trail by cosignatures no older "
+                f"than {invariant.age}; {name}'s is {length_text(age)} old",
             )
+        # Of a tree that is vouched for by an old cosignature alone nobody says that it still is so.
+        largest = sorted(fresh, reverse=True)[:wanted]
+        size, age = largest[-1][0], max(age for _, age in largest)
         if size < facts.size:
             # A cosignature of now may be over a tree of long ago.
             left = (facts.moment - moment_of(facts.reader.entry(size).received)).total_seconds()
@@ -166,13 +206,35 @@ class TamperEvidentJudge(Judge[TamperEvident]):
                     f"though the next came {length_text(left)} ago",
                     Index(size),
                 )
+        when = _last_verified(facts)
+        words = (
+            f"{len(fresh)} witnesses vouch for {min(size, facts.size)} of {facts.size} entries, "
+            f"by cosignatures no older than {length_text(age)}"
+        )
+        if when is None:
+            return Verdict(
+                verdict=CANT_TELL,
+                words=f"{words}; whether the entries are what they vouch for nobody has looked: "
+                "`indelible verify`",
+            )
+        passed = (facts.moment - moment_of(when.time)).total_seconds()
+        words += f"; all of them were verified {length_text(passed)} ago"
+        if passed > invariant.verified.seconds:
+            return Verdict(
+                verdict=SHORT,
+                words=f"{words}, {invariant.verified} at most are promised: `indelible verify`",
+                figure=passed,
+                required=invariant.verified.seconds,
+                unit="seconds",
+                evidence=(when.entry,),
+            )
         return Verdict(
             verdict=HOLDS,
-            words=f"{fresh} witnesses vouch for {min(size, facts.size)} of {facts.size} entries, "
-            f"by cosignatures no older than {length_text(age)}",
+            words=words,
             figure=age,
             required=invariant.age.seconds,
             unit="seconds",
+            evidence=(when.entry,),
         )
 
     def _short(self, figure: float, words: str, example: Index | None = None) -> Verdict:
@@ -185,3 +247,39 @@ class TamperEvidentJudge(Judge[TamperEvident]):
             example=example,
             evidence=() if example is None else (example,),
         )
+
+
+def _unverified(facts: Facts) -> Verdict | None:
+    """What a verification found, as long as nobody has acknowledged it."""
+    found = [
+        notice
+        for notice in facts.reader.notices(unacknowledged_only=True)
+        if notice.action == NOT_VERIFIED and notice.index < facts.size
+    ]
+    if not found:
+        return None
+    return Verdict(
+        verdict=SHORT,
+        words=f"the trail was verified, and isn't what it should be: {found[0].message}",
+        figure=float(len(found)),
+        required=0.0,
+        example=found[0].index,
+        evidence=tuple(notice.index for notice in found[:10]),
+    )
+
+
+def _last_verified(facts: Facts) -> Mark | None:
+    """When all entries were last hashed and found to be what was committed to."""
+    found = read_events(
+        facts.reader,
+        [action_term(VERIFIED)],
+        Window(),
+        size=facts.size,
+        kinds={"system"},
+        newest_first=True,
+    )
+    for seen in found:
+        # One that read what was new alone says nothing of what was before.
+        if seen.event.action == VERIFIED and (seen.event.details or {}).get("since") == 0:
+            return Mark(seen.event.time, seen.indexes[0])
+    return None

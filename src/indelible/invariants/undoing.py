@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from indelible.events.codec import decode_event, encode_draft
 from indelible.events.model import Actor, Timestamp
 from indelible.invariants.facts import Breaches, Facts, Judge, Watcher
 from indelible.invariants.reach import judge_reach, reach_of
@@ -14,7 +15,7 @@ from indelible.invariants.sampling import deeds_of, sample_changers
 from indelible.invariants.verdicts import CANT_TELL, SHORT, Verdict
 from indelible.policy.invariants import Reversible
 from indelible.questions.events import CHANGES
-from indelible.questions.reading import EventView
+from indelible.questions.reading import EventView, whole_event
 from indelible.questions.window import Window
 from indelible.store.protocol import StoredEntry
 
@@ -36,7 +37,7 @@ class ReversibleJudge(Judge[Reversible]):
         look = facts.coverage.look
         masked = dict(look.masked) if look is not None else {}
         self._masked = {k: v for k, v in masked.items() if not self._kinds or k in self._kinds}
-        self._lost = _Lost(facts.since(invariant.window), invariant, self._kinds)
+        self._lost = _Lost(facts, invariant, self._kinds)
 
     @property
     def watcher(self) -> Watcher | None:
@@ -63,9 +64,12 @@ class ReversibleJudge(Judge[Reversible]):
         actors = sample_changers(
             facts, since=found.since or Timestamp(""), by=invariant.by, count=invariant.sample
         )
-        rows = 0
+        rows = rehearsed = erased = 0
         for actor in actors:
             window = self._latest(actor, found.since)
+            if window is None:
+                continue
+            rehearsed += 1
             done = facts.site.rehearse(
                 actor, window, rolled_back=invariant.rehearse == "rolled-back"
             )
@@ -80,41 +84,64 @@ class ReversibleJudge(Judge[Reversible]):
                     required=0.0,
                 )
             rows += done.restored
-        said = f"; rehearsed for {len(actors)} actors: {rows} rows restored"
+            erased += done.erased
+        if not rehearsed:
+            who = "nobody known" if invariant.by == "all" else invariant.by
+            return Verdict(
+                verdict=CANT_TELL,
+                words=f"no reversal was rehearsed: {who} changed nothing; {found.words}",
+            )
+        said = f"; rehearsed for {rehearsed} actors: {rows} rows restored"
+        if erased:
+            said += f", {erased} with values that were lawfully erased"
         said += "".join(
             f"; never captured, so never reversed: {kind} {', '.join(columns)}"
             for kind, columns in sorted(self._masked.items())
         )
         return msgspec.structs.replace(found, words=found.words + said)
 
-    def _latest(self, actor: Actor, since: Timestamp | None) -> Window:
-        """The window of the actor's last changes, not more than are rehearsed."""
+    def _latest(self, actor: Actor, since: Timestamp | None) -> Window | None:
+        """The window of the actor's last changes, not more than are rehearsed; None without any."""
         times = []
-        for deed, time in deeds_of(self._facts.reader, actor, CHANGES):
-            if deed == "changes" and (since is None or time >= since):
-                times.append(time)
+        for _, view in deeds_of(self._facts.reader, actor, CHANGES, since=since):
+            if since is None or view.time >= since:
+                times.append(view.time)
                 if len(times) >= _REHEARSED:
                     break
-        return Window(min(times, default=since), None)
+        return Window(min(times), None) if times else None
 
 
 class _Lost:
     """Looks for changes of which the trail doesn't have what was there before."""
 
-    def __init__(self, since: Timestamp, invariant: Reversible, kinds: Collection[str]) -> None:
-        self.since = since
+    def __init__(self, facts: Facts, invariant: Reversible, kinds: Collection[str]) -> None:
+        self.since = facts.since(invariant.window)
+        self._reader = facts.reader
         self.breaches = Breaches()
         self._by = invariant.by
         self._kinds = kinds
 
-    def look(self, entry: StoredEntry, view: EventView) -> None:
+    def look(self, entry: StoredEntry, view: EventView, *, certain: bool) -> None:
         if view.kind != "change" or self._by not in ("all", str(view.actor)):
             return
         kind, _, verb = view.action.rpartition(".")
         if self._kinds and kind not in self._kinds:
             return
-        # Within a JSON string the quotes would be escaped.
-        for mark, why in _WITHHELD.items():
-            if verb != "insert" and mark in entry.body:
-                self.breaches.add(entry.index, f"{view.action}: {why}")
-                return
+        if verb == "insert":
+            return
+        why = self._why_cut(entry) if view.fragment is not None else _why(entry.body)
+        if why is not None:
+            self.breaches.add(entry.index, f"{view.action}: {why}")
+
+    def _why_cut(self, entry: StoredEntry) -> str | None:
+        """Of an event that was cut: its values stand in pieces, in entries of their own."""
+        seen = whole_event(self._reader, entry, decode_event(entry.body))
+        if seen.event.changes is None:
+            return "a part of the event is missing"
+        return _why(encode_draft(seen.event))
+
+
+def _why(body: bytes) -> str | None:
+    """Why what stands there can't be written back; None where it can."""
+    # Within a JSON string the quotes would be escaped.
+    return next((why for mark, why in _WITHHELD.items() if mark in body), None)

@@ -40,7 +40,6 @@ class Rfc3161Settings(AnchorSettings, frozen=True, kw_only=True):
 
     kind = "rfc3161"
     is_outside = True
-    __repr__ = AnchorSettings.__repr__
 
 
 class S3Settings(AnchorSettings, frozen=True, kw_only=True):
@@ -54,7 +53,6 @@ class S3Settings(AnchorSettings, frozen=True, kw_only=True):
 
     kind = "s3"
     is_outside = True
-    __repr__ = AnchorSettings.__repr__
 
 
 class GitSettings(AnchorSettings, frozen=True, kw_only=True):
@@ -64,7 +62,6 @@ class GitSettings(AnchorSettings, frozen=True, kw_only=True):
     push: str | None = None
 
     kind = "git"
-    __repr__ = AnchorSettings.__repr__
 
     @property
     def is_outside(self) -> bool:
@@ -77,7 +74,6 @@ class FileSettings(AnchorSettings, frozen=True, kw_only=True):
     path: Path
 
     kind = "file"
-    __repr__ = AnchorSettings.__repr__
 
 
 class WebhookSettings(AnchorSettings, frozen=True, kw_only=True):
@@ -87,4 +83,3 @@ class WebhookSettings(AnchorSettings, frozen=True, kw_only=True):
     token_file: Path | None = None
 
     kind = "webhook"
-    __repr__ = AnchorSettings.__repr__

@@ -136,14 +136,17 @@ class Complete(Windowed, frozen=True, kw_only=True, tag="complete"):
     """Nothing is missing, and no older than `reconciled` nothing differed from the database."""
 
     reconciled: Duration = Duration("7 days")
+    brief: Duration | None = None
 
 
 class TamperEvident(Invariant, frozen=True, tag="tamper_evident"):
-    """So many witnesses vouch for the trail, by cosignatures no older than `age`."""
+    """So many witnesses vouch for the trail, by cosignatures no older than `age`; no longer than
+    `verified` ago every entry was found to be what they vouch for."""
 
     relaxes = ("age",)
     witnesses: int = 1
     age: Duration = Duration("5 minutes")
+    verified: Duration = Duration("7 days")
 
 
 class Delivered(Windowed, frozen=True, kw_only=True, tag="delivered"):

@@ -13,6 +13,7 @@ import msgspec
 from indelible.errors import ConfigurationError, PolicyError
 from indelible.policy.load_anchors import parse_anchors
 from indelible.policy.load_keeping import parse_retention, parse_tiers, tiers_of
+from indelible.policy.load_reports import parse_reports
 from indelible.policy.model import (
     Baseline,
     Durability,
@@ -128,6 +129,7 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
             "anchors",
             "tiers",
             "retention",
+            "reports",
             "invariant",
         ),
         top,
@@ -195,6 +197,7 @@ def parse_policy(text: str, *, name: str = "indelible.toml", directory: Path = P
         passphrase_file=directory / passphrase_file if passphrase_file else None,
         passphrase_env=passphrase_env or None,
         tiers=parse_tiers(document, top, directory, trail_path),
+        reports=parse_reports(document, top),
         invariants=parse_invariants(document.get("invariant", []), text, name),
         directory=directory,
         source=name,

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from indelible.policy.durations import Duration
 from indelible.policy.model import LockMode, Policy, RetentionSettings, TierSettings
 from indelible.policy.sections import Where, check_keys, take, take_choice, take_section, take_texts
 
-RETENTION_KEYS: Final = ("keystore", "master_key", "authorisers")
+LENGTHS: Final = ("access_detail", "accesses", "changes", "events")
+RETENTION_KEYS: Final = ("keystore", "master_key", "authorisers", "verifiers", *LENGTHS)
 TIER_KEYS: Final = (
     "sealed",
     "hot_days",
@@ -44,6 +46,8 @@ def parse_tiers(
         lock = take_choice(section, "lock", "governance", LockMode, at)
         if not sealed.startswith("s3://"):
             raise at.error('expected lock only beside sealed = "s3://bucket/prefix"', "lock")
+    elif "lock_days" in section:
+        raise at.error('expected lock_days only beside lock = "compliance"', "lock_days")
     settings = TierSettings(
         sealed=base.sealed if not sealed else sealed if "://" in sealed else directory / sealed,
         hot_days=take(section, "hot_days", int, base.hot_days, at),
@@ -82,12 +86,45 @@ def parse_retention(
     keystore = take(section, "keystore", str, str(base.keystore), at)
     master_key = take(section, "master_key", str, str(base.master_key), at)
     threshold, keys = _authorisers(section.get("authorisers"), at)
-    return RetentionSettings(
+    lengths = {key: _length(section, key, at) for key in LENGTHS}
+    settings = RetentionSettings(
         keystore=directory / keystore,
         master_key=directory / master_key,
         threshold=threshold,
         authorisers=keys,
+        verifiers=take_texts(section, "verifiers", "public keys, as `indelible key` prints", at),
+        **lengths,
     )
+    _check_lengths(settings, policy.tiers, at)
+    return settings
+
+
+def _length(section: Mapping[str, object], key: str, at: Where) -> Duration | None:
+    if key not in section:
+        return None
+    try:
+        return Duration(take(section, key, str, "", at))
+    except ValueError as error:
+        raise at.error(f"{key}: {error}", key) from None
+
+
+def _check_lengths(settings: RetentionSettings, tiers: TierSettings | None, at: Where) -> None:
+    detail, accesses = settings.access_detail, settings.accesses
+    if detail is not None and accesses is not None and accesses <= detail:
+        raise at.error(
+            f"expected accesses longer than access_detail, which is {detail}, got {accesses}",
+            "accesses",
+        )
+    lengths = [length for key in LENGTHS if (length := getattr(settings, key)) is not None]
+    if not lengths or tiers is None or tiers.lock is None:
+        return
+    shortest = min(lengths)
+    if (tiers.hot_days + tiers.lock_days) * 86_400 > shortest.seconds:
+        raise at.error(
+            f"expected nothing to be dropped while it is locked: it is sealed after "
+            f"{tiers.hot_days} days and locked for {tiers.lock_days} more ([tiers] lock_days), "
+            f"{shortest} are shorter"
+        )
 
 
 def _authorisers(found: object, at: Where) -> tuple[int, tuple[str, ...]]:

@@ -11,12 +11,14 @@ import msgspec
 
 from indelible.events.personal import NOBODY_PERSONAL, Personal
 from indelible.policy.anchors import AnchorSettings
+from indelible.policy.durations import Duration
 from indelible.policy.invariants import Invariant
 
 Durability = Literal["strict", "request", "async"]
 Baseline = Literal["full", "keys"]
 Profile = Literal["triggers", "log", "both"]
 LockMode = Literal["governance", "compliance"]
+StaffNames = Literal["role", "name"]
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -99,13 +101,32 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where subjects' keys are, and who may have one erased.
 
     `keystore` is the file of wrapped keys, `master_key` that of the key that opens them. Of the
-    `authorisers`, which are vkeys, `threshold` have to sign; with 0 nobody may.
+    `authorisers`, which are vkeys, `threshold` have to sign; with 0 nobody may. `verifiers` attest
+    what `indelible retain` drops: of accesses the detail after `access_detail`, and the rest after
+    `accesses`; `changes`, with the rows of baselines; `events`, with decisions. None: never.
     """
 
     keystore: Path
     master_key: Path
     threshold: int = 0
     authorisers: tuple[str, ...] = ()
+    verifiers: tuple[str, ...] = ()
+    access_detail: Duration | None = None
+    accesses: Duration | None = None
+    changes: Duration | None = None
+    events: Duration | None = None
+
+
+class ReportSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a person is told who accessed their data.
+
+    With `staff = "role"` nobody is named: each is a role and a number. `roles` are by actor
+    (`staff:alice`) or by kind. `reasons` are shown only where that is set: they may name people.
+    """
+
+    staff: StaffNames = "role"
+    roles: dict[str, str] = {}
+    reasons: bool = False
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -167,8 +188,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     is the socket of the process that has the key which signs checkpoints; without it that is among
     `keys`. Key files may be under a passphrase, in `passphrase_file` or the environment variable
     `passphrase_env`. `tiers` says where older entries go when they are sealed. `invariants`
-    are what is promised; `directory` is that of the file, which paths in them are beside.
-    `personal` is what the tables' columns of that name come to.
+    are what is promised; `directory` is that of the file, which paths in them are beside. `reports`
+    says how persons are told who accessed their data. `personal` is what the tables' columns of
+    that name come to.
     """
 
     trail: Path
@@ -188,6 +210,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     passphrase_env: str | None = None
     tiers: TierSettings | None = None
     retention: RetentionSettings | None = None
+    reports: ReportSettings = ReportSettings()
     invariants: tuple[Invariant, ...] = ()
     directory: Path = Path()
     source: str = "(defaults)"
@@ -197,6 +220,31 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """Whether any table has sealed or personal columns, so that there is a keystore."""
         return bool(self.personal) or any(
             table.seal for table in (self.default, *self.tables.values())
+        )
+
+    @property
+    def subject_kinds(self) -> frozenset[str]:
+        """The kinds of those whose data the tables hold."""
+        subjects = (table.subject for table in (self.default, *self.tables.values()))
+        return frozenset(subject.kind for subject in subjects if subject is not None)
+
+    @property
+    def has_keystore(self) -> bool:
+        """Whether one is made: also for what an application seals itself."""
+        return self.seals or self.retention is not None
+
+    @property
+    def sealed_actors(self) -> frozenset[str]:
+        """Kinds of subjects that have sealed columns: where from they act is sealed, too."""
+        tables = (self.default, *self.tables.values())
+        return frozenset(each.subject.kind for each in tables if each.seal and each.subject)
+
+    def kinds_of_subject(self, kind: str) -> tuple[str, ...]:
+        """The kinds of the tables whose rows belong to subjects of this kind."""
+        return tuple(
+            table.kind
+            for table in self.tables.values()
+            if table.subject is not None and table.subject.kind == kind
         )
 
     def kept(self) -> RetentionSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, get_args
@@ -9,6 +10,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from indelible.errors import PolicyError
+from indelible.events.system import OWN_NOUNS, SYSTEM_ACTIONS
 from indelible.policy.durations import Duration
 from indelible.policy.invariants import (
     Accessors,
@@ -31,6 +33,7 @@ from indelible.policy.invariants import (
     Separates,
     TamperEvident,
 )
+from indelible.policy.sections import Where
 
 _KINDS: Final[Mapping[str, type[Invariant]]] = {
     str(each.__struct_config__.tag): each
@@ -74,7 +77,7 @@ def parse_invariants(found: object, text: str, file: str) -> tuple[Invariant, ..
     """
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise PolicyError(f"{file}: expected invariants as tables of their own: [[invariant]]")
-    places = [_Place(file, text, number) for number in range(1, len(found) + 1)]
+    places = [Where(file, text, "invariant", nth=n) for n in range(1, len(found) + 1)]
     parsed: list[Invariant] = []
     for each, place in zip(found, places, strict=True):
         invariant = _parse(each, place)
@@ -96,36 +99,7 @@ def parse_invariants(found: object, text: str, file: str) -> tuple[Invariant, ..
     return tuple(parsed)
 
 
-class _Place:
-    """The n-th [[invariant]] of a file, to be named in an error with its line."""
-
-    def __init__(self, file: str, text: str, number: int) -> None:
-        self._file = file
-        self._text = text
-        self._number = number
-
-    def error(self, message: str, key: str = "") -> PolicyError:
-        return PolicyError(
-            f"{self._file}, line {self._line(key)} [[invariant]] {self._number}: {message}"
-        )
-
-    def _line(self, key: str) -> int:
-        seen = head = 0
-        for number, raw in enumerate(self._text.splitlines(), start=1):
-            line = raw.strip()
-            if line.startswith("["):
-                is_head = re.match(r"\[\[\s*invariant\s*\]\]", line) is not None
-                seen += is_head
-                if is_head and seen == self._number:
-                    head = number
-                elif head:
-                    break
-            elif head and key and line.split("=")[0].split(".")[0].strip().strip("\"'") == key:
-                return number
-        return head
-
-
-def _parse(found: Mapping[str, Any], place: _Place) -> Invariant:
+def _parse(found: Mapping[str, Any], place: Where) -> Invariant:
     kind = found.get("kind")
     allowed = ", ".join(_KINDS)
     if not isinstance(kind, str) or kind not in _KINDS:
@@ -150,7 +124,7 @@ def _hook(wanted: type, found: object) -> object:
     raise NotImplementedError
 
 
-def _unfit(error: msgspec.ValidationError, kind: str, place: _Place) -> PolicyError:
+def _unfit(error: msgspec.ValidationError, kind: str, place: Where) -> PolicyError:
     said = str(error)
     path = _PATH.search(said)
     key = (path[1] if path else None) or ""
@@ -164,7 +138,7 @@ def _unfit(error: msgspec.ValidationError, kind: str, place: _Place) -> PolicyEr
     return place.error(f"{key}: {said}", key)
 
 
-def _check(invariant: Invariant, place: _Place) -> None:
+def _check(invariant: Invariant, place: Where) -> None:
     """What one promise may not say."""
     if invariant.name and _NAME.fullmatch(invariant.name) is None:
         raise place.error("expected name of letters, digits, '_', '-' and '.'", "name")
@@ -186,6 +160,15 @@ def _check(invariant: Invariant, place: _Place) -> None:
                 raise place.error(
                     f'expected {key} like "customer.export" or "customer.*", got {action!r}', key
                 )
+            noun, _, verb = action.partition(".")
+            if action in SYSTEM_ACTIONS or (noun in OWN_NOUNS and verb == "*"):
+                raise place.error(
+                    f"expected {key} as what actors do: {action} is an entry of the trail about "
+                    "itself (`indelible status` has what was noticed)",
+                    key,
+                )
+    if any("\0" in argument for argument in getattr(invariant, "canary", ())):
+        raise place.error("expected canary without NUL characters: no command takes one", "canary")
     by = getattr(invariant, "by", "all")
     if not by or by.startswith(":") or by.endswith(":"):
         raise place.error(f'expected by like "staff" or "staff:bob", got {by!r}', "by")
@@ -211,13 +194,15 @@ def _check(invariant: Invariant, place: _Place) -> None:
         _check_relaxed(invariant, invariant.relaxed, place)
 
 
-def _check_relaxed(invariant: Invariant, relaxed: Relaxed, place: _Place) -> None:
+def _check_relaxed(invariant: Invariant, relaxed: Relaxed, place: Where) -> None:
     if invariant.planned:
         raise place.error("it is planned: there is nothing to relax yet", "relaxed")
     if not relaxed.why.strip():
         raise place.error("relaxed: expected why", "relaxed")
     full = [getattr(invariant, key) for key in invariant.relaxes]
     to = relaxed.to
+    if isinstance(to, float) and not math.isfinite(to):
+        raise place.error(f"relaxed: expected to as a number, got {to}", "relaxed")
     if not full:
         if isinstance(to, Duration) or not to.is_integer() or to < 1:
             raise place.error(
@@ -226,6 +211,11 @@ def _check_relaxed(invariant: Invariant, relaxed: Relaxed, place: _Place) -> Non
     elif isinstance(to, Duration) != isinstance(full[0], Duration):
         what = "a length of time" if isinstance(full[0], Duration) else "a number"
         raise place.error(f"relaxed: expected to as {what}, like {invariant.relaxes[0]}", "relaxed")
+    elif isinstance(full[0], int) and not to.is_integer():
+        raise place.error(
+            f"relaxed: expected to as a whole number, like {invariant.relaxes[0]}, got {to:g}",
+            "relaxed",
+        )
     elif any(_is_no_weaker(to, each, more=invariant.weaker_is_more) for each in full[-1:]):
         which = "more" if invariant.weaker_is_more else "less"
         raise place.error(
@@ -238,7 +228,7 @@ def _is_no_weaker(to: Any, full: Any, *, more: bool) -> bool:
     return bool(to <= full if more else to >= full)
 
 
-def _check_together(parsed: Sequence[Invariant], places: Sequence[_Place]) -> None:
+def _check_together(parsed: Sequence[Invariant], places: Sequence[Where]) -> None:
     """What promises may not say of each other."""
     for number, one in enumerate(parsed):
         for other in parsed[:number]:
@@ -249,6 +239,8 @@ def _check_together(parsed: Sequence[Invariant], places: Sequence[_Place]) -> No
         if not isinstance(one, Forgotten):
             continue
         for other, place in zip(parsed, places, strict=True):
+            if not _needs_all_of(other, one.of):
+                continue
             for key in ("window", "daily", "at_least"):
                 length = getattr(other, key, None)
                 if isinstance(length, Duration) and length > one.at_most:
@@ -257,3 +249,12 @@ def _check_together(parsed: Sequence[Invariant], places: Sequence[_Place]) -> No
                         f"at_most = {one.at_most}",
                         key,
                     )
+
+
+def _needs_all_of(invariant: Invariant, subject: str) -> bool:
+    """Whether it promises that what concerns such subjects is there: of any table, or of theirs."""
+    if isinstance(invariant, Accessors):
+        return invariant.of == subject
+    if isinstance(invariant, Enumerable | Reversible):
+        return not invariant.tables
+    return isinstance(invariant, Retained)

@@ -11,12 +11,14 @@ T = TypeVar("T")
 
 
 class Where:
-    """A place in the file, to be named in an error with its line."""
+    """A place in the file, to be named in an error with its line; of tables in an array the
+    `nth`, from 1 on."""
 
-    def __init__(self, file: str, text: str, *path: str) -> None:
+    def __init__(self, file: str, text: str, *path: str, nth: int | None = None) -> None:
         self._file = file
         self._text = text
         self._path = tuple(part for part in path if part)
+        self._nth = nth
 
     def under(self, *names: str) -> Where:
         return Where(self._file, self._text, *self._path, *names)
@@ -24,24 +26,36 @@ class Where:
     def error(self, message: str, key: str = "") -> PolicyError:
         line = self._line(key)
         section = f" [{'.'.join(self._path)}]" if self._path else ""
+        if self._nth is not None:
+            section = f" [{section.strip()}] {self._nth}"
         place = f"{self._file}, line {line}" if line else self._file
         return PolicyError(f"{place}{section}: {message}")
 
     def _line(self, key: str) -> int:
         section = ".".join(self._path)
-        inside = not section
+        inside, seen, head = not section, 0, 0
         for number, raw in enumerate(self._text.splitlines(), start=1):
             line = raw.strip()
             if line.startswith("["):
-                head = line.strip("[] ").replace('"', "").replace("'", "")
+                name = line.partition("#")[0].strip("[] ").replace('"', "").replace("'", "")
                 if inside and section:
                     break
-                inside = head == section or (not section and head.split(".")[0] == key)
+                inside = name == section or (not section and name.split(".")[0] == key)
+                seen += inside
+                if self._nth is not None:
+                    inside = inside and seen == self._nth
+                    head = number if inside else 0
                 if inside and (not key or not section):
                     return number
-            elif inside and key and line.split("=")[0].strip().strip("\"'") == key:
+            elif inside and key and _is_key(line, key):
                 return number
-        return 0
+        return head
+
+
+def _is_key(line: str, key: str) -> bool:
+    """Whether the line gives `key` a value, or something in it (`key.part = …`)."""
+    name = line.split("=")[0].strip()
+    return key in (name.strip("\"'"), name.split(".")[0].strip().strip("\"'"))
 
 
 def take_section(document: Mapping[str, object], key: str, at: Where) -> Mapping[str, object]:

@@ -10,6 +10,7 @@ import msgspec
 from indelible.events.codec import decode_event
 from indelible.events.model import Timestamp
 from indelible.questions.findings import SessionFinding
+from indelible.questions.retained import Retained
 from indelible.questions.window import Window
 from indelible.store.protocol import Source, TrailReader
 from indelible.store.tiers import Tier
@@ -60,6 +61,7 @@ class Answer(Generic[F]):
         is_known: Callable[[], bool],
         find_entries: Callable[[], Iterator[Index]] | None = None,
         find_sessions: Callable[[], Iterator[SessionFinding]] = lambda: iter(()),
+        find_retained: Callable[[], Retained | None] = lambda: None,
     ) -> None:
         self.searched = searched
         self.size = size
@@ -68,6 +70,7 @@ class Answer(Generic[F]):
         self._is_known = is_known
         self._find_entries = find_entries
         self._find_sessions = find_sessions
+        self._find_retained = find_retained
 
     def __iter__(self) -> Iterator[F]:
         return self._find()
@@ -110,7 +113,25 @@ class Answer(Generic[F]):
             is_known=self._is_known,
             find_entries=self._find_entries,
             find_sessions=find,
+            find_retained=self._find_retained,
         )
+
+    def with_retained(self, find: Callable[[], Retained | None]) -> Answer[F]:
+        """This answer, of whose window retention took what `find` gives."""
+        return Answer(
+            self._reader,
+            searched=self.searched,
+            size=self.size,
+            find=self._find,
+            is_known=self._is_known,
+            find_entries=self._find_entries,
+            find_sessions=self._find_sessions,
+            find_retained=find,
+        )
+
+    def retained(self) -> Retained | None:
+        """What retention took from the window: an answer can't have that. None for nothing."""
+        return self._find_retained()
 
     @property
     def known(self) -> bool:

@@ -7,18 +7,20 @@ import zoneinfo
 from pathlib import Path
 from typing import TypeVar
 
-from indelible.events.model import Actor, Subject, Target
+from indelible.events.model import Actor, Kind, Subject, Target
 from indelible.policy import Policy
 from indelible.questions.accesses import accesses
 from indelible.questions.accessors import accessors
 from indelible.questions.answer import Answer, AnyFinding
-from indelible.questions.events import access_events, changes, events, history
+from indelible.questions.events import EXPLICIT, access_events, changes, events, history
 from indelible.questions.findings import AccessFinding, AccessorFinding, Finding, StateFinding
+from indelible.questions.retained import retained
 from indelible.questions.sessions import other_sessions
 from indelible.questions.state import state
 from indelible.questions.unauthorised import UnauthorisedFinding, unauthorised
 from indelible.questions.window import Window, parse_instant, parse_window
 from indelible.store.protocol import TrailReader
+from indelible.tlog import VerifierKey
 
 F = TypeVar("F", bound=AnyFinding)
 When = str | dt.date | None
@@ -30,8 +32,9 @@ class Questions:
 
     def __init__(self, reader: TrailReader, policy: Policy) -> None:
         self._reader = reader
-        self._tables = policy.tables
+        self._kinds_of_subject = policy.kinds_of_subject
         self._server = policy.server
+        self._verifiers = policy.kept().verifiers
 
     @property
     def reader(self) -> TrailReader:
@@ -42,7 +45,8 @@ class Questions:
         self, *, by: Actor, since: When = None, until: When = None, also_as: bool = False
     ) -> Answer[Finding]:
         """Every change that `by` made in the window."""
-        return changes(self._reader, by=by, window=self.window(since, until), also_as=also_as)
+        window = self.window(since, until)
+        return self._told(changes(self._reader, by=by, window=window, also_as=also_as))
 
     def accesses(
         self, *, by: Actor, since: When = None, until: When = None, also_as: bool = False
@@ -70,17 +74,13 @@ class Questions:
     ) -> Answer[UnauthorisedFinding]:
         """Every access and change, by anybody or by `by`, under no decision or one that denied."""
         window = self.window(since, until)
-        return unauthorised(self._reader, window=window, by=by, also_as=also_as)
+        return self._told(unauthorised(self._reader, window=window, by=by, also_as=also_as))
 
     def accessors(
         self, *, of: Subject, since: When = None, until: When = None, also_as: bool = False
     ) -> Answer[AccessorFinding]:
         """Everybody who read or changed `of`'s data in the window, one finding an actor."""
-        kinds = [
-            table.kind
-            for table in self._tables.values()
-            if table.subject is not None and table.subject.kind == of.kind
-        ]
+        kinds = self._kinds_of_subject(of.kind)
         window = self.window(since, until)
         return self._beside_sessions(
             accessors(self._reader, of=of, window=window, kinds=kinds, also_as=also_as)
@@ -100,31 +100,46 @@ class Questions:
 
         `action` is one, or all of a noun's (`user.*`). With `system` the trail's own entries too.
         """
-        return events(
-            self._reader,
-            window=self.window(since, until),
-            by=by,
-            action=action,
-            kinds=frozenset(("event", "decision", "system") if system else ("event", "decision")),
-            also_as=also_as,
+        kinds: frozenset[Kind] = EXPLICIT if system else EXPLICIT - {"system"}
+        return self._told(
+            events(
+                self._reader,
+                window=self.window(since, until),
+                by=by,
+                action=action,
+                kinds=kinds,
+                also_as=also_as,
+            )
         )
 
     def history(self, target: Target, *, since: When = None, until: When = None) -> Answer[Finding]:
         """Everything that was done to `target` in the window, reads included, by anybody."""
-        return history(self._reader, target=target, window=self.window(since, until))
+        window = self.window(since, until)
+        return self._told(history(self._reader, target=target, window=window))
 
     def state(self, target: Target, at: When = None) -> Answer[StateFinding]:
         """What `target` was after all that happened before `at`; None is now."""
         instant = None
         if at is not None:
             instant = parse_instant(at, "until", now=_now(), zone=_local_zone())
-        return state(self._reader, target=target, at=instant)
+        return self._told(state(self._reader, target=target, at=instant))
 
     def _beside_sessions(self, answer: Answer[F]) -> Answer[F]:
         """`answer`, with whoever else was connected in its window."""
-        return answer.with_sessions(
+        return self._told(answer).with_sessions(
             lambda: other_sessions(
                 self._reader, window=answer.searched, server=self._server, size=answer.size
+            )
+        )
+
+    def _told(self, answer: Answer[F]) -> Answer[F]:
+        """`answer`, with what retention took from its window."""
+        return answer.with_retained(
+            lambda: retained(
+                self._reader,
+                answer.searched,
+                size=answer.size,
+                verifiers=[VerifierKey.parse(vkey) for vkey in self._verifiers],
             )
         )
 

@@ -6,6 +6,7 @@ A finding that isn't `certain` is *possible*, and `why` says what couldn't be se
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
@@ -14,6 +15,10 @@ from indelible.events.values import Id, format_id
 from indelible.questions.decisions import Ruling
 from indelible.questions.fold import RowState
 from indelible.tlog import Index
+
+Resolution = Literal["exact", "day"]
+"""`day`: retention kept no more than on which days (UTC) it was; `first` and `last` are theirs,
+and counts are of days."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +68,8 @@ class AccessFinding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One record that an actor read or changed, over the whole window.
 
     `id` is None for records of `kind` that couldn't be told one from another. `reads` and
-    `changes` count events; `indexes` are the entries of the first and the last of them.
+    `changes` count events; `indexes` are the entries of the first and the last of them. By day it
+    is whose data it was, not which record.
     """
 
     kind: str
@@ -73,6 +79,7 @@ class AccessFinding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reads: int
     changes: int
     indexes: tuple[Index, ...]
+    resolution: Resolution = "exact"
     certain: bool = True
     why: str | None = None
 
@@ -105,6 +112,7 @@ class AccessorFinding(msgspec.Struct, frozen=True, kw_only=True):
     reads: int
     changes: int
     indexes: tuple[Index, ...]
+    resolution: Resolution = "exact"
     certain: bool = True
     why: str | None = None
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
-from indelible.errors import QueryError
-from indelible.events.model import Timestamp
+from indelible.errors import EventError, QueryError
+from indelible.events.codec import PartsJoiner, decode_event
+from indelible.events.model import Event, Timestamp
 from indelible.integrity.assurance import cosigned_note
 from indelible.integrity.evidence import FORMAT, Header, ProvenEntry
-from indelible.integrity.rotations import SigningKeys, rotations_in
+from indelible.integrity.rotations import keys_in
 from indelible.integrity.seen import Progress
 from indelible.integrity.verifier import Verification
 from indelible.questions.answer import Answer
+from indelible.store.openings import Opening
 from indelible.store.protocol import TrailReader
 from indelible.tlog import (
     InclusionProver,
@@ -66,14 +68,18 @@ def gather(
     made: Timestamp,
     verified: Verification | None = None,
     policy: str | None = None,
+    recipient: str | None = None,
+    open_values: Callable[[Event], tuple[Opening, ...]] = lambda event: (),
     progress: Progress = lambda done, of: None,
-) -> tuple[Header, Iterator[ProvenEntry]]:
+) -> tuple[Header, Iterable[ProvenEntry]]:
     """What a file of evidence for `answer` holds (`indelible.integrity.evidence`).
 
     `question` is how it is asked for. Under the trail's last checkpoint, or under that which was
     `verified`, and then of the entries that it covers. `policy` is the text of a trust policy:
-    where it asks for a quorum, under the last checkpoint that one cosigned. Only their indexes are
-    held at once. Raises `NotCheckpointedError`, also where no quorum cosigned all of them yet.
+    where it asks for a quorum, under the last checkpoint that one cosigned. With `open_values` what
+    was sealed stands opened beside each event, for `recipient`. Only the entries' indexes are held
+    at once; going over the entries again gives the same. Raises `NotCheckpointedError`, also where
+    no quorum cosigned all of them yet.
     """
     entries = sorted(set(answer.entries()))
     if verified is None:
@@ -99,18 +105,71 @@ def gather(
         checkpoint=note.decode(),
         key=str(_key_of(note, reader)),
         policy=policy,
-        rotations=tuple(
-            rotation.decode() for index, rotation in rotations_in(reader) if index < size
-        ),
+        rotations=tuple(note.decode() for note in keys_in(reader).notes(size)),
+        recipient=msgspec.UNSET if recipient is None else recipient,
     )
 
-    def proven() -> Iterator[ProvenEntry]:
+    def prove_each() -> Iterator[ProvenEntry]:
         prover = InclusionProver(reader, size)
+        joiner = PartsJoiner()
         for done, index in enumerate(entries):
             progress(done, len(entries))
-            yield _as_line(_evidence(reader, prover, index, note))
+            evidence = _evidence(reader, prover, index, note)
+            yield _as_line(evidence, _opened(joiner, evidence.body, open_values))
 
-    return header, proven()
+    return header, _Anew(prove_each)
+
+
+class _Anew:
+    """What `make` gives, each time that it is gone over."""
+
+    def __init__(self, make: Callable[[], Iterator[ProvenEntry]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[ProvenEntry]:
+        return self._make()
+
+
+class Disclosure(NamedTuple):
+    """How much of what was sealed stands opened beside entries.
+
+    `events` have values that were opened, `values` of them, of so many `subjects`; others were
+    `erased`, or are `sealed` still, as their key isn't there.
+    """
+
+    entries: int
+    events: int
+    values: int
+    subjects: int
+    erased: int
+    sealed: int
+
+
+def disclosure_of(entries: Iterable[ProvenEntry]) -> Disclosure:
+    """Goes over the entries; of what it saw it holds the subjects' tokens."""
+    count = events = values = erased = sealed = 0
+    tokens: set[str] = set()
+    for entry in entries:
+        count += 1
+        opened = [each for each in entry.opened if each.key is not None]
+        gone = sum(each.is_erased for each in entry.opened)
+        tokens.update(each.token for each in opened)
+        events += bool(opened)
+        values += len(opened)
+        erased += gone
+        sealed += len(entry.opened) - len(opened) - gone
+    return Disclosure(count, events, values, len(tokens), erased, sealed)
+
+
+def _opened(
+    joiner: PartsJoiner, body: bytes, open_values: Callable[[Event], tuple[Opening, ...]]
+) -> tuple[Opening, ...]:
+    """Of the event that is whole with this body; of one that lacks a part nothing can be told."""
+    try:
+        whole = joiner.add(decode_event(body))
+    except EventError:
+        return ()
+    return () if whole is None else open_values(whole)
 
 
 def _key_of(note: bytes, reader: TrailReader) -> VerifierKey:
@@ -118,8 +177,7 @@ def _key_of(note: bytes, reader: TrailReader) -> VerifierKey:
     newest = VerifierKey.parse(reader.vkey)
     if not note:
         return newest
-    keys = SigningKeys(newest)
-    keys.add_all(rotations_in(reader), reader.size)
+    keys = keys_in(reader)
     signed = {(each.name, each.key_id) for each in parse_note(note).signatures}
     claimed = (key for key in (newest, *keys.earlier) if (key.name, key.key_id) in signed)
     return next(claimed, newest)
@@ -148,11 +206,12 @@ def _evidence(reader: TrailReader, prover: InclusionProver, index: Index, note: 
     )
 
 
-def _as_line(evidence: Evidence) -> ProvenEntry:
+def _as_line(evidence: Evidence, opened: tuple[Opening, ...]) -> ProvenEntry:
     return ProvenEntry(
         index=evidence.index,
         head=evidence.head.decode(),
         salt=b64encode(evidence.salt).decode(),
         body=evidence.body.decode(),
         proof=tuple(b64encode(each).decode() for each in evidence.proof.hashes),
+        opened=opened,
     )

@@ -180,10 +180,11 @@ def read_events(
     kinds: Collection[Kind] = KINDS,
     newest_first: bool = False,
     known: Set[int] = frozenset(),
+    is_opened: bool = True,
 ) -> Iterator[Seen]:
     """The events of `kinds` and the window that may have one of these terms, whole, by index.
 
-    Without those that begin at `known` indexes.
+    Without those that begin at `known` indexes. `is_opened` as in `whole_event`.
     """
     for entry in search_window(
         reader, any_of, window, size=size, newest_first=newest_first, known=known
@@ -192,18 +193,21 @@ def read_events(
         if kind in kinds and is_in_window(entry, time, window):
             event = decode_event(entry.body)
             if not is_repeated(event):
-                yield whole_event(reader, entry, event)
+                yield whole_event(reader, entry, event, is_opened=is_opened)
 
 
-def whole_event(reader: TrailReader, entry: StoredEntry, event: Event) -> Seen:
+def whole_event(
+    reader: TrailReader, entry: StoredEntry, event: Event, *, is_opened: bool = True
+) -> Seen:
     """`event` with what was cut from it, where `entry` holds the first of its parts; what was
-    sealed is opened where `reader` can.
+    sealed is opened where `reader` can, unless it isn't to be (`is_opened`).
 
     Where a part is missing what is there is given, with a doubt.
     """
     doubt = doubt_of(entry, event.time)
     if event.fragment is None or event.part is None:
-        return Seen(reader.opened(event), (entry.index,), entry.received, doubt)
+        event = reader.opened(event) if is_opened else event
+        return Seen(event, (entry.index,), entry.received, doubt)
     last = entry.index + event.part.of - 1
     entries = [entry, *reader.entries(entry.index + 1, last)]
     indexes = tuple(each.index for each in entries)
@@ -211,4 +215,5 @@ def whole_event(reader: TrailReader, entry: StoredEntry, event: Event) -> Seen:
         event = join_parts([decode_event(each.body) for each in entries])
     except MalformedEventError:
         doubt = doubt or "a part of the event is missing"
-    return Seen(reader.opened(event), indexes, entry.received, doubt)
+    event = reader.opened(event) if is_opened else event
+    return Seen(event, indexes, entry.received, doubt)

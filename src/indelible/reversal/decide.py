@@ -15,6 +15,7 @@ from indelible.reversal.chains import PRESENT, RowChains, Run
 from indelible.reversal.live import Row, TableShape
 from indelible.reversal.steps import ColumnStep, Decision, Piece, Step, Verb, blame
 
+LAWFULLY_ERASED: Final = "it was lawfully erased"
 _NATIVE: Final = frozenset({"int", "real", "bytes", "text"})
 _SERVERS: Final = ("pg:", "my:")
 
@@ -60,7 +61,7 @@ def withheld(value: Value) -> str | None:
     if value == CHANGED:
         return "policy keeps no values of it"
     if value == ERASED:
-        return "it was lawfully erased"
+        return LAWFULLY_ERASED
     if value == ABSENT:
         return "the row wasn't there"
     return f"a value of type {value.t!r} can't be written to this database"

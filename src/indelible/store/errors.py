@@ -17,6 +17,10 @@ class NoSuchEntryError(QueryError):
     """The trail has no entry at that index."""
 
 
+class BodyDroppedError(NoSuchEntryError):
+    """The entry is there, its body isn't any more: retention took it."""
+
+
 class MalformedBlockError(VerificationError):
     """Stored bytes that can't be what was stored."""
 

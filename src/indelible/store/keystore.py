@@ -5,8 +5,11 @@ keystore's master public key and then forgotten, so that a relay can enrol subje
 able to read anything back; the master key lies in a file of its own.
 
 An erasure makes a new master key, wraps all keys but one for it, and destroys the old. An older
-copy of the keystore therefore opens nothing: what its keys are wrapped for is gone. In this order,
-so that a crash at any point leaves the state before or after, and `resume` puts the rest right:
+copy of the keystore therefore opens nothing, as long as nobody has a copy of the old master key:
+after each erasure both are backed up anew, apart, and older copies of the master key destroyed.
+
+In this order, so that a crash at any point leaves the state before or after, and `resume` puts the
+rest right:
 
 1. the new master key stands beside the old one (`.new`), on disk;
 2. one transaction wraps the others, deletes the erased, and says which master key holds;
@@ -36,7 +39,8 @@ from indelible.events.box import KEY_BYTES, open_box, seal_box
 from indelible.events.model import Subject
 from indelible.named_sql import load_statements
 
-_BUSY_S: Final = 30.0
+WAIT_S: Final = 30.0
+"""For how long others' locks are waited for."""
 _APPLICATION_ID: Final = 0x494E4B53
 _FORMAT: Final = 1
 _TOKEN_BYTES: Final = 16
@@ -116,9 +120,10 @@ class Keystore:
         with self.errors(), contextlib.closing(self.connect()) as connection:
             yield connection
 
-    def connect(self) -> sqlite3.Connection:
-        """The same, for who closes it; raises SQLite's errors (`errors`)."""
-        return _connect(self.path)
+    def connect(self, wait_s: float = WAIT_S) -> sqlite3.Connection:
+        """The same, for who closes it, and waits so long for locks; raises SQLite's errors
+        (`errors`)."""
+        return _connect(self.path, wait_s)
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
@@ -147,9 +152,9 @@ class Keystore:
 
         Within a write transaction of `connection`, so that no two processes make one.
         """
-        found = connection.execute(_SQL["subject"], subject).fetchone()
+        found = self.enrolled(connection, subject)
         if found is not None:
-            return Enrolled(*found)
+            return found
         token = secrets.token_hex(_TOKEN_BYTES)
         key = X25519PrivateKey.generate()
         public = key.public_key().public_bytes_raw()
@@ -158,34 +163,50 @@ class Keystore:
         connection.execute(_SQL["put_subject"], (token, *subject, public, wrapped))
         return Enrolled(token, public)
 
-    def version(self) -> tuple[int, int, int]:
-        """Changes with every commit: what was remembered of the keystore may be out of date."""
+    @staticmethod
+    def enrolled(connection: sqlite3.Connection, subject: tuple[str, str]) -> Enrolled | None:
+        """The same, where it has one. Raises SQLite's errors (`errors`)."""
+        rows = connection.execute(_SQL["subject"], subject).fetchall()
+        return Enrolled(*rows[0]) if rows else None
+
+    @staticmethod
+    def named(connection: sqlite3.Connection, token: str) -> Subject | None:
+        """`subject_of` by a connection that is there. Raises SQLite's errors (`errors`)."""
+        rows = connection.execute(_SQL["name"], (token,)).fetchall()
+        return Subject(*rows[0]) if rows else None
+
+    def inode(self) -> int:
+        """Another one where another file was put in its place. Raises `KeystoreError`."""
+        # Not by a descriptor: closing it would drop the locks of this process's connections.
         try:
-            found = self.path.stat()
+            return self.path.stat().st_ino
         except OSError as error:
             raise KeystoreError(
                 f"expected a keystore at {self.path}: {error.strerror}; put it back"
             ) from None
-        return found.st_ino, found.st_mtime_ns, found.st_size
 
     # -- looking ----------------------------------------------------------------------------------
 
     def token_of(self, subject: Subject) -> str | None:
         """The subject's token; None where nothing was sealed for it, or it was erased."""
         with self.connection() as connection:
-            found = connection.execute(_SQL["subject"], (subject.kind, subject.id)).fetchone()
-        return None if found is None else str(found[0])
+            found = self.enrolled(connection, (subject.kind, subject.id or ""))
+        return None if found is None else found.token
 
     def subject_of(self, token: str) -> Subject | None:
         """Whose token it is; None for one that isn't known, or any more."""
         with self.connection() as connection:
-            found = connection.execute(_SQL["name"], (token,)).fetchone()
-        return None if found is None else Subject(*found)
+            return self.named(connection, token)
 
     def tokens(self) -> frozenset[str]:
         """Of all subjects that have a key."""
         with self.connection() as connection:
             return frozenset(row[0] for row in connection.execute(_SQL["tokens"]))
+
+    def count(self) -> int:
+        """How many subjects have a key."""
+        with self.connection() as connection:
+            return int(connection.execute(_SQL["count"]).fetchone()[0])
 
     def erased(self) -> tuple[Erased, ...]:
         """Every erasure, in order."""
@@ -198,8 +219,44 @@ class Keystore:
         Raises `KeystoreError` where the master key isn't at hand.
         """
         with self.connection() as connection:
-            row = connection.execute(_SQL["wrapped"], (token,)).fetchone()
-            return None if row is None else _unwrap(self._master(connection), token, row[0])
+            wrapped = self.wrapped(connection, token)
+            if wrapped is None:
+                return None
+            return self.unwrap(self.master_key(connection), token, wrapped)
+
+    def wrapped(self, connection: sqlite3.Connection, token: str) -> bytes | None:
+        """The subject's private key as it is kept. Raises SQLite's errors (`errors`)."""
+        rows = connection.execute(_SQL["wrapped"], (token,)).fetchall()
+        return rows[0][0] if rows else None
+
+    def master_key(self, connection: sqlite3.Connection) -> X25519PrivateKey:
+        """The private key whose public half the keystore names; it may not have its name yet."""
+        (public,) = connection.execute(_SQL["master"]).fetchone()
+        if self._has_key(self._next, public):
+            return _load_key(self._next)
+        key = _load_key(self.master)
+        if not _is_of(key, public):
+            raise KeystoreError(
+                f"expected the master key of {self.path} at {self.master}, it is another one: an "
+                "erasure replaced it, or the keystore was put back from before one"
+            )
+        return key
+
+    @staticmethod
+    def unwrap(master: X25519PrivateKey, token: str, wrapped: bytes) -> X25519PrivateKey:
+        """The subject's private key. Raises `KeystoreError`."""
+        try:
+            return X25519PrivateKey.from_private_bytes(open_box(master, wrapped, token.encode()))
+        except (BoxError, ValueError):
+            raise KeystoreError(
+                f"the key of subject {token} is damaged: put the keystore back from its newest "
+                "backup"
+            ) from None
+
+    def check_master_key(self) -> None:
+        """Raises `KeystoreError` where the master key isn't at hand: nothing is opened then."""
+        with self.connection() as connection:
+            self.master_key(connection)
 
     def __repr__(self) -> str:
         return f"<Keystore {self.path}>"
@@ -209,9 +266,11 @@ class Keystore:
     def erase(self, token: str, *, nonce: str, time: str) -> int:
         """Destroy the subject's key; how many keys of others are left.
 
-        When this returns no file of ours can open what was sealed for it. `nonce` and `time` are
-        remembered with the token. Raises `KeystoreError`; a crash leaves it undone or done, which
-        `erased` then says.
+        When this returns no file of ours can open what was sealed for it; copies of the keystore
+        and of the master key, both from before, still do, so that every older copy of the master
+        key has to be destroyed. There is a new one, which a backup is to have, apart from the
+        keystore's. `nonce` and `time` are remembered with the token. Raises `KeystoreError`; a
+        crash leaves it undone or done, which `erased` then says.
         """
         with self.alone("lock"):
             self._resume()
@@ -220,13 +279,13 @@ class Keystore:
             public = fresh.public_key().public_bytes_raw()
             with self.connection() as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                old = self._master(connection)
+                old = self.master_key(connection)
                 if connection.execute(_SQL["erase"], (token,)).rowcount != 1:
                     raise KeystoreError("expected a subject with this token, there is none")
                 connection.execute(_SQL["put_erased"], (token, nonce, time))
                 left = 0
                 for other, wrapped in connection.execute(_SQL["all_wrapped"]).fetchall():
-                    raw = _unwrap(old, other, wrapped).private_bytes_raw()
+                    raw = self.unwrap(old, other, wrapped).private_bytes_raw()
                     connection.execute(
                         _SQL["rewrap"], (seal_box(public, raw, other.encode()), other)
                     )
@@ -263,19 +322,6 @@ class Keystore:
     def _next(self) -> Path:
         return self.master.with_name(self.master.name + ".new")
 
-    def _master(self, connection: sqlite3.Connection) -> X25519PrivateKey:
-        """The private key whose public half the keystore names; it may not have its name yet."""
-        (public,) = connection.execute(_SQL["master"]).fetchone()
-        if self._has_key(self._next, public):
-            return _load_key(self._next)
-        key = _load_key(self.master)
-        if not _is_of(key, public):
-            raise KeystoreError(
-                f"expected the master key of {self.path} at {self.master}, it is another one: an "
-                "erasure replaced it, or the keystore was put back from before one"
-            )
-        return key
-
     @staticmethod
     def _has_key(path: Path, public: bytes) -> bool:
         """Whether the private half is there: not half of it, or nothing."""
@@ -285,20 +331,11 @@ class Keystore:
             return False
 
 
-def _unwrap(master: X25519PrivateKey, token: str, wrapped: bytes) -> X25519PrivateKey:
-    try:
-        return X25519PrivateKey.from_private_bytes(open_box(master, wrapped, token.encode()))
-    except (BoxError, ValueError):
-        raise KeystoreError(
-            f"the key of subject {token} is damaged: put the keystore back from its newest backup"
-        ) from None
-
-
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, wait_s: float = WAIT_S) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
-        timeout=_BUSY_S,
+        timeout=wait_s,
         isolation_level=None,
         check_same_thread=False,
     )
@@ -316,7 +353,7 @@ def _errors(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise StoreBusyError(
-                f"expected {path} to be free within {_BUSY_S:g} s, another process holds it"
+                f"expected {path} to be free in time, another process holds it"
             ) from None
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             raise StoreFullError(f"expected room to write {path}: {error}; make room") from None

@@ -27,5 +27,7 @@ DELETE FROM subjects WHERE token = ?
 INSERT INTO erased (token, nonce, time) VALUES (?, ?, ?)
 -- name: erased
 SELECT token, nonce, time FROM erased ORDER BY time, token
+-- name: count
+SELECT count(*) FROM subjects
 -- name: tokens
 SELECT token FROM subjects

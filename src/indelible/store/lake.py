@@ -1,25 +1,27 @@
 """The lake: sealed entries once more, as Parquet by month, for programs that analyse.
 
 A copy without proof, made of the trail and never read back into it: `indelible verify` knows
-nothing of it, and what it says of a person stays there until it is removed. A file is written once,
-for a range of entries, and whole when it has its name.
+nothing of it. What is sealed for a subject is sealed here, too; what else it says of a person stays
+until it is removed. A file is written once, for a range of entries, and whole when it has its name.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from indelible.durable import sync_directory
-from indelible.errors import ConfigurationError
+from indelible.durable import alone, sync_directory
+from indelible.errors import ConfigurationError, StoreBusyError
 from indelible.events.codec import decode_event, parse_time
 from indelible.events.model import Event
 from indelible.events.values import format_id
+from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.store.errors import SegmentUnreachableError
 from indelible.store.places import written
 from indelible.store.protocol import StoredEntry, TrailReader
@@ -52,9 +54,22 @@ def write_lake(
     """Bring `folder` to what is sealed; gives each file that was written, once it is durable.
 
     What is there already stays. A month is that in which entries were received (UTC). Raises
-    `ConfigurationError` without pyarrow, `StoreFullError` and `SegmentUnreachableError`.
+    `ConfigurationError` without pyarrow, `StoreBusyError` where another process is at it,
+    `StoreFullError` and `SegmentUnreachableError`.
     """
     arrow = _arrow()
+    with contextlib.ExitStack() as stack:
+        with written(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            is_alone = stack.enter_context(alone(folder / ".filling"))
+        if not is_alone:
+            raise StoreBusyError(f"expected nobody to be filling {folder}, another process is")
+        yield from _fill(arrow, reader, segments, folder)
+
+
+def _fill(
+    arrow: Any, reader: TrailReader, segments: Sequence[Segment], folder: Path
+) -> Iterator[LakeFile]:
     for segment in segments:
         for month, first, last in _months(reader, segment):
             path = folder / f"month={month}" / f"{first:016d}-{last:016d}.parquet"
@@ -71,6 +86,23 @@ def write_lake(
                 rows=table.num_rows,
                 length=path.stat().st_size,
             )
+
+
+def drop_from_lake(folder: Path, blocks: Collection[int]) -> None:
+    """Delete the copies of these blocks' entries; `write_lake` makes them anew of what is left.
+
+    Raises `SegmentUnreachableError`.
+    """
+    gone = sorted(blocks)
+    try:
+        for path in folder.glob("month=*/*.parquet"):
+            first, _, last = path.stem.partition("-")
+            at = bisect_left(gone, int(first) // BLOCK_ENTRIES)
+            if at < len(gone) and gone[at] <= int(last) // BLOCK_ENTRIES:
+                path.unlink()
+                sync_directory(path.parent)
+    except OSError as error:
+        raise SegmentUnreachableError(f"can't delete from {folder}: {error.strerror}") from None
 
 
 def lake_size(folder: Path) -> tuple[int, int]:
@@ -125,7 +157,10 @@ class _Rows:
         self._offsets: dict[str, list[int]] = {name: [0] for name in _LISTS}
 
     def add(self, entry: StoredEntry, event: Event) -> None:
-        context = event.context or {}
+        # What is sealed is left out, as it is no address.
+        context = {
+            name: value for name, value in (event.context or {}).items() if isinstance(value, str)
+        }
         actor = event.actor
         plain = {
             "index": entry.index,

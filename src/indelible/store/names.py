@@ -21,7 +21,7 @@ from indelible.events.personal import (
 )
 from indelible.events.values import ERASED, ERASED_NAME, TOKEN, Id, TypedValue, Value
 from indelible.store.keystore import Keystore
-from indelible.store.looking_up import LookUp
+from indelible.store.keystore_held import HeldKeystore, hold_while_forking
 from indelible.store.terms import named_in
 
 _KNOWN: Final = 100_000
@@ -31,17 +31,17 @@ class Names:
     """The names that a keystore has. Safe for threads. A `Translator` from tokens to names."""
 
     def __init__(self, keystore: Keystore, personal: Personal) -> None:
-        self._keystore = keystore
         self._personal = personal
-        self._look_up = LookUp(keystore)
-        self._lock = threading.Lock()
-        self._version: tuple[int, int, int] | None = None
+        self._held = HeldKeystore(keystore)
+        self._lock = threading.RLock()
         self._known: dict[str, Subject] = {}
         self._erased: frozenset[str] = frozenset()
+        hold_while_forking(self._lock, self._held)
 
     def close(self) -> None:
-        """Let go of the keystore's file."""
-        self._look_up.close()
+        """Hold the keystore open no longer; it may be used again."""
+        with self._lock:
+            self._held.close()
 
     # -- what answers show ------------------------------------------------------------------------
 
@@ -76,7 +76,9 @@ class Names:
             return None
         token: str | None = named.name.removeprefix(ERASED_NAME)
         if token == named.name:
-            found = self._look_up.enrolled((whose, named.name))
+            with self._lock:
+                self._look()
+                found = self._held.enrolled((whose, named.name))
             token = None if found is None else found.token
         return None if token is None else named._replace(name=token).term
 
@@ -112,19 +114,25 @@ class Names:
     def _named(self, kind: str, token: str) -> str | None:
         """Whose it is; itself where that isn't known, None where they were erased."""
         with self._lock:
-            now = self._keystore.version()
-            if now != self._version:
-                self._erased = frozenset(each.token for each in self._keystore.erased())
-                self._version = now
+            self._look()
             if token in self._erased:
                 self._known.pop(token, None)
                 return None
             subject = self._known.get(token)
             if subject is None:
-                subject = self._look_up.subject_of(token)
+                subject = self._held.subject_of(token)
                 if subject is None:
                     return token
                 if len(self._known) >= _KNOWN:
                     self._known.clear()
                 self._known[token] = subject
         return token if subject.kind != kind or subject.id is None else subject.id
+
+    def _look(self) -> None:
+        """See who was erased since."""
+        if self._held.has_changed():
+            try:
+                self._erased = frozenset(each.token for each in self._held.keystore.erased())
+            except BaseException:
+                self._held.close()
+                raise

@@ -6,13 +6,15 @@ boto3 finds address and credentials as it always does: `AWS_ENDPOINT_URL`, `AWS_
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from indelible.errors import ConfigurationError
+from indelible.errors import ConfigurationError, DeliveryError
 from indelible.store.errors import SegmentUnreachableError
+from indelible.store.object_lock import LockedObjects
 from indelible.store.places import Lock, Range, damaged, missing, unreachable
 from indelible.store.segment import Segment
 
@@ -25,9 +27,11 @@ except ImportError:
         "expected boto3 for segments in s3://: pip install 'indelible[boto3]'"
     ) from None
 
+_log = logging.getLogger(__name__)
 _AT_ONCE: Final = 8
 _GONE: Final = ("404", "NoSuchKey", "NotFound")
 _THERE: Final = ("412", "PreconditionFailed", "ConditionalRequestConflict")
+_BYPASS: Final = "BypassGovernanceRetention"
 _TIMEOUTS: Final = {"connect_timeout": 10, "read_timeout": 60}
 
 
@@ -35,7 +39,7 @@ class Bucket:
     """Implements `indelible.store.places.Place`; see there for what it promises.
 
     With a `lock` each object is put under Object Lock, and what the store says of it afterwards
-    must be that.
+    must be that; before the first one it has to refuse to delete, and to weaken, a test's object.
     """
 
     def __init__(self, bucket: str, prefix: str, lock: Lock | None = None) -> None:
@@ -45,6 +49,7 @@ class Bucket:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._lock = lock
+        self._is_tested = False
         try:
             config = Config(retries={"mode": "standard"}, **_TIMEOUTS)
             self._client: Any = boto3.session.Session().client("s3", config=config)
@@ -55,24 +60,25 @@ class Bucket:
         return trail.with_name(f"{trail.name}.unfinished")
 
     def put(self, name: str, spooled: Path) -> None:
-        until = self._until()
-        held = (
-            {}
-            if self._lock is None
-            else {"ObjectLockMode": self._lock.mode.upper(), "ObjectLockRetainUntilDate": until}
-        )
+        lock, until = self._lock, self._until()
+        held: dict[str, Any] = {}
+        if lock is not None:
+            self._test(lock)
+            held = {"ObjectLockMode": lock.mode_name, "ObjectLockRetainUntilDate": until}
+        is_there = False
         try:
             with spooled.open("rb") as body:
                 self._client.put_object(
                     Bucket=self._bucket, Key=self._key(name), Body=body, IfNoneMatch="*", **held
                 )
         except ClientError as error:
-            if _code(error) not in _THERE:
+            is_there = _code(error) in _THERE
+            if not is_there:
                 raise self._not_written(name, error) from None
         except (BotoCoreError, OSError) as error:
             raise self._not_written(name, error) from None
-        if self._lock is not None:
-            self._check_lock(name, self._lock, until)
+        if lock is not None:
+            self._check_lock(name, lock, until, may_extend=is_there)
         spooled.unlink()
 
     def read(self, segment: Segment, ranges: Sequence[Range]) -> list[bytes]:
@@ -105,6 +111,24 @@ class Bucket:
         except (BotoCoreError, ClientError) as error:
             raise SegmentUnreachableError(f"can't list {self}: {error}") from None
 
+    def remove(self, name: str) -> None:
+        key = self._key(name)
+        try:
+            pages = self._client.get_paginator("list_object_versions").paginate(
+                Bucket=self._bucket, Prefix=key
+            )
+            for page in pages:
+                for found in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                    if found["Key"] == key:
+                        self._client.delete_object(
+                            Bucket=self._bucket, Key=key, VersionId=found["VersionId"]
+                        )
+        except (BotoCoreError, ClientError) as error:
+            raise SegmentUnreachableError(
+                f"can't delete {self}{name}: {error}; where it is under Object Lock, run the same "
+                "again once that has ended"
+            ) from None
+
     def __str__(self) -> str:
         return f"s3://{self._bucket}/{self._prefix}"
 
@@ -122,25 +146,61 @@ class Bucket:
             raise unreachable(segment, str(error)) from None
         return got
 
-    def _check_lock(self, name: str, lock: Lock, until: dt.datetime) -> None:
+    def _test(self, lock: Lock) -> None:
+        """Return only if the store wasn't seen to delete, or to weaken, what it says is locked."""
+        if self._is_tested:
+            return
+        try:
+            found = LockedObjects(self._client, self._bucket, lock.mode_name).self_test(
+                self._prefix
+            )
+        except DeliveryError as error:
+            raise SegmentUnreachableError(
+                f"can't test {self}: {error}; nothing is lost, what isn't sealed is still in the "
+                "trail"
+            ) from None
+        if found.verdict == "deletes":
+            raise ConfigurationError(
+                f"{self}: expected a store that keeps what is locked ({lock.mode}), {found.why}. "
+                "Nothing is lost, the entries are still in the trail"
+            )
+        if found.verdict == "unknown":
+            _log.warning("%s isn't shown to be write-once: %s", self, found.why)
+        self._is_tested = True
+
+    def _check_lock(self, name: str, lock: Lock, until: dt.datetime, *, may_extend: bool) -> None:
         """Return only if the store says that nobody can delete it before `until`."""
         try:
             found = self._client.head_object(Bucket=self._bucket, Key=self._key(name))
+            said, mode = found.get("ObjectLockRetainUntilDate"), found.get("ObjectLockMode")
+            if mode == lock.mode_name and said is not None and said >= until:
+                return
+            if may_extend:
+                # An interrupted run put it there, earlier or with another lock: only what is in
+                # another mode takes the right to bypass governance.
+                bypass = {} if mode in (None, lock.mode_name) else {_BYPASS: True}
+                self._client.put_object_retention(
+                    Bucket=self._bucket,
+                    Key=self._key(name),
+                    VersionId=found.get("VersionId"),
+                    Retention={"Mode": lock.mode_name, "RetainUntilDate": until},
+                    **bypass,
+                )
+                self._check_lock(name, lock, until, may_extend=False)
+                return
         except (BotoCoreError, ClientError) as error:
             raise self._not_written(name, error) from None
-        said = found.get("ObjectLockRetainUntilDate")
-        # One that an interrupted run put there may be locked for that much less.
-        enough = said is not None and said >= until - dt.timedelta(days=1)
-        if not enough or found.get("ObjectLockMode") != lock.mode.upper():
-            raise ConfigurationError(
-                f"{self}{name}: expected it to be locked ({lock.mode}) until {until:%Y-%m-%d}, the "
-                f"store says {found.get('ObjectLockMode')} until {said}: does the bucket have "
-                "Object Lock? Nothing is lost, the entries are still in the trail"
-            )
+        raise ConfigurationError(
+            f"{self}{name}: expected it to be locked ({lock.mode}) until {until:%Y-%m-%d}, the "
+            f"store says {mode} until {said}: does the bucket have Object Lock? Nothing is lost, "
+            "the entries are still in the trail"
+        )
 
     def _until(self) -> dt.datetime:
         days = self._lock.days if self._lock is not None else 0
-        return dt.datetime.now(dt.UTC) + dt.timedelta(days=days)
+        # Stores keep whole seconds.
+        now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+        return now + dt.timedelta(days=days)
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}{name}"

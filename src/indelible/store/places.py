@@ -13,10 +13,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from indelible.durable import sync_directory
-from indelible.errors import StoreFullError
+from indelible.errors import ConfigurationError, StoreFullError
 from indelible.store.errors import (
     SegmentDamagedError,
     SegmentMissingError,
@@ -34,9 +34,13 @@ Range = tuple[int, int]
 class Lock(NamedTuple):
     """For how long an object store is told to let nobody delete or replace a segment."""
 
-    mode: str
-    """`governance` or `compliance`."""
+    mode: Literal["governance", "compliance"]
     days: int
+
+    @property
+    def mode_name(self) -> Literal["GOVERNANCE", "COMPLIANCE"]:
+        """As S3 names it."""
+        return "GOVERNANCE" if self.mode == "governance" else "COMPLIANCE"
 
 
 class Place(Protocol):
@@ -59,6 +63,10 @@ class Place(Protocol):
 
     def names(self) -> Iterator[tuple[str, int]]:
         """The segments there, and their sizes in bytes. Raises `SegmentUnreachableError`."""
+
+    def remove(self, name: str) -> None:
+        """Delete the segment durably, all versions of it; nothing happens where there is none.
+        Raises `SegmentUnreachableError`, also while it is locked."""
 
 
 class Folder:
@@ -101,6 +109,15 @@ class Folder:
         except OSError as error:
             raise SegmentUnreachableError(f"can't read {self._path}: {error.strerror}") from None
 
+    def remove(self, name: str) -> None:
+        try:
+            (self._path / name).unlink(missing_ok=True)
+            sync_directory(self._path)
+        except OSError as error:
+            raise SegmentUnreachableError(
+                f"can't delete {self._path / name}: {error.strerror}"
+            ) from None
+
     @contextlib.contextmanager
     def _open(self, segment: Segment) -> Iterator[int]:
         try:
@@ -137,18 +154,28 @@ class SegmentFiles:
             return found
 
     def parts(self, wanted: Sequence[tuple[Segment, SealedBlock, int]]) -> list[bytes]:
-        """The parts of blocks, by number. Raises what `Place.read` does."""
+        """The parts of blocks, by number: of each block in one range, from the first wanted to the
+        last. Raises what `Place.read` does."""
         found: list[bytes] = [b""] * len(wanted)
-        of_segment: dict[str, list[int]] = {}
-        for number, (segment, _, _) in enumerate(wanted):
-            of_segment.setdefault(segment.name, []).append(number)
-        for numbers in of_segment.values():
-            segment = wanted[numbers[0]][0]
-            ranges = [wanted[number][1].part(wanted[number][2]) for number in numbers]
+        of_segment: dict[str, dict[int, list[int]]] = {}
+        for number, (segment, block, _) in enumerate(wanted):
+            blocks = of_segment.setdefault(segment.name, {})
+            blocks.setdefault(block.offset, []).append(number)
+        for blocks in of_segment.values():
+            ranges = []
+            for numbers in blocks.values():
+                parts = [wanted[number][1].part(wanted[number][2]) for number in numbers]
+                first = min(at for at, _ in parts)
+                ranges.append((first, max(at + length for at, length in parts) - first))
+            segment = wanted[next(iter(blocks.values()))[0]][0]
             read = self.at(segment.place).read(segment, ranges)
-            for number, part in zip(numbers, read, strict=True):
-                _check_part(*wanted[number], part)
-                found[number] = part
+            for numbers, (first, _), raw in zip(blocks.values(), ranges, read, strict=True):
+                for number in numbers:
+                    _, block, which = wanted[number]
+                    at, length = block.part(which)
+                    part = raw[at - first : at - first + length]
+                    _check_part(segment, block, which, part)
+                    found[number] = part
         return found
 
     def block(self, segment: Segment, block: SealedBlock) -> list[bytes]:
@@ -167,21 +194,25 @@ class SegmentFiles:
 def open_place(place: str, trail: Path, lock: Lock | None = None) -> Place:
     """The place of this name, as the trail's file names it.
 
-    Raises `ConfigurationError` where it needs what isn't installed.
+    Raises `ConfigurationError` where it needs what isn't installed, or a folder is to be locked.
     """
     if place.startswith(_S3):
         from indelible.store.place_s3 import Bucket
 
         bucket, _, prefix = place.removeprefix(_S3).partition("/")
         return Bucket(bucket, prefix.strip("/"), lock)
+    if lock is not None:
+        raise ConfigurationError(f"expected lock only with s3://bucket/prefix, got {place}")
     return Folder(trail.resolve().parent / place)
 
 
 def name_of_place(sealed: str | Path, trail: Path) -> str:
     """How the trail's file names the place: a folder beside it by its relative path, so that both
-    can be moved."""
+    can be moved. Raises `ConfigurationError` for an address of anything but S3."""
     if str(sealed).startswith(_S3):
         return str(sealed).rstrip("/")
+    if "://" in str(sealed):
+        raise ConfigurationError(f"expected a folder or s3://bucket/prefix, got {sealed}")
     folder, beside = Path(sealed).resolve(), trail.resolve().parent
     return str(folder.relative_to(beside) if folder.is_relative_to(beside) else folder)
 

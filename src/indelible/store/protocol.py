@@ -255,19 +255,20 @@ class TrailReader(Protocol):
         """
 
     def entries(self, first: int, last: int) -> Iterator[StoredEntry]:
-        """The entries `first` to `last` inclusive, as far as they exist."""
+        """The entries `first` to `last` inclusive, as far as they exist and have their bodies."""
 
     def committed(self, first: int, last: int) -> Iterator[CommittedEntry]:
-        """Heads, salts and bodies from `first` to `last` inclusive, as far as they exist."""
+        """Heads, salts and bodies from `first` to `last` inclusive, as far as they exist; salt and
+        body are empty where retention dropped them."""
 
     def entry(self, index: int) -> StoredEntry:
-        """The entry at `index`; raises `NoSuchEntryError`."""
+        """The entry at `index`; raises `NoSuchEntryError`, and `BodyDroppedError`."""
 
     def head(self, index: int) -> bytes:
         """The head at `index`, whose hash is the leaf; raises `NoSuchEntryError`."""
 
     def salt(self, index: int) -> bytes:
-        """The salt of the body at `index`; raises `NoSuchEntryError`."""
+        """The salt of the body at `index`; raises `NoSuchEntryError`, and `BodyDroppedError`."""
 
     def index_of(self, event_id: str) -> Index | None:
         """Where the event (or part) with this id stands; the first where its bytes conflict."""

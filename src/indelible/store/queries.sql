@@ -123,8 +123,6 @@ WHERE producer = ? AND epoch = ? AND first_seq <= ? ORDER BY first_seq DESC LIMI
 UPDATE span SET count = ? WHERE producer = ? AND epoch = ? AND first_seq = ?
 -- name: put_span
 INSERT INTO span (producer, epoch, first_seq, first_index, count) VALUES (?, ?, ?, ?, ?)
--- name: spans
-SELECT producer, epoch, first_seq, first_index, count FROM span
 -- name: put_conflict
 INSERT INTO conflict (idx, producer, epoch, seq) VALUES (?, ?, ?, ?)
 -- name: conflicts_at
@@ -195,6 +193,10 @@ FROM block WHERE n = ?
 -- name: put_segment
 INSERT INTO segment (first, last, place, name, bytes, sha256, min_time, max_time, sealed_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: replace_segment
+UPDATE segment SET name = ?, bytes = ?, sha256 = ?, sealed_at = ? WHERE first = ? AND name = ?
+-- name: move_sealed_block
+UPDATE block SET sealed = ? WHERE n = ?
 -- name: drop_blocks
 DELETE FROM block WHERE n BETWEEN ? AND ? AND sealed IS NULL
 -- name: put_sealed_block

@@ -11,7 +11,7 @@ from pathlib import Path
 from indelible.errors import DeposedError
 from indelible.events.codec import decode_event
 from indelible.events.model import Timestamp
-from indelible.store.errors import StoreConflictError
+from indelible.store.errors import BodyDroppedError, StoreConflictError
 from indelible.store.protocol import AnchorRow, Append, Lease, Span
 from indelible.store.ranges import RangeSet, pack_ranges, unpack_ranges
 from indelible.store.sqlite_file import (
@@ -245,8 +245,11 @@ class SqliteTrail(SqliteReader):
         return row
 
     def _delivery_at(self, index: int) -> tuple[bytes, ...]:
-        """The bodies of the event that begins at `index`."""
-        body = self.entry(index).body
+        """The bodies of the event that begins at `index`; none where they were dropped."""
+        try:
+            body = self.entry(index).body
+        except BodyDroppedError:
+            return ()
         event = decode_event(body)
         if event.fragment is None or event.part is None:
             return (body,)

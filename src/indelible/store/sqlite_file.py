@@ -86,6 +86,19 @@ def open_connection(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def flush_log(connection: sqlite3.Connection, path: Path) -> None:
+    """All that was committed stands in the file itself, and what it replaced nowhere any more.
+
+    Raises `StoreBusyError` while somebody reads what was before.
+    """
+    with store_errors(path):
+        if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            raise StoreBusyError(
+                f"expected nobody to read {path} as it was before within {BUSY_TIMEOUT_S:g} s, "
+                "somebody does: run it again"
+            )
+
+
 Connect = Callable[[Path], sqlite3.Connection]
 """How a trail's file is opened; a test may record and break what the connection does."""
 
@@ -167,6 +180,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
     # FULL: what is acknowledged survives loss of power, at one fdatasync a commit.
+    # What is moved or dropped is overwritten, not only freed.
+    connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA synchronous = FULL")
     return connection
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import struct
 from collections.abc import Iterator, Sequence, Set
@@ -21,7 +22,12 @@ from indelible.store.blocks import (
     split_salts,
 )
 from indelible.store.entry import format_head
-from indelible.store.errors import MalformedBlockError, NoSuchEntryError
+from indelible.store.errors import (
+    BodyDroppedError,
+    MalformedBlockError,
+    NoSuchEntryError,
+    SegmentMissingError,
+)
 from indelible.store.names import Names
 from indelible.store.places import SegmentFiles
 from indelible.store.protocol import (
@@ -125,31 +131,33 @@ class SqliteReader:
 
     def committed(self, first: int, last: int) -> Iterator[CommittedEntry]:
         for n in range(max(0, first) // BLOCK_ENTRIES, last // BLOCK_ENTRIES + 1):
-            row, segment = self._block(n)
+            row = self._block(n)[0]
             if row is None:
                 return
             count = row[1]
-            if segment is None:
+            if row[11] is None:
                 stems, salts = decode_stems(row[5], count), split_salts(row[6], count)
                 bodies = decode_bodies(n, row[7:11], count)
             else:
-                parts = self._segments.block(segment, SealedBlock.unpack(row[11]))
-                stems, salts, bodies = decode_parts(parts)
+                stems, salts, bodies = decode_parts(self._sealed(n))
             wanted = slice(max(0, first - n * BLOCK_ENTRIES), last - n * BLOCK_ENTRIES + 1)
             for stem, salt, body in zip(stems[wanted], salts[wanted], bodies[wanted], strict=True):
-                yield CommittedEntry(format_head(stem, salt, body), salt, body)
+                yield CommittedEntry(format_head(stem, salt, body), salt if body else b"", body)
 
     def entry(self, index: int) -> StoredEntry:
         for entry in self.entries(index, index):
             return entry
-        raise self._no_entry(index)
+        raise self._dropped(index) if 0 <= index < self.size else self._no_entry(index)
 
     def head(self, index: int) -> bytes:
         stem, salt, body = self._parts(index)
         return format_head(stem, salt, body)
 
     def salt(self, index: int) -> bytes:
-        return self._parts(index)[1]
+        _, salt, body = self._parts(index)
+        if not body:
+            raise self._dropped(index)
+        return salt
 
     def index_of(self, event_id: str) -> Index | None:
         producer, epoch, seq, part = _parse_id(event_id)
@@ -160,8 +168,9 @@ class SqliteReader:
         if index is None or part == 1:
             return index
         found = Index(index + part - 1)
-        if found < self.size and decode_event(self.entry(found).body).id == event_id:
-            return found
+        with contextlib.suppress(BodyDroppedError):
+            if found < self.size and decode_event(self.entry(found).body).id == event_id:
+                return found
         return None
 
     def sources(self) -> Iterator[Source]:
@@ -235,10 +244,9 @@ class SqliteReader:
             row = connection.execute(self._sql["tile"], (tile_key(tile),)).fetchone()
         if row is None and tile.level == 0:
             # The leaves of sealed entries aren't kept twice.
-            block, segment = self._block(tile.n)
-            if block is not None and segment is not None:
-                parts = self._segments.block(segment, SealedBlock.unpack(block[11]))
-                return b"".join(leaves_of(parts)[: tile.width])
+            block = self._block(tile.n)[0]
+            if block is not None and block[11] is not None:
+                return b"".join(leaves_of(self._sealed(tile.n))[: tile.width])
         if row is None:
             raise MalformedBlockError(f"expected tile {tile.level}/{tile.n}, there is none")
         hashes: bytes = row[0]
@@ -277,8 +285,9 @@ class SqliteReader:
     def close(self) -> None:
         """Close the connections; iterators under way fail or end."""
         self._connections.close()
-        if self.names is not None:
-            self.names.close()
+        for each in (self.opener, self.names):
+            if each is not None:
+                each.close()
 
     # -- below: one step of a read each ---------------------------------------------------------
 
@@ -296,11 +305,8 @@ class SqliteReader:
                 row[7 + number],
             )
         else:
-            block = SealedBlock.unpack(row[11])
-            frame, heads = self._segments.parts(
-                [(segment, block, number), (segment, block, FRAMES)]
-            )
-            stems, salts = split_heads(heads)
+            parts = self._sealed(n)
+            frame, (stems, salts) = parts[number], split_heads(parts[FRAMES])
         return stems[place], salts[place], decode_frame(frame, frame_count(row[1], number))[at]
 
     def _block(self, n: int) -> tuple[tuple[Any, ...] | None, Segment | None]:
@@ -309,6 +315,19 @@ class SqliteReader:
             row = connection.execute(self._sql["block"], (n,)).fetchone()
             sealed = row is not None and row[11] is not None
             return row, segment_of(connection, n) if sealed else None
+
+    def _sealed(self, n: int) -> list[bytes]:
+        """The parts of a sealed block; once more where its segment was written anew meanwhile."""
+        try:
+            return self._sealed_now(n)
+        except SegmentMissingError:
+            return self._sealed_now(n)
+
+    def _sealed_now(self, n: int) -> list[bytes]:
+        row, segment = self._block(n)
+        if row is None or segment is None:
+            raise MalformedBlockError(f"expected block {n} in a segment")
+        return self._segments.block(segment, SealedBlock.unpack(row[11]))
 
     def _pages(self, query: str) -> Iterator[tuple[Any, ...]]:
         after = -1
@@ -319,6 +338,12 @@ class SqliteReader:
                 return
             yield from rows
             after = rows[-1][0]
+
+    def _dropped(self, index: int) -> BodyDroppedError:
+        return BodyDroppedError(
+            f"expected entry {index} with its body, retention dropped that: what is left is its "
+            "head, which proves that it was there"
+        )
 
     def _no_entry(self, index: int) -> NoSuchEntryError:
         return NoSuchEntryError(

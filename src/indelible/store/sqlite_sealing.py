@@ -8,24 +8,23 @@ finds the same file by its name. One run at a time; the sequencer and readers go
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from indelible.durable import take_lock
+from indelible.durable import alone
 from indelible.errors import StoreBusyError
 from indelible.events.model import Timestamp
 from indelible.store.blocks import BLOCK_ENTRIES
-from indelible.store.errors import MalformedBlockError, StoreConflictError
+from indelible.store.errors import MalformedBlockError, SegmentDamagedError, StoreConflictError
 from indelible.store.index import (
     Page,
     encode_directory,
     encode_pages,
 )
-from indelible.store.places import Place, check_parts, damaged, written
+from indelible.store.places import Place, check_parts, written
 from indelible.store.segment import (
     SEGMENT_BLOCKS,
     SEGMENT_BYTES,
@@ -36,7 +35,6 @@ from indelible.store.segment import (
 from indelible.store.sqlite_file import Connect, open_connection, statements, store_errors
 from indelible.store.sqlite_segment import SegmentWriter, WrittenSegment, references_of
 
-_SPOOL: Final = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC
 _VACUUM_PAGES: Final = 500
 """Pages that are moved in one transaction, so that the sequencer waits for few."""
 
@@ -70,30 +68,16 @@ class Sealer:
         entry isn't what the tree says, or what was read back isn't what was written: then what is
         sealed is sealed, and the rest is where it was.
         """
-        with self._alone(), contextlib.closing(self._connect(self._trail)) as connection:
+        with only_one(self._trail), contextlib.closing(self._connect(self._trail)) as connection:
             with store_errors(self._trail):
                 origin = connection.execute(self._sql["trail"]).fetchone()[0]
             while (end := self._next_end(connection, limit, only_full, most_blocks)) is not None:
                 found = self._writer.write(connection, origin, *end)
-                self._check(found)
+                check_written(self._place, found)
                 self._commit(connection, found)
                 yield found.segment
             # Once, at the end: what is at the file's end may be sealed next.
             self._give_back(connection)
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        path = self._trail.with_name(f"{self._trail.name}.sealing")
-        with written(path):
-            fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            if not take_lock(fd):
-                raise StoreBusyError(
-                    f"expected nobody to be sealing {self._trail}, another process is"
-                )
-            yield
-        finally:
-            os.close(fd)
 
     # -- choosing -------------------------------------------------------------------------------
 
@@ -119,22 +103,6 @@ class Sealer:
                 if n + 1 - first == most_blocks or size >= SEGMENT_BYTES or refs >= SEGMENT_REFS:
                     return first, n
         return (first, first + blocks - 1) if blocks and not only_full else None
-
-    # -- reading back ---------------------------------------------------------------------------
-
-    def _check(self, found: WrittenSegment) -> None:
-        """Return only if what is kept there now is what the tree says of its entries."""
-        segment = found.segment
-        raw = self._place.fetch(segment)
-        if sha256(raw).digest() != segment.sha256:
-            raise damaged(segment, "what was read back isn't what was written; it isn't used")
-        for number, (block, times) in enumerate(found.blocks, segment.first // BLOCK_ENTRIES):
-            whole = raw[block.offset : block.offset + block.length]
-            if root_of_block(check_parts(segment, block, whole)) != times.root:
-                raise MalformedBlockError(
-                    f"expected block {number} as the tree has it, it is another: nothing of "
-                    f"{segment} is sealed; `indelible verify` says which entry it is"
-                )
 
     # -- taking out -----------------------------------------------------------------------------
 
@@ -196,26 +164,9 @@ class Sealer:
             connection.execute(sql["drop_pages"], (run[0] << 16, (run[0] << 16) + 0xFFFF))
             if goes_on:
                 times = (run[4], run[5])
-                self._put_run(connection, last + 1, run[2], len(left), times, encode_pages(left))
+                put_run(connection, last + 1, run[2], len(left), times, encode_pages(left))
         times = (segment.since, segment.until)
-        self._put_run(connection, first, last, found.refs, times, found.pages)
-
-    def _put_run(
-        self,
-        connection: sqlite3.Connection,
-        first: int,
-        last: int,
-        refs: int,
-        times: tuple[str, str],
-        pages: Sequence[Page],
-    ) -> None:
-        run = connection.execute(self._sql["next_run"]).fetchone()[0]
-        connection.executemany(
-            self._sql["put_page"],
-            [(run << 16 | number, page.data) for number, page in enumerate(pages)],
-        )
-        directory = encode_directory([page.first_hash for page in pages])
-        connection.execute(self._sql["put_run"], (run, first, last, refs, *times, directory))
+        put_run(connection, first, last, found.refs, times, found.pages)
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         """The file's free pages to the disk, some at a time."""
@@ -230,3 +181,56 @@ class Sealer:
 def _left(refs: list[int], taken: int) -> list[int]:
     """What is left of a run of which the first `taken` entries go."""
     return [ref - taken for ref in refs if ref & 0xFFFFFFFF >= taken]
+
+
+@contextlib.contextmanager
+def only_one(trail: Path, what: str = "sealing") -> Iterator[None]:
+    """One run at a time is at that trail. Raises `StoreBusyError`."""
+    path = trail.with_name(f"{trail.name}.{what}")
+    with contextlib.ExitStack() as stack:
+        with written(path):
+            is_alone = stack.enter_context(alone(path))
+        if not is_alone:
+            raise StoreBusyError(f"expected nobody to be {what} {trail}, another process is")
+        yield
+
+
+def check_written(place: Place, found: WrittenSegment) -> None:
+    """Return only if what is kept there now is what the tree says of its entries."""
+    segment = found.segment
+    raw = place.fetch(segment)
+    if sha256(raw).digest() != segment.sha256:
+        raise SegmentDamagedError(
+            f"expected to read back what was written, {segment.place}/{segment.name} is another "
+            f"file of {len(raw)} bytes: remove it and seal again. Nothing is lost, what isn't "
+            "sealed is still in the trail"
+        )
+    for number, (block, times) in enumerate(found.blocks, segment.first // BLOCK_ENTRIES):
+        whole = raw[block.offset : block.offset + block.length]
+        if root_of_block(check_parts(segment, block, whole)) != times.root:
+            raise MalformedBlockError(
+                f"expected block {number} as the tree has it, it is another: nothing of "
+                f"{segment} is sealed; `indelible verify` says which entry it is"
+            )
+
+
+def put_run(
+    connection: sqlite3.Connection,
+    first: int,
+    last: int,
+    refs: int,
+    times: tuple[str, str],
+    pages: Sequence[Page],
+    *,
+    run: int | None = None,
+) -> None:
+    """A run of the index for these entries, in the transaction that takes the old one; without an
+    id a new one, of which the sequencer learns because more is sealed."""
+    sql = statements()
+    if run is None:
+        run = connection.execute(sql["next_run"]).fetchone()[0]
+    connection.executemany(
+        sql["put_page"], [(run << 16 | number, page.data) for number, page in enumerate(pages)]
+    )
+    directory = encode_directory([page.first_hash for page in pages])
+    connection.execute(sql["put_run"], (run, first, last, refs, *times, directory))

@@ -17,7 +17,7 @@ import zstandard
 
 from indelible.events.model import Timestamp
 from indelible.store.blocks import BLOCK_ENTRIES, FRAME_ENTRIES, FRAMES, pick_bodies
-from indelible.store.errors import MalformedBlockError
+from indelible.store.errors import MalformedBlockError, SegmentMissingError
 from indelible.store.index import MERGED_REFS, find_in_page, pages_with
 from indelible.store.places import SegmentFiles
 from indelible.store.protocol import StoredEntry
@@ -47,8 +47,8 @@ class _Frame(NamedTuple):
 class Search:
     """One reading of the trail, within a window: by terms, or of all entries of a range.
 
-    Indexes given are those of entries that exist; `known` ones are left out, unread. Not for two
-    threads at once.
+    Indexes given are those of entries that exist; `known` ones are left out, unread, and so are
+    those whose bodies were dropped. Not for two threads at once.
     """
 
     def __init__(
@@ -166,21 +166,23 @@ class Search:
             for number, group in groupby(indexes, lambda index: index // FRAME_ENTRIES)
         ]
         for at in range(0, len(wanted), _FRAMES_A_STEP):
-            with self._connections.snapshot() as connection:
-                frames = [
-                    self._frame(connection, number, some)
-                    for number, some in wanted[at : at + _FRAMES_A_STEP]
-                ]
-            for frame in self._fetched(frames):
+            some = wanted[at : at + _FRAMES_A_STEP]
+            try:
+                frames = self._fetched(some)
+            except SegmentMissingError:
+                # One that retention wrote anew is no longer where it was a moment ago.
+                frames = self._fetched(some)
+            for frame in frames:
                 yield from self._entries_of(frame)
 
-    def _fetched(self, frames: Sequence[_Frame | None]) -> Iterator[_Frame]:
-        """Those that there are, with their data."""
-        wanted = [frame.sealed for frame in frames if frame is not None and frame.sealed]
-        parts = iter(self._segments.parts(wanted)) if wanted else iter(())
-        for frame in frames:
-            if frame is not None:
-                yield frame._replace(data=next(parts)) if frame.sealed else frame
+    def _fetched(self, wanted: Sequence[tuple[int, Sequence[int]]]) -> list[_Frame]:
+        """Those of these frames that there are, with their data."""
+        with self._connections.snapshot() as connection:
+            found = [self._frame(connection, number, indexes) for number, indexes in wanted]
+        frames = [frame for frame in found if frame is not None]
+        sealed = [frame.sealed for frame in frames if frame.sealed]
+        parts = iter(self._segments.parts(sealed)) if sealed else iter(())
+        return [frame._replace(data=next(parts)) if frame.sealed else frame for frame in frames]
 
     def _frame(
         self, connection: sqlite3.Connection, number: int, indexes: Sequence[int]
@@ -211,6 +213,8 @@ class Search:
         places = [index % FRAME_ENTRIES for index in frame.indexes]
         bodies = pick_bodies(frame.data, places, self._decompressor)
         for index, body, received in zip(frame.indexes, bodies, frame.received, strict=True):
+            if not body:
+                continue
             at = index % BLOCK_ENTRIES
             doubtful = frame.doubtful is not None and bool(frame.doubtful[at >> 3] >> (at & 7) & 1)
             yield StoredEntry(Index(index), body, Timestamp(received), doubtful)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Set
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -33,6 +33,10 @@ from indelible.tlog import FULL_WIDTH, HASH_BYTES, Hash, Tile
 _SPOOL: Final = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC
 
 
+Parts = Callable[[int], tuple[Sequence[bytes], bytes, bytes]]
+"""A block's frames, stems and salts, as they are written."""
+
+
 class WrittenSegment(NamedTuple):
     """A segment that is at its place, and what of it goes into the trail's file."""
 
@@ -57,12 +61,20 @@ class SegmentWriter:
     # -- writing --------------------------------------------------------------------------------
 
     def write(
-        self, connection: sqlite3.Connection, origin: str, first: int, last: int
+        self,
+        connection: sqlite3.Connection,
+        origin: str,
+        first: int,
+        last: int,
+        parts: Parts | None = None,
+        gone: Set[int] = frozenset(),
     ) -> WrittenSegment:
         """The blocks `first` to `last` as a segment at its place, durably.
 
-        Raises `StoreFullError`, `SegmentUnreachableError`, and `MalformedBlockError` where the rows
-        aren't whole: then there is none.
+        Those that are sealed already are written as `parts` gives them, and without the index's
+        references to entries at `gone` distances from the first. Raises `StoreFullError`,
+        `SegmentUnreachableError`, and `MalformedBlockError` where the rows aren't whole: then there
+        is none.
         """
         path = self._place.spool(self._trail)
         entries = (first * BLOCK_ENTRIES, (last + 1) * BLOCK_ENTRIES - 1)
@@ -76,8 +88,12 @@ class SegmentWriter:
                 try:
                     out = _Hashed(file)
                     out.write(format_header(origin, *entries))
-                    blocks = [self._write_block(connection, n, out) for n in range(first, last + 1)]
+                    blocks = [
+                        self._write_block(connection, n, out, parts) for n in range(first, last + 1)
+                    ]
                     refs = self._references(connection, *entries)
+                    if gone:
+                        refs = [ref for ref in refs if ref & 0xFFFFFFFF not in gone]
                     pages = encode_sealed_pages(refs)
                     out.write(format_end(out.size, blocks, [page.data for page in pages]))
                 finally:
@@ -104,12 +120,14 @@ class SegmentWriter:
         return WrittenSegment(segment, blocks, pages, len(refs))
 
     def _write_block(
-        self, connection: sqlite3.Connection, n: int, out: _Hashed
+        self, connection: sqlite3.Connection, n: int, out: _Hashed, parts: Parts | None
     ) -> tuple[SealedBlock, BlockTimes]:
         row = connection.execute(self._sql["block"], (n,)).fetchone()
-        if row is None or row[1] != BLOCK_ENTRIES or row[11] is not None:
+        is_sealed = row is not None and row[11] is not None
+        if row is None or row[1] != BLOCK_ENTRIES or is_sealed != (parts is not None):
             raise MalformedBlockError(f"expected block {n}, whole and not sealed yet")
-        raw, block = format_block(out.size, row[7:11], row[5], row[6])
+        frames, stems, salts = (row[7:11], row[5], row[6]) if parts is None else parts(n)
+        raw, block = format_block(out.size, frames, stems, salts)
         out.write(raw)
         return block, BlockTimes(row[2], row[3], row[4], self._root(connection, n))
 

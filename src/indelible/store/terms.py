@@ -17,8 +17,18 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from zlib import crc32
 
+import msgspec
+
 from indelible.events.model import Actor, Event, Subject, TargetRows
 from indelible.events.values import Id, format_id
+
+DAILY: Final = "retention.daily"
+"""Of the `system` entry that says whose data an actor accessed on a day, the detail being gone."""
+
+
+def daily_term(term: bytes) -> bytes:
+    """What `term` finds, as far as it is known by day only."""
+    return _BY_DAY + term
 
 
 def actor_term(actor: Actor, *, changes: bool = False) -> bytes:
@@ -67,11 +77,12 @@ def reverses_term(event_id: str) -> bytes:
 
 
 class Named(NamedTuple):
-    """A term of somebody or of a row: `tag` says of what."""
+    """A term of somebody or of a row: `tag` says of what, `by_day` that of `daily_term`."""
 
     tag: str
     kind: str
     name: str
+    by_day: bool = False
 
     @property
     def is_row(self) -> bool:
@@ -79,18 +90,24 @@ class Named(NamedTuple):
 
     @property
     def term(self) -> bytes:
-        return _term(*self)
+        term = _term(self.tag, self.kind, self.name)
+        return daily_term(term) if self.by_day else term
 
 
 def named_in(term: bytes) -> Named | None:
     """Whom the term names; None for a term of something else."""
-    tag, _, rest = term.decode("utf-8", "surrogatepass").partition("\0")
+    by_day = term.startswith(_BY_DAY)
+    text = term.removeprefix(_BY_DAY).decode("utf-8", "surrogatepass")
+    tag, _, rest = text.partition("\0")
     kind, _, name = rest.partition("\0")
-    return Named(tag, kind, name) if name and tag in _NAMING_TAGS else None
+    return Named(tag, kind, name, by_day) if name and tag in _NAMING_TAGS else None
 
 
 def terms_of(event: Event) -> list[bytes]:
     """Every term of `event`, each once."""
+    if event.action == DAILY and event.kind == "system":
+        access = msgspec.structs.replace(event, kind="access")
+        return [*_terms_of_the_doing(event)[-2:], *map(daily_term, terms_of(access))]
     changes = event.kind == "change"
     terms = _terms_of_the_doing(event)
     if event.transaction is not None and event.kind != "access":
@@ -147,6 +164,8 @@ def term_hashes_of(event: Event) -> list[int]:
     The hash of a term is that of its beginning continued, so rows and subjects of one kind share
     the work. A test holds the two together.
     """
+    if event.action == DAILY and event.kind == "system":
+        return list(set(hash_terms(terms_of(event))))
     changes = event.kind == "change"
     high: list[int] = []
     low: list[int] = []
@@ -205,6 +224,7 @@ def _row_hashes(begun: int, target: TargetRows) -> list[int]:
 _HIGH_BIT: Final = 1 << 31
 _LOW: Final = _HIGH_BIT - 1
 _LOW_TAGS: Final = frozenset((b"T", b"x", b"u", b"r"))
+_BY_DAY: Final = b"d\0"
 _ROW_TAGS: Final = frozenset("tT")
 _NAMING_TAGS: Final = frozenset("saAbB") | _ROW_TAGS
 _CHANGES_OF: Final = {b"A": b"a", b"B": b"b"}

@@ -15,8 +15,9 @@ The text is a signed note's. No checkpoint reads like it: its second line is no 
 at least, checkpoints carry the signatures of both.
 """
 
+import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -133,25 +134,37 @@ def open_rotation(raw: bytes) -> Rotation:
     return rotation
 
 
-def successors(
-    key: VerifierKey, notes: Iterable[bytes], *, origin: str
-) -> tuple[tuple[bytes, Rotation], ...]:
-    """The rotations that lead on from `key`, each from where the one before led: `notes` in the
-    order of the trail.
+def opened_rotations(notes: Iterable[bytes], *, origin: str) -> Iterator[tuple[bytes, Rotation]]:
+    """Those of `notes` that both of their keys signed, for the trail of this origin."""
+    for raw in notes:
+        with contextlib.suppress(VerificationError):
+            rotation = open_rotation(raw)
+            if rotation.origin == origin:
+                yield raw, rotation
 
-    What isn't signed by both keys, or is from a key that isn't in use at its place, leads nowhere:
-    a key that was rotated names no second one after it.
+
+def follow(
+    key: VerifierKey, opened: Iterable[tuple[bytes, Rotation]]
+) -> tuple[tuple[bytes, Rotation], ...]:
+    """The rotations that lead on from `key`, each from where the one before led: of those `opened`,
+    in the order of the trail.
+
+    One from a key that isn't in use at its place leads nowhere: a key that was rotated names no
+    second one after it.
     """
     found: list[tuple[bytes, Rotation]] = []
-    for raw in notes:
-        try:
-            rotation = open_rotation(raw)
-        except VerificationError:
-            continue
-        if rotation.origin == origin and rotation.old == key:
+    for raw, rotation in opened:
+        if rotation.old == key:
             found.append((raw, rotation))
             key = rotation.new
     return tuple(found)
+
+
+def successors(
+    key: VerifierKey, notes: Iterable[bytes], *, origin: str
+) -> tuple[tuple[bytes, Rotation], ...]:
+    """`follow`, of notes that aren't opened yet: what isn't signed by both keys leads nowhere."""
+    return follow(key, opened_rotations(notes, origin=origin))
 
 
 def format_rotations(notes: Sequence[bytes]) -> bytes:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from indelible.capture.sealing import NO_SEALING, Sealing
+from indelible.capture.sealing import NO_SEALING, Leaving, Sealing
 from indelible.errors import DeliveryError, KeystoreError
 from indelible.events.codec import (
     MAX_EVENT_BYTES,
@@ -107,13 +107,18 @@ class Journal:
         heartbeat_s: float = HEARTBEAT_S,
         calls: FileCalls | None = None,
         sealing: Sealing = NO_SEALING,
+        actor_sealing: Sealing = NO_SEALING,
+        names: Sealing = NO_SEALING,
     ) -> None:
-        """`new_signer` makes what signs for a producer and its epoch; without it nothing is signed.
+        """`actor_sealing` seals for whoever acts, and isn't held up by who reads many rows. `names`
+        conceals those of persons.
+        `new_signer` makes what signs for a producer and its epoch; without it nothing is signed.
 
         Raises `ConfigurationError` where `directory` can't be made, is open to others, or isn't
         ours to write to."""
         self.sealing = sealing
-        self._conceals = bool(sealing.personal)
+        self.actor_sealing = actor_sealing
+        self._leaving = Leaving(actor_sealing, names, may_mask=True)
         self._directory = directory
         self._service = service
         self._buffer_events = buffer_events
@@ -153,10 +158,13 @@ class Journal:
         """The file that is written to now, or the next one to be made."""
         return self._files.path
 
-    def append(self, draft: bytes) -> str:
-        """Write the event; its id. Raises `DeliveryError`, and then the event isn't written."""
-        if self._conceals:
-            draft = self._conceal(draft)
+    def append(self, draft: bytes, *, is_repeated: bool = False) -> str:
+        """Write the event; its id. Raises `DeliveryError`, and then the event isn't written.
+
+        One that repeats what entries say `is_repeated`: it has tokens already.
+        """
+        if not is_repeated:
+            draft = self.concealed(draft)
         if len(draft) > _SURELY_FITS:
             self._check_size(draft)
         with self._writing:
@@ -169,10 +177,17 @@ class Journal:
             seq = self._write_event(now, draft)
         return f"{self._id_before_seq}{seq}"
 
+    def concealed(self, draft: bytes) -> bytes:
+        """The draft as it is written: with tokens for names of persons, that are in the keystore
+        when this returns. Raises `DeliveryError`."""
+        try:
+            return self._leaving.draft(draft)
+        except KeystoreError as error:
+            raise DeliveryError(f"names of persons can't be made tokens: {error}") from None
+
     def append_later(self, draft: bytes) -> None:
         """Hand the event to the writing thread; dropped and counted where the buffer is full."""
-        if self._conceals:
-            draft = self._conceal(draft)
+        draft = self.concealed(draft)
         if len(draft) > _SURELY_FITS:
             self._check_size(draft)
         with self._buffering:
@@ -360,13 +375,6 @@ class Journal:
 
     def _write_own(self, now: int, action: str, **details: Value) -> None:
         self._write_event(now, _system_draft(action, **details))
-
-    def _conceal(self, draft: bytes) -> bytes:
-        """With tokens for names of persons, which are in the keystore when this returns."""
-        try:
-            return self.sealing.conceal(draft)
-        except KeystoreError as error:
-            raise DeliveryError(f"names of persons can't be made tokens: {error}") from None
 
     def _check_size(self, draft: bytes) -> None:
         # A dry run, before the event has a place in the sequence or others wait behind it.

@@ -23,8 +23,8 @@ import msgspec
 from indelible.capture.change_drafts import DecodedEvent, DecodedRows, OutboxRow
 from indelible.capture.outbox_layout import BASE_COLUMNS
 from indelible.capture.sealing import blank
-from indelible.errors import EventError, MalformedEventError
-from indelible.events.codec import decode_event, seal_parts
+from indelible.errors import EventError
+from indelible.events.codec import decode_event, join_parts, seal_parts
 from indelible.events.model import INCARNATION_OPENED, Producer
 from indelible.events.values import Id, to_value
 from indelible.transport.delivery import Delivery, Gap, Remark, Sink, Void
@@ -104,7 +104,7 @@ class HeldEvents(Protocol):
         """The highest position at which something was received; 0 for none."""
 
     def bodies_at(self, producer_id: str, epoch: int, seq: int) -> Sequence[tuple[bytes, ...]]:
-        """What was received at this position."""
+        """What was received at this position; () of what retention dropped."""
 
     def lost(self, producer_id: str, epoch: int) -> Sequence[tuple[int, int]]:
         """The ranges that were reported as gaps."""
@@ -288,8 +288,8 @@ class OutboxSource:
     def _is_held(self, row: OutboxRow, epoch: int) -> bool:
         """Whether the trail holds what this row says at its position."""
         held = self._held.bodies_at(self.producer_id, epoch, _id(row))
-        if not held:
-            return False
+        if not held or () in held:
+            return bool(held)  # what retention dropped can't be compared any more
         fact = _fact(self._delivery(row, self._reader.decode_alone(row)).bodies)
         return any(_fact(bodies) == fact for bodies in held)
 
@@ -364,7 +364,7 @@ class OutboxSource:
         try:
             bodies = seal_parts(event.draft, event.time, producer)
         except EventError:
-            bodies = (_raw(row[:BASE_COLUMNS] if event.is_private else row),)
+            bodies = (_raw(_unveiled(row) if event.is_private else row),)
         return Delivery(self.producer_id, self.epoch, event.seq, bodies)
 
 
@@ -435,8 +435,10 @@ def _fact(bodies: tuple[bytes, ...]) -> object:
     erased.
     """
     try:
-        event = decode_event(bodies[0])
-    except MalformedEventError:
+        parts = [decode_event(body) for body in bodies]
+        # One event is large enough to be cut where the other isn't: compared whole.
+        event = join_parts(parts) if parts[0].fragment is not None else parts[0]
+    except EventError:
         return bodies
     changes = event.changes and {
         name: (blank(old), blank(new)) for name, (old, new) in event.changes.items()
@@ -452,6 +454,11 @@ def _fact(bodies: tuple[bytes, ...]) -> object:
 
 def _blank_ids(ids: tuple[Id, ...]) -> tuple[Id, ...]:
     return tuple(tuple(map(blank, row_id)) for row_id in ids)
+
+
+def _unveiled(row: OutboxRow) -> OutboxRow:
+    """What no subject's values are in: neither the context's text nor any of the table's."""
+    return *row[:2], None, *row[3:BASE_COLUMNS]
 
 
 def _id(row: OutboxRow) -> int:

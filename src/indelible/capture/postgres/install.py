@@ -144,7 +144,7 @@ def install(
             baseline_tables=tuple(installer.tables),
             baseline_rows=installer.rows,
         )
-        if report.statements or report.drifts or report.baseline_tables:
+        if report.changed:
             journal.append(draft_installed(report.incarnation, report.tables, policy))
         return report
 

@@ -1,0 +1,1 @@
+"""TOLD: what a person is told of their own data, in words, in a file of its own."""
