@@ -20,10 +20,10 @@ YEAR = 366 * 86_400_000_000
 def retention_of(trail: Trail) -> Retention:
     """That of the trail, in a year."""
     found = trail.retention
-    found._settings = msgspec.structs.replace(  # noqa: SLF001
+    found._settings = msgspec.structs.replace(
         trail.policy.kept(), changes=Duration("300 days"), access_detail=Duration("100 days")
     )
-    found._clock = lambda: time.time_ns() // 1_000 + YEAR  # noqa: SLF001
+    found._clock = lambda: time.time_ns() // 1_000 + YEAR
     return found
 
 
