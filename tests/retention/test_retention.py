@@ -25,11 +25,13 @@ from indelible.integrity.resources import (
     parse_bodies,
 )
 from indelible.integrity.retention import applied_entry, parse_retention
+from indelible.integrity.sealing import seal_trail
 from indelible.integrity.verified import Verified
 from indelible.integrity.verifier import verify_trail
 from indelible.store.entry import NO_SALT
 from indelible.store.errors import BodyDroppedError
 from indelible.store.lake import write_lake
+from indelible.store.places import open_place
 from indelible.store.sqlite_dropping import Dropper
 from indelible.tlog import SigningKey, Tile, add_signatures, format_note, parse_note, sign_note
 from indelible.tlog.note import Note, NoteSignature
@@ -206,6 +208,27 @@ def test_a_verifier_signs_only_what_it_finds(made: Archive) -> None:
     ):
         with pytest.raises(ErasureError, match="Ask for it anew"):
             made.retention.attest(msgspec.structs.replace(act, **changed))
+
+
+def test_a_verifier_s_copy_may_be_sealed_otherwise(
+    old: Path, made: Archive, tmp_path: Path
+) -> None:
+    """Or not at all: the entries are the same."""
+    act = parse_retention(made.request())
+    with contextlib.closing(copy_of(old, tmp_path / "verifier's")) as copy:
+        copy.retention.attest(act)
+        list(
+            seal_trail(
+                copy.store,
+                [copy.key.verifier_key],
+                open_place("s", copy.path),
+                "s",
+                before=format_time(copy.today),
+                only_full=False,
+                most_blocks=7,
+            )
+        )
+        copy.retention.attest(act)
 
 
 def test_an_authorisation_for_another_trail(made: Archive) -> None:

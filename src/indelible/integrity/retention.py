@@ -44,7 +44,6 @@ from indelible.errors import MalformedEventError, VerificationError
 from indelible.events.codec import encode_draft, format_time, parse_time
 from indelible.events.model import Event, Timestamp
 from indelible.integrity.authorisations import (
-    AuthorisationError,
     Authorisers,
     check_signed,
     pack_note,
@@ -181,11 +180,7 @@ def check_retention(
     """
     parsed = parse_note(note)
     act = parse_retention(parsed.text)
-    if act.origin != origin:
-        raise AuthorisationError(
-            f"expected an authorisation for the trail {origin}, came one for {act.origin}"
-        )
-    check_signed(parsed, authorisers)
+    check_signed(parsed, authorisers, act.origin, origin=origin)
     return act, tuple(key.name for key in signers_of(parsed, authorisers.verifiers))
 
 
