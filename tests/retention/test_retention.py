@@ -12,7 +12,7 @@ import msgspec
 import pyarrow.parquet
 import pytest
 
-from indelible.errors import ErasureError, VerificationError
+from indelible.errors import ErasureError, StoreBusyError, VerificationError
 from indelible.events.codec import format_time
 from indelible.events.model import Actor, Event, Subject
 from indelible.integrity.faults import UnauthorisedActError
@@ -32,6 +32,7 @@ from indelible.store.entry import NO_SALT
 from indelible.store.errors import BodyDroppedError
 from indelible.store.lake import write_lake
 from indelible.store.places import open_place
+from indelible.store.sqlite_audit import audit_trail
 from indelible.store.sqlite_dropping import Dropper
 from indelible.tlog import SigningKey, Tile, add_signatures, format_note, parse_note, sign_note
 from indelible.tlog.note import Note, NoteSignature
@@ -373,6 +374,25 @@ def lake_rows(lake: Path) -> int:
     return sum(
         pyarrow.parquet.read_metadata(path).num_rows for path in lake.glob("month=*/*.parquet")
     )
+
+
+def test_read_while_it_goes(made: Archive) -> None:
+    """A reader who is under way sees what is left, and is cut off by nothing; a verification that
+    began before is told to begin again."""
+    text = made.request()
+    reading = made.store.entries(0, int(made.store.size) - 1)
+    first = [next(reading).index for _ in range(300)]
+    with audit_trail(made.path) as audit:
+        blocks = audit.blocks(0)
+        next(blocks)
+        made.retention_without_flush(text)
+        with pytest.raises(StoreBusyError, match="wrote it anew meanwhile"):
+            list(blocks)
+    rest = [entry.index for entry in reading]
+    assert first == list(range(300))
+    assert rest == sorted(set(rest)) and rest[0] >= 300
+    assert made.retention.apply(made.sign(text)) > 0
+    made.verify()
 
 
 def test_nothing_is_due(tmp_path: Path) -> None:
