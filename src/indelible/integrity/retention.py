@@ -461,10 +461,12 @@ def _rule(text: str) -> Timestamp | None:
     if text == _NOTHING:
         return None
     try:
-        parse_time(Timestamp(text))
+        time = format_time(parse_time(Timestamp(text)))
     except MalformedEventError as error:
         raise MalformedNoteError(str(error)) from None
-    return Timestamp(text)
+    if time != text:
+        raise MalformedNoteError(f"expected a time written as {time}, came {text!r}")
+    return time
 
 
 def _number(text: str) -> int:
@@ -477,9 +479,9 @@ def _counted(text: str) -> tuple[int, bytes]:
     count, _, packed = text.partition(" ")
     try:
         raw = base64.b64decode(packed, validate=True)
-    except binascii.Error:
+    except ValueError:
         raw = b""
-    if len(raw) != _HASH_BYTES:
+    if len(raw) != _HASH_BYTES or base64.b64encode(raw).decode() != packed:
         raise MalformedNoteError("expected a count and a hash of 32 bytes in base64")
     return _number(count), raw
 
