@@ -24,7 +24,8 @@ from indelible.integrity.resources import (
     format_path,
     parse_bodies,
 )
-from indelible.integrity.retention import applied_entry, parse_retention
+from indelible.integrity.retention import Rules, applied_entry, parse_retention
+from indelible.integrity.retention_plan import Plan
 from indelible.integrity.sealing import seal_trail
 from indelible.integrity.verified import Verified
 from indelible.integrity.verifier import verify_trail
@@ -393,6 +394,18 @@ def test_read_while_it_goes(made: Archive) -> None:
     assert rest == sorted(set(rest)) and rest[0] >= 300
     assert made.retention.apply(made.sign(text)) > 0
     made.verify()
+
+
+def test_decisions_stay_as_long_as_what_they_cover(made: Archive) -> None:
+    """Else what was allowed would look as if it hadn't been."""
+    times = {name: format_time(at) for at, name in enumerate(("t0", "t1", "t2"), start=1)}
+    for rules, limit in (
+        (Rules(events=times["t2"]), None),
+        (Rules(events=times["t2"], changes=times["t1"]), None),
+        (Rules(events=times["t2"], changes=times["t1"], accesses=times["t0"]), times["t0"]),
+    ):
+        with Plan(made.store, rules, -1) as plan:
+            assert plan.decisions_before == limit
 
 
 def test_nothing_is_due(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from types import TracebackType
@@ -258,9 +259,19 @@ class Plan:
                 return "goes"
             is_due = rules.access_detail is not None and time < rules.access_detail
             return "daily" if is_due else "stays"
+        elif view.kind == "decision":
+            limit = self.decisions_before
         else:
             limit = rules.changes if view.kind == "change" else rules.events
         return "goes" if limit is not None and time < limit else "stays"
+
+    @cached_property
+    def decisions_before(self) -> Timestamp | None:
+        """A decision stays as long as anything that it may cover: that would look unauthorised."""
+        rules = self._rules
+        covered = (rules.access_detail or rules.accesses, rules.changes, rules.events)
+        limits = [limit for limit in covered if limit is not None]
+        return min(limits) if len(limits) == len(covered) else None
 
     def _is_over(self, entry: StoredEntry) -> bool:
         event = decode_event(entry.body)
