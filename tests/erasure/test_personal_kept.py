@@ -8,7 +8,9 @@ from indelible import Actor, Subject, Trail, acting_as
 from indelible.integrity.retention import parse_retention
 from indelible.reports.access import AccessReport, report_access
 from indelible.reports.texts import YOU
+from indelible.store.terms import action_term, daily_term, subject_term
 from tests.erasure.site import Shop
+from tests.erasure.test_erasure import keystore_of
 from tests.erasure.test_personal import IN_CLEAR, POLICY, SCHEMA, TRUDY, YAN, ZARA, clear_in, erase
 from tests.retention.test_application import retention_of
 
@@ -54,9 +56,6 @@ def test_what_retention_leaves_goes_by_tokens(tmp_path: Path) -> None:
         store.names = names
         retention.apply(shop.sign(text, "one", "two"))
         assert trail.verify().retentions.done == 1
-        for _ in range(512):  # the youngest entries are found without the index
-            trail.record("lamp.lit")
-        trail.flush()
 
         days = [each for each in trail.accessors(of=ZARAS) if each.resolution == "day"]
         assert [each.actor for each in days] == [HERSELF]
@@ -86,3 +85,19 @@ def test_a_person_is_told_by_name(tmp_path: Path) -> None:
             assert report.of == Subject("customer", f"erased:{token}") and report.is_known
             (own,) = [each for each in report.accesses if each.who == YOU]
             assert (own.reads, own.untold) == (200, 0)
+
+
+def test_days_are_looked_for_by_the_token(tmp_path: Path) -> None:
+    """Where they are in the index, which has the token."""
+    shop = Shop(tmp_path / "shop", schema=SCHEMA, policy=POLICY, rows="")
+    with shop.open() as (trail, connection):
+        connection.execute("INSERT INTO customer VALUES (?, 'tin', NULL)", (ZARA,))
+        connection.commit()
+        trail.flush()
+        names, token = trail.reader.names, keystore_of(shop).token_of(ZARAS)
+        assert names is not None
+        asked = [daily_term(subject_term(ZARAS)), daily_term(action_term("lamp.lit"))]
+        assert names.tokens_too(asked) == [
+            *asked,
+            daily_term(subject_term(Subject("customer", token))),
+        ]

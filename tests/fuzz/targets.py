@@ -26,6 +26,7 @@ from cryptography.x509.oid import NameOID
 from indelible.errors import IndelibleError
 from indelible.events.codec import decode_event, encode_draft, seal_parts
 from indelible.events.model import Actor, Event, Producer, TargetRows, Timestamp
+from indelible.events.values import Value
 from indelible.integrity.anchor_file import FileAnchor
 from indelible.integrity.anchor_rfc3161 import Rfc3161Anchor
 from indelible.integrity.anchor_s3 import S3Anchor
@@ -49,6 +50,17 @@ from indelible.integrity.key_ring import key_text, load_signers
 from indelible.integrity.passphrases import PEM_BEGIN, PEM_END
 from indelible.integrity.pins import load_pin, store_pin
 from indelible.integrity.resources import encode_bodies, format_path, parse_bodies, parse_path
+from indelible.integrity.retention import AUTHORISED as RETAINED
+from indelible.integrity.retention import (
+    DROPPED,
+    RetentionAct,
+    RetentionLedger,
+    Rules,
+    dropped_entry,
+    format_retention,
+    parse_retention,
+    read_bits,
+)
 from indelible.integrity.rotations import ROTATED, SigningKeys, open_by
 from indelible.integrity.seen import Seen
 from indelible.integrity.signer import CheckpointGuard
@@ -56,7 +68,7 @@ from indelible.integrity.tokens import Token, read_token_file
 from indelible.integrity.witness import Witness
 from indelible.policy.anchors import FileSettings, Rfc3161Settings, S3Settings
 from indelible.store.blocks import encode_frame, encode_stems
-from indelible.store.entry import format_head, format_stem
+from indelible.store.entry import format_head, format_stem, parse_head
 from indelible.store.protocol import AnchorRow
 from indelible.store.segment import SealedBlock, decode_parts, format_block
 from indelible.tlog import (
@@ -282,6 +294,26 @@ def act(raw: bytes) -> None:
     check_authorised(raw, Authorisers(1, (KEY.verifier_key,)), origin=KEY.name)
 
 
+def retention(raw: bytes) -> None:
+    """What is to be dropped, as somebody hands it in; bits and heads as a trail has them."""
+    with contextlib.suppress(IndelibleError):
+        if format_retention(parse_retention(text_of(raw))) != text_of(raw):
+            raise Bug("a second spelling of an act")
+    with contextlib.suppress(IndelibleError):
+        dropped = parse_head(raw)
+        if not raw.startswith(format_stem(dropped.producer, dropped.kind)):
+            raise Bug("another head than came")
+    with contextlib.suppress(IndelibleError):
+        details: dict[str, Value] = {"block": 256, "bits": text_of(raw)}
+        bits = read_bits(Event(action=DROPPED, kind="system", details=details))
+        if not all(256 <= block < 512 for block in bits):
+            raise Bug("bits of other blocks")
+    ledger = RetentionLedger(None, origin=KEY.name)
+    told: dict[str, Value] = {"nonce": "1" * 32, "note": pack_note(raw)}
+    ledger.add(9, Event(action=RETAINED, kind="system", details=told))
+    ledger.finish(lambda block: EMPTY_ROOT)
+
+
 def segment(raw: bytes) -> None:
     """A block of a segment's file, of the lengths that the trail's own says, and that place."""
     with contextlib.suppress(IndelibleError):
@@ -482,6 +514,23 @@ ACT: Final = format_act(
     )
 )
 AUTHORISED: Final = format_note(Note(ACT, (sign_note(ACT, KEY),)))
+RETENTION: Final = format_retention(
+    RetentionAct(
+        origin=KEY.name,
+        rules=Rules(access_detail=TIME),
+        through=7,
+        held=0,
+        dropped=1,
+        root=EMPTY_ROOT,
+        said=1,
+        digest=EMPTY_ROOT,
+        nonce="1" * 32,
+        time=TIME,
+        reason="as every month",
+    )
+)
+TO_DROP: Final = format_note(Note(RETENTION, (sign_note(RETENTION, KEY),)))
+BITS: Final = str((dropped_entry("1" * 32, 0, 1, {256: 5}).details or {})["bits"])
 SEALED, BLOCK = format_block(
     0,
     [encode_frame([BODY] * 64) or b""] * 4,
@@ -495,6 +544,7 @@ URI: Final = "pkcs11:token=a;object=b?module-path=/none.so&pin-source=env:NO_PIN
 TARGETS: Final = {
     "rotations": Target(rotations, (ROTATION, ROTATION * 2)),
     "act": Target(act, (AUTHORISED, ACT.encode(), pack_note(AUTHORISED).encode())),
+    "retention": Target(retention, (TO_DROP, RETENTION.encode(), BITS.encode(), HEAD)),
     "segment": Target(segment, (SEALED, BLOCK.pack())),
     "key-ring": Target(
         key_ring,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from indelible.erasure import Erasures
+from indelible.errors import StoreBusyError
 from indelible.events.codec import format_time, parse_time
 from indelible.events.model import Actor, Change, Event, Kind, Subject, TargetRows, Timestamp
 from indelible.integrity.authorisations import ActKind, Authorisers
@@ -216,6 +217,11 @@ class Archive(Maker):
     def retain(self) -> int:
         """All of it: asked for, attested, authorised, done."""
         return self.retention.apply(self.sign(self.request()))
+
+    def retention_without_flush(self, text: str) -> None:
+        """All but the end: somebody still reads the trail as it was before."""
+        with contextlib.suppress(StoreBusyError):
+            self.retention.apply(self.sign(text))
 
     def act(self, kind: ActKind, subject: str) -> bytes:
         """An act on a customer's data, authorised."""

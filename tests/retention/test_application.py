@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from indelible.invariants.differences import Difference, Summary
 from indelible.policy.durations import Duration
 from indelible.retention import Retention
 from indelible.trail import Trail
-from tests.erasure.site import Shop
+from tests.erasure.site import POLICY, Shop
 
 YEAR = 366 * 86_400_000_000
 
@@ -25,6 +26,54 @@ def retention_of(trail: Trail) -> Retention:
     )
     found._clock = lambda: time.time_ns() // 1_000 + YEAR
     return found
+
+
+PROMISES = """
+[[invariant]]
+name = "two-years"
+kind = "retained"
+at_least = "2 years"
+[[invariant]]
+name = "within"
+kind = "enumerable"
+of = ["changes"]
+window = "250 days"
+[[invariant]]
+name = "beyond"
+kind = "enumerable"
+of = ["changes"]
+window = "350 days"
+[[invariant]]
+name = "undone"
+kind = "reversible"
+window = "350 days"
+"""
+
+
+def test_what_went_is_promised_no_more(tmp_path: Path) -> None:
+    """Promises that reach further back than what is kept fall short, by so much."""
+    shop = Shop(tmp_path / "shop", policy=POLICY + PROMISES)
+    shop.work()
+    with shop.open() as (trail, connection):
+        for n in range(3, 300):
+            connection.execute("INSERT INTO customer VALUES (?, ?, 'tin')", (n, f"mail-{n}"))
+            connection.commit()
+        trail.flush()
+        now = dt.datetime.now(dt.UTC) + dt.timedelta(days=366)
+        before = {each.name: each for each in trail.check(now=now)}
+        retention = retention_of(trail)
+        list(retention.seal_due())
+        with retention.plan() as plan:
+            text = retention.request(plan, reason="as every year")
+        retention.apply(shop.sign(text, "one", "two"))
+        after = {each.name: each for each in trail.check(now=now)}
+    for name in ("two-years", "beyond", "undone"):
+        assert before[name].verdict != "falls short", before[name].words
+        assert after[name].verdict == "falls short", after[name].words
+        assert "retention dropped" in after[name].words
+    beyond = after["beyond"].figure
+    assert beyond is not None and 49 < beyond / 86_400 < 52
+    assert after["within"].verdict == before["within"].verdict
 
 
 def test_reconciliation_after_changes_went(tmp_path: Path) -> None:

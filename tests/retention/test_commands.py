@@ -103,6 +103,9 @@ def test_from_what_is_due_to_what_verify_says(shop: Path) -> None:
     said = run(shop, "verify")
     assert "bodies that retention dropped, as authorised" in said
     assert "acts of retention: 1, all attested by a verifier" in said
+    said = run(shop, "status")
+    assert "to be dropped by now: access_detail before 2026-" in said
+    assert "dropped: accesses are known by day only before 2026-" in said
 
 
 def test_what_answers_say(shop: Path) -> None:

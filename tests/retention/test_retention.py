@@ -9,18 +9,36 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow.parquet
 import pytest
 
-from indelible.errors import ErasureError, VerificationError
+from indelible.errors import ErasureError, StoreBusyError, VerificationError
 from indelible.events.codec import format_time
 from indelible.events.model import Actor, Event, Subject
 from indelible.integrity.faults import UnauthorisedActError
-from indelible.integrity.retention import applied_entry, parse_retention
+from indelible.integrity.remote import verify_remote
+from indelible.integrity.resources import (
+    Kind,
+    Resource,
+    encode_bodies,
+    format_path,
+    parse_bodies,
+)
+from indelible.integrity.retention import Rules, applied_entry, parse_retention
+from indelible.integrity.retention_plan import Plan
+from indelible.integrity.sealing import seal_trail
+from indelible.integrity.verified import Verified
+from indelible.integrity.verifier import verify_trail
+from indelible.store.entry import NO_SALT
 from indelible.store.errors import BodyDroppedError
+from indelible.store.lake import write_lake
+from indelible.store.places import open_place
+from indelible.store.sqlite_audit import audit_trail
 from indelible.store.sqlite_dropping import Dropper
-from indelible.tlog import SigningKey, add_signatures, format_note, parse_note, sign_note
+from indelible.tlog import SigningKey, Tile, add_signatures, format_note, parse_note, sign_note
 from indelible.tlog.note import Note, NoteSignature
 from tests.erasure.searching import found_in
+from tests.integrity.test_remote import Kept
 from tests.retention.archive import DAY, PLACE, Archive, archive, ordinary, whole_day
 
 LATE = 21
@@ -194,6 +212,27 @@ def test_a_verifier_signs_only_what_it_finds(made: Archive) -> None:
             made.retention.attest(msgspec.structs.replace(act, **changed))
 
 
+def test_a_verifier_s_copy_may_be_sealed_otherwise(
+    old: Path, made: Archive, tmp_path: Path
+) -> None:
+    """Or not at all: the entries are the same."""
+    act = parse_retention(made.request())
+    with contextlib.closing(copy_of(old, tmp_path / "verifier's")) as copy:
+        copy.retention.attest(act)
+        list(
+            seal_trail(
+                copy.store,
+                [copy.key.verifier_key],
+                open_place("s", copy.path),
+                "s",
+                before=format_time(copy.today),
+                only_full=False,
+                most_blocks=7,
+            )
+        )
+        copy.retention.attest(act)
+
+
 def test_an_authorisation_for_another_trail(made: Archive) -> None:
     """And one by keys that nobody named."""
     text = made.request()
@@ -280,6 +319,93 @@ def test_a_forged_signature(made: Archive) -> None:
     ]
     with pytest.raises(VerificationError):
         made.retention.apply(format_note(Note(text, tuple(lines))))
+
+
+def test_seen_from_afar(made: Archive) -> None:
+    """Whoever reads the served bodies sees the same; a server can't leave out one more."""
+    count = made.retain()
+    kept = Kept(made)
+    found = verify_remote(kept, made.key.verifier_key, with_bodies=True)
+    assert found.retentions.dropped == count
+    assert (found.retentions.done, found.retentions.unchecked) == (1, 1)
+    path = format_path(Resource(Kind.BODIES, Tile(0, 19)))
+    bodies = parse_bodies(kept.paths[path], 256)
+    at = next(n for n, (_, body) in enumerate(bodies) if body)
+    bodies[at] = (NO_SALT, b"")
+    kept.paths[path] = encode_bodies(bodies)
+    with pytest.raises(UnauthorisedActError, match=f"index {19 * 256 + at}: body dropped"):
+        verify_remote(kept, made.key.verifier_key, with_bodies=True)
+
+
+def test_only_what_is_new(made: Archive) -> None:
+    """Going on from a verification of before: what was dropped meanwhile needs no other."""
+    verified: list[Verified] = []
+    verify_trail(
+        made.path,
+        made.key.verifier_key,
+        authorisers=made.authorisers,
+        on_verified=verified.append,
+    )
+    made.retain()
+    made.days(400, 403)
+    found = verify_trail(
+        made.path,
+        made.key.verifier_key,
+        authorisers=made.authorisers,
+        earlier=verified[0],
+        on_verified=verified.append,
+    )
+    assert found.since > 0
+    made.verify()
+
+
+def test_the_lake_loses_it_too(made: Archive) -> None:
+    """The copies for analysis are made anew of what is left."""
+    made.lake = made.directory / "lake"
+    list(made.retention.seal_due())
+    list(write_lake(made.store, made.store.segments(), made.lake))
+    rows = lake_rows(made.lake)
+    count = made.retain()
+    list(write_lake(made.store, made.store.segments(), made.lake))
+    assert lake_rows(made.lake) == rows - count
+    verify_trail(made.path, made.key.verifier_key)
+
+
+def lake_rows(lake: Path) -> int:
+    return sum(
+        pyarrow.parquet.read_metadata(path).num_rows for path in lake.glob("month=*/*.parquet")
+    )
+
+
+def test_read_while_it_goes(made: Archive) -> None:
+    """A reader who is under way sees what is left, and is cut off by nothing; a verification that
+    began before is told to begin again."""
+    text = made.request()
+    reading = made.store.entries(0, int(made.store.size) - 1)
+    first = [next(reading).index for _ in range(300)]
+    with audit_trail(made.path) as audit:
+        blocks = audit.blocks(0)
+        next(blocks)
+        made.retention_without_flush(text)
+        with pytest.raises(StoreBusyError, match="wrote it anew meanwhile"):
+            list(blocks)
+    rest = [entry.index for entry in reading]
+    assert first == list(range(300))
+    assert rest == sorted(set(rest)) and rest[0] >= 300
+    assert made.retention.apply(made.sign(text)) > 0
+    made.verify()
+
+
+def test_decisions_stay_as_long_as_what_they_cover(made: Archive) -> None:
+    """Else what was allowed would look as if it hadn't been."""
+    times = {name: format_time(at) for at, name in enumerate(("t0", "t1", "t2"), start=1)}
+    for rules, limit in (
+        (Rules(events=times["t2"]), None),
+        (Rules(events=times["t2"], changes=times["t1"]), None),
+        (Rules(events=times["t2"], changes=times["t1"], accesses=times["t0"]), times["t0"]),
+    ):
+        with Plan(made.store, rules, -1) as plan:
+            assert plan.decisions_before == limit
 
 
 def test_nothing_is_due(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from indelible.errors import ConfigurationError
+from indelible.events.codec import format_time
+from indelible.integrity.faults import UnauthorisedActError
 from indelible.integrity.verifier import verify_trail
 from indelible.store.errors import (
     SegmentDamagedError,
@@ -20,6 +23,7 @@ from indelible.store.errors import (
 )
 from indelible.store.places import Lock, open_place
 from indelible.store.sqlite import SqliteTrail
+from indelible.store.sqlite_dropping import Dropper
 from tests.integrity.anchored import BUCKET, LockingServer, between, weakens
 from tests.integrity.trails import Maker
 from tests.s3_server import APP, READER, SECRET, Between, S3Server
@@ -246,3 +250,38 @@ def test_a_bucket_that_may_not_be_written(maker: Maker, monkeypatch: pytest.Monk
     assert maker.store.segments() == ()
     with pytest.raises(ConfigurationError, match="got no bucket"):
         open_place("s3://", maker.path)
+
+
+def test_what_retention_drops_leaves_the_bucket(maker: Maker, client: Any) -> None:
+    """The old object with all its versions, once it isn't locked any more; before, it stays in use
+    by nobody, and is named."""
+    locked = open_place(PLACE + "/locked", maker.path, Lock("governance", 30))
+    (segment, *_) = seal(maker.store, place=locked, name=PLACE + "/locked")
+    dropper = Dropper(maker.path, clock=lambda: format_time(0))
+    (new,) = dropper.drop({0: 1})
+    assert new.name != segment.name
+    with pytest.raises(SegmentUnreachableError, match="Object Lock"):
+        dropper.clear()
+    client.put_object_retention(
+        Bucket="segments",
+        Key=f"of/trail/locked/{segment.name}",
+        Retention={
+            "Mode": "GOVERNANCE",
+            "RetainUntilDate": dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2),
+        },
+        BypassGovernanceRetention=True,
+    )
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            dropper.clear()
+            break
+        except SegmentUnreachableError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    found = client.list_object_versions(Bucket="segments", Prefix="of/trail/locked/")
+    names = {each["Key"].rpartition("/")[2] for each in found.get("Versions", ())}
+    assert segment.name not in names and new.name in names
+    assert not found.get("DeleteMarkers")
+    with pytest.raises(UnauthorisedActError, match="index 0: body dropped"):
+        verify_trail(maker.path, maker.key.verifier_key)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import click
+import msgspec
 from rich.console import Console
 
 from indelible.capture.servers import backend_of
@@ -49,6 +50,7 @@ def command(as_json: bool, config: Path) -> None:
                     *({"witness": fault} for fault in witnessing.faults),
                     *anchored,
                     *({"signer": fault} for fault in [signer] if fault),
+                    {"retention": {"due": trail.retention.rules(), "dropped": trail.retained()}},
                     {"assurance": witnessing.assurance, "witnessed": witnessing.witnessed},
                 ]
             )
@@ -75,6 +77,11 @@ def _print(
     if len(tiers) > 1:
         for row in rows(tiers, trail.policy):
             out.print(tier_line(row))
+    due = msgspec.structs.asdict(trail.retention.rules())
+    if limits := [f"{name} before {at[:10]}" for name, at in due.items() if at is not None]:
+        out.print(f"to be dropped by now: {', '.join(limits)} (`indelible retain`)")
+    if (taken := trail.retained()) is not None:
+        out.print(f"dropped: {taken}", style="bold" if taken.pending else None)
     for fault in witnessing.faults:
         out.print(f"not witnessed as it should be: {fault}", style="bold")
     for look in anchored:

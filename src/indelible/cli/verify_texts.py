@@ -134,6 +134,8 @@ def show_remote(found: RemoteVerification, pin: Pin | None) -> None:
     out.print(f"hashed again: {found.size - found.since} entries ({what}) · the index isn't served")
     if found.since and pin is not None:
         out.print(f"not read again: {found.since} entries before, of the tree seen at {pin.time}")
+    if text := _retention_text(found.retentions):
+        out.print(text)
     out.print(_remembered(pin))
     assurance = assurance_text(found.witnessed, found.size, int(time.time()))
     out.print(f"assurance: {assurance}", style="bold")

@@ -160,16 +160,17 @@ def check_authorised(note: bytes, authorisers: Authorisers, *, origin: str) -> A
     """
     parsed = parse_note(note)
     act = parse_act(parsed.text)
-    if act.origin != origin:
-        raise AuthorisationError(
-            f"expected an authorisation for the trail {origin}, came one for {act.origin}"
-        )
-    check_signed(parsed, authorisers)
+    check_signed(parsed, authorisers, act.origin, origin=origin)
     return act
 
 
-def check_signed(note: Note, authorisers: Authorisers) -> None:
-    """Return only if enough authorisers signed it. Raises as `check_authorised` does."""
+def check_signed(note: Note, authorisers: Authorisers, stated: str, *, origin: str) -> None:
+    """Return only if enough authorisers signed it, and it is for the trail of this origin, which
+    `stated` is. Raises as `check_authorised` does."""
+    if stated != origin:
+        raise AuthorisationError(
+            f"expected an authorisation for the trail {origin}, came one for {stated}"
+        )
     if not authorisers.threshold:
         raise AuthorisationError(
             "expected [retention] authorisers who may have it done, none named"

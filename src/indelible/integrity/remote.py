@@ -28,6 +28,7 @@ from indelible.integrity.faults import (
     StrayEntryError,
     TileMismatchError,
     TrailFaultError,
+    UnauthorisedActError,
 )
 from indelible.integrity.fetching import Fetcher, OversizedAnswerError, UnreachableTrailError
 from indelible.integrity.resources import (
@@ -41,16 +42,19 @@ from indelible.integrity.resources import (
     most_bytes,
     parse_bodies,
 )
+from indelible.integrity.retention import RetentionLedger, Retentions
 from indelible.integrity.rotations import KeyLine, SigningKeys
 from indelible.integrity.seen import UNWITNESSED, Progress, Seen, check_seen
 from indelible.integrity.tree import check_level, check_right_edge, first_entry, levels, split_row
 from indelible.store.entry import format_head, format_stem
 from indelible.store.protocol import WitnessRow
 from indelible.tlog import (
+    FULL_WIDTH,
     HASH_BYTES,
     MAX_NOTE_BYTES,
     MAX_ROTATIONS_BYTES,
     Checkpoint,
+    Hash,
     MalformedBundleError,
     Size,
     Tile,
@@ -63,6 +67,7 @@ from indelible.tlog import (
     parse_checkpoint,
     parse_note,
     parse_rotations,
+    tile_of_tree,
 )
 
 T = TypeVar("T")
@@ -72,7 +77,8 @@ class RemoteVerification(msgspec.Struct, frozen=True, kw_only=True):
     """What was verified from afar, and what that is worth.
 
     `since` is the size from which on entries were hashed again: 0 for all of them. Without
-    `with_bodies` only heads were: what happened isn't known, only that nothing of it changed.
+    `with_bodies` only heads were: what happened isn't known, only that nothing of it changed. Of
+    bodies that retention dropped who may authorise that isn't known here (`Retentions.unchecked`).
     """
 
     origin: str
@@ -81,6 +87,7 @@ class RemoteVerification(msgspec.Struct, frozen=True, kw_only=True):
     vkey: str
     since: int
     with_bodies: bool
+    retentions: Retentions = Retentions()
     assurance: str = UNWITNESSED
     witnessed: Witnessed | None = None
 
@@ -134,11 +141,21 @@ def verify_remote(
         cosigned = check_cosignatures(rows, trust, tree)
         at = int(time.time()) if now is None else now
         witnessed = require(cosigned, trust, tree, now=at, max_age_s=max_age_s)
+    retention = RetentionLedger(None, origin=signed.origin)
     for tile, row in check_level(trail, size, 0, since):
         heads = trail.heads(tile, row)
         if with_bodies:
             for index, event in _check_bodies(tile, heads, trail.bodies(tile)):
+                if event is None and since:
+                    raise UnauthorisedActError(
+                        index, "its body is gone; who allowed that, reading all entries tells"
+                    )
+                if event is None:
+                    retention.drop(index)
+                    continue
                 following.add(index, event)
+                if not since:
+                    retention.add(index, event)
         progress(first_entry(tile) + tile.width, int(size))
     if following.newest != line.newest:
         raise CheckpointError(
@@ -153,6 +170,7 @@ def verify_remote(
         vkey=str(line.newest),
         since=since,
         with_bodies=with_bodies,
+        retentions=retention.finish(lambda block: _hash_of(tiles, block, size)),
         assurance=UNWITNESSED if witnessed is None else str(witnessed),
         witnessed=witnessed,
     )
@@ -330,12 +348,22 @@ def _first_fault(
     return kind(first_entry(tile) + len(heads), str(error))
 
 
+def _hash_of(tiles: _ProvenTiles, block: int, size: Size) -> Hash:
+    """What the tree says of a whole block."""
+    above, at = divmod(block, FULL_WIDTH)
+    row = tiles.read_tile(tile_of_tree(1, above, size))
+    return Hash(row[at * HASH_BYTES : (at + 1) * HASH_BYTES])
+
+
 def _check_bodies(
     tile: Tile, heads: list[bytes], bodies: list[tuple[bytes, bytes]]
-) -> Iterator[tuple[int, Event]]:
-    """Index and event of each, once it was held against its head."""
+) -> Iterator[tuple[int, Event | None]]:
+    """Index and event of each, once it was held against its head; None where the body is gone."""
     for place, (head, (salt, body)) in enumerate(zip(heads, bodies, strict=True)):
         index = first_entry(tile) + place
+        if not body:
+            yield index, None
+            continue
         commitment = format_head(b"", salt, body)
         if not head.endswith(commitment):
             raise EntryMismatchError(index, "body or salt isn't what the head commits to")

@@ -44,7 +44,6 @@ from indelible.errors import MalformedEventError, VerificationError
 from indelible.events.codec import encode_draft, format_time, parse_time
 from indelible.events.model import Event, Timestamp
 from indelible.integrity.authorisations import (
-    AuthorisationError,
     Authorisers,
     check_signed,
     pack_note,
@@ -181,11 +180,7 @@ def check_retention(
     """
     parsed = parse_note(note)
     act = parse_retention(parsed.text)
-    if act.origin != origin:
-        raise AuthorisationError(
-            f"expected an authorisation for the trail {origin}, came one for {act.origin}"
-        )
-    check_signed(parsed, authorisers)
+    check_signed(parsed, authorisers, act.origin, origin=origin)
     return act, tuple(key.name for key in signers_of(parsed, authorisers.verifiers))
 
 
@@ -466,10 +461,12 @@ def _rule(text: str) -> Timestamp | None:
     if text == _NOTHING:
         return None
     try:
-        parse_time(Timestamp(text))
+        time = format_time(parse_time(Timestamp(text)))
     except MalformedEventError as error:
         raise MalformedNoteError(str(error)) from None
-    return Timestamp(text)
+    if time != text:
+        raise MalformedNoteError(f"expected a time written as {time}, came {text!r}")
+    return time
 
 
 def _number(text: str) -> int:
@@ -482,9 +479,9 @@ def _counted(text: str) -> tuple[int, bytes]:
     count, _, packed = text.partition(" ")
     try:
         raw = base64.b64decode(packed, validate=True)
-    except binascii.Error:
+    except ValueError:
         raw = b""
-    if len(raw) != _HASH_BYTES:
+    if len(raw) != _HASH_BYTES or base64.b64encode(raw).decode() != packed:
         raise MalformedNoteError("expected a count and a hash of 32 bytes in base64")
     return _number(count), raw
 

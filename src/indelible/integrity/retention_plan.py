@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from types import TracebackType
@@ -111,7 +112,7 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 class Plan:
-    """What is due of the sealed entries up to `through`, by `rules`. A context manager, as it holds
+    """What is due of the entries up to `through`, by `rules`. A context manager, as it holds
     a temporary file.
 
     What is about a subject that is `held`, or was done by it, stays, and so do statements of acts
@@ -200,13 +201,16 @@ class Plan:
         limits = msgspec.structs.astuple(self._rules)
         newest = max((limit for limit in limits if limit is not None), default="")
         pieces: list[_Piece] = []
-        for segment in self._reader.segments():
-            if segment.last > self._through:
-                break
-            if segment.since < newest or pieces:
-                pieces = self._take(segment.first, segment.last, pieces)
-            progress(segment.last + 1, self._through + 1)
-        # A cut event that isn't all sealed stays.
+        first = 0
+        # Sealed otherwise, or not yet: in a verifier's copy.
+        rest = [(self._through, "")]
+        for last, since in [*((each.last, each.since) for each in self._reader.segments()), *rest]:
+            last = min(last, self._through)
+            if first <= last and (since < newest or pieces):
+                pieces = self._take(first, last, pieces)
+            first = max(first, last + 1)
+            progress(first, self._through + 1)
+        # A cut event that goes on behind `through` stays.
 
     def _take(self, first: int, last: int, pieces: list[_Piece]) -> list[_Piece]:
         """Take these entries behind `pieces` of an event that was cut; its parts stand one behind
@@ -255,9 +259,19 @@ class Plan:
                 return "goes"
             is_due = rules.access_detail is not None and time < rules.access_detail
             return "daily" if is_due else "stays"
+        elif view.kind == "decision":
+            limit = self.decisions_before
         else:
             limit = rules.changes if view.kind == "change" else rules.events
         return "goes" if limit is not None and time < limit else "stays"
+
+    @cached_property
+    def decisions_before(self) -> Timestamp | None:
+        """A decision stays as long as anything that it may cover: that would look unauthorised."""
+        rules = self._rules
+        covered = (rules.access_detail or rules.accesses, rules.changes, rules.events)
+        limits = [limit for limit in covered if limit is not None]
+        return min(limits) if len(limits) == len(covered) else None
 
     def _is_over(self, entry: StoredEntry) -> bool:
         event = decode_event(entry.body)

@@ -103,7 +103,7 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
     `keystore` is the file of wrapped keys, `master_key` that of the key that opens them. Of the
     `authorisers`, which are vkeys, `threshold` have to sign; with 0 nobody may. `verifiers` attest
     what `indelible retain` drops: of accesses the detail after `access_detail`, and the rest after
-    `accesses`; `changes`, with the rows of baselines; `events`, with decisions. None: never.
+    `accesses`; `changes`, with the rows of baselines; `events`. None: never.
     """
 
     keystore: Path

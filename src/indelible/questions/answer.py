@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
@@ -105,29 +106,15 @@ class Answer(Generic[F]):
 
     def with_sessions(self, find: Callable[[], Iterator[SessionFinding]]) -> Answer[F]:
         """This answer, beside which `sessions` are what `find` gives."""
-        return Answer(
-            self._reader,
-            searched=self.searched,
-            size=self.size,
-            find=self._find,
-            is_known=self._is_known,
-            find_entries=self._find_entries,
-            find_sessions=find,
-            find_retained=self._find_retained,
-        )
+        answer = copy.copy(self)
+        answer._find_sessions = find
+        return answer
 
     def with_retained(self, find: Callable[[], Retained | None]) -> Answer[F]:
         """This answer, of whose window retention took what `find` gives."""
-        return Answer(
-            self._reader,
-            searched=self.searched,
-            size=self.size,
-            find=self._find,
-            is_known=self._is_known,
-            find_entries=self._find_entries,
-            find_sessions=self._find_sessions,
-            find_retained=find,
-        )
+        answer = copy.copy(self)
+        answer._find_retained = find
+        return answer
 
     def retained(self) -> Retained | None:
         """What retention took from the window: an answer can't have that. None for nothing."""

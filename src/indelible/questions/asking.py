@@ -14,7 +14,7 @@ from indelible.questions.accessors import accessors
 from indelible.questions.answer import Answer, AnyFinding
 from indelible.questions.events import EXPLICIT, access_events, changes, events, history
 from indelible.questions.findings import AccessFinding, AccessorFinding, Finding, StateFinding
-from indelible.questions.retained import retained
+from indelible.questions.retained import Retained, retained
 from indelible.questions.sessions import other_sessions
 from indelible.questions.state import state
 from indelible.questions.unauthorised import UnauthorisedFinding, unauthorised
@@ -134,14 +134,15 @@ class Questions:
 
     def _told(self, answer: Answer[F]) -> Answer[F]:
         """`answer`, with what retention took from its window."""
-        return answer.with_retained(
-            lambda: retained(
-                self._reader,
-                answer.searched,
-                size=answer.size,
-                verifiers=[VerifierKey.parse(vkey) for vkey in self._verifiers],
-            )
-        )
+        return answer.with_retained(lambda: self._retained(answer.searched, answer.size))
+
+    def retained(self) -> Retained | None:
+        """What retention took of the trail; None for nothing."""
+        return self._retained(Window(), self._reader.size)
+
+    def _retained(self, window: Window, size: int) -> Retained | None:
+        verifiers = [VerifierKey.parse(vkey) for vkey in self._verifiers]
+        return retained(self._reader, window, size=size, verifiers=verifiers)
 
     def window(self, since: When, until: When) -> Window:
         """The instants that these mean here and now; raises `WindowError`."""

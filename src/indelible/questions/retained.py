@@ -9,7 +9,7 @@ import msgspec
 from indelible.errors import VerificationError
 from indelible.events.model import Timestamp
 from indelible.integrity.authorisations import signers_of, unpack_note
-from indelible.integrity.retention import AUTHORISED, parse_retention
+from indelible.integrity.retention import APPLIED, AUTHORISED, parse_retention
 from indelible.questions.reading import read_events
 from indelible.questions.window import Window
 from indelible.store.protocol import TrailReader
@@ -21,7 +21,7 @@ class Retained(msgspec.Struct, frozen=True, kw_only=True):
     """What came before each of these instants is gone; of accesses, first, all but the day.
 
     By the acts that the entries at `acts` authorised. Of those at `self_attested` no verifier says
-    that what is left was told truly: the trail alone does.
+    that what is left was told truly: the trail alone does. Those at `pending` aren't done yet.
     """
 
     access_detail: Timestamp | None = None
@@ -30,6 +30,7 @@ class Retained(msgspec.Struct, frozen=True, kw_only=True):
     events: Timestamp | None = None
     acts: tuple[Index, ...]
     self_attested: tuple[Index, ...] = ()
+    pending: tuple[Index, ...] = ()
 
     def __str__(self) -> str:
         gone = [
@@ -43,7 +44,8 @@ class Retained(msgspec.Struct, frozen=True, kw_only=True):
         if self.self_attested:
             which = ", ".join(map(str, self.self_attested))
             how = f"self-attested (entry {which})"
-        return f"{said}; {how}"
+        left = f"; not done yet: entry {', '.join(map(str, self.pending))}" if self.pending else ""
+        return f"{said}; {how}{left}"
 
 
 def retained(
@@ -56,8 +58,12 @@ def retained(
     limits: dict[str, Timestamp] = {}
     acts: list[Index] = []
     alone: list[Index] = []
-    terms = [action_term(AUTHORISED)]
+    begun: dict[object, Index] = {}
+    terms = [action_term(AUTHORISED), action_term(APPLIED)]
     for seen in read_events(reader, terms, Window(), size=size, kinds={"system"}):
+        nonce = (seen.event.details or {}).get("nonce")
+        if seen.event.action == APPLIED:
+            begun.pop(nonce, None)
         if seen.event.action != AUTHORISED:
             continue
         try:
@@ -74,8 +80,16 @@ def retained(
         if not found:
             continue
         acts.append(seen.indexes[0])
+        begun[nonce] = seen.indexes[0]
         if not attested:
             alone.append(seen.indexes[0])
         for name, limit in found.items():
             limits[name] = max(limits.get(name, limit), limit)
-    return Retained(**limits, acts=tuple(acts), self_attested=tuple(alone)) if acts else None
+    if not acts:
+        return None
+    return Retained(
+        **limits,
+        acts=tuple(acts),
+        self_attested=tuple(alone),
+        pending=tuple(begun.values()),
+    )

@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from indelible.errors import StoreBusyError
 from indelible.store.blocks import (
     BLOCK_ENTRIES,
     decode_bodies,
     decode_stems,
     split_salts,
 )
-from indelible.store.errors import MalformedBlockError
+from indelible.store.errors import MalformedBlockError, SegmentMissingError
 from indelible.store.index import decode_page
 from indelible.store.places import SegmentFiles, check_parts, damaged
 from indelible.store.protocol import WitnessRow
@@ -83,15 +84,16 @@ def audit_trail(path: Path) -> Iterator[SqliteAudit]:
     """
     with contextlib.closing(open_connection(path)) as connection, store_errors(path):
         connection.execute("BEGIN")
-        yield SqliteAudit(connection, SegmentFiles(path))
+        yield SqliteAudit(connection, path)
 
 
 class SqliteAudit:
     """See `audit_trail`."""
 
-    def __init__(self, connection: sqlite3.Connection, segments: SegmentFiles) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
-        self._segments = segments
+        self._path = path
+        self._segments = SegmentFiles(path)
         self._sql = statements()
 
     def trail(self) -> TrailRow:
@@ -137,7 +139,7 @@ class SqliteAudit:
 
     def _check_segment(self, segment: Segment) -> bytes:
         """All of its file, which is what sealing writes of the rows that are kept here."""
-        raw = self._segments.whole(segment)
+        raw = self._whole(segment)
         first, last = segment.first // BLOCK_ENTRIES, segment.last // BLOCK_ENTRIES
         blocks = []
         for n in range(first, last + 1):
@@ -164,6 +166,19 @@ class SqliteAudit:
         if raw[at:] != format_end(at, blocks, pages):
             raise damaged(segment, "its index or directory isn't what the trail's file has")
         return raw
+
+    def _whole(self, segment: Segment) -> bytes:
+        """Raises `StoreBusyError` where retention has written it anew since this snapshot."""
+        try:
+            return self._segments.whole(segment)
+        except SegmentMissingError:
+            with contextlib.closing(open_connection(self._path)) as now:
+                found = segment_of(now, segment.first // BLOCK_ENTRIES)
+            if found.name == segment.name:
+                raise
+            raise StoreBusyError(
+                f"expected {segment}, retention wrote it anew meanwhile: run it again"
+            ) from None
 
     def read_tile(self, tile: Tile) -> bytes:
         row = self._connection.execute(self._sql["tile"], (tile_key(tile),)).fetchone()
