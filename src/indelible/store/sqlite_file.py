@@ -180,8 +180,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
     # FULL: what is acknowledged survives loss of power, at one fdatasync a commit.
-    # What is moved or dropped is overwritten, not only freed.
-    connection.execute("PRAGMA secure_delete = ON")
+    # What is replaced is overwritten where its page is written anyhow.
+    connection.execute("PRAGMA secure_delete = FAST")
     connection.execute("PRAGMA synchronous = FULL")
     return connection
 

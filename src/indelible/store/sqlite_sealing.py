@@ -70,6 +70,8 @@ class Sealer:
         """
         with only_one(self._trail), contextlib.closing(self._connect(self._trail)) as connection:
             with store_errors(self._trail):
+                # What leaves the file is overwritten there, not only freed.
+                connection.execute("PRAGMA secure_delete = ON")
                 origin = connection.execute(self._sql["trail"]).fetchone()[0]
             while (end := self._next_end(connection, limit, only_full, most_blocks)) is not None:
                 found = self._writer.write(connection, origin, *end)
