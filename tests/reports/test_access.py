@@ -15,6 +15,7 @@ from indelible.questions.window import Window
 from indelible.reports.access import AccessReport, Record, report_access
 from indelible.reports.page import format_page
 from indelible.reports.texts import DOUBTS, OTHER_DOUBT
+from indelible.store.terms import DAILY
 from tests.questions.trails import Maker
 
 from .people import (
@@ -106,10 +107,18 @@ def test_each_doubt_is_told_in_plain_words(maker: Maker) -> None:
             event(6, TRUDY, changed=True), transaction="t6", action="invoice.refund"
         ),
         msgspec.structs.replace(event(7, TRUDY), time=Timestamp("2031-01-01T00:00:00.000000Z")),
+        Event(
+            action=DAILY,
+            kind="system",
+            actor=TRUDY,
+            time=at(9),
+            subjects=(ZARA,),
+            details={"day": "2022-11-01", "nonce": "n", "n": 0},
+        ),
     )
-    made = report(maker)
+    made = report(maker, since="2022-11-01T06:00:00Z")
     doubts = [doubt for each in made.accesses for doubt in each.doubts]
-    assert len(doubts) == 6
+    assert len(doubts) == 7
     page = format_page(made)
     for words in DOUBTS.values():
         assert words.replace("'", "&#x27;") in page

@@ -72,6 +72,7 @@ def page_of(text: str, *, reasons: bool = True) -> AccessReport:
         captured=((text, TIME), (text, None)),
         complete_until=TIME,
         gaps=(),
+        retained=None,
         noticed=(Noticed(text, 1, TIME, TIME),),
         unread=(text,),
         unwritten=(text,),
