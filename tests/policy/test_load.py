@@ -180,6 +180,7 @@ def test_what_leads_to_a_personal_key_is_personal() -> None:
         [tables.product]
         """
     )
+    assert policy.sealed_actors == {"customer"}  # where from they act is theirs, too
     assert policy.table("person").personal == {"email": "customer", "referrer": "customer"}
     assert policy.table("invoice").personal == {"customer_email": "customer"}
     assert policy.table("note").personal == {"about": "customer", "written_by": "customer"}

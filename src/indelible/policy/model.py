@@ -235,9 +235,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sealed_actors(self) -> frozenset[str]:
-        """Kinds of subjects that have sealed columns: where from they act is sealed, too."""
+        """Kinds of subjects that have sealed columns, or names that become tokens: where from they
+        act is sealed, too."""
         tables = (self.default, *self.tables.values())
-        return frozenset(each.subject.kind for each in tables if each.seal and each.subject)
+        sealed = frozenset(each.subject.kind for each in tables if each.seal and each.subject)
+        return sealed | self.personal.kinds
 
     def kinds_of_subject(self, kind: str) -> tuple[str, ...]:
         """The kinds of the tables whose rows belong to subjects of this kind."""
