@@ -20,6 +20,7 @@ from indelible.integrity.faults import (
     StrayEntryError,
     TileMismatchError,
     TrailFaultError,
+    UnauthorisedActError,
 )
 from indelible.integrity.fetching import UnreachableTrailError
 from indelible.integrity.published import PublishedTrail
@@ -212,7 +213,6 @@ def body(place: int, edit: Callable[[bytes, bytes], tuple[bytes, bytes]]) -> Cal
     [
         (body(7, lambda salt, text: (salt, text.replace(b"actor", b"actus"))), 263),
         (body(8, lambda salt, text: (salt[1:] + salt[:1], text)), 264),
-        (body(9, lambda salt, text: (salt, b"")), 265),
         (put("bodies/001", lambda raw: raw[:-1]), 256),
         (put("bodies/001", lambda raw: raw + b"\0"), 256),
     ],
@@ -220,12 +220,21 @@ def body(place: int, edit: Callable[[bytes, bytes], tuple[bytes, bytes]]) -> Cal
 def test_a_body_that_isn_t_its_head_s_is_named(
     tamper: Callable[[Kept], None], index: int, kept: Kept
 ) -> None:
-    """A word of it, its salt, all of it; or the bundle isn't so many bodies."""
+    """A word of it, its salt; or the bundle isn't so many bodies."""
     tamper(kept)
     kept.verify()
     with pytest.raises(EntryMismatchError) as caught:
         kept.verify(with_bodies=True)
     assert caught.value.index == index
+
+
+def test_a_body_that_is_said_to_be_dropped(kept: Kept) -> None:
+    """Only what retention was authorised to drop may be."""
+    body(9, lambda salt, text: (salt, b""))(kept)
+    kept.verify()
+    with pytest.raises(UnauthorisedActError, match="no retention was authorised") as caught:
+        kept.verify(with_bodies=True)
+    assert caught.value.index == 265
 
 
 def test_a_body_that_is_missing_is_told_from_a_server_without_any(kept: Kept) -> None:
