@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence, Set
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -12,9 +12,12 @@ from indelible.events.codec import UNDECODABLE, decode_event, join_parts
 from indelible.events.model import Actor, Event, Kind, Outcome, Part, Subject, Timestamp
 from indelible.events.values import Id
 from indelible.questions.window import Window
-from indelible.store.names import Names
 from indelible.store.protocol import StoredEntry, TrailReader
 from indelible.tlog import Index
+
+if TYPE_CHECKING:
+    # It has a keystore open, which whoever only verifies needs not.
+    from indelible.store.names import Names
 
 KINDS: Final[frozenset[Kind]] = frozenset(("change", "access", "event", "decision", "system"))
 

@@ -7,15 +7,18 @@ or can be derived from the entries again, and is compared with them by `indelibl
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
 from indelible.events.model import Event, Timestamp
-from indelible.store.names import Names
 from indelible.store.tiers import Tier
 from indelible.tlog import Hash, Index, Size, Tile
 from indelible.transport.delivery import Gap, Received
+
+if TYPE_CHECKING:
+    # It has a keystore open, which whoever only verifies needs not.
+    from indelible.store.names import Names
 
 
 class StoredEntry(msgspec.Struct, frozen=True):
