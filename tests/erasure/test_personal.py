@@ -428,6 +428,7 @@ def test_killed_between_the_token_and_the_event(shop: Shop) -> None:
         assert token.encode() in trail.reader.entry(said.index).body
 
 
+@pytest.mark.long
 def test_children_of_a_process_that_is_sealing(shop: Shop) -> None:
     """Begun while another thread meets new people: neither waits for ever, and nobody is lost."""
     with shop.open() as (trail, _):
