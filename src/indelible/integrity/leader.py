@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from indelible.errors import DeliveryError, DeposedError, IndelibleError, VerificationError
+from indelible.forking import FORK_WAITS_S, hold_while_forking
 from indelible.integrity.faults import ContradictedError
 from indelible.integrity.key_ring import CheckpointSigner
 from indelible.integrity.sequencer import Sequencer
@@ -69,6 +70,8 @@ class Leader:
         self._anchoring = anchoring
         self._refusal: ContradictedError | None = None
         self._clock = clock
+        self._working = threading.Lock()
+        hold_while_forking(self, self._working, wait_s=FORK_WAITS_S)
         self._is_stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._led: tuple[Lease, Sequencer, Relay] | None = None
@@ -157,13 +160,8 @@ class Leader:
             self._deposed.wait(pause_s)
             pause_s = _BEAT_S
             try:
-                if self._deposed.is_set():
-                    self._stop_leading()
-                    self._deposed.clear()
-                elif self._leading is not None:
-                    self._leading[1].renew()
-                else:
-                    self._try_to_lead()
+                with self._working:
+                    self._work()
             except DeposedError:
                 self._stop_leading()
             except ContradictedError as error:
@@ -176,6 +174,15 @@ class Leader:
                 _log.warning("not leading, trying again", extra={"error": type(error).__name__})
             except Exception:  # noqa: BLE001 - the outermost frame of a thread
                 _log.exception("the leader's thread")
+
+    def _work(self) -> None:
+        if self._deposed.is_set():
+            self._stop_leading()
+            self._deposed.clear()
+        elif self._leading is not None:
+            self._leading[1].renew()
+        else:
+            self._try_to_lead()
 
     def _try_to_lead(self) -> None:
         lease = self._store.acquire_lease(self._holder, now=self._clock(), lease_s=self._lease_s)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
-import weakref
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -15,7 +12,12 @@ from indelible.store.keystore import WAIT_S, Enrolled, Keystore
 
 
 class HeldKeystore:
-    """One connection, and the master key once it was needed. For one thread at a time."""
+    """One connection, and the master key once it was needed. For one thread at a time.
+
+    A child that is forked uses it under a lock that was held over the fork
+    (`indelible.forking.hold_while_forking`, with `begin_in_child`): a transaction that is under way
+    mustn't be seen twice.
+    """
 
     def __init__(self, keystore: Keystore, wait_s: float = WAIT_S) -> None:
         self.keystore: Final = keystore
@@ -81,27 +83,3 @@ class HeldKeystore:
         if self._connection is not None:
             self._inherited.append(self._connection)
         self._connection = self._version = self._master = None
-
-
-def hold_while_forking(lock: threading.RLock, held: HeldKeystore) -> None:
-    """A forked child finds the `lock` free that is held whenever `held` is used, and its parent in
-    the middle of nothing: a transaction that is under way mustn't be seen twice.
-
-    Neither is kept alive by this.
-    """
-    found = weakref.WeakKeyDictionary({held: lock})
-
-    def before() -> None:
-        for each in found.values():
-            each.acquire()
-
-    def after() -> None:
-        for each in found.values():
-            each.release()
-
-    def in_child() -> None:
-        for each in found:
-            each.begin_in_child()
-        after()
-
-    os.register_at_fork(before=before, after_in_parent=after, after_in_child=in_child)

@@ -20,8 +20,9 @@ from indelible.events.personal import (
     value_of,
 )
 from indelible.events.values import ERASED, ERASED_NAME, TOKEN, Id, TypedValue, Value
+from indelible.forking import hold_while_forking
 from indelible.store.keystore import Keystore
-from indelible.store.keystore_held import HeldKeystore, hold_while_forking
+from indelible.store.keystore_held import HeldKeystore
 from indelible.store.terms import named_in
 
 _KNOWN: Final = 100_000
@@ -36,7 +37,7 @@ class Names:
         self._lock = threading.RLock()
         self._known: dict[str, Subject] = {}
         self._erased: frozenset[str] = frozenset()
-        hold_while_forking(self._lock, self._held)
+        hold_while_forking(self._held, self._lock, HeldKeystore.begin_in_child)
 
     def close(self) -> None:
         """Hold the keystore open no longer; it may be used again."""

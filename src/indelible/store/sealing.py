@@ -35,8 +35,9 @@ from indelible.events.personal import (
     translate,
 )
 from indelible.events.values import ERASED, ERASED_NAME, TOKEN, TypedValue, Value, format_id
+from indelible.forking import hold_while_forking
 from indelible.store.keystore import WAIT_S, Enrolled, Keystore
-from indelible.store.keystore_held import HeldKeystore, hold_while_forking
+from indelible.store.keystore_held import HeldKeystore
 from indelible.store.openings import (
     MAX_VALUE_BYTES,
     STILL_SEALED,
@@ -83,7 +84,7 @@ class Sealer:
         self._has_looked = False
         self._monotonic = monotonic
         self._busy_until = monotonic()
-        hold_while_forking(self._lock, self._held)
+        hold_while_forking(self._held, self._lock, HeldKeystore.begin_in_child)
 
     def __enter__(self) -> Self:
         self._lock.acquire()
@@ -224,7 +225,7 @@ class Opener:
         self._lock = threading.RLock()
         self._keys: dict[str, X25519PrivateKey | None] = {}
         self._erased: frozenset[str] = frozenset()
-        hold_while_forking(self._lock, self._held)
+        hold_while_forking(self._held, self._lock, HeldKeystore.begin_in_child)
 
     def open(self, event: Event) -> Event:
         """The event with its sealed values opened, as far as that goes here.

@@ -11,6 +11,7 @@ from pathlib import Path
 from indelible.errors import DeposedError
 from indelible.events.codec import decode_event
 from indelible.events.model import Timestamp
+from indelible.forking import FORK_WAITS_S, hold_while_forking
 from indelible.store.errors import BodyDroppedError, StoreConflictError
 from indelible.store.protocol import AnchorRow, Append, Lease, Span
 from indelible.store.ranges import RangeSet, pack_ranges, unpack_ranges
@@ -42,6 +43,7 @@ class SqliteTrail(SqliteReader):
     def __init__(self, path: Path, *, connect: Connect = open_connection) -> None:
         super().__init__(path, connect=connect)
         self._writing = threading.RLock()
+        hold_while_forking(self, self._writing, wait_s=FORK_WAITS_S)
         self._connection = connect(path)
         self._blocks = BlockWriter()
         self._index = IndexWriter()

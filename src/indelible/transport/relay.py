@@ -20,6 +20,7 @@ import msgspec
 from indelible.errors import DeliveryError, DeposedError, IndelibleError
 from indelible.events.codec import format_time
 from indelible.events.model import Timestamp
+from indelible.forking import FORK_WAITS_S, hold_while_forking
 from indelible.policy.model import RelaySettings
 from indelible.transport.delivery import Delivery, Gap, Remark, Sink, Void
 from indelible.transport.source import Fetched, Mark, Source, SourceFinder
@@ -88,6 +89,7 @@ class Relay:
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self._stepping = threading.Lock()
+        hold_while_forking(self, self._stepping, wait_s=FORK_WAITS_S)
         self._changed = threading.Condition()
         self._wake = threading.Event()
         self._flushes: list[_Flush] = []
