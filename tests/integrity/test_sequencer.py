@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 
 import pytest
 
@@ -140,6 +141,24 @@ def test_a_root_that_a_crash_left_unsigned_is_signed_by_the_next_start(maker: Ma
     maker.open()
     assert maker.store.state() == before
     assert parse_checkpoint(parse_note(before.checkpoint or b"").text).size == 4
+
+
+def test_a_trail_in_use_verifies_at_any_moment(maker: Maker) -> None:
+    """Also between the two commits of a batch."""
+    is_over = threading.Event()
+
+    def sequence() -> None:
+        while not is_over.is_set():
+            maker.fill([1])
+
+    thread = threading.Thread(target=sequence)
+    thread.start()
+    try:
+        sizes = [verify_trail(maker.path, maker.key.verifier_key).size for _ in range(60)]
+    finally:
+        is_over.set()
+        thread.join()
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
 
 
 def test_a_time_that_cannot_be_right_is_doubtful(maker: Maker) -> None:

@@ -63,10 +63,15 @@ from indelible.tlog import (
     TrustPolicy,
     VerifierKey,
     open_checkpoint,
+    parse_checkpoint,
+    parse_note,
     root_of,
     tile_of_tree,
 )
 
+_SIGNING_S: Final = 1.0
+"""At most so long there are entries that aren't signed yet, as long as the signer answers."""
+_LOOK_S: Final = 0.02
 _KEPT_BLOCKS: Final = 32
 """So many stay at hand: processes that wrote at the same time have entries in the same ones."""
 
@@ -147,7 +152,7 @@ def verify_trail(
     # Before the entries, and again behind them: who is erased or enrolled meanwhile isn't missed.
     tokens = None if keystore is None else keystore.tokens()
     looked = _look_at_anchors(path, anchors)
-    with audit_trail(path) as audit:
+    with _between_batches(path) as audit:
         trail = audit.trail()
         before = seen
         if before is None and earlier is not None and earlier.origin == key.name:
@@ -207,6 +212,28 @@ def verify_trail(
             witnessed=witnessed,
             anchors=anchored,
         )
+
+
+@contextlib.contextmanager
+def _between_batches(path: Path) -> Iterator[SqliteAudit]:
+    """The trail at a moment when all is signed; whatever there is where none comes for so long.
+
+    One that is in use commits its entries first, and then the checkpoint over them.
+    """
+    ends = time.monotonic() + _SIGNING_S
+    while True:
+        with audit_trail(path) as audit:
+            if time.monotonic() >= ends or not _is_being_signed(audit.trail()):
+                yield audit
+                return
+        time.sleep(_LOOK_S)
+
+
+def _is_being_signed(trail: TrailRow) -> bool:
+    with contextlib.suppress(VerificationError):
+        if trail.checkpoint is not None:
+            return parse_checkpoint(parse_note(trail.checkpoint).text).size < trail.size
+    return False
 
 
 def _look_at_anchors(path: Path, anchors: Sequence[Anchor]) -> list[Looked]:
