@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup servers demo test test-long fuzz lint bench bench-scale bench-capture bench-logs docs lock clean
+.PHONY: setup servers demo test test-long fuzz lint bench bench-scale bench-tiers bench-capture bench-logs docs lock clean
 
 setup: .venv/.installed
 
@@ -106,6 +106,11 @@ bench: setup
 # A trail of ten million entries: a quarter of an hour to make it, about as long to verify and ask it.
 bench-scale: setup
 	$(BIN)/python -m bench scale --events 10000000 --years 3
+
+# Its tiers: what they cost, and whether each answer is what a plain scan finds. An hour.
+bench-tiers: setup
+	$(BIN)/python -m bench tiers --events 10000000
+	$(BIN)/python -m bench oracle --events 10000000
 
 # Beside other libraries, which are installed where nothing else looks for them.
 PEERS := .venv/peers

@@ -110,7 +110,9 @@ def measure(path: Path, years: int, key: SigningKey) -> None:
     show_room(reader, path)
     fill(reader, path)
     ask(reader, end)
-    coarsen(reader, path, end, key)
+    drop_detail(reader, path, end, key)
+    show_room(reader, path)
+    ask_by_day(reader, end)
     began = time.process_time()
     verify_trail(path, VerifierKey.parse(reader.vkey))
     print(
@@ -204,7 +206,7 @@ def ask(reader: SqliteReader, end: int) -> None:
             )
 
 
-def coarsen(reader: SqliteTrail, path: Path, end: int, key: SigningKey) -> None:
+def drop_detail(reader: SqliteTrail, path: Path, end: int, key: SigningKey) -> None:
     """Of accesses older than 12 months only the days are kept."""
     lease = reader.acquire_lease("retention", now=end, lease_s=0.0)
     assert lease is not None
@@ -238,6 +240,7 @@ def coarsen(reader: SqliteTrail, path: Path, end: int, key: SigningKey) -> None:
         subject_kinds=["customer"],
         lake=None,
         say=say,
+        repeat=say,
         carry=carry,
         seal=lambda before: iter(()),
         clock=lambda: end,
@@ -253,7 +256,9 @@ def coarsen(reader: SqliteTrail, path: Path, end: int, key: SigningKey) -> None:
     applied = time.perf_counter() - tick
     print(f"  dropped {count:,} bodies, said in {days:,} entries: worked out in {planned:.0f} s,")
     print(f"    worked out again, said and written anew in {applied:.0f} s")
-    show_room(reader, path)
+
+
+def ask_by_day(reader: SqliteReader, end: int) -> None:
     rng = random.Random(2)
     subjects = [Subject("customer", str(rng.randint(1, 50_000))) for _ in range(DRAWS)]
     for name, since, until in (
