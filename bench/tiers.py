@@ -107,10 +107,14 @@ def measure(path: Path, years: int, key: SigningKey) -> None:
     end = EPOCH + years * YEAR
     print(f"\n{size:,} entries over {years} years, {path.stat().st_size / size:.1f} bytes each")
     seal(reader, path, end)
+    show_peak("sealing")
     show_room(reader, path)
     fill(reader, path)
+    show_peak("writing the lake")
     ask(reader, end)
+    show_peak("asking")
     drop_detail(reader, path, end, key)
+    show_peak("dropping")
     show_room(reader, path)
     ask_by_day(reader, end)
     began = time.process_time()
@@ -118,7 +122,13 @@ def measure(path: Path, years: int, key: SigningKey) -> None:
     print(
         f"  verify, all rebuilt {size / (time.process_time() - began):>10,.0f} a processor second"
     )
-    print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024:>13} MiB")
+    show_peak("verifying")
+
+
+def show_peak(step: str) -> None:
+    """What the process had at most until then."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"  peak memory {peak:>21} MiB, {step} included", flush=True)
 
 
 def seal(reader: SqliteReader, path: Path, end: int) -> None:

@@ -93,7 +93,7 @@ def encode_directory(first_hashes: Sequence[int]) -> bytes:
 def pages_with(directory: bytes, hashes: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
     """The pages that may hold some of these sorted hashes: (its number, which of them)."""
     firsts = _from_bytes("I", directory)
-    page, at = -1, 0
+    page, at = -1, bisect_left(hashes, firsts[0]) if firsts else 0
     while at < len(hashes) and page + 1 < len(firsts):
         page = max(page + 1, bisect_left(firsts, hashes[at]) - 1)
         if page + 1 == len(firsts):

@@ -27,7 +27,7 @@ from indelible.store.errors import MalformedBlockError, StoreReadOnlyError
 from indelible.tlog import EMPTY_ROOT
 
 APPLICATION_ID: Final = 0x494E4445
-FORMAT: Final = 4
+FORMAT: Final = 5
 BUSY_TIMEOUT_S: Final = 10.0
 _MAX_IDLE: Final = 4
 

@@ -7,7 +7,8 @@ What a change did has terms of its own, beside those of all other events: there 
 reads, and who asks for changes needn't look at one. Terms that are asked for by the hundred, or
 that few events have (rows changed, what wasn't seen exactly, reversals), have hashes without the
 highest bit, all others with it: in a sorted run they stand on a page or two. The two hashes of an
-actor differ in their lowest bit, so that both stand on one page.
+actor differ in their lowest bit, so that both stand on one page. What is known by day only has the
+lowest hashes to itself: where a run's first is above them, nothing of it is in there.
 """
 
 from __future__ import annotations
@@ -150,12 +151,19 @@ def hash_terms(terms: Iterable[bytes]) -> list[int]:
 def _hash(term: bytes) -> int:
     tag = term[:1]
     if tag in _LOW_TAGS:
-        return crc32(term) & _LOW
+        return _low(crc32(term))
     if tag in _CHANGES_OF:
         return crc32(term[1:], crc32(_CHANGES_OF[tag])) | _HIGH_BIT | 1
     if tag in _OTHERS_OF:
         return (crc32(term) | _HIGH_BIT) & ~1
+    if term.startswith(_BY_DAY):
+        return crc32(term) & _BY_DAY_MASK
     return crc32(term) | _HIGH_BIT
+
+
+def _low(value: int) -> int:
+    value &= _LOW
+    return value if value > _BY_DAY_MASK else value | _BY_DAY_MASK + 1
 
 
 def term_hashes_of(event: Event) -> list[int]:
@@ -187,7 +195,7 @@ def term_hashes_of(event: Event) -> list[int]:
         if target.possible_subjects or target.coverage != "exact":
             rest += _terms_of_the_unseen(target)
     hashes = {each | _HIGH_BIT for each in high}
-    hashes.update([each & _LOW for each in low])
+    hashes.update(map(_low, low))
     if event.reverses:
         rest += map(reverses_term, event.reverses)
     hashes.update(map(_frequent_hash, _terms_of_the_doing(event)))
@@ -223,6 +231,7 @@ def _row_hashes(begun: int, target: TargetRows) -> list[int]:
 
 _HIGH_BIT: Final = 1 << 31
 _LOW: Final = _HIGH_BIT - 1
+_BY_DAY_MASK: Final = (1 << 24) - 1
 _LOW_TAGS: Final = frozenset((b"T", b"x", b"u", b"r"))
 _BY_DAY: Final = b"d\0"
 _ROW_TAGS: Final = frozenset("tT")
