@@ -90,6 +90,7 @@ def test_it_is_an_entry_that_says_for_whom_what_and_how_much(shop: Shop) -> None
         "subjects": 2,
         "erased": 0,
         "sealed": 0,
+        "named": 0,
     }
     assert "--recipient" in str(entries_of(shop, "trail.asked")[0]["question"])
     run(shop, "status")

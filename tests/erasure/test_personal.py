@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import datetime as dt
+import json
 import os
 import re
 import signal
@@ -79,6 +80,7 @@ ROWS = f"""
 INSERT INTO customer VALUES ('{BEFORE}', 'gold', NULL);
 INSERT INTO invoice VALUES (7, '{BEFORE}', 70);
 """
+STRANGER = f'{{"kind":"customer","token":"{"0" * 32}","name":"somebody"}},'
 IN_CLEAR = {"app.db", "trail.db.keystore"}
 
 
@@ -342,6 +344,42 @@ def test_an_export_keeps_tokens(shop: Shop) -> None:
     for file in ("evidence", "others"):
         said = run(shop, "verify", file, "--key", key)
         assert ZARA not in said and "asked: indelible" in said
+
+
+def test_an_opened_export_names(shop: Shop) -> None:
+    """Beside the entries, which stay as they were committed to; the trail has no name by that."""
+    ask = ("export", "accessors", "--of", f"customer:{ZARA}", "--to")
+    run(shop, *ask, "sealed")
+    said = run(shop, *ask, "opened", "--open", "--recipient", "Dr. Okafor")
+    assert "named: 3" in said  # she, who referred her, whom she referred
+    sealed, opened = (
+        [json.loads(line) for line in (shop.directory / file).read_text().splitlines()][1:-1]
+        for file in ("sealed", "opened")
+    )
+    assert [line["body"] for line in sealed] == [line["body"] for line in opened]
+    assert not any("named" in line for line in sealed)
+    assert clear_in(shop) == {*IN_CLEAR, "opened"}
+    said = run(shop, "verify", "opened")
+    assert "named, by the file's own word: 3" in said
+    assert "customer:zara.herself" in said and "(token)" not in said
+    lines = run(shop, "verify", "opened", "--json").splitlines()
+    assert any(f'"name":"{ZARA}"' in line for line in lines)
+    with shop.open() as (trail, _):
+        (told,) = trail.events(action="export.opened", system=True)
+        assert (told.event.details or {})["named"] == 3
+        trail.verify()
+
+    forged = (shop.directory / "opened").read_text().replace('"named":[', '"named":[' + STRANGER, 1)
+    (shop.directory / "forged").write_text(forged)
+    assert "came others: the file was edited" in run(shop, "verify", "forged", code=3)
+
+    (shop.directory / "opened").unlink()
+    forget(shop)
+    gone = f"customer:{ERASED_NAME}{erase(shop)}"
+    again = ("export", "accessors", "--of", gone, "--to", "again", "--open", "--recipient", "R")
+    assert "named: 2" in run(shop, *again)
+    assert ZARA not in (shop.directory / "again").read_text()
+    assert gone in run(shop, "verify", "again")
 
 
 def test_sealed_segments_and_the_lake_have_tokens(shop: Shop) -> None:

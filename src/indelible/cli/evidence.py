@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,9 +21,12 @@ from indelible.cli.output import (
     printable,
     value_text,
 )
+from indelible.events.model import Event
+from indelible.events.personal import with_names
 from indelible.integrity.evidence import EvidenceReader, Included
 from indelible.integrity.seen import UNWITNESSED
 from indelible.questions.findings import target_names
+from indelible.store.openings import Opening
 from indelible.tlog import TrustPolicy, VerifierKey
 
 COLUMNS = ("index", "time (UTC)", "actor", "action", "target", "changes")
@@ -44,11 +47,11 @@ def show_evidence(
 
     with file.open("rb") as lines:
         whole = read(lines)
-        opened = Counter(
-            "opened" if each.key is not None else "erased" if each.is_erased else "sealed"
-            for included in whole
-            for each in included.opened
-        )
+        opened: Counter[str] = Counter()
+        named: set[str] = set()
+        for included in whole:
+            opened.update(map(_fate, included.opened))
+            named.update(each.token for each in included.named if each.name is not None)
         recipient = whole.header.recipient or None
         lines.seek(0)
         if as_json:
@@ -69,6 +72,8 @@ def show_evidence(
             f"by the file's own word {opened['erased']} are erased, and there was no key for "
             f"{opened['sealed']}"
         )
+    if named:
+        out.print(f"named, by the file's own word: {len(named)}, whose tokens the entries have")
     if recipient is not None:
         out.print(f"opened for, by the file's own word: {printable(recipient)}")
     if key is None:
@@ -91,22 +96,27 @@ def show_evidence(
         )
 
 
+def _fate(opening: Opening) -> str:
+    if opening.key is not None:
+        return "opened"
+    return "erased" if opening.is_erased else "sealed"
+
+
 def _row(included: Included) -> list[str]:
-    event = included.event
+    event = with_names(included.event, included.named)
     return [
         str(included.index),
         local(event.time),
         "(unattributed)" if event.actor is None else str(event.actor),
         event.action,
         ", ".join(name for target in event.targets for name in target_names(target)),
-        _changes_text(included),
+        _changes_text(event, included.opened),
     ]
 
 
-def _changes_text(included: Included) -> str:
+def _changes_text(event: Event, opened: Sequence[Opening]) -> str:
     """With what was opened; that of an event in several parts stands beside its last."""
-    event = included.event
-    beside = list(included.opened)
+    beside = list(opened)
     told = []
     if event.changes is not None:
         rows = [each for each in beside if each.kind not in (CIRCUMSTANCES, DETAILS)]

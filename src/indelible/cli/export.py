@@ -47,8 +47,8 @@ def command() -> None:
 
     `indelible verify FILE` checks it without the trail, on any machine. What the question is about
     is captured data: the file holds it openly, but for values that are sealed and names that are
-    tokens. With --open the values stand opened beside the entries, and who gets them is an entry
-    of the trail before there is any; names stay tokens.
+    tokens. With --open values and names stand beside the entries, and who gets them is an entry
+    of the trail before there is any.
 
     `log` writes what everybody may see of the whole trail to a folder instead.
     """
@@ -73,7 +73,8 @@ def _file(command: F) -> F:
         "--open",
         "is_open",
         is_flag=True,
-        help="Open what was sealed, with the keystore; an entry says for whom, before all else.",
+        help="Open what was sealed, and name whom tokens stand for, with the keystore; an entry "
+        "says for whom, before all else.",
     )
     recipient = click.option(
         "--recipient",
@@ -231,7 +232,8 @@ def _export(
         raise ConfigurationError(f"{file}: expected no file there yet, found one")
     key = None if attest is None else load_signing_key(attest, unlock_from(None))
     with _asked(config, reason) if is_open else ask_trail(config) as trail:
-        open_values = trail.opener().openings if is_open else lambda event: ()
+        opener = trail.opener() if is_open else None
+        names = trail.reader.names
         verified = None
         if key is not None:
             verified = verify_and_pin(trail.policy)
@@ -248,7 +250,8 @@ def _export(
                 verified=verified,
                 policy=_trust_policy(trail),
                 recipient=recipient,
-                open_values=open_values,
+                open_values=lambda event: () if opener is None else opener.openings(event),
+                tell_names=lambda event: () if not is_open or names is None else names.told(event),
                 progress=progress,
             )
             disclosed = None
@@ -261,7 +264,7 @@ def _export(
         click.echo(
             f"opened for {recipient}: {disclosed.values} values of {disclosed.subjects} subjects "
             f"in {disclosed.events} events · erased: {disclosed.erased} · without a key: "
-            f"{disclosed.sealed}"
+            f"{disclosed.sealed} · named: {disclosed.named}"
         )
 
 

@@ -9,13 +9,22 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
 from indelible.events.model import Actor, BaselineRows, Event, Subject, TargetRows
-from indelible.events.values import TOKEN, Id, TypedValue, Value, format_id, to_value
+from indelible.events.values import (
+    ERASED,
+    ERASED_NAME,
+    TOKEN,
+    Id,
+    TypedValue,
+    Value,
+    format_id,
+    to_value,
+)
 
 T = TypeVar("T")
 
@@ -77,6 +86,38 @@ class Translator(Protocol):
         """For a name in a command line."""
 
 
+class FromTokens:
+    """A `Translator` that puts names in the places of tokens.
+
+    `named` says whose a token of this kind is: the token itself where that isn't known, None where
+    they were erased, who then go by `erased:TOKEN`.
+    """
+
+    def __init__(self, named: Callable[[str, str], str | None]) -> None:
+        self._named = named
+
+    def name(self, kind: str, name: str) -> str:
+        if not TOKEN_FORM.fullmatch(name):
+            return name
+        found = self._named(kind, name)
+        return f"{ERASED_NAME}{name}" if found is None else found
+
+    def key(self, kind: str, value: Value) -> Value:
+        if not isinstance(value, TypedValue) or value.t != TOKEN or value.s is None:
+            return value
+        found = self._named(kind, value.s)
+        if found is None:
+            return TypedValue(ERASED.t, None, value.s)
+        return value if found == value.s else value_of(value, found)
+
+    def column(self, kind: str, value: Value) -> Value:
+        found = self.key(kind, value)
+        return ERASED if isinstance(found, TypedValue) and found.t == ERASED.t else found
+
+    def asked(self, kind: str, name: str) -> str:
+        return self.name(kind, name)
+
+
 def translate(event: Event, personal: Personal, by: Translator) -> Event:
     """The event with every name in it (or token) translated; the event itself where there is none.
 
@@ -106,6 +147,30 @@ def translate(event: Event, personal: Personal, by: Translator) -> Event:
     if all(value == getattr(event, name) for name, value in found.items()):
         return event
     return msgspec.structs.replace(event, **found)
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose name a token stands for, as whoever has the keystore says; `name` is None once they
+    were erased. `kind` is that of the subject."""
+
+    kind: str
+    token: str
+    name: str | None
+
+
+def with_names(event: Event, told: Sequence[Told]) -> Event:
+    """The event with the names that somebody told beside it, without knowing the policy."""
+    if not told:
+        return event
+    kind = event.targets[0].kind if event.targets else ""
+    columns = {*(event.changes or {}), *(event.baseline.columns if event.baseline else ())}
+    personal = Personal(
+        kinds=frozenset(each.kind for each in told),
+        keys={rows.kind: rows.kind for rows in event.targets},
+        columns={kind: {name.lower(): kind for name in columns}},
+    )
+    names = {each.token: each.name for each in told}
+    return translate(event, personal, FromTokens(lambda kind, token: names.get(token, token)))
 
 
 def translate_actor(actor: Actor, personal: Personal, by: Translator) -> Actor:

@@ -20,6 +20,7 @@ import msgspec
 from indelible.errors import BoxError, EventError, VerificationError
 from indelible.events.codec import MAX_EVENT_BYTES, UNDECODABLE, PartsJoiner, decode_event
 from indelible.events.model import Event, Timestamp
+from indelible.events.personal import Told
 from indelible.integrity.assurance import Witnessed, is_quorum, judge
 from indelible.integrity.faults import UnwitnessedError
 from indelible.integrity.rotations import KeyLine, check_listed
@@ -64,7 +65,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The first line. `question` is the command that asks it, with the instants searched; `key` is
     what the checkpoint claims to be signed with; `made` is the exporter's clock; `policy` the trust
     policy that names the trail's witnesses, where it has any; `rotations` are those of the trail's
-    keys that led to `key`; `recipient` is for whom sealed values were opened."""
+    keys that led to `key`; `recipient` is for whom sealed values and names were opened."""
 
     format: str
     question: tuple[str, ...]
@@ -83,7 +84,8 @@ class ProvenEntry(
 
     `proof` are the hashes (base64) of RFC 6962 section 2.1.1, from the leaf to the signed root.
     `opened` are the sealed values of the event that is whole with this entry, where somebody opened
-    them for the recipient; `body` stays as it was committed to.
+    them for the recipient, and `named` says whose the tokens in `body` are, which stays as it was
+    committed to.
     """
 
     index: Index
@@ -92,6 +94,7 @@ class ProvenEntry(
     body: str
     proof: tuple[str, ...]
     opened: tuple[Opening, ...] = ()
+    named: tuple[Told, ...] = ()
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,12 +139,14 @@ def write_evidence(
 class Included(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An entry of which the file proves that it is in the trail.
 
-    `opened` are sealed values of it (or of all of its parts), which opened as the file says.
+    `opened` are sealed values of it (or of all of its parts), which opened as the file says. Whose
+    the tokens in it are, `named`, is the file's own word: a token commits to no name.
     """
 
     index: Index
     event: Event
     opened: tuple[Opening, ...] = ()
+    named: tuple[Told, ...] = ()
 
 
 class EvidenceReader:
@@ -285,8 +290,12 @@ class EvidenceReader:
             root=self.checkpoint.root,
             proof=proof,
         )
+        if any(each.token not in entry.body for each in entry.named):
+            raise EvidenceMismatchError(
+                f"{where}: expected names for tokens of its body, came others: the file was edited"
+            )
         opened = self._opened_as_sealed(event, entry.opened, where)
-        return Included(index=entry.index, event=event, opened=opened)
+        return Included(index=entry.index, event=event, opened=opened, named=entry.named)
 
     def _opened_as_sealed(
         self, event: Event, opened: tuple[Opening, ...], where: str

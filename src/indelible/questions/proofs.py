@@ -11,6 +11,7 @@ import msgspec
 from indelible.errors import EventError, QueryError
 from indelible.events.codec import PartsJoiner, decode_event
 from indelible.events.model import Event, Timestamp
+from indelible.events.personal import Told
 from indelible.integrity.assurance import cosigned_note
 from indelible.integrity.evidence import FORMAT, Header, ProvenEntry
 from indelible.integrity.rotations import keys_in
@@ -70,6 +71,7 @@ def gather(
     policy: str | None = None,
     recipient: str | None = None,
     open_values: Callable[[Event], tuple[Opening, ...]] = lambda event: (),
+    tell_names: Callable[[Event], tuple[Told, ...]] = lambda event: (),
     progress: Progress = lambda done, of: None,
 ) -> tuple[Header, Iterable[ProvenEntry]]:
     """What a file of evidence for `answer` holds (`indelible.integrity.evidence`).
@@ -77,7 +79,8 @@ def gather(
     `question` is how it is asked for. Under the trail's last checkpoint, or under that which was
     `verified`, and then of the entries that it covers. `policy` is the text of a trust policy:
     where it asks for a quorum, under the last checkpoint that one cosigned. With `open_values` what
-    was sealed stands opened beside each event, for `recipient`. Only the entries' indexes are held
+    was sealed stands opened beside each event, for `recipient`, and with `tell_names` whose its
+    tokens are. Only the entries' indexes are held
     at once; going over the entries again gives the same. Raises `NotCheckpointedError`, also where
     no quorum cosigned all of them yet.
     """
@@ -115,7 +118,10 @@ def gather(
         for done, index in enumerate(entries):
             progress(done, len(entries))
             evidence = _evidence(reader, prover, index, note)
-            yield _as_line(evidence, _opened(joiner, evidence.body, open_values))
+            event = _decoded(evidence.body)
+            opened = () if event is None else _opened(joiner, event, open_values)
+            named = () if event is None else tell_names(event)
+            yield _as_line(evidence, opened, named)
 
     return header, _Anew(prove_each)
 
@@ -134,7 +140,7 @@ class Disclosure(NamedTuple):
     """How much of what was sealed stands opened beside entries.
 
     `events` have values that were opened, `values` of them, of so many `subjects`; others were
-    `erased`, or are `sealed` still, as their key isn't there.
+    `erased`, or are `sealed` still, as their key isn't there. So many who go by tokens are named.
     """
 
     entries: int
@@ -143,12 +149,14 @@ class Disclosure(NamedTuple):
     subjects: int
     erased: int
     sealed: int
+    named: int
 
 
 def disclosure_of(entries: Iterable[ProvenEntry]) -> Disclosure:
     """Goes over the entries; of what it saw it holds the subjects' tokens."""
     count = events = values = erased = sealed = 0
     tokens: set[str] = set()
+    named: set[str] = set()
     for entry in entries:
         count += 1
         opened = [each for each in entry.opened if each.key is not None]
@@ -158,15 +166,23 @@ def disclosure_of(entries: Iterable[ProvenEntry]) -> Disclosure:
         values += len(opened)
         erased += gone
         sealed += len(entry.opened) - len(opened) - gone
-    return Disclosure(count, events, values, len(tokens), erased, sealed)
+        named.update(each.token for each in entry.named if each.name is not None)
+    return Disclosure(count, events, values, len(tokens), erased, sealed, len(named))
+
+
+def _decoded(body: bytes) -> Event | None:
+    try:
+        return decode_event(body)
+    except EventError:
+        return None
 
 
 def _opened(
-    joiner: PartsJoiner, body: bytes, open_values: Callable[[Event], tuple[Opening, ...]]
+    joiner: PartsJoiner, part: Event, open_values: Callable[[Event], tuple[Opening, ...]]
 ) -> tuple[Opening, ...]:
-    """Of the event that is whole with this body; of one that lacks a part nothing can be told."""
+    """Of the event that is whole with this part; of one that lacks a part nothing can be told."""
     try:
-        whole = joiner.add(decode_event(body))
+        whole = joiner.add(part)
     except EventError:
         return ()
     return () if whole is None else open_values(whole)
@@ -206,7 +222,9 @@ def _evidence(reader: TrailReader, prover: InclusionProver, index: Index, note: 
     )
 
 
-def _as_line(evidence: Evidence, opened: tuple[Opening, ...]) -> ProvenEntry:
+def _as_line(
+    evidence: Evidence, opened: tuple[Opening, ...], named: tuple[Told, ...]
+) -> ProvenEntry:
     return ProvenEntry(
         index=evidence.index,
         head=evidence.head.decode(),
@@ -214,4 +232,5 @@ def _as_line(evidence: Evidence, opened: tuple[Opening, ...]) -> ProvenEntry:
         body=evidence.body.decode(),
         proof=tuple(b64encode(each).decode() for each in evidence.proof.hashes),
         opened=opened,
+        named=named,
     )

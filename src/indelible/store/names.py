@@ -11,15 +11,15 @@ from typing import Final
 
 from indelible.events.model import Actor, Event, Subject
 from indelible.events.personal import (
-    TOKEN_FORM,
+    FromTokens,
     Personal,
+    Told,
     translate,
     translate_actor,
     translate_ids,
     translate_subjects,
-    value_of,
 )
-from indelible.events.values import ERASED, ERASED_NAME, TOKEN, Id, TypedValue, Value
+from indelible.events.values import ERASED_NAME, Id
 from indelible.forking import hold_while_forking
 from indelible.store.keystore import Keystore
 from indelible.store.keystore_held import HeldKeystore
@@ -29,10 +29,11 @@ _KNOWN: Final = 100_000
 
 
 class Names:
-    """The names that a keystore has. Safe for threads. A `Translator` from tokens to names."""
+    """The names that a keystore has. Safe for threads."""
 
     def __init__(self, keystore: Keystore, personal: Personal) -> None:
         self._personal = personal
+        self._by = FromTokens(self._named)
         self._held = HeldKeystore(keystore)
         self._lock = threading.RLock()
         self._known: dict[str, Subject] = {}
@@ -48,19 +49,32 @@ class Names:
 
     def open(self, event: Event) -> Event:
         """The event with names for its tokens, as far as they are known."""
-        return translate(event, self._personal, self)
+        return translate(event, self._personal, self._by)
+
+    def told(self, event: Event) -> tuple[Told, ...]:
+        """What `open` goes by: whose each token is, of those that stand in the event."""
+        told: dict[str, Told] = {}
+
+        def tell(kind: str, token: str) -> str | None:
+            found = self._named(kind, token)
+            if found != token:
+                told[token] = Told(kind=kind, token=token, name=found)
+            return found
+
+        translate(event, self._personal, FromTokens(tell))
+        return tuple(told.values())
 
     def actor(self, actor: Actor) -> Actor:
         """The actor by name."""
-        return translate_actor(actor, self._personal, self)
+        return translate_actor(actor, self._personal, self._by)
 
     def subjects(self, subjects: Sequence[Subject]) -> tuple[Subject, ...]:
         """The subjects by name."""
-        return translate_subjects(subjects, self._personal, self)
+        return translate_subjects(subjects, self._personal, self._by)
 
     def ids(self, kind: str, ids: tuple[Id, ...]) -> tuple[Id, ...]:
         """The ids of rows of this kind by name."""
-        return translate_ids(kind, ids, self._personal, self)
+        return translate_ids(kind, ids, self._personal, self._by)
 
     # -- what is asked ----------------------------------------------------------------------------
 
@@ -82,35 +96,6 @@ class Names:
                 found = self._held.enrolled((whose, named.name))
             token = None if found is None else found.token
         return None if token is None else named._replace(name=token).term
-
-    # -- a `Translator` ---------------------------------------------------------------------------
-
-    def name(self, kind: str, name: str) -> str:
-        """Whose token it is; itself where it is none that is known."""
-        if not TOKEN_FORM.fullmatch(name):
-            return name
-        found = self._named(kind, name)
-        if found is None:
-            return f"{ERASED_NAME}{name}"
-        return found
-
-    def key(self, kind: str, value: Value) -> Value:
-        """The value for which a token stands; one that was erased says which token it was."""
-        if not isinstance(value, TypedValue) or value.t != TOKEN or value.s is None:
-            return value
-        found = self._named(kind, value.s)
-        if found is None:
-            return TypedValue(ERASED.t, None, value.s)
-        return value if found == value.s else value_of(value, found)
-
-    def column(self, kind: str, value: Value) -> Value:
-        """The value for which a token stands, or that it was erased."""
-        found = self.key(kind, value)
-        return ERASED if isinstance(found, TypedValue) and found.t == ERASED.t else found
-
-    def asked(self, kind: str, name: str) -> str:
-        """Who was asked for."""
-        return self.name(kind, name)
 
     def _named(self, kind: str, token: str) -> str | None:
         """Whose it is; itself where that isn't known, None where they were erased."""
