@@ -26,13 +26,13 @@ from indelible.integrity.authorisations import AuthorisationError, Authorisers
 from indelible.integrity.retention import (
     RETENTION,
     RetentionAct,
-    RetentionLedger,
     Rules,
     applied_entry,
     authorised_entry,
     check_retention,
     format_retention,
 )
+from indelible.integrity.retention_ledger import RetentionLedger
 from indelible.integrity.retention_plan import Plan, Progress, is_over
 from indelible.policy.model import RetentionSettings
 from indelible.questions.reading import read_events

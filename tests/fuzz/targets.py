@@ -54,13 +54,13 @@ from indelible.integrity.retention import AUTHORISED as RETAINED
 from indelible.integrity.retention import (
     DROPPED,
     RetentionAct,
-    RetentionLedger,
     Rules,
     dropped_entry,
     format_retention,
     parse_retention,
     read_bits,
 )
+from indelible.integrity.retention_ledger import RetentionLedger
 from indelible.integrity.rotations import ROTATED, SigningKeys, open_by
 from indelible.integrity.seen import Seen
 from indelible.integrity.signer import CheckpointGuard

@@ -15,7 +15,7 @@ from indelible.integrity.verified import Earlier, Signed
 
 if TYPE_CHECKING:
     from indelible.integrity.acts import Acts
-    from indelible.integrity.retention import Retentions
+    from indelible.integrity.retention_ledger import Retentions
     from indelible.integrity.verifier import Verification
 
 

@@ -12,7 +12,7 @@ from indelible.events.codec import join_parts
 from indelible.events.model import Event
 from indelible.integrity.acts import ActLedger, Acts
 from indelible.integrity.authorisations import Authorisers
-from indelible.integrity.retention import RetentionLedger, Retentions
+from indelible.integrity.retention_ledger import RetentionLedger, Retentions
 from indelible.store.sealing import all_tokens
 from indelible.tlog import Hash
 

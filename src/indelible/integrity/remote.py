@@ -42,7 +42,7 @@ from indelible.integrity.resources import (
     most_bytes,
     parse_bodies,
 )
-from indelible.integrity.retention import RetentionLedger, Retentions
+from indelible.integrity.retention_ledger import RetentionLedger, Retentions
 from indelible.integrity.rotations import KeyLine, SigningKeys
 from indelible.integrity.seen import UNWITNESSED, Progress, Seen, check_seen
 from indelible.integrity.tree import check_level, check_right_edge, first_entry, levels, split_row

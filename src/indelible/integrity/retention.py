@@ -1,4 +1,4 @@
-"""What retention drops, as it is signed, said in the trail, and held against it. Pure.
+"""What retention drops, as it is signed and as it is said in the trail. Pure.
 
 Authorisers and verifiers sign a signed note (c2sp.org/signed-note) with this text, each line a name
 and what it says::
@@ -36,11 +36,11 @@ import re
 import zlib
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Final, NoReturn
+from typing import Final
 
 import msgspec
 
-from indelible.errors import MalformedEventError, VerificationError
+from indelible.errors import MalformedEventError
 from indelible.events.codec import encode_draft, format_time, parse_time
 from indelible.events.model import Event, Timestamp
 from indelible.integrity.authorisations import (
@@ -48,9 +48,7 @@ from indelible.integrity.authorisations import (
     check_signed,
     pack_note,
     signers_of,
-    unpack_note,
 )
-from indelible.integrity.faults import UnauthorisedActError
 from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.store.terms import DAILY
 from indelible.tlog import Hash, MalformedNoteError, parse_note, root_of
@@ -83,7 +81,6 @@ _HASH_BYTES: Final = 32
 _DAY: Final = 86_400 * 1_000_000
 _CHUNK: Final = 256
 """Blocks whose bits stand in one entry."""
-_NOBODY: Final[tuple[str, ...]] = ()
 _BLOCK_BYTES: Final = BLOCK_ENTRIES // 8
 
 
@@ -270,185 +267,6 @@ def root_of_blocks(bits: Mapping[int, int], hash_of: Callable[[int], Hash]) -> H
     return root_of([hash_of(block) for block in sorted(bits) if bits[block]])
 
 
-# -- held against the trail ----------------------------------------------------------------------
-
-
-class Retentions(msgspec.Struct, frozen=True, kw_only=True):
-    """What retention took from a trail.
-
-    `dropped` bodies are gone, by `done` acts, of which `attested` were worked out again by a
-    verifier; `pending` ones were authorised and not finished: `indelible retain` goes on. Of
-    `unchecked` ones nobody said who may authorise them.
-    """
-
-    dropped: int = 0
-    done: int = 0
-    attested: int = 0
-    pending: int = 0
-    unchecked: int = 0
-
-
-class Retaining:
-    """One act, as far as it is said."""
-
-    def __init__(self, act: RetentionAct, index: int, *, is_attested: bool) -> None:
-        self.act = act
-        self.index = index
-        self.is_attested = is_attested
-        self.bits: dict[int, int] = {}
-        """By block, the entries that go."""
-        self.heard = 0
-        """So many of its statements are there."""
-        self.applied: int | None = None
-        self._next = 0
-        self._saying = Saying()
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all is said that was signed."""
-        return self.heard == self.act.said and self._saying.digest() == self.act.digest
-
-    def hear(self, n: object, event: Event) -> bool:
-        """Take statement `n`; False where that isn't one to come."""
-        if type(n) is not int or not self._next <= n < self.act.said:
-            return False
-        self._next = n + 1
-        self.heard += 1
-        self._saying.add(event)
-        return True
-
-
-class RetentionLedger:
-    """Takes the entries of a trail in order: what retention was to drop, and what is gone.
-
-    Without `authorisers` signatures aren't looked at, and acts are counted as unchecked.
-    """
-
-    def __init__(self, authorisers: Authorisers | None, *, origin: str) -> None:
-        self._authorisers = authorisers
-        self._origin = origin
-        self._gone: dict[int, int] = {}
-        self.acts: dict[str, Retaining] = {}
-        """By nonce, in order."""
-
-    def drop(self, index: int) -> None:
-        """Take an entry whose body is gone."""
-        block, place = divmod(index, BLOCK_ENTRIES)
-        self._gone[block] = self._gone.get(block, 0) | 1 << place
-
-    def add(self, index: int, event: Event) -> None:
-        """Take an entry. Raises `UnauthorisedActError`; the ledger is then as it was."""
-        if event.kind != "system" or event.action not in RETENTION:
-            return
-        details = event.details or {}
-        nonce = details.get("nonce")
-        if type(nonce) is not str:
-            _fail(index, event.action, "it doesn't say by which authorisation")
-        if event.action == AUTHORISED:
-            self._authorise(index, nonce, details.get("note"))
-            return
-        found = self.acts.get(nonce)
-        if found is None:
-            _fail(index, event.action, "no authorisation of its own stands before it")
-        if found.applied is not None:
-            _fail(index, event.action, f"entry {found.applied} says that all of it is done")
-        if event.action == APPLIED:
-            found.applied = index
-            return
-        bits: dict[int, int] = {}
-        if event.action == DROPPED:
-            try:
-                bits = read_bits(event)
-            except MalformedEventError as error:
-                _fail(index, event.action, str(error))
-        if not found.hear(details.get("n"), event):
-            _fail(index, event.action, "its number isn't one to come of its authorisation")
-        for block, some in bits.items():
-            found.bits[block] = found.bits.get(block, 0) | some
-
-    def finish(self, hash_of: Callable[[int], Hash]) -> Retentions:
-        """What there is, all entries being taken. `hash_of` gives the tree's hash of a block, which
-        is proven. Raises `UnauthorisedActError`."""
-        allowed: dict[int, int] = {}
-        done = [each for each in self.acts.values() if self._is_said(each)]
-        for each in done:
-            self._check_act(each, hash_of)
-            for block, bits in each.bits.items():
-                allowed[block] = allowed.get(block, 0) | bits
-        for block, bits in self._gone.items():
-            if over := bits & ~allowed.get(block, 0):
-                _fail(_first_of(block, over), "body dropped", "no retention was authorised for it")
-        for each in done:
-            if each.applied is not None:
-                self._check_gone(each)
-        return Retentions(
-            dropped=sum(bits.bit_count() for bits in self._gone.values()),
-            done=sum(each.applied is not None for each in done),
-            attested=sum(each.is_attested and each.applied is not None for each in done),
-            pending=sum(each.applied is None for each in self.acts.values()),
-            unchecked=len(self.acts) if self._authorisers is None else 0,
-        )
-
-    def _is_said(self, found: Retaining) -> bool:
-        """Whether all is said that was signed. Of what is done, statements may have gone since, by
-        another act; then so many entries between its first and its last have no body."""
-        if found.applied is None or found.heard == found.act.said:
-            if found.applied is not None and not found.is_whole:
-                _fail(found.applied, APPLIED, "what was said before it isn't what was signed")
-            return found.is_whole
-        if found.act.said - found.heard > self._count_gone(found.index, found.applied):
-            _fail(found.applied, APPLIED, "what was to go isn't all said before it")
-        return True
-
-    def _count_gone(self, after: int, before: int) -> int:
-        count = 0
-        for block, bits in self._gone.items():
-            first = block * BLOCK_ENTRIES
-            if after < first + BLOCK_ENTRIES and first < before:
-                some = range(max(after + 1, first), min(before, first + BLOCK_ENTRIES))
-                count += sum(bits >> (index - first) & 1 for index in some)
-        return count
-
-    def _authorise(self, index: int, nonce: str, packed: object) -> None:
-        try:
-            note = unpack_note(packed)
-            if self._authorisers is None:
-                act, attested = read_retention(note), _NOBODY
-            else:
-                act, attested = check_retention(note, self._authorisers, origin=self._origin)
-        except VerificationError as error:
-            _fail(index, AUTHORISED, str(error))
-        if act.nonce != nonce or act.through >= index:
-            _fail(index, AUTHORISED, "what was authorised is another act")
-        if nonce in self.acts:
-            before = self.acts[nonce].index
-            _fail(index, AUTHORISED, f"its authorisation was used before, by entry {before}")
-        self.acts[nonce] = Retaining(act, index, is_attested=bool(attested))
-
-    @staticmethod
-    def _check_act(found: Retaining, hash_of: Callable[[int], Hash]) -> None:
-        act = found.act
-        count = sum(bits.bit_count() for bits in found.bits.values())
-        last = max(found.bits, default=0)
-        beyond = _last_of(last, found.bits.get(last, 0)) > act.through
-        if count != act.dropped or beyond or root_of_blocks(found.bits, hash_of) != act.root:
-            _fail(found.index, AUTHORISED, "what was signed isn't of these entries")
-
-    def _check_gone(self, found: Retaining) -> None:
-        for block, bits in found.bits.items():
-            if left := bits & ~self._gone.get(block, 0):
-                index = _first_of(block, left)
-                _fail(found.applied or 0, APPLIED, f"the body of entry {index} is still there")
-
-
-def _first_of(block: int, bits: int) -> int:
-    return block * BLOCK_ENTRIES + (bits & -bits).bit_length() - 1
-
-
-def _last_of(block: int, bits: int) -> int:
-    return block * BLOCK_ENTRIES + bits.bit_length() - 1
-
-
 def _entry(action: str, **details: str | int) -> Event:
     return Event(action=action, kind="system", details=dict(details))
 
@@ -484,7 +302,3 @@ def _counted(text: str) -> tuple[int, bytes]:
     if len(raw) != _HASH_BYTES or base64.b64encode(raw).decode() != packed:
         raise MalformedNoteError("expected a count and a hash of 32 bytes in base64")
     return _number(count), raw
-
-
-def _fail(index: int, action: str, why: str) -> NoReturn:
-    raise UnauthorisedActError(index, f"{action}: {why}")

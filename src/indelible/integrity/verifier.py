@@ -38,7 +38,7 @@ from indelible.integrity.faults import (
     UncheckpointedError,
 )
 from indelible.integrity.producers import ProducerCheck, Reread
-from indelible.integrity.retention import Retentions
+from indelible.integrity.retention_ledger import Retentions
 from indelible.integrity.rotations import SigningKeys, rotations_in
 from indelible.integrity.seen import UNWITNESSED, Progress, Seen, check_seen
 from indelible.integrity.tree import (
