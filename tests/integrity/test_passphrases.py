@@ -318,6 +318,11 @@ def test_a_signer_and_a_verifier_s_key_have_one_too(tmp_path: Path, passphrase_f
     assert "signed by audit.example.com" in run(*authorise, *file, cwd=tmp_path)
     for name in ("mine.key", "mine2.key"):
         assert "ENCRYPTED" in (tmp_path / name).read_text()
+    (tmp_path / "indelible.toml").write_text(CONFIG)
+    Trail.create(tmp_path / "indelible.toml").close()
+    export = ("export", "events", "--action", "a.b", "--to", "evidence", "--attest", "mine.key")
+    assert "expected a passphrase" in run(*export, cwd=tmp_path, exit_code=2)
+    assert "0 entries" in run(*export, *file, cwd=tmp_path)
     run("signer", "init", "example.com/trail", "--passphrase", *file, cwd=tmp_path)
     assert "ENCRYPTED" in (tmp_path / "signer" / "trail.key").read_text()
     with SignerProcess(tmp_path / "signer", *file) as process:

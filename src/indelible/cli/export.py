@@ -15,7 +15,15 @@ import click
 
 from indelible.cli.account import account
 from indelible.cli.opening import ask_trail, policy_of, record_question
-from indelible.cli.options import ACTOR, CONFIG, JSON, SUBJECT, TARGET, window
+from indelible.cli.options import (
+    ACTOR,
+    CONFIG,
+    JSON,
+    PASSPHRASE_FILE,
+    SUBJECT,
+    TARGET,
+    window,
+)
 from indelible.cli.output import print_json, progress_bar
 from indelible.cli.passphrases import asker, unlock_from
 from indelible.cli.verify import verify_and_pin
@@ -88,7 +96,7 @@ def _file(command: F) -> F:
         metavar="TEXT",
         help="With --open: why; it stays in the trail.",
     )
-    return to(attest(is_open(recipient(reason(CONFIG(command))))))
+    return to(attest(PASSPHRASE_FILE(is_open(recipient(reason(CONFIG(command)))))))
 
 
 class _Name(click.ParamType[str]):
@@ -219,6 +227,7 @@ def _export(
     *,
     file: Path,
     attest: Path | None,
+    passphrase_file: Path | None,
     is_open: bool,
     recipient: str | None,
     reason: str | None,
@@ -230,7 +239,7 @@ def _export(
         raise click.UsageError("expected --reason only with --open")
     if file.exists():
         raise ConfigurationError(f"{file}: expected no file there yet, found one")
-    key = None if attest is None else load_signing_key(attest, unlock_from(None))
+    key = None if attest is None else load_signing_key(attest, unlock_from(passphrase_file))
     with _asked(config, reason) if is_open else ask_trail(config) as trail:
         opener = trail.opener() if is_open else None
         names = trail.reader.names
