@@ -8,6 +8,7 @@ from indelible.events.values import TypedValue
 from indelible.store.terms import (
     action_term,
     actor_term,
+    daily_term,
     hash_terms,
     inexact_term,
     noun_term,
@@ -108,6 +109,18 @@ def test_what_is_sought_by_the_hundred_stands_together(event: Event) -> None:
     """Rows changed, rows not seen exactly and reversals come before all else in a sorted run."""
     for term, term_hash in zip(terms_of(event), hash_terms(terms_of(event)), strict=True):
         assert (term_hash < 2**31) == (term[:1] in (b"T", b"x", b"u", b"r"))
+
+
+@given(EVENTS)
+def test_what_is_known_by_day_has_hashes_to_itself(event: Event) -> None:
+    """So that a run of the index says by its first whether there is any."""
+    exact = set(term_hashes_of(event))
+    by_day = set(hash_terms(map(daily_term, terms_of(event))))
+    assert min(exact, default=1 << 24) >= 1 << 24
+    assert max(by_day, default=0) < 1 << 24
+    for row in range(200):  # two of these would have been below
+        for changes in (True, False):
+            assert hash_terms([row_term(event.action, (row,), changes=changes)])[0] >= 1 << 24
 
 
 def test_names_cannot_run_into_each_other() -> None:
