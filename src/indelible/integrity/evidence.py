@@ -20,7 +20,7 @@ import msgspec
 from indelible.errors import BoxError, EventError, VerificationError
 from indelible.events.codec import MAX_EVENT_BYTES, UNDECODABLE, PartsJoiner, decode_event
 from indelible.events.model import Event, Timestamp
-from indelible.events.personal import Told
+from indelible.events.personal import TOKEN_FORM, Told
 from indelible.integrity.assurance import Witnessed, is_quorum, judge
 from indelible.integrity.faults import UnwitnessedError
 from indelible.integrity.rotations import KeyLine, check_listed
@@ -290,9 +290,11 @@ class EvidenceReader:
             root=self.checkpoint.root,
             proof=proof,
         )
-        if any(each.token not in entry.body for each in entry.named):
+        tokens = {each.token for each in entry.named if TOKEN_FORM.fullmatch(each.token)}
+        if len(tokens) < len(entry.named) or any(each not in entry.body for each in tokens):
             raise EvidenceMismatchError(
-                f"{where}: expected names for tokens of its body, came others: the file was edited"
+                f"{where}: expected a name each for tokens of its body, came others: the file was "
+                "edited"
             )
         opened = self._opened_as_sealed(event, entry.opened, where)
         return Included(index=entry.index, event=event, opened=opened, named=entry.named)
