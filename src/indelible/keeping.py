@@ -52,13 +52,15 @@ class Keeping(Trusting):
     def fill_lake(self, folder: Path | None = None) -> Iterator[LakeFile]:
         """Copy what is sealed, and isn't there yet, as Parquet; gives each file that was written.
 
-        Without `folder` to where the policy says, or nowhere. Raises `ConfigurationError` without
-        pyarrow, `StoreFullError`, `SegmentUnreachableError` and `VerificationError`.
+        Without `folder` to where the policy says, or nowhere; then also the table of Iceberg's that
+        the policy names is brought to it. Raises `ConfigurationError` without pyarrow or pyiceberg,
+        `StoreBusyError`, `StoreFullError`, `SegmentUnreachableError` and `VerificationError`.
         """
+        iceberg = None
         if folder is None and self._policy.tiers is not None:
-            folder = self._policy.tiers.lake
+            folder, iceberg = self._policy.tiers.lake, self._policy.tiers.iceberg
         if folder is not None:
-            yield from write_lake(self._store, self.segments(), folder)
+            yield from write_lake(self._store, self.segments(), folder, iceberg)
 
     def segments(self) -> Sequence[Segment]:
         """What was sealed, oldest first."""

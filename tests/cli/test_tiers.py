@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 
 from indelible import Actor, Subject, Target, Trail, acting_as
 
@@ -134,6 +135,26 @@ def test_what_programs_read(shell: Shell) -> None:
     assert [each["name"] for each in told[:2]] == ["sealed", "hot"]
     assert told[2] == {"segment": sealed["sealed"]}
     assert told[3]["lake"] == {"path": "lake", "files": 1, "bytes": copied["lake"]["bytes"]}
+
+
+def test_the_lake_is_a_table_of_iceberg(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`seal` makes and fills it, `tier` names it; out of reach it holds up no sealing."""
+    config = shell.directory / "indelible.toml"
+    named = 'lake = "lake"\niceberg = "shop.audit.entry"'
+    config.write_text(config.read_text().replace('lake = "lake"', named))
+    monkeypatch.setenv("PYICEBERG_CATALOG__SHOP__URI", "sqlite:///away/catalogue.db")
+    monkeypatch.setenv("PYICEBERG_CATALOG__SHOP__WAREHOUSE", f"file://{shell.directory}/warehouse")
+    said = shell("seal", "--before", FUTURE, "--all", exit_code=4)
+    assert "copied entries 0 to 511 to lake/month=" in said
+    assert "can't list lake as shop.audit.entry of Iceberg: OperationalError" in said
+    (shell.directory / "away").mkdir()
+    shell("seal", "--before", FUTURE)
+    assert ", listed in Iceberg as shop.audit.entry" in shell("tier")
+    (*_, told) = map(json.loads, shell("tier", "--json").splitlines())
+    assert told["lake"]["iceberg"] == "shop.audit.entry"
+    catalogue = SqlCatalog("shop", uri=f"sqlite:///{shell.directory}/away/catalogue.db")
+    assert catalogue.load_table("audit.entry").scan().count() == 512
+    catalogue.close()
 
 
 @pytest.mark.parametrize("place", ["gs://bucket/old", "file:///tmp/old"])

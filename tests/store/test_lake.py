@@ -3,114 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import random
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import msgspec
 import pytest
 
 from indelible.errors import StoreBusyError, StoreFullError
 from indelible.events.codec import decode_event, format_time
-from indelible.events.model import Actor, Event, Outcome, Subject
-from indelible.events.values import format_id
-from indelible.policy.load import policy_for_url
-from indelible.questions.asking import Questions
 from indelible.questions.reading import is_repeated
 from indelible.store import lake as lake_module
 from indelible.store.lake import lake_size, write_lake
-from tests.questions.trails import EPOCH, JOURNAL, Maker
-from tests.store.sealing import seal
-from tests.store.test_sealing_histories import SECOND, event
-
-PAGE = Path(__file__).parents[2] / "docs" / "keeping.md"
-DAY = 86_400 * SECOND
-WITHIN = {"since": "2022-02-01T00:00:00Z", "until": "2022-04-15T00:00:00Z"}
+from tests.questions.trails import EPOCH, Maker
+from tests.store.lakes import check, made_over_months, queries
 
 
 @pytest.fixture(scope="module")
 def maker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Maker]:
-    """A trail of five months, all but its end sealed."""
-    made = Maker(tmp_path_factory.mktemp("lake") / "trail.db")
-    rng = random.Random(11)
-    made.clock.now = EPOCH
-    for _ in range(150):
-        made.clock.now += DAY
-        batch = [event(rng, made.clock.now) for _ in range(rng.randint(1, 40))]
-        made.add(*(msgspec.structs.replace(each, transaction=None) for each in batch))
-    long = msgspec.structs.replace(event(rng, made.clock.now), kind="change", changes={})
-    made.add(
-        msgspec.structs.replace(
-            long, changes={"note": ("x" * 90_000, "y" * 90_000)}, transaction=None
-        ),
-        source=JOURNAL,
-    )
-    for _ in range(150):
-        made.add(*(event(rng, made.clock.now) for _ in range(5)))
-    list(seal(made.store))
-    yield made
-    made.store.close()
+    with made_over_months(tmp_path_factory.mktemp("lake") / "trail.db") as made:
+        yield made
 
 
 @pytest.fixture
 def lake(maker: Maker, tmp_path: Path) -> Path:
     list(write_lake(maker.store, maker.store.segments(), tmp_path / "lake"))
     return tmp_path / "lake"
-
-
-def queries() -> tuple[str, list[str]]:
-    view, *four = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.S)
-    assert len(four) == 4
-    return view, four
-
-
-def exact_records(found: Event) -> set[str]:
-    return {
-        f"{target.kind}:{format_id(row_id)}"
-        for target in found.targets
-        if target.coverage == "exact"
-        for row_id in target.ids
-    }
-
-
-def check(answers: list[list[tuple[Any, ...]]], maker: Maker) -> None:
-    """Hold what the queries gave against the certain sets of the trail's own answers."""
-    last = maker.store.segments()[-1].last
-    questions = Questions(maker.store, policy_for_url(f"sqlite:///{maker.store.path}"))
-    changes, records, reversal, accessors = answers
-    alice, trudy, bob = (Actor("staff", name) for name in ("alice", "trudy", "bob"))
-    expected = [
-        finding
-        for finding in questions.changes(by=alice, **WITHIN).certain()
-        if finding.index <= last
-    ]
-    assert [row[0] for row in changes] == sorted(finding.index for finding in expected)
-    assert len(expected) > 15
-    accesses = questions.accesses(by=trudy, **WITHIN)
-    assert {(row[0], row[3]) for row in records} == {
-        (finding.target_text, finding.reads + finding.changes) for finding in accesses.certain()
-    }
-    bobs = list(questions.changes(by=bob, **WITHIN).certain())
-    others = [
-        (entry.index, exact_records(found))
-        for entry in maker.store.entries(0, last)
-        if (found := decode_event(entry.body)).kind == "change"
-        and found.outcome is Outcome.SUCCESS
-        and (found.actor is None or (found.actor.kind, found.actor.id) != ("staff", "bob"))
-    ]
-    assert [(row[0], row[1], row[3]) for row in reversal] == sorted(
-        (bob.index, record, sum(index > bob.index and record in all_ for index, all_ in others))
-        for bob in bobs
-        for record in exact_records(bob.event)
-    )
-    assert len(bobs) > 15
-    who = questions.accessors(of=Subject("customer", "zara"), **WITHIN)
-    assert {(row[0], row[3]) for row in accessors} == {
-        (str(f.actor) if f.actor is not None else None, f.reads + f.changes) for f in who.certain()
-    }
 
 
 def test_duckdb_gives_the_four_answers(maker: Maker, lake: Path) -> None:

@@ -40,7 +40,8 @@ def command(
     goes on; nothing is lost or there twice. What isn't signed yet stays, and, where witnesses are
     configured, what they haven't cosigned.
 
-    With a lake in the configuration, what is sealed is copied there as Parquet, for analysis.
+    With a lake in the configuration, what is sealed is copied there as Parquet, for analysis, and
+    listed in the table of Iceberg's that the configuration names.
     """
     with open_trail(config) as trail:
         out = console()

@@ -34,17 +34,20 @@ def command(as_json: bool, config: Path) -> None:
         policy = trail.policy
         segments = trail.segments()
         lake = policy.tiers.lake if policy.tiers is not None else None
+        iceberg = policy.tiers.iceberg if policy.tiers is not None else None
         if as_json:
             print_json([*tiers, *({"segment": segment_object(each)} for each in segments)])
             if lake is not None:
                 files, length = lake_size(lake)
-                print_json([{"lake": {"path": str(lake), "files": files, "bytes": length}}])
+                told = {"path": str(lake), "files": files, "bytes": length}
+                print_json([{"lake": told if iceberg is None else {**told, "iceberg": iceberg}}])
         else:
             out = console()
             print_table(out, COLUMNS, rows(tiers, policy), empty="")
             if lake is not None:
                 files, length = lake_size(lake)
-                out.print(f"lake: {files} files at {lake}, {size_text(length)}")
+                listed = "" if iceberg is None else f", listed in Iceberg as {iceberg}"
+                out.print(f"lake: {files} files at {lake}, {size_text(length)}{listed}")
         faults, strays = [], []
         for place in dict.fromkeys(segment.place for segment in segments):
             here = [segment for segment in segments if segment.place == place]

@@ -18,6 +18,7 @@ TIER_KEYS: Final = (
     "lock",
     "lock_days",
     "lake",
+    "iceberg",
     "hot_price",
     "sealed_price",
 )
@@ -41,6 +42,13 @@ def parse_tiers(
             f"expected sealed as a folder or s3://bucket/prefix, got {sealed!r}", "sealed"
         )
     lake = take(section, "lake", str, "", at)
+    iceberg = take(section, "iceberg", str, "", at)
+    if iceberg and not lake:
+        raise at.error('expected iceberg only beside lake = "FOLDER"', "iceberg")
+    if "iceberg" in section and (iceberg.count(".") < 2 or not all(iceberg.split("."))):
+        raise at.error(
+            f'expected iceberg as "catalogue.namespace.table", got {iceberg!r}', "iceberg"
+        )
     lock: LockMode | None = None
     if "lock" in section:
         lock = take_choice(section, "lock", "governance", LockMode, at)
@@ -54,6 +62,7 @@ def parse_tiers(
         lock=lock,
         lock_days=take(section, "lock_days", int, base.lock_days, at),
         lake=directory / lake if lake else None,
+        iceberg=iceberg or None,
         hot_price=_price(section, "hot_price", at),
         sealed_price=_price(section, "sealed_price", at),
     )

@@ -84,8 +84,9 @@ class TierSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `sealed` is a folder, or `s3://bucket/prefix`; what is older than `hot_days` is sealed to it.
     With a `lock` an object store is told to let nobody delete a segment for `lock_days`. `lake` is
-    the folder of the copies for analysis; None: there are none. Prices are for a gigabyte (10⁹
-    bytes) and a month, in whatever is paid with.
+    the folder of the copies for analysis; None: there are none. `iceberg` is the table that lists
+    them, catalogue.namespace.table. Prices are for a gigabyte (10⁹ bytes) and a month, in whatever
+    is paid with.
     """
 
     sealed: Path | str
@@ -93,6 +94,7 @@ class TierSettings(msgspec.Struct, frozen=True, kw_only=True):
     lock: LockMode | None = None
     lock_days: int = 365
     lake: Path | None = None
+    iceberg: str | None = None
     hot_price: float | None = None
     sealed_price: float | None = None
 

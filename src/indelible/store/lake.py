@@ -23,6 +23,7 @@ from indelible.events.model import Event
 from indelible.events.values import format_id
 from indelible.store.blocks import BLOCK_ENTRIES
 from indelible.store.errors import SegmentUnreachableError
+from indelible.store.iceberg import check_iceberg, list_in_iceberg
 from indelible.store.places import written
 from indelible.store.protocol import StoredEntry, TrailReader
 from indelible.store.segment import Segment
@@ -49,15 +50,18 @@ class LakeFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_lake(
-    reader: TrailReader, segments: Sequence[Segment], folder: Path
+    reader: TrailReader, segments: Sequence[Segment], folder: Path, iceberg: str | None = None
 ) -> Iterator[LakeFile]:
     """Bring `folder` to what is sealed; gives each file that was written, once it is durable.
 
-    What is there already stays. A month is that in which entries were received (UTC). Raises
-    `ConfigurationError` without pyarrow, `StoreBusyError` where another process is at it,
-    `StoreFullError` and `SegmentUnreachableError`.
+    What is there already stays. A month is that in which entries were received (UTC). At the end
+    the files are those of the table `iceberg`. Raises `ConfigurationError` without pyarrow or
+    pyiceberg, `StoreBusyError` where another process is at it, `StoreFullError` and
+    `SegmentUnreachableError`.
     """
     arrow = _arrow()
+    if iceberg is not None:
+        check_iceberg()
     with contextlib.ExitStack() as stack:
         with written(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +69,8 @@ def write_lake(
         if not is_alone:
             raise StoreBusyError(f"expected nobody to be filling {folder}, another process is")
         yield from _fill(arrow, reader, segments, folder)
+        if iceberg is not None:
+            list_in_iceberg(folder, iceberg)
 
 
 def _fill(
