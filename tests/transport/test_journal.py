@@ -279,11 +279,17 @@ def holds_open(directory: Path, suffix: str) -> bool:
     return False
 
 
+@pytest.mark.parametrize("max_file_bytes", [16 << 20, 20_000])
 def test_fork_while_threads_append(
-    make_journal: MakeJournal, directory: Path, sink: MemorySink, carry_all: CarryAll
+    make_journal: MakeJournal,
+    directory: Path,
+    sink: MemorySink,
+    carry_all: CarryAll,
+    max_file_bytes: int,
 ) -> None:
-    """A child forked in the midst of appends is a producer of its own, in files of its own."""
-    journal = make_journal()
+    """A child forked in the midst of appends is a producer of its own, in files of its own, and
+    has none of the parent's open: not the one that is synced just now, nor the one just made."""
+    journal = make_journal(max_file_bytes=max_file_bytes)
     journal.append(draft("parent"))
     ended = threading.Event()
 
@@ -291,6 +297,7 @@ def test_fork_while_threads_append(
         while not ended.is_set():
             journal.append(draft("parent"))
             journal.append_later(draft("parent"))
+            journal.sync()
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

@@ -296,9 +296,7 @@ class Journal:
         self._header_format = b""
 
     def _begin_in_child(self) -> None:
-        # Closing our copy of the descriptor leaves the parent its lock, and makes sure that the
-        # lock is gone when the parent is.
-        self._files.let_go()
+        self._files.let_go_in_child()
         self._begin()
 
     # -- events; below, `_writing` is held ----------------------------------------------------

@@ -5,7 +5,9 @@ Nothing here locks or reads a clock: `indelible.transport.journal.Journal` does,
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import logging
 import os
 from pathlib import Path
@@ -19,6 +21,7 @@ from indelible.transport.journal_owner import this_process
 _log = logging.getLogger(__name__)
 
 MAX_FILE_BYTES: Final = 16 << 20
+_OWN_FDS: Final = Path("/proc/self/fd")
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -147,12 +150,30 @@ class ProducerFiles:
             os.close(self._fd)
             self._fd = -1
 
+    def let_go_in_child(self) -> None:
+        """Close what a forked child has of its parent's files: their lock is to go with the parent.
+
+        Also what another thread was just making, syncing or leaving, of which no more is known here
+        than its name. The relay's copies, which only read, stay.
+        """
+        try:
+            links = list(_OWN_FDS.iterdir())
+        except OSError:
+            self.let_go()
+            return
+        self._fd = -1
+        ours = f"{self._producer_id}.{self._epoch}."
+        for link in links:
+            with contextlib.suppress(OSError):
+                fd = int(link.name)
+                if link.readlink().name.startswith(ours) and _is_written_to(fd):
+                    os.close(fd)
+
     def _open(self, seq_before: int) -> None:
         """Make the next file and hold it; its name is on disk when this returns."""
         boot, space, pid, since = this_process()
         try:
             while True:
-                # Ours from the first moment, so that a child forked now closes its copy.
                 self._fd = _create_held(self.path)
                 if self._fd >= 0:
                     break
@@ -272,6 +293,10 @@ def make_private_directory(directory: Path) -> None:
         )
     if not os.access(directory, os.W_OK | os.X_OK):
         raise ConfigurationError(f"expected to be allowed to write to {directory}")
+
+
+def _is_written_to(fd: int) -> bool:
+    return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
 
 
 def _create_held(path: Path) -> int:
