@@ -52,9 +52,9 @@ def command(step: Step, config: Path) -> None:
 
 def _apply(trail: Trail, authorisation: Path) -> None:
     count = trail.retention.apply(read_file(authorisation))
+    click.echo(f"dropped: {count} bodies; what proves that they were there stays")
     for file in trail.fill_lake():
         click.echo(f"copied entries {file.first} to {file.last} to {file.path}")
-    click.echo(f"dropped: {count} bodies; what proves that they were there stays")
 
 
 def _request(trail: Trail, request: Path, reason: str) -> None:
