@@ -13,10 +13,14 @@ from typing import Final
 import msgspec
 
 from indelible.events.values import ABSENT, Id, Value
-from indelible.questions.row_change import RowChange
+from indelible.questions.row_change import Position, RowChange
 
 PRESENT: Final = True
 """Of the existence of a row that is there; one that isn't is `ABSENT`."""
+
+
+Span = tuple[Position, Position]
+"""The positions of a first and a last change."""
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -73,9 +77,9 @@ class Chain:
         if start < len(self.links) and self.links[start].before == self.links[-1].after:
             del self.links[start:]
 
-    def run(self) -> Run | None:
+    def run(self, without: Sequence[Span] = ()) -> Run | None:
         """The last run of selected changes; None where none stands."""
-        links = self.effective()
+        links = self.effective(without)
         end = len(links)
         while end and not links[end - 1].selected:
             end -= 1
@@ -90,14 +94,32 @@ class Chain:
             since=links[-1].change if end < len(links) else None,
         )
 
-    def effective(self) -> list[Link]:
-        """The standing changes, without those by which others came back to where they began."""
+    def effective(self, without: Sequence[Span] = ()) -> list[Link]:
+        """The standing changes, without those by which others came back to where they began, nor
+        any in these spans of positions."""
+        standing = [
+            link
+            for link in self.links
+            if not any(first <= link.change.position <= last for first, last in without)
+        ]
         kept: list[Link] = []
-        for selected, group in groupby(self.links, key=lambda link: link.selected):
+        for selected, group in groupby(standing, key=lambda link: link.selected):
             links = list(group)
             if selected or links[0].before != links[-1].after:
                 kept += links
         return kept
+
+    def came_and_went(self) -> Sequence[Span]:
+        """Of existence: when there was a row that others inserted and deleted again.
+
+        What was done to its columns meanwhile, by whomever, is gone with it.
+        """
+        spans = []
+        for selected, group in groupby(self.links, key=lambda link: link.selected):
+            links = list(group)
+            if not selected and links[0].before == links[-1].after == ABSENT:
+                spans.append((links[0].change.position, links[-1].change.position))
+        return spans
 
     def _take_out(self, link: Link) -> bool:
         start = self._tail_reversed_by(link.change)

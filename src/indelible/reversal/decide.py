@@ -79,6 +79,7 @@ class _Deciding:
         force: bool,
     ) -> None:
         self._row = row
+        self._gone = row.existence.came_and_went()
         self._lookup = lookup
         self._shape = shape
         self._selected = selected
@@ -268,7 +269,7 @@ class _Deciding:
 
     def _runs(self) -> dict[str, Run]:
         """The run of each column that selected changes stand in."""
-        runs = ((name, chain.run()) for name, chain in self._row.columns.items())
+        runs = ((name, chain.run(self._gone)) for name, chain in self._row.columns.items())
         return {name: run for name, run in runs if run is not None}
 
     def _changed_by_others_since(self, at: RowChange) -> RowChange | None:
@@ -279,7 +280,7 @@ class _Deciding:
         others = [
             link.change
             for chain in self._row.columns.values()
-            for link in chain.effective()
+            for link in chain.effective(self._gone)
             if not link.selected
         ]
         if any(after == MASKED for _, after in at.columns.values()):
