@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from indelible.capture.asyncpg_records import hiding, read_through
 from indelible.capture.asyncpg_statements import CursorFactory, PreparedStatement
@@ -30,14 +29,13 @@ import asyncpg  # isort: skip
 from indelible.capture.access import Access
 from indelible.capture.greenlets import run_sync, wait_for
 from indelible.capture.host import CaptureHost
+from indelible.capture.kept import kept_with
 from indelible.capture.postgres.names import quote_name
 from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
 from indelible.capture.postgres.wires import AsyncpgWire
 from indelible.capture.recording import Recording
 
 T = TypeVar("T")
-
-_CLASSES: Final[weakref.WeakKeyDictionary[CaptureHost, Any]] = weakref.WeakKeyDictionary()
 
 
 async def connect(*args: Any, trail: CaptureHost, **kwargs: Any) -> Any:
@@ -57,11 +55,11 @@ def create_pool(*args: Any, trail: CaptureHost, **kwargs: Any) -> Any:
 
 def connection_class(trail: CaptureHost) -> Any:
     """The class of `connect`, to be given to asyncpg. Raises `CaptureError` as `connect` does."""
-    found = _CLASSES.get(trail)
-    if found is None:
-        members = {"_server": ServerCapture(trail)}
-        found = _CLASSES.setdefault(trail, type("Connection", (Connection,), members))
-    return found
+    return kept_with(trail, Connection, lambda: _class_for(trail))
+
+
+def _class_for(trail: CaptureHost) -> Any:
+    return type("Connection", (Connection,), {"_server": ServerCapture(trail)})
 
 
 class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from indelible.capture.access import Access
 from indelible.capture.host import CaptureHost
+from indelible.capture.kept import kept_with
 from indelible.capture.mariadb.statements import ConnectionStatements, ServerCapture
 from indelible.capture.mariadb.transaction import WritingTransaction
 from indelible.capture.mariadb.wires import Wire
 
 T = TypeVar("T")
-
-_CLASSES: Final[weakref.WeakKeyDictionary[CaptureHost, dict[type, Any]]] = (
-    weakref.WeakKeyDictionary()
-)
 
 
 def class_for(trail: CaptureHost, base: type[T]) -> type[T]:
@@ -25,12 +21,11 @@ def class_for(trail: CaptureHost, base: type[T]) -> type[T]:
 
     Raises `CaptureError` where the trail's configuration names no such server.
     """
-    classes = _CLASSES.setdefault(trail, {})
-    found: type[T] | None = classes.get(base)
-    if found is None:
-        members = {"_server": ServerCapture(trail)}
-        found = classes.setdefault(base, type("Connection", (base,), members))
-    return found
+    return kept_with(trail, base, lambda: _class_for(trail, base))
+
+
+def _class_for(trail: CaptureHost, base: type[T]) -> type[T]:
+    return type("Connection", (base,), {"_server": ServerCapture(trail)})
 
 
 class CapturedConnection:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import weakref
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,15 +29,13 @@ import psycopg  # isort: skip
 from psycopg.rows import tuple_row  # isort: skip
 
 from indelible.capture.host import CaptureHost
+from indelible.capture.kept import kept_with
 from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
 from indelible.capture.postgres.wires import PsycopgWire, Wire
 
 if TYPE_CHECKING:
     from indelible.capture.psycopg_async import AsyncConnection
 
-_CLASSES: Final[weakref.WeakKeyDictionary[CaptureHost, type[Connection]]] = (
-    weakref.WeakKeyDictionary()
-)
 _NO_ROW: Final = object()
 
 
@@ -54,11 +51,11 @@ def connect(conninfo: str = "", *, trail: CaptureHost, **kwargs: Any) -> Connect
 
 def connection_class(trail: CaptureHost) -> type[Connection]:
     """The class of `connect`, to be given to a pool. Raises `CaptureError` as `connect` does."""
-    found = _CLASSES.get(trail)
-    if found is None:
-        members = {"_server": ServerCapture(trail)}
-        found = _CLASSES.setdefault(trail, type("Connection", (Connection,), members))
-    return found
+    return kept_with(trail, Connection, lambda: _class_for(trail))
+
+
+def _class_for(trail: CaptureHost) -> type[Connection]:
+    return type("Connection", (Connection,), {"_server": ServerCapture(trail)})
 
 
 async def connect_async(

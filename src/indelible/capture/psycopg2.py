@@ -29,6 +29,7 @@ except ImportError as missing:
     raise ImportError("expected psycopg2: pip install 'indelible[psycopg2]'") from missing
 
 from indelible.capture.host import CaptureHost
+from indelible.capture.kept import kept_with
 from indelible.capture.postgres.names import quote_name
 from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture, decoded
 from indelible.capture.postgres.wires import Psycopg2Wire
@@ -37,9 +38,6 @@ from indelible.capture.recording import TransactionContext
 from indelible.capture.statements.syntax import words
 from indelible.errors import CaptureError
 
-_CLASSES: Final[weakref.WeakKeyDictionary[CaptureHost, dict[Any, Any]]] = (
-    weakref.WeakKeyDictionary()
-)
 _FETCHING: Final = words(
     "fetchone fetchmany fetchall __iter__ __next__ scroll description row_factory"
 )
@@ -67,14 +65,14 @@ def connect(
 def connection_class(trail: CaptureHost, base: Any = extensions.connection) -> Any:
     """The class of `connect`, a subclass of `base`, to be given to a pool. Raises `CaptureError`
     as `connect` does."""
-    found = _CLASSES.get(trail)
-    if found is None:
-        own = type("connection", (Connection,), {"_server": ServerCapture(trail)})
-        found = _CLASSES.setdefault(trail, {extensions.connection: own})
-    if base not in found:
-        # Behind `base`: it chooses the class of a cursor, which is made a captured one here.
-        found[base] = type(base.__name__, (base, found[extensions.connection]), {})
-    return found[base]
+    return kept_with(trail, base, lambda: _class_for(trail, base))
+
+
+def _class_for(trail: CaptureHost, base: Any) -> Any:
+    if base is extensions.connection:
+        return type("connection", (Connection,), {"_server": ServerCapture(trail)})
+    # Behind `base`: it chooses the class of a cursor, which is made a captured one here.
+    return type(base.__name__, (base, connection_class(trail)), {})
 
 
 class _Cursor:

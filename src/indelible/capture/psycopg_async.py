@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -20,25 +19,23 @@ from psycopg.rows import tuple_row  # isort: skip
 
 from indelible.capture.greenlets import entered, run_sync, wait_for
 from indelible.capture.host import CaptureHost
+from indelible.capture.kept import kept_with
 from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
 from indelible.capture.postgres.wires import PsycopgWire, Wire
 from indelible.capture.recording import Recording
 
 T = TypeVar("T")
 
-_CLASSES: Final[weakref.WeakKeyDictionary[CaptureHost, type[AsyncConnection]]] = (
-    weakref.WeakKeyDictionary()
-)
 _NO_ROW: Final = object()
 
 
 def class_for(trail: CaptureHost) -> type[AsyncConnection]:
     """See `indelible.capture.psycopg.async_connection_class`."""
-    found = _CLASSES.get(trail)
-    if found is None:
-        members = {"_server": ServerCapture(trail)}
-        found = _CLASSES.setdefault(trail, type("AsyncConnection", (AsyncConnection,), members))
-    return found
+    return kept_with(trail, AsyncConnection, lambda: _class_for(trail))
+
+
+def _class_for(trail: CaptureHost) -> type[AsyncConnection]:
+    return type("AsyncConnection", (AsyncConnection,), {"_server": ServerCapture(trail)})
 
 
 class _Cursor(CapturedCursor):

@@ -8,7 +8,6 @@ the queries that capture itself makes (`EXPLAIN QUERY PLAN`, once a text; querie
 from __future__ import annotations
 
 import sqlite3
-import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Final, Self, TypeVar, cast
 
@@ -16,6 +15,7 @@ from indelible.capture.access import Access
 from indelible.capture.database_reads import DatabaseReads
 from indelible.capture.extraction import Row
 from indelible.capture.host import CaptureHost
+from indelible.capture.kept import kept_with
 from indelible.capture.reads import ConnectionReads
 from indelible.capture.sqlite_context import WriteContext
 from indelible.capture.sqlite_names import is_ours, quote_name
@@ -31,7 +31,6 @@ _ROW_FACTORY: Final = cast("Any", sqlite3.Cursor.row_factory)
 _DESCRIPTION: Final = cast("Any", sqlite3.Cursor.description)
 
 # Plans are kept for as long as their trail is; two trails never share one.
-_READS: Final[weakref.WeakKeyDictionary[CaptureHost, DatabaseReads]] = weakref.WeakKeyDictionary()
 
 
 def connect(database: object, *args: object, trail: CaptureHost, **kwargs: object) -> Connection:
@@ -57,10 +56,7 @@ def connect(database: object, *args: object, trail: CaptureHost, **kwargs: objec
 
 def shared_reads(trail: CaptureHost) -> DatabaseReads:
     """What all connections captured into `trail` share."""
-    found = _READS.get(trail)
-    if found is None:
-        found = _READS.setdefault(trail, DatabaseReads(trail))
-    return found
+    return kept_with(trail, DatabaseReads, lambda: DatabaseReads(trail))
 
 
 class SqliteRunner:
