@@ -266,10 +266,13 @@ class Journal:
 
     # -- a life of its own for each process ---------------------------------------------------
 
-    def _begin(self) -> None:
+    def _make_locks(self) -> None:
         self._writing = threading.Lock()
         self._buffering = threading.Lock()
         self._sync_changed = threading.Condition()
+
+    def _begin(self) -> None:
+        self._make_locks()
         self._is_syncing = False
         self._has_buffered = threading.Event()
         self._is_ending = threading.Event()
@@ -296,6 +299,9 @@ class Journal:
         self._header_format = b""
 
     def _begin_in_child(self) -> None:
+        if self._closed:
+            self._make_locks()
+            return
         self._files.let_go_in_child()
         self._begin()
 
