@@ -169,12 +169,16 @@ class Erasures:
     def add_hold(self, subject: Subject, note: bytes) -> None:
         """Hold what was sealed for `subject` against erasure, as `note` authorises.
 
-        Raises `ErasureError` and `DeliveryError`.
+        The same again does nothing, as long as it is held. Raises `ErasureError` and
+        `DeliveryError`.
         """
         self._hold("hold.add", HOLD_ADDED, subject, note)
 
     def release_hold(self, subject: Subject, note: bytes) -> None:
-        """End the hold that `note` names. Raises `ErasureError` and `DeliveryError`."""
+        """End the hold that `note` names. The same again does nothing.
+
+        Raises `ErasureError` and `DeliveryError`.
+        """
         self._hold("hold.release", HOLD_RELEASED, subject, note)
 
     def _hold(self, kind: ActKind, action: str, subject: Subject, note: bytes) -> None:
@@ -184,6 +188,8 @@ class Erasures:
             self._carry()
             self._check_subject(act, subject)
             ledger = self._ledger()
+            if act.nonce in (ledger.holds if kind == "hold.add" else ledger.used):
+                return  # Whoever did it was killed before hearing of it.
             self._check_unused(ledger, act)
             if kind == "hold.release" and act.about not in ledger.holds:
                 raise ErasureError(

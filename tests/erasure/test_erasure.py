@@ -339,10 +339,18 @@ def test_a_hold_stops_erasure_until_it_is_released(shop: Shop) -> None:
         assert held.subject == ZARA
         with pytest.raises(ErasureError, match=f"customer:1 is held by entry {held.index}"):
             erasures.erase(ZARA, erasing)
+        size = trail.reader.size
+        erasures.add_hold(ZARA, hold)
+        assert trail.reader.size == size and erasures.holds() == (held,)
+        assert SECOND in values_of(trail)
+        release = shop.authorise(trail, "hold.release")
+        erasures.release_hold(ZARA, release)
+        size = trail.reader.size
+        erasures.release_hold(ZARA, release)
+        assert trail.reader.size == size
         with pytest.raises(ErasureError, match=f"entry {held.index} has used"):
             erasures.add_hold(ZARA, hold)
-        assert SECOND in values_of(trail)
-        erasures.release_hold(ZARA, shop.authorise(trail, "hold.release"))
+        assert erasures.holds() == ()
         erasures.erase(ZARA, erasing)
         acts = trail.verify().acts
         assert (acts.erased, acts.holds) == (1, 0)

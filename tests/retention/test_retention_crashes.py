@@ -80,15 +80,15 @@ def kill_and_go_on(
         found.verify()
 
 
-def check(made: Archive, done: set[str], days: int, retained: int = 0) -> None:
+def check(made: Archive, done: set[str], days: int, *, retained: int = 0, erased: int = 0) -> None:
     """What the acts that were done, in whatever order, leave; retention last on the day that began
-    at `retained`."""
+    at `retained`, erasure after `erased` days."""
     gone: list[str] = []
     left: list[str] = []
     sealed_gone: list[str] = []
     sealed_left: list[str] = []
     held = "hold" in done
-    for did in (each for day in range(days) for each in ordinary(day)):
+    for came, did in ((day, each) for day in range(days) for each in ordinary(day)):
         is_due = "retain" in done and did.kind == "access"
         stays = held and did.subject == HELD
         if is_due and not stays and did.time < retained - (100 + LATE) * DAY:
@@ -96,7 +96,8 @@ def check(made: Archive, done: set[str], days: int, retained: int = 0) -> None:
         elif not is_due or stays or did.time >= retained - 100 * DAY:
             left.append(did.secret)
         if did.sealed:
-            mine = sealed_gone if "erase" in done and did.subject == ERASED else sealed_left
+            is_erased = did.subject == ERASED and came < erased
+            mine = sealed_gone if is_erased else sealed_left
             mine.append(did.sealed)
     assert found_in(made.directory, tuple(gone[::17])) == []
     assert len(found_in(made.directory, tuple(left[::60]))) >= len(left[::60])
@@ -110,7 +111,7 @@ def check(made: Archive, done: set[str], days: int, retained: int = 0) -> None:
         answer = made.questions.accessors(of=Subject("customer", "c2"), **whole_day(start))
         told = {str(found.actor) for found in answer if found.certain}
         assert told == {f"staff:{did.actor}" for did in ordinary(day) if did.subject == "c2"}
-    names = {path.name for path in (made.directory / PLACE).iterdir()}
+    names = {path.name for path in (made.directory / PLACE).glob("*")}
     spools = {name for name in names if name.endswith(".unfinished")}
     assert names - spools == {segment.name for segment in made.store.segments()}
 
@@ -132,7 +133,7 @@ def in_some_order(old: Path, directory: Path, seed: int, kills: int) -> None:
     rng = random.Random(seed)
     shutil.copytree(old, directory)
     done: set[str] = set()
-    days, retained = DAYS, 0
+    days, retained, erased = DAYS, 0, 0
     for step in rng.sample(["hold", "retain", "erase", "retain", "days"], 5):
         with contextlib.closing(Archive.again(directory)) as made:
             made.lengths = {"access_detail": "100 days"}
@@ -144,6 +145,7 @@ def in_some_order(old: Path, directory: Path, seed: int, kills: int) -> None:
                 kind, subject, signed = "hold.add", HELD, made.act("hold.add", HELD)
             elif step == "erase":
                 kind, subject, signed = "subject.erase", ERASED, made.act("subject.erase", ERASED)
+                erased = days
             else:
                 list(made.retention.seal_due())
                 with made.retention.plan() as plan:
@@ -157,7 +159,7 @@ def in_some_order(old: Path, directory: Path, seed: int, kills: int) -> None:
         kill_and_go_on(directory, kind, signed, subject, rng, kills)
         done.add(step)
         with contextlib.closing(Archive.again(directory)) as made:
-            check(made, done, days, retained)
+            check(made, done, days, retained=retained, erased=erased)
 
 
 @pytest.fixture
@@ -195,6 +197,6 @@ def test_killed_at_each_call(old: Path, folder: Path) -> None:
         with contextlib.closing(Archive.again(copy)) as found:
             found.verify()
             found.retention.apply(signed)
-            check(found, {"retain"}, DAYS, found.today)
+            check(found, {"retain"}, DAYS, retained=found.today)
             assert found.verify().retentions.pending == 0
         shutil.rmtree(copy)
