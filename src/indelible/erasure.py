@@ -127,7 +127,7 @@ class Erasures:
                 token=token,
                 nonce=nonce,
                 index=index,
-                reason=self._reason_at(index),
+                reason=self._act_at(index).reason,
             )
             for nonce, (token, index) in sorted(found, key=lambda each: each[1][1])
         )
@@ -188,7 +188,7 @@ class Erasures:
             self._carry()
             self._check_subject(act, subject)
             ledger = self._ledger()
-            if act.nonce in (ledger.holds if kind == "hold.add" else ledger.used):
+            if self._is_done(ledger, act):
                 return  # Whoever did it was killed before hearing of it.
             self._check_unused(ledger, act)
             if kind == "hold.release" and act.about not in ledger.holds:
@@ -252,6 +252,16 @@ class Erasures:
                 "for another"
             )
 
+    def _is_done(self, ledger: ActLedger, act: Act) -> bool:
+        """Whether an entry states this very act, and, of a hold, that is still in force.
+
+        Not by its nonce alone: whoever asks chooses that, too.
+        """
+        index = ledger.used.get(act.nonce)
+        if index is None or self._act_at(index) != act:
+            return False
+        return act.act == "hold.release" or act.nonce in ledger.holds
+
     def _hold_of(self, token: str, subject: Subject, index: int | None) -> Hold:
         found = [hold for hold in self.holds() if hold.token == token]
         named = [hold for hold in found if index is None or hold.index == index]
@@ -262,9 +272,9 @@ class Erasures:
             )
         return named[0]
 
-    def _reason_at(self, index: int) -> str:
+    def _act_at(self, index: int) -> Act:
         details = decode_event(self._reader.entry(index).body).details or {}
-        return read_act(unpack_note(details.get("note"))).reason
+        return read_act(unpack_note(details.get("note")))
 
     def _token_of(self, subject: Subject) -> str:
         token = self._keystore.token_of(subject)

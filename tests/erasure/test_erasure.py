@@ -356,6 +356,28 @@ def test_a_hold_stops_erasure_until_it_is_released(shop: Shop) -> None:
         assert (acts.erased, acts.holds) == (1, 0)
 
 
+def test_who_asks_with_a_used_number_is_not_told_that_it_was_done(shop: Shop) -> None:
+    """Who asks chooses the text, its number too: with that of another hold nothing is held, nor
+    released, and that is an error."""
+    shop.forget()
+    with shop.open() as (trail, _):
+        erasures = trail.erasures
+        hold = shop.authorise(trail, "hold.add", YAN)
+        erasures.add_hold(YAN, hold)
+        (first,) = erasures.holds()
+        used = read_act(hold).nonce
+        for act, method in (("hold.add", erasures.add_hold), ("hold.release", None)):
+            if method is None:
+                erasures.add_hold(ZARA, shop.authorise(trail, "hold.add"))
+                method = erasures.release_hold
+            text = erasures.request(act, ZARA, reason="r")
+            copied = text.replace(read_act(shop.sign(text, "one")).nonce, used)
+            before = erasures.holds()
+            with pytest.raises(ErasureError, match=f"entry {first.index} has used"):
+                method(ZARA, shop.sign(copied, "one", "three"))
+            assert erasures.holds() == before
+
+
 def test_a_forged_release_lifts_no_hold(shop: Shop) -> None:
     """Who can write entries can't have something erased that is held."""
     with shop.open() as (trail, _):
