@@ -145,8 +145,8 @@ class Erasures:
             self._finish()
             act = self._authorised(note, "subject.erase")
             self._carry()
-            done = {each.nonce: each for each in self._keystore.erased()}
-            if act.nonce in done:
+            erased = {(each.token, each.nonce) for each in self._keystore.erased()}
+            if (act.token, act.nonce) in erased:
                 self._clear()
                 return self._keystore.count()
             self._check_subject(act, subject)

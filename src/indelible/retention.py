@@ -154,6 +154,12 @@ class Retention:
             act = self._authorised(note)
             self._carry()
             found = self._ledger().acts.get(act.nonce)
+            if found is not None and found.act != act:
+                # Whoever asks chooses the nonce, too.
+                raise ErasureError(
+                    f"expected an authorisation of its own, came one that entry {found.index} has "
+                    "used; nothing was dropped"
+                )
             if found is None or not found.is_whole:
                 with self._plan(act.rules, act.through, progress) as plan:
                     self._check_same(plan, act)

@@ -22,7 +22,7 @@ from indelible.events.model import Event
 from indelible.events.values import ERASED, TypedValue, Value
 from indelible.integrity.acts import AUTHORISED, HOLD_RELEASED
 from indelible.integrity.acts import ERASED as ERASED_ACTION
-from indelible.integrity.authorisations import pack_note, read_act
+from indelible.integrity.authorisations import ActKind, pack_note, read_act
 from indelible.integrity.faults import UnauthorisedActError
 from indelible.integrity.keys import load_keys, load_signing_key
 from indelible.store.keystore import Keystore
@@ -357,25 +357,34 @@ def test_a_hold_stops_erasure_until_it_is_released(shop: Shop) -> None:
 
 
 def test_who_asks_with_a_used_number_is_not_told_that_it_was_done(shop: Shop) -> None:
-    """Who asks chooses the text, its number too: with that of another hold nothing is held, nor
-    released, and that is an error."""
+    """Who asks chooses the text, its number too: with that of another's act nothing is done, and
+    that is an error."""
     shop.forget()
     with shop.open() as (trail, _):
         erasures = trail.erasures
+
+        def copied(kind: ActKind, used: bytes) -> bytes:
+            text = erasures.request(kind, ZARA, reason="r")
+            own = read_act(shop.sign(text, "one")).nonce
+            return shop.sign(text.replace(own, read_act(used).nonce), "one", "three")
+
         hold = shop.authorise(trail, "hold.add", YAN)
         erasures.add_hold(YAN, hold)
-        (first,) = erasures.holds()
-        used = read_act(hold).nonce
-        for act, method in (("hold.add", erasures.add_hold), ("hold.release", None)):
-            if method is None:
-                erasures.add_hold(ZARA, shop.authorise(trail, "hold.add"))
-                method = erasures.release_hold
-            text = erasures.request(act, ZARA, reason="r")
-            copied = text.replace(read_act(shop.sign(text, "one")).nonce, used)
-            before = erasures.holds()
-            with pytest.raises(ErasureError, match=f"entry {first.index} has used"):
-                method(ZARA, shop.sign(copied, "one", "three"))
-            assert erasures.holds() == before
+        with pytest.raises(ErasureError, match=r"came one that entry \d+ has used"):
+            erasures.add_hold(ZARA, copied("hold.add", hold))
+        erasures.add_hold(ZARA, shop.authorise(trail, "hold.add"))
+        with pytest.raises(ErasureError, match=r"came one that entry \d+ has used"):
+            erasures.release_hold(ZARA, copied("hold.release", hold))
+        assert [hold.subject for hold in erasures.holds()] == [YAN, ZARA]
+        for subject in (YAN, ZARA):
+            erasures.release_hold(subject, shop.authorise(trail, "hold.release", subject))
+        erasing = shop.authorise(trail, "subject.erase", YAN)
+        erasures.erase(YAN, erasing)
+        with pytest.raises(ErasureError, match=r"came one that entry \d+ has used"):
+            erasures.erase(ZARA, copied("subject.erase", erasing))
+        assert SECOND in values_of(trail)
+        acts = trail.verify().acts
+        assert (acts.erased, acts.holds) == (1, 0)
 
 
 def test_a_forged_release_lifts_no_hold(shop: Shop) -> None:

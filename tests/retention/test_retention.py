@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -356,6 +357,22 @@ def test_only_what_is_new(made: Archive) -> None:
         on_verified=verified.append,
     )
     assert found.since > 0
+    made.verify()
+
+
+def test_who_asks_with_a_used_number_is_not_told_that_it_was_done(made: Archive) -> None:
+    """Who asks chooses the text, its number too: with that of an earlier act nothing goes."""
+    first = made.request()
+    made.retention.apply(made.sign(first))
+    made.days(400, 460)
+    second = made.request()
+    numbers = [re.search(r"^nonce (\w+)$", text, re.M) for text in (first, second)]
+    used, own = (found[1] for found in numbers if found is not None)
+    size = made.store.size
+    with pytest.raises(ErasureError, match=r"came one that entry \d+ has used"):
+        made.retention.apply(made.sign(second.replace(own, used)))
+    assert made.store.size == size
+    assert made.retention.apply(made.sign(second)) > 0
     made.verify()
 
 
