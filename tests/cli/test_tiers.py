@@ -147,9 +147,15 @@ def test_the_lake_is_a_table_of_iceberg(shell: Shell, monkeypatch: pytest.Monkey
     said = shell("seal", "--before", FUTURE, "--all", exit_code=4)
     assert "copied entries 0 to 511 to lake/month=" in said
     assert "can't list lake as shop.audit.entry of Iceberg: OperationalError" in said
+    monkeypatch.setenv("PYICEBERG_HOME", str(shell.directory))
+    (shell.directory / ".pyiceberg.yaml").write_text("catalog: {shop: {uri: 'hunter2'}}")
+    said = shell("seal", exit_code=2)
+    assert "expected pyiceberg to take its configuration: FlowMappingDisallowed" in said
+    assert "hunter2" not in said
+    (shell.directory / ".pyiceberg.yaml").unlink()
     (shell.directory / "away").mkdir()
     shell("seal", "--before", FUTURE)
-    assert ", listed in Iceberg as shop.audit.entry" in shell("tier")
+    assert ", for the table shop.audit.entry of Iceberg" in shell("tier")
     (*_, told) = map(json.loads, shell("tier", "--json").splitlines())
     assert told["lake"]["iceberg"] == "shop.audit.entry"
     catalogue = SqlCatalog("shop", uri=f"sqlite:///{shell.directory}/away/catalogue.db")

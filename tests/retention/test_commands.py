@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 
 from indelible import Actor, Subject, Trail
 from indelible.events.codec import parse_time
@@ -26,6 +28,7 @@ origin = "localhost/shop"
 poll_s = 0.01
 [tiers]
 lake = "lake"
+iceberg = "shop.audit.entry"
 [retention]
 access_detail = "100 days"
 accesses = "30 years"
@@ -38,6 +41,10 @@ verifiers = ["%s"]
 def shop(tmp_path: Path) -> Path:
     """Two years of reads, years ago."""
     directory = tmp_path / "shop"
+    (tmp_path / ".pyiceberg.yaml").write_text(
+        f"catalog:\n  shop:\n    uri: sqlite:///{tmp_path}/catalogue.db\n"
+        f"    warehouse: file://{tmp_path}/warehouse\n"
+    )
     directory.mkdir()
     keys = [create_signing_key(directory / name, f"shop.example/{name}") for name in ("a", "v")]
     (directory / "indelible.toml").write_text(POLICY % tuple(each.verifier_key for each in keys))
@@ -80,6 +87,12 @@ def run(shop: Path, *arguments: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+def rows_in_iceberg(shop: Path) -> int:
+    catalogue = SqlCatalog("shop", uri=f"sqlite:///{shop.parent}/catalogue.db")
+    with contextlib.closing(catalogue):
+        return int(catalogue.load_table("audit.entry").scan().count())
+
+
 def test_from_what_is_due_to_what_verify_says(shop: Path) -> None:
     """Each step says what the next one is; what is too little is refused, and nothing is lost."""
     assert "due of what is sealed: 0 bodies" in run(shop, "retain")
@@ -97,7 +110,11 @@ def test_from_what_is_due_to_what_verify_says(shop: Path) -> None:
     said = run(shop, "attest", "r.act", "--key", "v", "--yes")
     assert "worked out again" in said
     assert found_in(shop, ("secret-3-1-x",)) != []
+    run(shop, "seal")
+    rows = rows_in_iceberg(shop)
     said = run(shop, "retain", "--authorisation", "r.act")
+    (dropped,) = re.findall(r"dropped: (\d+) bodies", said)
+    assert rows_in_iceberg(shop) == rows - int(dropped) < rows
     assert "dropped: " in said and "to lake/" in said.replace(str(shop) + "/", "")
     assert found_in(shop, ("secret-3-1-x", "secret-20-7-x")) == []
     said = run(shop, "verify")

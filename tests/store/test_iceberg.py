@@ -23,6 +23,7 @@ from tests.questions.trails import Maker
 from tests.store.lakes import check, made_over_months, queries
 
 NAME = "shop.audit.entry"
+ORIGIN = "example.com/trail"
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +79,14 @@ def test_it_follows_what_is_dropped_and_made_anew(maker: Maker, lake: Path) -> N
     whole = rows_of(lake)
     drop_from_lake(lake, [0, 5 * 65_536 // BLOCK_ENTRIES])
     left = rows_of(lake)
-    list_in_iceberg(lake, NAME)
+    list_in_iceberg(lake, NAME, ORIGIN)
     assert table().scan().to_arrow().num_rows == left < whole
     list(write_lake(maker.store, maker.store.segments(), lake, NAME))
     assert table().scan().to_arrow().num_rows == whole
     path = next(lake.rglob("*.parquet"))
     less = pyarrow.parquet.read_table(path, partitioning=None).slice(1)
     pyarrow.parquet.write_table(less, path, coerce_timestamps="us")
-    list_in_iceberg(lake, NAME)
+    list_in_iceberg(lake, NAME, ORIGIN)
     found = table().scan().to_arrow()
     assert found.num_rows == whole - 1
     assert len(set(found["index"].to_pylist())) == whole - 1
@@ -94,12 +95,24 @@ def test_it_follows_what_is_dropped_and_made_anew(maker: Maker, lake: Path) -> N
 def test_a_lake_that_moved_is_listed_where_it_is(lake: Path) -> None:
     whole = rows_of(lake)
     moved = lake.rename(lake.with_name("moved"))
-    list_in_iceberg(moved, NAME)
+    list_in_iceberg(moved, NAME, ORIGIN)
     assert table().scan().to_arrow().num_rows == whole
     for path in list(moved.rglob("*.parquet")):
         path.unlink()
-    list_in_iceberg(moved, NAME)
+    list_in_iceberg(moved, NAME, ORIGIN)
     assert table().scan().to_arrow().num_rows == 0
+
+
+def test_old_descriptions_of_the_table_go(lake: Path, tmp_path: Path) -> None:
+    """Each run that has news writes one; ten of them stay beside the newest."""
+    path = next(lake.rglob("*.parquet"))
+    whole = path.read_bytes()
+    for _ in range(8):
+        path.unlink()
+        list_in_iceberg(lake, NAME, ORIGIN)
+        path.write_bytes(whole)
+        list_in_iceberg(lake, NAME, ORIGIN)
+    assert len(list((tmp_path / "warehouse").rglob("*.metadata.json"))) == 11
 
 
 def test_its_metadata_has_no_value(lake: Path) -> None:
@@ -129,9 +142,9 @@ def test_another_who_changes_the_table_meanwhile(
 
     monkeypatch.setattr(Transaction, "commit_transaction", after_another)
     with pytest.raises(StoreBusyError, match=f"expected nobody to be changing {NAME}"):
-        list_in_iceberg(lake, NAME)
+        list_in_iceberg(lake, NAME, ORIGIN)
     assert table().scan().count() == whole - first.record_count
-    list_in_iceberg(lake, NAME)
+    list_in_iceberg(lake, NAME, ORIGIN)
     assert table().scan().to_arrow().num_rows == rows_of(lake) < whole
 
 
@@ -159,12 +172,31 @@ def test_what_can_not_be_reached_is_said_without_secrets(
 
 
 def test_a_table_of_somebody_else_stays_as_it_is(lake: Path) -> None:
-    """One with other columns isn't taken for ours."""
+    """Neither one that no trail made, nor another trail's, loses its files to ours."""
     schema = pyarrow.schema([("number", pyarrow.int64())])
     other = pyiceberg.catalog.load_catalog("shop").create_table("audit.other", schema)
-    with pytest.raises(SegmentUnreachableError, match=r"as shop\.audit\.other of Iceberg"):
-        list_in_iceberg(lake, "shop.audit.other")
-    assert other.refresh().schema().column_names == ["number"]
+    said = "expected audit.other in Iceberg to be of the trail {}, it is of no trail"
+    with pytest.raises(ConfigurationError, match=said.format(ORIGIN)):
+        list_in_iceberg(lake, "shop.audit.other", ORIGIN)
+    assert other.refresh().current_snapshot() is None
+    before = table()
+    with pytest.raises(ConfigurationError, match=f"it is of the trail {ORIGIN}: name another"):
+        list_in_iceberg(lake.with_name("theirs"), NAME, "example.com/theirs")
+    assert table().metadata_location == before.metadata_location
+
+
+def test_a_file_of_the_lake_that_is_damaged_is_named(maker: Maker, lake: Path) -> None:
+    """It isn't taken for the catalogue's fault, and mended as the error says."""
+    whole = rows_of(lake)
+    path = max(lake.rglob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(
+        SegmentUnreachableError, match=f"can't read .*{path.name} of the lake: .*delete it"
+    ):
+        list_in_iceberg(lake, NAME, ORIGIN)
+    path.unlink()
+    list(write_lake(maker.store, maker.store.segments(), lake, NAME))
+    assert table().scan().count() == rows_of(lake) == whole
 
 
 def test_without_pyiceberg_nothing_is_begun(

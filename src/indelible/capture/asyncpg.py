@@ -29,7 +29,7 @@ import asyncpg  # isort: skip
 from indelible.capture.access import Access
 from indelible.capture.greenlets import run_sync, wait_for
 from indelible.capture.host import CaptureHost
-from indelible.capture.kept import kept_with
+from indelible.capture.kept import class_kept_with
 from indelible.capture.postgres.names import quote_name
 from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
 from indelible.capture.postgres.wires import AsyncpgWire
@@ -55,11 +55,7 @@ def create_pool(*args: Any, trail: CaptureHost, **kwargs: Any) -> Any:
 
 def connection_class(trail: CaptureHost) -> Any:
     """The class of `connect`, to be given to asyncpg. Raises `CaptureError` as `connect` does."""
-    return kept_with(trail, Connection, lambda: _class_for(trail))
-
-
-def _class_for(trail: CaptureHost) -> Any:
-    return type("Connection", (Connection,), {"_server": ServerCapture(trail)})
+    return class_kept_with(trail, Connection, ServerCapture)
 
 
 class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types

@@ -21,3 +21,11 @@ def kept_with(trail: CaptureHost, key: object, make: Callable[[], T]) -> T:
     if found is None:
         found = kept.setdefault(key, make())
     return found
+
+
+def class_kept_with(
+    trail: CaptureHost, base: type[T], server: Callable[[CaptureHost], object]
+) -> type[T]:
+    """The subclass of a driver's connections `base` that is captured into `trail`: what `server`
+    makes is the `_server` of them all."""
+    return kept_with(trail, base, lambda: type(base.__name__, (base,), {"_server": server(trail)}))

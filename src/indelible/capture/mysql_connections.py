@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 from indelible.capture.access import Access
 from indelible.capture.host import CaptureHost
-from indelible.capture.kept import kept_with
+from indelible.capture.kept import class_kept_with
 from indelible.capture.mariadb.statements import ConnectionStatements, ServerCapture
 from indelible.capture.mariadb.transaction import WritingTransaction
 from indelible.capture.mariadb.wires import Wire
@@ -21,11 +21,7 @@ def class_for(trail: CaptureHost, base: type[T]) -> type[T]:
 
     Raises `CaptureError` where the trail's configuration names no such server.
     """
-    return kept_with(trail, base, lambda: _class_for(trail, base))
-
-
-def _class_for(trail: CaptureHost, base: type[T]) -> type[T]:
-    return type("Connection", (base,), {"_server": ServerCapture(trail)})
+    return class_kept_with(trail, base, ServerCapture)
 
 
 class CapturedConnection:

@@ -29,7 +29,7 @@ import psycopg  # isort: skip
 from psycopg.rows import tuple_row  # isort: skip
 
 from indelible.capture.host import CaptureHost
-from indelible.capture.kept import kept_with
+from indelible.capture.kept import class_kept_with
 from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
 from indelible.capture.postgres.wires import PsycopgWire, Wire
 
@@ -51,11 +51,7 @@ def connect(conninfo: str = "", *, trail: CaptureHost, **kwargs: Any) -> Connect
 
 def connection_class(trail: CaptureHost) -> type[Connection]:
     """The class of `connect`, to be given to a pool. Raises `CaptureError` as `connect` does."""
-    return kept_with(trail, Connection, lambda: _class_for(trail))
-
-
-def _class_for(trail: CaptureHost) -> type[Connection]:
-    return type("Connection", (Connection,), {"_server": ServerCapture(trail)})
+    return class_kept_with(trail, Connection, ServerCapture)
 
 
 async def connect_async(

@@ -19,7 +19,7 @@ from psycopg.rows import tuple_row  # isort: skip
 
 from indelible.capture.greenlets import entered, run_sync, wait_for
 from indelible.capture.host import CaptureHost
-from indelible.capture.kept import kept_with
+from indelible.capture.kept import class_kept_with
 from indelible.capture.postgres.statements import ConnectionStatements, ServerCapture
 from indelible.capture.postgres.wires import PsycopgWire, Wire
 from indelible.capture.recording import Recording
@@ -31,11 +31,7 @@ _NO_ROW: Final = object()
 
 def class_for(trail: CaptureHost) -> type[AsyncConnection]:
     """See `indelible.capture.psycopg.async_connection_class`."""
-    return kept_with(trail, AsyncConnection, lambda: _class_for(trail))
-
-
-def _class_for(trail: CaptureHost) -> type[AsyncConnection]:
-    return type("AsyncConnection", (AsyncConnection,), {"_server": ServerCapture(trail)})
+    return class_kept_with(trail, AsyncConnection, ServerCapture)
 
 
 class _Cursor(CapturedCursor):

@@ -46,8 +46,8 @@ def command(as_json: bool, config: Path) -> None:
             print_table(out, COLUMNS, rows(tiers, policy), empty="")
             if lake is not None:
                 files, length = lake_size(lake)
-                listed = "" if iceberg is None else f", listed in Iceberg as {iceberg}"
-                out.print(f"lake: {files} files at {lake}, {size_text(length)}{listed}")
+                table = "" if iceberg is None else f", for the table {iceberg} of Iceberg"
+                out.print(f"lake: {files} files at {lake}, {size_text(length)}{table}")
         faults, strays = [], []
         for place in dict.fromkeys(segment.place for segment in segments):
             here = [segment for segment in segments if segment.place == place]

@@ -17,8 +17,6 @@ from indelible.questions.row_change import Position, RowChange
 
 PRESENT: Final = True
 """Of the existence of a row that is there; one that isn't is `ABSENT`."""
-
-
 Span = tuple[Position, Position]
 """The positions of a first and a last change."""
 

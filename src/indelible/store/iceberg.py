@@ -6,6 +6,7 @@ counts, and the bounds of `index` and `received`: no value that is erased or dro
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,12 @@ from indelible.store.errors import SegmentUnreachableError
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
+    from pyiceberg.manifest import DataFile
 
+Key = tuple[str, int, int]
+"""Of a file: its address, its length in bytes, its rows."""
+_TRAIL: Final = "indelible.trail"
+"""The property of a table that names the trail that it is of."""
 _PROPERTIES: Final = {
     "write.metadata.metrics.default": "counts",
     "write.metadata.metrics.column.index": "full",
@@ -26,29 +32,38 @@ _PROPERTIES: Final = {
 
 
 def check_iceberg() -> None:
-    """Raises `ConfigurationError` without pyiceberg."""
+    """Raises `ConfigurationError` without pyiceberg, or where its configuration can't be read."""
     try:
-        import pyiceberg.catalog  # noqa: F401
+        importlib.import_module("pyiceberg.catalog")
     except ImportError:
         raise ConfigurationError(
             "expected pyiceberg for [tiers] iceberg: pip install 'indelible[iceberg]'"
         ) from None
+    except Exception as error:  # noqa: BLE001  what its parser of YAML raises, with the text
+        raise ConfigurationError(
+            f"expected pyiceberg to take its configuration: {type(error).__name__} in "
+            "~/.pyiceberg.yaml, or what PYICEBERG_HOME names"
+        ) from None
 
 
-def list_in_iceberg(folder: Path, name: str) -> None:
+def list_in_iceberg(folder: Path, name: str, origin: str) -> None:
     """Bring the table `name` (catalogue.namespace.table) to the files that the lake `folder` has.
 
-    It is made where there is none, partitioned by the month of receipt. Files are told apart by
-    path, length and rows, as what retention writes anew has the path of what it was made from.
-    Raises `StoreBusyError` where another changes its files meanwhile, and
+    It is made where there is none, partitioned by the month of receipt, as the table of the trail
+    `origin`; another's is left alone. Files are told apart by path, length and rows, as what
+    retention writes anew has the path of what it was made from. Raises `ConfigurationError` where
+    the table is another's, `StoreBusyError` where its files are changed meanwhile, and
     `SegmentUnreachableError`.
     """
     from pyiceberg.catalog import load_catalog
     from pyiceberg.exceptions import CommitFailedException, ValidationException
 
+    files = _files_of(folder.absolute())
     catalogue, _, table = name.partition(".")
     try:
-        _bring(load_catalog(catalogue), table, folder.absolute())
+        _bring(load_catalog(catalogue), table, files, origin)
+    except ConfigurationError:
+        raise
     except (CommitFailedException, ValidationException):
         raise StoreBusyError(f"expected nobody to be changing {name}, somebody is") from None
     except Exception as error:  # noqa: BLE001  each catalogue has errors of its own
@@ -60,35 +75,54 @@ def list_in_iceberg(folder: Path, name: str) -> None:
         ) from None
 
 
-def _bring(catalogue: Catalog, name: str, folder: Path) -> None:
-    import pyarrow.parquet as parquet
+def _files_of(folder: Path) -> dict[Key, Path]:
+    import pyarrow
+    from pyarrow import parquet
+
+    files = {}
+    for path in folder.glob("month=*/*.parquet"):
+        try:
+            rows = parquet.read_metadata(path).num_rows
+            files[f"file://{path}", path.stat().st_size, rows] = path
+        except (OSError, pyarrow.ArrowException) as error:
+            raise SegmentUnreachableError(
+                f"can't read {path} of the lake: {error}; delete it, the next run writes it anew"
+            ) from None
+    return files
+
+
+def _bring(catalogue: Catalog, name: str, files: dict[Key, Path], origin: str) -> None:
+    from pyarrow import parquet
     from pyiceberg.transforms import MonthTransform
 
-    there = {}
-    for path in folder.glob("month=*/*.parquet"):
-        rows = parquet.read_metadata(path).num_rows
-        there[f"file://{path}", path.stat().st_size, rows] = path
-    listed = {}
+    listed: dict[Key, DataFile] = {}
     if catalogue.table_exists(name):
         table = catalogue.load_table(name)
+        if (found := table.properties.get(_TRAIL)) != origin:
+            whose = "no trail" if found is None else f"the trail {found}"
+            raise ConfigurationError(
+                f"expected {name} in Iceberg to be of the trail {origin}, it is of {whose}: name "
+                "another in [tiers] iceberg, where there may be none yet"
+            )
         for planned in table.scan().plan_files():
             file = planned.file
             listed[file.file_path, file.file_size_in_bytes, file.record_count] = file
-        if listed.keys() == there.keys():
+        if listed.keys() == files.keys():
             return
         changing = table.transaction()
-    elif there:
+    elif files:
         catalogue.create_namespace_if_not_exists(name.rpartition(".")[0])
-        schema = parquet.read_schema(next(iter(there.values())))
-        changing = catalogue.create_table_transaction(name, schema, properties=_PROPERTIES)
+        schema = parquet.read_schema(next(iter(files.values())))
+        properties = {**_PROPERTIES, _TRAIL: origin}
+        changing = catalogue.create_table_transaction(name, schema, properties=properties)
         with changing.update_spec() as partitions:
             partitions.add_field("received", MonthTransform(), "month")
     else:
         return
     with changing:
-        if gone := [file for key, file in listed.items() if key not in there]:
+        if gone := [file for key, file in listed.items() if key not in files]:
             with changing.update_snapshot().overwrite() as snapshot:
                 for file in gone:
                     snapshot.delete_data_file(file)
-        if new := sorted(uri for uri, *rest in there.keys() - listed.keys()):
+        if new := sorted(uri for uri, _, _ in files.keys() - listed.keys()):
             changing.add_files(new, check_duplicate_files=False)

@@ -70,7 +70,7 @@ def write_lake(
             raise StoreBusyError(f"expected nobody to be filling {folder}, another process is")
         yield from _fill(arrow, reader, segments, folder)
         if iceberg is not None:
-            list_in_iceberg(folder, iceberg)
+            list_in_iceberg(folder, iceberg, reader.origin)
 
 
 def _fill(

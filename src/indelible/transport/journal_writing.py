@@ -59,7 +59,6 @@ class ProducerFiles:
         self._max_file_bytes = max_file_bytes
         self._heartbeat_s = heartbeat_s
         self._fd = -1
-        self._has_opened = False
         self._torn = False
         self._sync_failed = False
         self._synced_size = 0
@@ -157,8 +156,6 @@ class ProducerFiles:
         Also what another thread was just making, syncing or leaving, of which no more is known here
         than its name. The relay's copies, which only read, stay.
         """
-        if not self._has_opened:
-            return
         try:
             links = list(_OWN_FDS.iterdir())
         except OSError:
@@ -175,7 +172,6 @@ class ProducerFiles:
     def _open(self, seq_before: int) -> None:
         """Make the next file and hold it; its name is on disk when this returns."""
         boot, space, pid, since = this_process()
-        self._has_opened = True
         try:
             while True:
                 self._fd = _create_held(self.path)
